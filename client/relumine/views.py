@@ -1,0 +1,236 @@
+"""What the server answers: runs, layers, series, alerts. One definition for the server and for ``Client``.
+
+Output models have no defaults: a field that is missing is a bug, not a null. Times are RFC 3339 in UTC.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+Kind: TypeAlias = Literal["dying", "dead", "born_dead", "constant_output", "diverged", "no_data", "stalled"]
+Severity: TypeAlias = Literal["info", "warning", "critical"]
+Cause: TypeAlias = Literal[
+    "high_learning_rate", "negative_bias", "bad_initialization", "input_shift", "upstream_collapse", "unknown"
+]
+AlertState: TypeAlias = Literal["pending", "firing", "acknowledged", "resolved", "regressed"]
+RunState: TypeAlias = Literal["running", "finished", "stalled", "failed"]
+LayerState: TypeAlias = Literal["waiting", "healthy", "dying", "dead", "born_dead", "diverged", "cannot_die"]
+
+T = TypeVar("T")
+
+
+class View(BaseModel):
+    """Base of all answers; frozen, and tolerant of fields that a newer server adds."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
+
+
+class Page(View, Generic[T]):
+    """A page of a list; ``next_cursor`` is opaque and null at the end."""
+
+    items: list[T]
+    next_cursor: str | None
+
+
+class AlertRun(View):
+    """The run an alert belongs to."""
+
+    name: str | None
+    group: str | None
+    url: str
+
+
+class Remedy(View):
+    """One thing to do, with its number."""
+
+    action: str
+    parameter: str | None
+    value: float | None
+    reason: str
+
+
+class Forecast(View):
+    """When half of the layer will be dead at the present course: steps, and the 80 % interval."""
+
+    step: int
+    low: int
+    high: int
+    confidence: float
+    eta_s: float | None
+
+
+class Alert(View):
+    """A finding that has a life. ``layer_id`` 0 and ``layer`` null speak of the run itself."""
+
+    id: str
+    run_id: str
+    project: str
+    run: AlertRun
+    layer: str | None
+    layer_id: int
+    kind: Kind
+    state: AlertState
+    severity: Severity
+    cause: Cause
+    confidence: float
+    opened_step: int
+    resolved_step: int | None
+    opened_at: str
+    updated_at: str
+    resolved_at: str | None
+    resolved_reason: str | None
+    title: str
+    message: str
+    url: str
+    evidence: dict[str, Any]
+    forecast: Forecast | None
+    remedies: list[Remedy]
+
+
+class Accepted(View):
+    """The server's answer to an upload: it steers the SDK, so nothing polls.
+
+    ``alerts`` are those of the run that are open, and those that this upload resolved. ``every`` may only
+    thin the SDK's own sampling interval; null leaves it alone.
+    """
+
+    accepted: int
+    duplicate: bool
+    every: int | None
+    alerts: list[Alert]
+
+
+class Project(View):
+    """A project and what it holds."""
+
+    project: str
+    runs: int
+    created_at: str
+
+
+class Run(View):
+    """One training job."""
+
+    run_id: str
+    project: str
+    group: str | None
+    name: str | None
+    state: RunState
+    config: dict[str, Any]
+    tags: list[str]
+    sdk: str | None
+    torch: str | None
+    started_at: str | None
+    created_at: str
+    updated_at: str
+    finished_at: str | None
+    last_step: int | None
+    dropped: dict[str, int]
+    open_alerts: int
+    url: str
+
+
+class Layer(View):
+    """A layer, how it is observed, and its present state. Fractions are shares of its units, in [0, 1]."""
+
+    layer_id: int
+    name: str
+    units: int
+    activation: str
+    can_die: bool
+    unit_kind: str
+    n_unit: str
+    split: str
+    producer: str | None
+    fan_in: int | None
+    observed: str
+    missing: list[str]
+    state: LayerState
+    risk: float
+    last_step: int | None
+    active_rate: float | None
+    dying_fraction: float | None
+    dead_fraction: float | None
+    born_dead_fraction: float | None
+
+
+class Extremes(View):
+    """One statistic, downsampled: per point the last, least and greatest value of its steps; null where absent."""
+
+    last: list[float | None]
+    min: list[float | None]
+    max: list[float | None]
+
+
+class Series(View):
+    """Downsampled columns of a layer; ``step`` is the last step of each point."""
+
+    layer_id: int
+    step: list[int]
+    statistics: dict[str, Extremes]
+
+
+class Units(View):
+    """Per-unit statistics of one record, each list of length ``units``."""
+
+    layer_id: int
+    first_step: int
+    step: int
+    n_examples: int
+    n_positions: int
+    columns: dict[str, list[float]]
+
+
+class Trace(View):
+    """The health of one layer over steps, for the heat map."""
+
+    layer_id: int
+    step: list[int]
+    dead_fraction: list[float | None]
+    dying_fraction: list[float | None]
+    active_rate: list[float | None]
+
+
+class RunTrace(View):
+    """The run's own numbers over steps, as far as they were sent."""
+
+    step: list[int]
+    learning_rate: list[float | None]
+    update_ratio: list[float | None]
+    loss: list[float | None]
+
+
+class Overview(View):
+    """All that a page needs of a run, in one call. Traces hold only points after ``after_step``."""
+
+    run: Run
+    layers: list[Layer]
+    traces: list[Trace]
+    run_trace: RunTrace
+    alerts: list[Alert]
+    last_step: int | None
+
+
+class Webhook(View):
+    """A receiver. ``secret`` is shown once, when it is created; null ever after."""
+
+    webhook_id: str
+    url: str
+    format: str
+    events: list[str]
+    project: str | None
+    enabled: bool
+    created_at: str
+    secret: str | None
+
+
+class Problem(View):
+    """RFC 9457 problem details; ``code`` is stable."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str

@@ -1,0 +1,1 @@
+"""The HTTP border: decode, validate, call a use case, encode. No SQL, no decisions."""

@@ -1,0 +1,1 @@
+"""The page: static files, an ordinary client of /v1."""

@@ -1,0 +1,1 @@
+"""Rows in and out. Queries are named functions that take a session; nothing here decides."""

@@ -1,0 +1,1 @@
+"""Telling receivers: pure modules decide what and when, the courier sends."""

@@ -1,0 +1,46 @@
+"""Relumine sees which ReLU units of a PyTorch training are about to die, says why, and tells somebody in time.
+
+    monitor = relumine.watch(model, optimizer, project="digits", name="baseline")
+
+Importing this package loads neither torch nor httpx: names are looked up when they are first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from relumine.client import Client as Client
+    from relumine.errors import RelumineError as RelumineError
+    from relumine.monitor import Monitor as Monitor
+    from relumine.monitor import watch as watch
+    from relumine.views import Alert as Alert
+    from relumine.webhooks import verify as verify_webhook
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Alert": ("relumine.views", "Alert"),
+    "Client": ("relumine.client", "Client"),
+    "Monitor": ("relumine.monitor", "Monitor"),
+    "RelumineError": ("relumine.errors", "RelumineError"),
+    "verify_webhook": ("relumine.webhooks", "verify"),
+    "watch": ("relumine.monitor", "watch"),
+}
+
+__all__ = ["Alert", "Client", "Monitor", "RelumineError", "__version__", "verify_webhook", "watch"]  # noqa: PLE0604 - the names are strings, __version__ is one of them
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name at its first use (PEP 562)."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'relumine' has no attribute {name!r}")
+    module, attribute = _HOME[name]
+    value = getattr(import_module(module), attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -11,10 +11,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from relumine._watching import watch as watch
     from relumine.client import Client as Client
     from relumine.errors import RelumineError as RelumineError
     from relumine.monitor import Monitor as Monitor
-    from relumine.monitor import watch as watch
     from relumine.views import Alert as Alert
     from relumine.webhooks import verify as verify_webhook
 
@@ -26,10 +26,10 @@ _HOME = {
     "Monitor": ("relumine.monitor", "Monitor"),
     "RelumineError": ("relumine.errors", "RelumineError"),
     "verify_webhook": ("relumine.webhooks", "verify"),
-    "watch": ("relumine.monitor", "watch"),
+    "watch": ("relumine._watching", "watch"),
 }
 
-__all__ = ["Alert", "Client", "Monitor", "RelumineError", "__version__", "verify_webhook", "watch"]  # noqa: PLE0604 - the names are strings, __version__ is one of them
+__all__ = ["Alert", "Client", "Monitor", "RelumineError", "__version__", "verify_webhook", "watch"]
 
 
 def __getattr__(name: str) -> Any:

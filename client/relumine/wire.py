@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias, cast
 
 import numpy as np
 from pydantic import (
@@ -71,6 +71,7 @@ RECORD_SCALARS = (
 
 _DTYPES: Mapping[str, str] = {"u1": "u1", "u2": "<u2", "u4": "<u4", "f2": "<f2", "f4": "<f4", "f8": "<f8"}
 
+Dtype: TypeAlias = Literal["u1", "u2", "u4", "f2", "f4", "f8"]
 Text: TypeAlias = Annotated[str, StringConstraints(max_length=512, pattern=r"^[^\x00]*$")]
 Name: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
 Identifier: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
@@ -88,13 +89,13 @@ class WireModel(BaseModel):
 class Column(WireModel):
     """A packed column: little-endian numbers of one dtype, base64 in JSON."""
 
-    dtype: Literal["u1", "u2", "u4", "f2", "f4", "f8"]
+    dtype: Dtype
     data: Annotated[bytes, PlainSerializer(lambda raw: base64.b64encode(raw).decode(), when_used="json")]
 
     @classmethod
-    def pack(cls, values: Array) -> Self:
+    def pack(cls, values: Array) -> Column:
         """Pack a one-dimensional array whose dtype is one of the six of the wire."""
-        code = values.dtype.kind + str(values.dtype.itemsize)
+        code = cast("Dtype", values.dtype.kind + str(values.dtype.itemsize))
         return cls.model_construct(dtype=code, data=values.astype(_DTYPES[code], copy=False).tobytes())
 
     def array(self) -> Array:

@@ -1,0 +1,171 @@
+"""The one thread that sends: samples in, uploads out in ``seq`` order, alerts back. It never touches the model."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
+from relumine._buffer import Buffer
+from relumine._guard import Guard, say
+from relumine._records import Logged, Sample, number_of, records_of
+from relumine._transport import Transport, TransportError
+from relumine.views import Accepted
+from relumine.wire import LayerInfo, RunInfo, Upload
+
+AGE_S = 1.0  # the longest a record waits to be sent
+ITEMS_PER_UPLOAD = 256
+BACKOFF_S = (0.5, 60.0)
+
+
+Outcome: TypeAlias = Literal["finished", "failed"]
+
+
+class Sender:
+    """Drains the buffer into uploads. Everything it learns from answers goes through ``on_answer``."""
+
+    def __init__(
+        self,
+        run: RunInfo,
+        session: str,
+        buffer: Buffer,
+        transport: Transport,
+        guard: Guard,
+        on_answer: Callable[[Accepted], None],
+    ) -> None:
+        self.run, self.session = run, session
+        self.acknowledged = 0
+        self.uploads = 0
+        self.refused: str | None = None
+        self.connected: bool | None = None
+        self._buffer, self._transport, self._guard, self._on_answer = buffer, transport, guard, on_answer
+        self._layers: dict[int, LayerInfo] = {}
+        self._unsent: set[int] = set()
+        self._closing: Outcome | None = None
+        self._deadline = float("inf")
+        self._busy = False
+        self._stopping = threading.Event()
+        self._idle = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._jitter = random.Random(session)  # noqa: S311 - jitter; the user's generators stay untouched
+
+    def start(self) -> None:
+        """Start the thread; a daemon, so that it never keeps a process alive."""
+        self._thread = threading.Thread(target=self._run, name="relumine-sender", daemon=True)
+        self._thread.start()
+
+    def describe(self, layers: list[LayerInfo]) -> None:
+        """Layers first seen or changed; they travel with the next upload until one was acknowledged."""
+        for layer in layers:
+            self._layers[layer.layer_id] = layer
+            self._unsent.add(layer.layer_id)
+
+    def flush(self, timeout_s: float) -> bool:
+        """Wait until everything put so far was answered; False where the time was too short."""
+        deadline = time.monotonic() + timeout_s
+        while len(self._buffer) or self._busy:
+            left = deadline - time.monotonic()
+            if left <= 0 or self._thread is None or not self._thread.is_alive():
+                return False
+            self._idle.clear()
+            self._buffer.wake.set()
+            self._idle.wait(min(left, 0.05))
+        return True
+
+    def close(self, outcome: Outcome, timeout_s: float) -> None:
+        """Send what is left together with the run's outcome, for at most ``timeout_s`` seconds."""
+        if self._thread is None:
+            return
+        self._closing, self._deadline = outcome, time.monotonic() + timeout_s
+        self._stopping.set()
+        self._buffer.wake.set()
+        self._thread.join(timeout_s + 0.5)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._buffer.wake.wait(AGE_S)
+            self._buffer.wake.clear()
+            self._send_all()
+        self._send_all(last=True)
+        with self._guard.inside("close"):
+            self._transport.close()
+
+    def _send_all(self, *, last: bool = False) -> None:
+        self._busy = True
+        try:
+            self._drain(last=last)
+        finally:
+            self._busy = False
+            self._idle.set()
+
+    def _drain(self, *, last: bool) -> None:
+        while True:
+            items = self._buffer.take(ITEMS_PER_UPLOAD)
+            done = last and not len(self._buffer)
+            if not items and not (done and (self.uploads or self._unsent)):
+                return
+            try:
+                self._deliver(self._upload(items, closing=self._closing if done else None))
+            except Exception as error:  # noqa: BLE001 - the thread must live as long as the training
+                self._guard.note("sender", error)
+            if done:
+                return
+
+    def _upload(self, items: list[Sample | Logged], closing: Outcome | None) -> Upload:
+        self.uploads += 1
+        records = [record for item in items if isinstance(item, Sample) for record in records_of(item)]
+        numbers = [number_of(item) for item in items if isinstance(item, Logged)]
+        return Upload.model_construct(
+            run=self.run,
+            session=self.session,
+            rank=0,
+            world_size=1,
+            seq=self.uploads,
+            dropped=dict(self._buffer.dropped),
+            layers=[self._layers[layer_id] for layer_id in sorted(self._unsent)],
+            records=records,
+            numbers=[number for number in numbers if number is not None],
+            closing=closing,
+        )
+
+    def _deliver(self, upload: Upload) -> None:
+        """Try until it is answered, cannot succeed, or the time at close is over. Order is kept by waiting here."""
+        attempt = 0
+        while True:
+            try:
+                answer = self._transport.post(upload)
+            except TransportError as error:
+                attempt += 1
+                if not self._may_retry(error, attempt):
+                    self._buffer.count_dropped("undelivered" if error.retryable else "refused", len(upload.records))
+                    return
+                continue
+            self._answered(upload, answer)
+            return
+
+    def _answered(self, upload: Upload, answer: Accepted) -> None:
+        if self.connected is False:
+            say("the server is back, what was kept is being sent")
+        self.connected = True
+        self.acknowledged += len(upload.records)
+        self._unsent -= {layer.layer_id for layer in upload.layers}
+        self._on_answer(answer)
+
+    def _may_retry(self, error: TransportError, attempt: int) -> bool:
+        """Wait before the next try; False where there shall be none."""
+        if not error.retryable:
+            if self.refused is None:
+                say(f"the server refused an upload, training goes on ({error})")
+            self.refused = str(error)
+            return False
+        if self.connected is not False:
+            self.connected = False
+            say(f"cannot send, training goes on and statistics are kept meanwhile ({error})")
+        if self._stopping.is_set() and (attempt > 1 or time.monotonic() > self._deadline):
+            return False
+        low, high = BACKOFF_S
+        pause = error.retry_after_s or self._jitter.uniform(0, min(high, low * 2**attempt))
+        self._stopping.wait(min(pause, max(0.0, self._deadline - time.monotonic())))
+        return True

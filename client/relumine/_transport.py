@@ -1,0 +1,85 @@
+"""One upload to one server and its answer. Knows HTTP; decides nothing about retries."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from relumine.views import Accepted, Problem
+from relumine.wire import Upload
+
+if TYPE_CHECKING:
+    import httpx
+
+TIMEOUT_S = 10.0
+RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+class TransportError(Exception):
+    """An upload that was not accepted. ``retryable`` says whether the same upload can succeed later."""
+
+    def __init__(self, message: str, *, retryable: bool, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retryable = retryable
+        self.retry_after_s = retry_after_s
+
+
+class Transport(Protocol):
+    """Where uploads go."""
+
+    def post(self, upload: Upload) -> Accepted:
+        """Hand over one upload. Raises TransportError."""
+        ...
+
+    def close(self) -> None:
+        """Let go of connections and files."""
+        ...
+
+
+class HttpTransport:
+    """Posts to a Relumine server over one kept-alive connection. Used by the sender's thread alone."""
+
+    def __init__(self, url: str, api_key: str | None) -> None:
+        self._url = f"{url}/v1/uploads"
+        self._headers = {"content-type": "application/json"}
+        if api_key:
+            self._headers["authorization"] = f"Bearer {api_key}"
+        self._client: httpx.Client | None = None
+
+    def post(self, upload: Upload) -> Accepted:
+        """Post once. Raises TransportError."""
+        import httpx  # noqa: PLC0415 - loaded by the sender's thread, never by `import relumine`
+
+        if self._client is None:
+            self._client = httpx.Client(timeout=TIMEOUT_S, headers=self._headers)
+        body = upload.model_dump_json(exclude_none=True).encode()
+        try:
+            response = self._client.post(self._url, content=body)
+        except (httpx.HTTPError, OSError) as error:
+            raise TransportError(f"{type(error).__name__}: {error}", retryable=True) from error
+        if response.status_code != httpx.codes.ACCEPTED:
+            raise _refusal(response)
+        try:
+            return Accepted.model_validate_json(response.content)
+        except ValueError as error:
+            raise TransportError("the answer is none of a Relumine server", retryable=True) from error
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+
+def _refusal(response: httpx.Response) -> TransportError:
+    """Why it was not accepted, in the server's words where it has some."""
+    try:
+        problem = Problem.model_validate_json(response.content)
+        reason = f"{problem.code}: {problem.detail}"
+    except ValueError:
+        reason = "the answer is none of a Relumine server"
+    after = response.headers.get("retry-after", "")
+    return TransportError(
+        f"{response.status_code} {reason}",
+        retryable=response.status_code in RETRYABLE or not 400 <= response.status_code < 500,
+        retry_after_s=min(float(after), 300.0) if after.isdigit() else None,
+    )

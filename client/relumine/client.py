@@ -1,0 +1,135 @@
+"""Reading what the server knows, typed: runs, layers, series, alerts. One colour: synchronous."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+
+from relumine.errors import ServerError
+from relumine.settings import resolve
+from relumine.views import Alert, Layer, Overview, Page, Problem, Project, Run, Series, Units, View
+
+ViewT = TypeVar("ViewT", bound=View)
+
+
+class Client:
+    """A client of one server. Every method raises ServerError where the server refuses or does not answer.
+
+    Example:
+        >>> client = Client("http://127.0.0.1:7358")
+        >>> client.close()
+    """
+
+    def __init__(self, url: str | None = None, api_key: str | None = None, *, timeout_s: float = 30.0) -> None:
+        settings = resolve(url=url, api_key=api_key)
+        headers = {"authorization": f"Bearer {settings.api_key}"} if settings.api_key else {}
+        self.url = settings.url
+        self._http = httpx.Client(base_url=settings.url, headers=headers, timeout=timeout_s)
+
+    def projects(self) -> Iterator[Project]:
+        """All projects."""
+        return self._items("/v1/projects", Project)
+
+    def runs(self, *, project: str | None = None, group: str | None = None, state: str | None = None) -> Iterator[Run]:
+        """Runs, newest first; pages are fetched as they are needed."""
+        return self._items("/v1/runs", Run, project=project, group=group, state=state)
+
+    def run(self, run_id: str) -> Run:
+        """One run."""
+        return self._get(f"/v1/runs/{run_id}", Run)
+
+    def layers(self, run_id: str) -> list[Layer]:
+        """The layers of a run, those at most risk first."""
+        return list(self._items(f"/v1/runs/{run_id}/layers", Layer))
+
+    def overview(self, run_id: str, *, after_step: int | None = None) -> Overview:
+        """Everything a page shows of a run, from ``after_step`` on."""
+        return self._get(f"/v1/runs/{run_id}/overview", Overview, after_step=after_step)
+
+    def series(
+        self,
+        run_id: str,
+        layer_id: int,
+        statistics: Sequence[str],
+        *,
+        from_step: int | None = None,
+        to_step: int | None = None,
+        points: int = 1000,
+    ) -> Series:
+        """Statistics of a layer over steps, at most ``points`` of them, extremes kept."""
+        return self._get(
+            f"/v1/runs/{run_id}/layers/{layer_id}/series",
+            Series,
+            statistics=",".join(statistics),
+            from_step=from_step,
+            to_step=to_step,
+            points=points,
+        )
+
+    def units(self, run_id: str, layer_id: int, *, step: int | None = None) -> Units:
+        """Per-unit statistics of the record at or before ``step``; of the latest without one."""
+        return self._get(f"/v1/runs/{run_id}/layers/{layer_id}/units", Units, step=step)
+
+    def alerts(
+        self,
+        *,
+        run_id: str | None = None,
+        project: str | None = None,
+        state: str | None = None,
+        severity: str | None = None,
+    ) -> Iterator[Alert]:
+        """Alerts, newest first."""
+        return self._items("/v1/alerts", Alert, run_id=run_id, project=project, state=state, severity=severity)
+
+    def alert(self, alert_id: str) -> Alert:
+        """One alert."""
+        return self._get(f"/v1/alerts/{alert_id}", Alert)
+
+    def acknowledge(self, alert_id: str, *, author: str, note: str = "") -> Alert:
+        """Say that somebody is on it."""
+        response = self._send("POST", f"/v1/alerts/{alert_id}/acknowledge", json={"author": author, "note": note})
+        return Alert.model_validate_json(response.content)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _get(self, path: str, view: type[ViewT], **query: Any) -> ViewT:
+        return view.model_validate_json(self._send("GET", path, params=_given(query)).content)
+
+    def _items(self, path: str, view: type[ViewT], **query: Any) -> Iterator[ViewT]:
+        cursor: str | None = None
+        while True:
+            page = self._get(path, Page[dict[str, Any]], cursor=cursor, **query)
+            yield from (view.model_validate(item) for item in page.items)
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        try:
+            response = self._http.request(method, path, **options)
+        except httpx.HTTPError as error:
+            raise ServerError(f"{self.url} does not answer: {error}") from error
+        if response.is_success:
+            return response
+        try:
+            problem = Problem.model_validate_json(response.content)
+        except ValueError:
+            raise ServerError("the answer is none of a Relumine server", status=response.status_code) from None
+        raise ServerError(f"{problem.title}: {problem.detail}", status=response.status_code, code=problem.code)
+
+
+def _given(query: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in query.items() if value is not None}

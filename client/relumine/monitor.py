@@ -1,0 +1,117 @@
+"""The monitor: how a training talks to the SDK after ``watch`` returned. Thin; the work is done by the engine."""
+
+from __future__ import annotations
+
+import atexit
+import sys
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from relumine import _verdict
+from relumine._engine import Engine, describe
+from relumine._guard import say
+from relumine.settings import Settings
+from relumine.views import Alert
+from relumine.wire import RunInfo
+
+EXIT_S = 2.0  # how long the end of the interpreter may wait for the last upload
+
+
+class Monitor:
+    """Watches until it is closed. After ``watch`` returned nothing here raises, unless ``strict`` was asked for."""
+
+    def __init__(self, run: RunInfo, settings: Settings, engine: Engine | None) -> None:
+        self._run, self._settings, self._engine = run, settings, engine
+        self._closed = engine is None
+        if engine is not None:
+            atexit.register(self._at_exit)
+
+    @property
+    def run_id(self) -> str:
+        """The run's id; give it to ``watch(run_id=…)`` to go on with the same run."""
+        return self._run.id
+
+    @property
+    def url(self) -> str:
+        """The run's page; in local mode the folder its records are written to."""
+        if self._settings.mode == "local":
+            return str(self._settings.directory / self._run.id)
+        return f"{self._settings.url}/#/runs/{self._run.id}"
+
+    @property
+    def label(self) -> str:
+        """The run as people call it: project/name."""
+        return f"{self._run.project}/{self._run.name or self._run.id[:13]}"
+
+    def log(self, numbers: Mapping[str, float] | None = None, step: int | None = None, **named: float) -> None:
+        """Put numbers beside the statistics: ``monitor.log(loss=0.3)``. Never waits for a device."""
+        if self._engine is not None and not self._closed:
+            with self._engine.guard.inside("log"):
+                self._engine.log({**(numbers or {}), **named}, step)
+
+    def step(self) -> None:
+        """Count a step; only for a training without an optimizer to hook."""
+        if self._engine is not None and not self._closed:
+            self._engine.after_step()
+
+    def alerts(self) -> list[Alert]:
+        """Every alert heard of so far, by the step it was opened at."""
+        known = self._engine.alerts.values() if self._engine is not None else ()
+        return sorted(known, key=lambda alert: (alert.opened_step, alert.layer_id))
+
+    def coverage(self) -> dict[str, dict[str, Any]]:
+        """What is seen of each layer, by its name: units, split, producer, and what is missing."""
+        sites = self._engine.hooks.sites.values() if self._engine is not None else ()
+        return {site.name: describe(site).model_dump() for site in sites}
+
+    def sdk_stats(self) -> dict[str, Any]:
+        """What the SDK did and lost: steps, samples, seconds spent, records acknowledged and dropped, inner errors."""
+        engine = self._engine
+        if engine is None or engine.sender is None:
+            return {}
+        return {
+            "steps": engine.step,
+            "samples": engine.cost.samples,
+            "spent_s": engine.cost.spent_s,
+            "uploads": engine.sender.uploads,
+            "acknowledged": engine.sender.acknowledged,
+            "waiting": len(engine.buffer),
+            "dropped": dict(engine.buffer.dropped),
+            "errors": engine.guard.errors,
+            "last_error": engine.guard.last,
+        }
+
+    def flush(self, timeout: float = 10.0) -> bool:
+        """Wait until everything seen so far was answered; False where ``timeout`` seconds were too short."""
+        if self._engine is None or self._engine.sender is None or self._closed:
+            return True
+        return self._engine.sender.flush(timeout)
+
+    def close(self, timeout: float = 10.0) -> None:
+        """End the run as finished: send what is left, print the verdict, leave model and optimizer as they were."""
+        self._end("finished", timeout)
+
+    def _end(self, outcome: Literal["finished", "failed"], timeout: float) -> None:
+        engine = self._engine
+        if engine is None or self._closed:
+            return
+        self._closed = True
+        atexit.unregister(self._at_exit)
+        with engine.guard.inside("close"):
+            engine.switch_off()
+            if engine.sender is not None:
+                engine.sender.close(outcome, timeout)
+                say(_verdict.closing(self.label, self.alerts(), self.sdk_stats(), self.url))
+
+    def _at_exit(self) -> None:
+        """The script ended without ``close``: the interpreter leaves a trace where an exception ended it."""
+        self._end("failed" if getattr(sys, "last_value", None) is not None else "finished", EXIT_S)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self._end("finished" if kind is None else "failed", 10.0)

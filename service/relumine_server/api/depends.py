@@ -1,0 +1,44 @@
+"""What handlers ask for: the store, the settings, the clock, the courier. All live on ``app.state``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated, Protocol, TypeAlias, cast
+
+from fastapi import Depends, Request
+
+from relumine_server.settings import Settings
+from relumine_server.storage.store import Store
+
+Clock: TypeAlias = Callable[[], datetime]
+
+
+class Wakeable(Protocol):
+    """The courier, as far as a handler knows it."""
+
+    def wake(self) -> None:
+        """Look for due deliveries now."""
+        ...
+
+
+def _store(request: Request) -> Store:
+    return cast("Store", request.app.state.store)
+
+
+def _settings(request: Request) -> Settings:
+    return cast("Settings", request.app.state.settings)
+
+
+def _clock(request: Request) -> Clock:
+    return cast("Clock", request.app.state.clock)
+
+
+def _courier(request: Request) -> Wakeable:
+    return cast("Wakeable", request.app.state.courier)
+
+
+StoreDep = Annotated[Store, Depends(_store)]
+SettingsDep = Annotated[Settings, Depends(_settings)]
+ClockDep = Annotated[Clock, Depends(_clock)]
+CourierDep = Annotated[Wakeable, Depends(_courier)]

@@ -1,0 +1,243 @@
+"""Evidence of the units: what a record says of each unit against its own past, for many layers in one array.
+
+Only facts per layer leave this module; what they mean is decided in ``layers``. A layer's numbers do not
+depend on which other layers are looked at together with it, to the last bit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from relumine.wire import Array, Record
+from relumine_server.detection import state as st
+from relumine_server.detection.policy import Policy
+
+Floats = npt.NDArray[np.float32]
+Flags = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A record of a layer that can be judged: finite, of known length, of an activation that can die."""
+
+    memory: st.LayerMemory
+    record: Record
+    arrays: dict[str, Array]
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One record of one layer in numbers. Counts are of units; ``eligible`` are those that could still be lost."""
+
+    units: int
+    eligible: int
+    silent_now: int
+    dying: int
+    dying_dense: int
+    dying_strict: int
+    dead: int
+    born_dead: int
+    active_rate: float
+    expected_silent: float
+    median_rate: float
+    kill_ratio: float
+    displacement: float
+    mean_bias: float
+
+    @property
+    def excess_silence(self) -> float:
+        """Observed minus expected silent share."""
+        return self.silent_now / self.units - self.expected_silent / self.units
+
+
+class _Batch:
+    """The layers of one group side by side: where they lie, and their columns in one array each."""
+
+    def __init__(self, units: st.Units, looks: Sequence[Look]) -> None:
+        self.looks = looks
+        self.sizes = np.array([look.memory.judged_units for look in looks])
+        self.starts = np.concatenate([[0], np.cumsum(self.sizes)[:-1]])
+        self.segment = np.repeat(np.arange(len(looks)), self.sizes)
+        self.index = np.concatenate([np.arange(look.memory.span.start, look.memory.span.stop) for look in looks])
+        self.block = units[:, self.index]
+
+    def column(self, name: str) -> Floats:
+        """A column of all layers; zeros where a layer did not send it."""
+        parts = [
+            np.asarray(look.arrays[name], np.float32)
+            if name in look.arrays
+            else np.zeros(look.memory.judged_units, np.float32)
+            for look in self.looks
+        ]
+        return np.concatenate(parts)
+
+    def spread(self, values: Sequence[float]) -> Floats:
+        """One number per layer, repeated for its units."""
+        return np.repeat(np.asarray(values, np.float32), self.sizes)
+
+    def count(self, flags: Sequence[Flags]) -> Ints:
+        """How many units of each layer bear each flag: shape (flags, layers)."""
+        counts: Ints = np.add.reduceat(np.stack(flags).astype(np.int64), self.starts, axis=1)
+        return counts
+
+    def sums(self, values: Sequence[Floats]) -> npt.NDArray[np.float64]:
+        """Sum over the units of each layer, in double precision: shape (values, layers)."""
+        totals: npt.NDArray[np.float64] = np.add.reduceat(np.stack(values).astype(np.float64), self.starts, axis=1)
+        return totals
+
+    def quantile(self, values: Floats, valid: Flags, share: float) -> list[float]:
+        """The lower quantile over the valid units of each layer; NaN where there is none. Values are >= 0.
+
+        One sort for all layers: the bits of a non-negative float32 are ordered as its value is.
+        """
+        bits = np.where(valid, np.abs(values), np.float32(np.inf)).view(np.int32).astype(np.int64)
+        ordered = np.sort((self.segment << 32) | bits) & 0xFFFFFFFF
+        counts = self.count([valid])[0]
+        found = ordered[self.starts + (share * np.maximum(counts - 1, 0)).astype(np.int64)]
+        numbers = found.astype(np.int32).view(np.float32)
+        return [float(v) if n else math.nan for v, n in zip(numbers, counts, strict=True)]
+
+
+def observe(units: st.Units, looks: Sequence[Look], policy: Policy) -> list[Observation]:
+    """Fold one record each of distinct layers into ``units``, which is written to, and say what was seen."""
+    if not looks:
+        return []
+    batch = _Batch(units, looks)
+    active, fired = batch.column("active"), batch.column("active") > 0
+    expected = _expected_silence(batch, policy)
+    _account(batch)
+    _count(batch, active, fired, policy)
+    nats = _nats(batch, policy)
+    rate = _rate(batch.block)
+    median = batch.quantile(rate, rate > 0, 0.5)
+    flags = _judge(batch, nats, median, policy)
+    units[:, batch.index] = batch.block
+    counts = batch.count([~fired, *flags])
+    totals = batch.sums([active, expected, batch.column("bias")])
+    kill, moved = _kill_ratio(batch, fired), _displacement(batch, fired)
+    return [
+        _observation(look, counts[:, i], totals[:, i], (median[i], kill[i], moved[i])) for i, look in enumerate(looks)
+    ]
+
+
+def _observation(
+    look: Look, counts: Ints, totals: npt.NDArray[np.float64], typical: tuple[float, float, float]
+) -> Observation:
+    n = max(look.record.n_examples, 1)
+    units = look.memory.judged_units
+    bias = float(totals[2]) / units if "bias" in look.arrays else math.nan
+    silent, eligible, dying, dense, strict, dead, born = (int(c) for c in counts)
+    median, kill, moved = typical
+    kill = 0.0 if math.isnan(kill) else kill
+    return Observation(
+        units, eligible, silent, dying, dense, strict, dead, born,
+        float(totals[0]) / (n * units), float(totals[1]), median, kill, moved, bias,
+    )  # fmt: skip
+
+
+def _rate(block: st.Units) -> Floats:
+    """Own rate of each unit, frozen at its last activation; 0 where it never fired."""
+    rate: Floats = block[st.ACTIVE] / np.maximum(block[st.SEEN], np.float32(1))
+    return rate
+
+
+def _expected_silence(batch: _Batch, policy: Policy) -> Floats:
+    """Chance of each unit to be silent on this record by its own past rate; 1 where it never fired."""
+    rate = np.minimum(_rate(batch.block), np.float32(0.999))
+    n = batch.spread([min(look.record.n_examples, 10**6) / _effect(look, policy) for look in batch.looks])
+    chance: Floats = np.exp(n * np.log1p(-rate))
+    return chance
+
+
+def _account(batch: _Batch) -> None:
+    """Add up what moved the mean of units that are not lost yet: a fading sum over about ten records."""
+    alive = np.mod(batch.block[st.CODE], st.EXCLUDED) == st.ALIVE
+    parts = ((st.SHIFT_WEIGHT, "shift_weight"), (st.SHIFT_INPUT, "shift_input"), (st.SHIFT_BIAS, "shift_bias"))
+    for row, name in parts:
+        before = batch.block[row]
+        batch.block[row] = np.where(alive, before * np.float32(0.9) + batch.column(name), before)
+
+
+def _count(batch: _Batch, active: Floats, fired: Flags, policy: Policy) -> None:
+    """Silences and rates. A rate moves only when the unit fires, so that silence never lowers it."""
+    block = batch.block
+    n = batch.spread([float(look.record.n_examples) for look in batch.looks])
+    fade = batch.spread(
+        [1 - min(1 / policy.memory_records, look.record.n_examples / policy.memory_examples) for look in batch.looks]
+    )
+    reported, past, ever = batch.column("silent"), block[st.SILENT].copy(), block[st.ACTIVE] > 0
+    silent = np.where(fired, np.minimum(reported, n), np.maximum(past + n, reported))
+    ended = np.maximum(batch.column("longest_silence"), np.where(fired, past, np.float32(0)))
+    block[st.LONGEST] = np.where(ever, np.maximum(block[st.LONGEST], ended), np.float32(0))
+    since = np.where(ever, past, np.float32(0)) + n - silent
+    block[st.SEEN] = np.where(fired, block[st.SEEN] * fade + since, block[st.SEEN])
+    block[st.SEEN] = np.maximum(block[st.SEEN], np.where(fired, active, block[st.SEEN]))
+    block[st.ACTIVE] = np.where(fired, block[st.ACTIVE] * fade + active, block[st.ACTIVE])
+    block[st.SILENT] = silent
+
+
+def _nats(batch: _Batch, policy: Policy) -> Floats:
+    """How unlikely the present silence is at the unit's own rate, which is itself only known from so many examples."""
+    block = batch.block
+    seen = np.maximum(block[st.SEEN], np.float32(1))
+    known = np.minimum(block[st.ACTIVE], seen * np.float32(policy.rate_cap))
+    effect = batch.spread([1 / _effect(look, policy) for look in batch.looks])
+    nats: Floats = known * effect * np.log1p(block[st.SILENT] / seen)
+    return nats
+
+
+def _effect(look: Look, policy: Policy) -> float:
+    return policy.positions_design_effect if look.memory.info.n_unit == "positions" else 1.0
+
+
+def _judge(batch: _Batch, nats: Floats, median: list[float], policy: Policy) -> list[Flags]:
+    """Write each unit's code; flags in the order of ``Observation``: eligible, dying (three tiers), dead, born dead."""
+    block = batch.block
+    excluded = block[st.CODE] >= st.EXCLUDED
+    silent, ever = block[st.SILENT], block[st.ACTIVE] > 0
+    odd = silent > np.float32(policy.silence_factor) * block[st.LONGEST]
+    dying = ever & odd & (nats > np.float32(policy.nats))
+    dead = dying & (
+        silent >= batch.spread([dead_after(look, m, policy) for look, m in zip(batch.looks, median, strict=True)])
+    )
+    settled = batch.spread([float(look.memory.records + 1 >= policy.born_dead_records) for look in batch.looks]) > 0
+    enough = batch.spread([policy.born_dead_examples * _effect(look, policy) for look in batch.looks])
+    born = ~ever & settled & (silent >= enough)
+    code = np.select([born, dead, dying], [st.BORN_DEAD, st.DEAD, st.DYING], st.ALIVE)
+    excluded &= ~((block[st.SILENT] == 0) & ever)  # it lives again: from now on its loss would be news
+    block[st.CODE] = code + st.EXCLUDED * excluded
+    eligible = ~excluded & ~born
+    news = dying & ~excluded
+    dense = news & (nats > np.float32(policy.nats * policy.dense_factor))
+    strict = news & (nats > np.float32(policy.nats_strict))
+    return [eligible, news, dense, strict, dead & ~excluded, born]
+
+
+def dead_after(look: Look, median_rate: float, policy: Policy) -> float:
+    """Examples in silence after which a unit of this layer is confirmed dead: (1 - p0)^n <= α / J."""
+    typical = 1.0 if math.isnan(median_rate) else median_rate
+    least = min(policy.dead_rate, typical / policy.dead_rate_divisor)
+    effect = _effect(look, policy)
+    return effect * math.log(look.memory.judged_units / policy.alpha) / max(least, 1e-9)
+
+
+def _kill_ratio(batch: _Batch, fired: Flags) -> list[float]:
+    """Upper decile over living units of what one update took from the mean, over the batch maximum."""
+    top = np.maximum(batch.column("max"), np.float32(0.01) * np.sqrt(batch.column("var")))
+    lost = np.maximum(-batch.column("update_shift"), np.float32(0))
+    ratio = np.minimum(lost / np.maximum(top, np.float32(1e-12)), np.float32(100))
+    return batch.quantile(ratio, fired, 0.9)
+
+
+def _displacement(batch: _Batch, fired: Flags) -> list[float]:
+    """Median over living units of what one update moved the mean, in standard deviations of the unit."""
+    sigma = np.sqrt(batch.column("var"))
+    moved = np.abs(batch.column("update_shift"))
+    known = fired & (sigma > 0) & (moved > 0)
+    return batch.quantile(moved / np.where(known, sigma, np.float32(1)), known, 0.5)

@@ -1,0 +1,114 @@
+"""The thresholds of the detector, each with its reason. Nothing else may hold one.
+
+Values marked *runs* were set on real trainings (``benchmarks/detection``), the others follow from counting.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """When evidence becomes a decision. Shares are of the units that could still be lost."""
+
+    # Evidence of a unit, in nats: how unlikely its present silence would be at its own rate.
+    nats: float = 10.0
+    """ln(J·T/α) for 64 units, 20 independent looks and α = 0.05 is 10.1: the early tier."""
+    nats_strict: float = 17.0
+    """ln(1,000 units · 1,000 looks / 0.05) = 16.8: no unit of a whole run by chance."""
+    dense_factor: float = 2.0
+    """Looks at every step see the same regime again and again: without a rate event they need twice the evidence."""
+    dense_gap_steps: int = 2
+    """Looks at most this far apart are dense."""
+    silence_factor: float = 1.25
+    """A silence must exceed the longest earlier one by a quarter, or it is the unit's habit."""
+    rate_cap: float = 0.5
+    """A unit that nearly always fires is no better known than one that fires on every other example."""
+    memory_records: float = 30.0
+    """A rate remembers this many records, so that ordinary specialisation is not read as a fall."""
+    memory_examples: float = 1000.0
+    """… and at least this many examples, so that small batches still measure small rates."""
+    positions_design_effect: float = 10.0
+    """Positions of one example are alike: ten of them count as one where examples cannot be told apart."""
+
+    # Confirmed death of a unit: the zero-failure test (1 - p0)^n <= α / J.
+    alpha: float = 0.05
+    """Chance of one wrongly confirmed unit in a layer."""
+    dead_rate: float = 0.01
+    """A unit that fires less often than this is as good as dead in an ordinary layer …"""
+    dead_rate_divisor: float = 20.0
+    """… and in a sparse layer one that fires 20 times less often than the layer's median unit."""
+
+    # Born dead.
+    born_dead_records: int = 3
+    """The first step is one batch; three looks are three."""
+    born_dead_examples: int = 200
+    """Rule of three: never active on 200 examples bounds the rate by 1.5 %."""
+    born_dead_layer: float = 0.5
+    """Share of a layer that makes it mostly born dead: worth knowing, for sound released models have it too."""
+    born_dead_critical: float = 0.9
+    """Share at which a fresh layer cannot work."""
+
+    # A layer's decision.
+    warmup_records: int = 10
+    """Units settle during the first looks: they build the baseline, and only the strict tier may speak (runs)."""
+    warning_share: float = 0.15
+    """Share of units in unexplained silence that makes a warning (runs: healthy narrow layers stay below)."""
+    critical_share: float = 0.35
+    """Share at the strict tier that makes it critical (runs: healthy layers were never seen there)."""
+    warmup_share: float = 0.6
+    """Share at the strict tier that is believed even before a baseline exists: a sudden kill."""
+    least_units: int = 4
+    """Fewer units than this never make a decision in a layer that has them."""
+    confirm_records: int = 2
+    """A warning stands for two looks before it is spoken; a kill after a rate event needs one."""
+    dead_share: float = 0.5
+    """Share of the units alive at the start, confirmed dead, at which the layer is called dead."""
+    resolve_factor: float = 0.5
+    """A decision is withdrawn below half of what raised it, so that it cannot flap."""
+    resolve_records: int = 3
+    """… and only when that has lasted for three looks."""
+    kill_ratio: float = 1.0
+    """One update takes from the mean what the best example had left, for a tenth of the units: a warning at most."""
+
+    # Sentinels of the run.
+    rate_jump: float = 2.0
+    """A learning rate at twice its own median is an event; the SDK looks closer at the same factor."""
+    rate_step: float = 1.5
+    """… if it came in one stride; a warm-up ramp climbs by small parts of itself."""
+    armed_steps: int = 100
+    """Deaths by a high rate take 1 to 18 steps; the burst lasts 50, and confirmation as long again."""
+    novelty: float = 10.0
+    """Deviations from the input's own median, in robust standard deviations, that make it novel."""
+    novelty_floor: float = 0.05
+    """… of which one is never less than this part of the input's own spread."""
+    novelty_records: int = 30
+    """An input that stays different this long is the new normal."""
+    constant_output: float = 0.02
+    """Part of its usual spread at which the output no longer depends on the input."""
+    constant_records: int = 3
+    """… for this many looks."""
+    clean_steps: int = 3
+    """Sampled steps without a non-finite number after which a divergence is over."""
+
+    # Causes.
+    fast_sigma: float = 0.05
+    """Displacement of half a standard deviation in ten steps: what high rates do to a layer (runs)."""
+    slow_sigma: float = 0.02
+    """Below this per step a layer drifts rather than jumps."""
+    share_majority: float = 0.5
+    """A part that took most of the way down is the mechanism."""
+    upstream_share: float = 0.8
+    """A layer that has lost this share passes almost nothing on."""
+
+    # Forecast.
+    forecast_points: int = 5
+    """Fewer points do not show a course."""
+    forecast_t: float = 3.0
+    """The hazard must stand out of its own scatter by this many standard errors."""
+    forecast_horizon: float = 5.0
+    """Nothing is said beyond this multiple of the course that was seen."""
+
+
+DEFAULT = Policy()

@@ -1,0 +1,35 @@
+"""Every setting of the server: a ``RELUMINE_*`` variable each, listed in docs/settings.md. No side effects."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """The server's settings, read from the environment; arguments win."""
+
+    model_config = SettingsConfigDict(env_prefix="RELUMINE_", extra="ignore")
+
+    database_url: Annotated[str, Field(description="SQLite file or Postgres.")] = "sqlite:///relumine.db"
+    host: Annotated[str, Field(description="Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535, description="Port to listen on.")] = 7358
+    public_url: Annotated[
+        str | None, Field(description="How people reach the server; links in alerts begin with it.")
+    ] = None
+    max_body_bytes: Annotated[int, Field(ge=1024, description="Largest upload, in bytes.")] = 32 * 2**20
+    insecure_no_auth: Annotated[
+        bool, Field(description="Listen on other than loopback although there are no keys.")
+    ] = False
+    webhook_allow_loopback: Annotated[
+        bool, Field(description="Let webhooks go to this machine, and there by plain http.")
+    ] = False
+    webhook_timeout_s: Annotated[float, Field(gt=0, description="How long a receiver may take to answer.")] = 15.0
+    courier_poll_s: Annotated[float, Field(gt=0, description="How often the courier looks for due deliveries.")] = 5.0
+
+    @property
+    def base_url(self) -> str:
+        """Where links point to, without a slash at the end."""
+        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")

@@ -1,0 +1,215 @@
+"""One signed POST to a receiver, and what came of it. Never raises for what a receiver or the network does.
+
+The address is judged right before connecting, and the connection goes to the very address that was judged:
+a name that changes its answer between the two leads nowhere. No redirects, no proxies from the environment,
+one deadline for the whole attempt however slowly a receiver drips, and no more read of an answer than is kept.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import httpcore
+import httpx
+
+from relumine_server.webhooks.retry import Outcome
+from relumine_server.webhooks.targets import refusal
+
+MAX_ANSWER_BYTES = 1024
+USER_AGENT = "Relumine-Webhooks/1"
+
+Resolve: TypeAlias = Callable[[str, int], list[str]]
+
+
+class TargetRefusedError(Exception):
+    """The URL leads to an address that notifications may not go to. Nothing was connected to."""
+
+
+def system_addresses(host: str, port: int) -> list[str]:
+    """The addresses of a host as this machine resolves it."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+class Sender:
+    """Makes attempts; holds no connection between them."""
+
+    def __init__(
+        self,
+        *,
+        allow_loopback: bool,
+        timeout_s: float,
+        resolve: Resolve = system_addresses,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        self._allow_loopback = allow_loopback
+        self._timeout_s = timeout_s
+        self._resolve = resolve
+        self._given_context = ssl_context
+
+    def post(self, url: str, headers: Mapping[str, str], body: str) -> Outcome:
+        """Try once."""
+        started = time.monotonic()
+        status, error, answer, retry_after = None, None, None, None
+        try:
+            with self._client(url, started) as client, client.stream("POST", url, headers=headers, content=body) as got:
+                status, retry_after = got.status_code, got.headers.get("retry-after")
+                answer = _beginning(got)
+        except Exception as problem:  # noqa: BLE001 - whatever a receiver provokes is the outcome of the attempt
+            error = _said(problem, self._timeout_s)
+        duration_ms = round((time.monotonic() - started) * 1000)
+        return Outcome(status, duration_ms, error=error, answer=answer, retry_after=retry_after)
+
+    def _client(self, url: str, started: float) -> httpx.Client:
+        backend = _JudgingBackend(url, self._judged, deadline=started + self._timeout_s)
+        headers = {
+            "content-type": "application/json",
+            "accept-encoding": "identity",
+            "connection": "close",
+            "user-agent": USER_AGENT,
+        }
+        transport = _Transport(backend, self._ssl_context)
+        return httpx.Client(
+            transport=transport, headers=headers, timeout=self._timeout_s, trust_env=False, follow_redirects=False
+        )
+
+    def _judged(self, url: str, host: str, port: int) -> list[str]:
+        addresses = self._resolve(host, port)
+        problem = refusal(url, addresses, allow_loopback=self._allow_loopback)
+        if problem:
+            raise TargetRefusedError(problem)
+        return addresses
+
+    @cached_property
+    def _ssl_context(self) -> ssl.SSLContext:
+        return self._given_context or httpx.create_ssl_context(trust_env=False)
+
+
+class _JudgingBackend(httpcore.SyncBackend):
+    """Resolves, judges, and connects to the address that was judged; all within one deadline."""
+
+    def __init__(self, url: str, judged: Callable[[str, str, int], list[str]], *, deadline: float) -> None:
+        super().__init__()
+        self._url = url
+        self._judged = judged
+        self._deadline = deadline
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
+        """Connect to the first address that answers."""
+        failure: Exception = httpcore.ConnectError("no address")
+        for address in self._judged(self._url, host, port):
+            left_s = _left(self._deadline, timeout)
+            try:
+                stream = super().connect_tcp(address, port, left_s, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failure = error
+            else:
+                return _DeadlineStream(stream, self._deadline)
+        raise failure
+
+
+class _DeadlineStream(httpcore.NetworkStream):
+    """A stream on which every wait ends at one deadline, so that dripping gains a receiver nothing."""
+
+    def __init__(self, stream: httpcore.NetworkStream, deadline: float) -> None:
+        self._stream = stream
+        self._deadline = deadline
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, _left(self._deadline, timeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, _left(self._deadline, timeout))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        left_s = _left(self._deadline, timeout)
+        return _DeadlineStream(self._stream.start_tls(ssl_context, server_hostname, left_s), self._deadline)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+class _Transport(httpx.BaseTransport):
+    """What httpx needs to send through a network backend of our own; its own transport takes none."""
+
+    def __init__(self, backend: httpcore.NetworkBackend, ssl_context: ssl.SSLContext) -> None:
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=ssl_context, max_keepalive_connections=0, network_backend=backend
+        )
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        url = request.url
+        answer = self._pool.handle_request(
+            httpcore.Request(
+                method=request.method,
+                url=httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+                headers=request.headers.raw,
+                content=request.stream,
+                extensions=request.extensions,
+            )
+        )
+        return httpx.Response(answer.status, headers=answer.headers, stream=_Body(answer), extensions=answer.extensions)
+
+    def close(self) -> None:
+        self._pool.close()
+
+
+class _Body(httpx.SyncByteStream):
+    def __init__(self, answer: httpcore.Response) -> None:
+        self._answer = answer
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._answer.iter_stream()
+
+    def close(self) -> None:
+        self._answer.close()
+
+
+def _left(deadline: float, timeout: float | None) -> float:
+    left_s = deadline - time.monotonic()
+    if left_s <= 0:
+        raise httpcore.ReadTimeout("deadline")
+    return left_s if timeout is None else min(left_s, timeout)
+
+
+def _beginning(response: httpx.Response) -> str:
+    """The first bytes of an answer, for the log. The status already decided: a body that breaks off is no failure."""
+    kept = b""
+    try:
+        for chunk in response.iter_raw(MAX_ANSWER_BYTES):
+            kept += chunk
+            if len(kept) >= MAX_ANSWER_BYTES:
+                break
+    except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError):
+        pass
+    return kept[:MAX_ANSWER_BYTES].decode("utf-8", "replace")
+
+
+def _said(problem: Exception, timeout_s: float) -> str:
+    """The failure in a few words; never the URL, whose path is as good as a password with many receivers."""
+    if isinstance(problem, TargetRefusedError):
+        return f"refused: {problem}"
+    if isinstance(problem, httpcore.TimeoutException):
+        return f"no answer within {timeout_s:g} s"
+    if isinstance(problem, socket.gaierror):
+        return "the host name does not resolve"
+    if isinstance(problem, httpcore.NetworkError | httpcore.ProtocolError | OSError):
+        return f"{type(problem).__name__}: {problem}"
+    return type(problem).__name__

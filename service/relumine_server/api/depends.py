@@ -1,4 +1,7 @@
-"""What handlers ask for: the store, the settings, the clock, the courier. All live on ``app.state``."""
+"""What handlers ask for: the store, the settings, the clock, the courier. All live on ``app.state``.
+
+They are ``async`` only because FastAPI would send plain functions through the thread pool, one hop each.
+"""
 
 from __future__ import annotations
 
@@ -22,19 +25,19 @@ class Wakeable(Protocol):
         ...
 
 
-def _store(request: Request) -> Store:
+async def _store(request: Request) -> Store:
     return cast("Store", request.app.state.store)
 
 
-def _settings(request: Request) -> Settings:
+async def _settings(request: Request) -> Settings:
     return cast("Settings", request.app.state.settings)
 
 
-def _clock(request: Request) -> Clock:
+async def _clock(request: Request) -> Clock:
     return cast("Clock", request.app.state.clock)
 
 
-def _courier(request: Request) -> Wakeable:
+async def _courier(request: Request) -> Wakeable:
     return cast("Wakeable", request.app.state.courier)
 
 

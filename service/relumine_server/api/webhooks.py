@@ -202,11 +202,11 @@ def _position(cursor: str) -> tuple[datetime, str]:
     try:
         moment, webhook_id = base64.urlsafe_b64decode(cursor).decode("ascii").split(" ")
         created_at = datetime.fromisoformat(moment)
-    except ValueError:
+        if created_at.tzinfo is None or not webhook_id.isidentifier():
+            raise BadCursor
+        return created_at.astimezone(UTC), webhook_id
+    except (ValueError, OverflowError):
         raise BadCursor from None
-    if created_at.tzinfo is None:
-        raise BadCursor
-    return created_at, webhook_id
 
 
 def _view(row: WebhookRow, *, secret: str | None = None) -> Webhook:

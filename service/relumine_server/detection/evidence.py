@@ -168,9 +168,7 @@ def _count(batch: _Batch, active: Floats, fired: Flags, policy: Policy) -> None:
     """Silences and rates. A rate moves only when the unit fires, so that silence never lowers it."""
     block = batch.block
     n = batch.spread([float(look.record.n_examples) for look in batch.looks])
-    fade = batch.spread(
-        [1 - min(1 / policy.memory_records, look.record.n_examples / policy.memory_examples) for look in batch.looks]
-    )
+    fade = batch.spread([1 - 1 / _memory(look, policy) for look in batch.looks])
     reported, past, ever = batch.column("silent"), block[st.SILENT].copy(), block[st.ACTIVE] > 0
     silent = np.where(fired, np.minimum(reported, n), np.maximum(past + n, reported))
     ended = np.maximum(batch.column("longest_silence"), np.where(fired, past, np.float32(0)))
@@ -180,6 +178,13 @@ def _count(batch: _Batch, active: Floats, fired: Flags, policy: Policy) -> None:
     block[st.SEEN] = np.maximum(block[st.SEEN], np.where(fired, active, block[st.SEEN]))
     block[st.ACTIVE] = np.where(fired, block[st.ACTIVE] * fade + active, block[st.ACTIVE])
     block[st.SILENT] = silent
+
+
+def _memory(look: Look, policy: Policy) -> float:
+    """How many records a rate remembers: few at first, while the layer still finds its way."""
+    n = look.record.n_examples
+    most = max(policy.memory_records, policy.memory_examples / n)
+    return max(1.0, policy.memory_least_examples / n, min(most, look.memory.records * policy.memory_part))
 
 
 def _nats(batch: _Batch, policy: Policy) -> Floats:
@@ -240,4 +245,5 @@ def _displacement(batch: _Batch, fired: Flags) -> list[float]:
     sigma = np.sqrt(batch.column("var"))
     moved = np.abs(batch.column("update_shift"))
     known = fired & (sigma > 0) & (moved > 0)
-    return batch.quantile(moved / np.where(known, sigma, np.float32(1)), known, 0.5)
+    ratio = (moved / np.maximum(sigma, np.float32(1e-12))).astype(np.float32)
+    return batch.quantile(ratio, known, 0.5)

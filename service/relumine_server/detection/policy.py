@@ -14,7 +14,7 @@ class Policy:
 
     # Evidence of a unit, in nats: how unlikely its present silence would be at its own rate.
     nats: float = 10.0
-    """ln(J·T/α) for 64 units, 20 independent looks and α = 0.05 is 10.1: the early tier."""
+    """ln(J·T/alpha) for 64 units, 20 independent looks and alpha = 0.05 is 10.1: the early tier."""
     nats_strict: float = 17.0
     """ln(1,000 units · 1,000 looks / 0.05) = 16.8: no unit of a whole run by chance."""
     dense_factor: float = 2.0
@@ -29,10 +29,14 @@ class Policy:
     """A rate remembers this many records, so that ordinary specialisation is not read as a fall."""
     memory_examples: float = 1000.0
     """… and at least this many examples, so that small batches still measure small rates."""
+    memory_part: float = 1 / 3
+    """A young layer changes fast: a rate remembers the last third of its life (runs: sparse nets)."""
+    memory_least_examples: float = 300.0
+    """… but never fewer examples than tell a rate of one in a hundred."""
     positions_design_effect: float = 10.0
     """Positions of one example are alike: ten of them count as one where examples cannot be told apart."""
 
-    # Confirmed death of a unit: the zero-failure test (1 - p0)^n <= α / J.
+    # Confirmed death of a unit: the zero-failure test (1 - p0)^n <= alpha / J.
     alpha: float = 0.05
     """Chance of one wrongly confirmed unit in a layer."""
     dead_rate: float = 0.01

@@ -60,7 +60,6 @@ class LayerMemory:
     peak_displacement: float = math.nan
     first_bias: float = math.nan
     lost: float = 0.0
-    lost_since: float = -1.0
     onset: float = -1.0
     streak: float = 0.0
     calm: float = 0.0

@@ -66,6 +66,11 @@ class Store:
         except sa.exc.TimeoutError as error:
             raise Busy from error
 
+    @property
+    def writing_engine(self) -> sa.Engine:
+        """The engine that migrations use."""
+        return self.engine if self._writer is None else self._writer.engine
+
     def close(self) -> None:
         """Finish what waits, close every connection, give the file free."""
         if self._writer is not None:
@@ -79,7 +84,7 @@ class _Writer:
     """The one thread that writes to SQLite."""
 
     def __init__(self, engine: sa.Engine) -> None:
-        self._engine = engine
+        self.engine = engine
         self._works: queue.Queue[tuple[Callable[[sa.Connection], Any], Future[Any]] | None] = queue.Queue(WAITING)
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="relumine-writer", daemon=True)
@@ -99,7 +104,7 @@ class _Writer:
         self._closed = True
         self._works.put(None)
         self._thread.join()
-        self._engine.dispose()
+        self.engine.dispose()
 
     def _run(self) -> None:
         while (first := self._works.get()) is not None:
@@ -125,7 +130,7 @@ class _Writer:
         """One transaction; callers learn their result only after the commit."""
         done: list[tuple[Future[Any], Any]] = []
         try:
-            with self._engine.begin() as connection:
+            with self.engine.begin() as connection:
                 for work, future in group:
                     try:
                         with connection.begin_nested():

@@ -28,8 +28,11 @@ Document = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null
 class UtcTime(TypeDecorator[datetime]):
     """A moment in UTC: timestamptz on Postgres; on SQLite, which has no time zones, naive text that means UTC."""
 
-    impl = sa.DateTime(timezone=True)
+    impl = sa.DateTime
     cache_ok = True
+
+    def __init__(self) -> None:
+        super().__init__(timezone=True)
 
     def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
         """Refuse naive times: they would be read in whatever zone the server happens to run."""

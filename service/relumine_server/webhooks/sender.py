@@ -3,6 +3,8 @@
 The address is judged right before connecting, and the connection goes to the very address that was judged:
 a name that changes its answer between the two leads nowhere. No redirects, no proxies from the environment,
 one deadline for the whole attempt however slowly a receiver drips, and no more read of an answer than is kept.
+
+Built on httpcore, the engine of httpx: httpx itself takes no network backend, and logs whole URLs.
 """
 
 from __future__ import annotations
@@ -10,7 +12,8 @@ from __future__ import annotations
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, suppress
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -21,7 +24,12 @@ from relumine_server.webhooks.retry import Outcome
 from relumine_server.webhooks.targets import refusal
 
 MAX_ANSWER_BYTES = 1024
-USER_AGENT = "Relumine-Webhooks/1"
+_HEADERS = {
+    "content-type": "application/json",
+    "accept-encoding": "identity",
+    "connection": "close",
+    "user-agent": "Relumine-Webhooks/1",
+}
 
 Resolve: TypeAlias = Callable[[str, int], list[str]]
 
@@ -57,25 +65,28 @@ class Sender:
         started = time.monotonic()
         status, error, answer, retry_after = None, None, None, None
         try:
-            with self._client(url, started) as client, client.stream("POST", url, headers=headers, content=body) as got:
-                status, retry_after = got.status_code, got.headers.get("retry-after")
+            with self._pool(url, started) as pool, self._request(pool, url, headers, body) as got:
+                status, retry_after = got.status, _header(got, b"retry-after")
                 answer = _beginning(got)
         except Exception as problem:  # noqa: BLE001 - whatever a receiver provokes is the outcome of the attempt
             error = _said(problem, self._timeout_s)
         duration_ms = round((time.monotonic() - started) * 1000)
         return Outcome(status, duration_ms, error=error, answer=answer, retry_after=retry_after)
 
-    def _client(self, url: str, started: float) -> httpx.Client:
+    def _pool(self, url: str, started: float) -> httpcore.ConnectionPool:
         backend = _JudgingBackend(url, self._judged, deadline=started + self._timeout_s)
-        headers = {
-            "content-type": "application/json",
-            "accept-encoding": "identity",
-            "connection": "close",
-            "user-agent": USER_AGENT,
-        }
-        transport = _Transport(backend, self._ssl_context)
-        return httpx.Client(
-            transport=transport, headers=headers, timeout=self._timeout_s, trust_env=False, follow_redirects=False
+        return httpcore.ConnectionPool(
+            ssl_context=self._ssl_context, max_keepalive_connections=0, network_backend=backend
+        )
+
+    def _request(
+        self, pool: httpcore.ConnectionPool, url: str, headers: Mapping[str, str], body: str
+    ) -> AbstractContextManager[httpcore.Response]:
+        read = httpx.URL(url)
+        target = httpcore.URL(scheme=read.raw_scheme, host=read.raw_host, port=read.port, target=read.raw_path)
+        timeouts = dict.fromkeys(("connect", "read", "write", "pool"), self._timeout_s)
+        return pool.stream(
+            "POST", target, headers=_HEADERS | headers, content=body.encode(), extensions={"timeout": timeouts}
         )
 
     def _judged(self, url: str, host: str, port: int) -> list[str]:
@@ -146,42 +157,6 @@ class _DeadlineStream(httpcore.NetworkStream):
         return self._stream.get_extra_info(info)
 
 
-class _Transport(httpx.BaseTransport):
-    """What httpx needs to send through a network backend of our own; its own transport takes none."""
-
-    def __init__(self, backend: httpcore.NetworkBackend, ssl_context: ssl.SSLContext) -> None:
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=ssl_context, max_keepalive_connections=0, network_backend=backend
-        )
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        url = request.url
-        answer = self._pool.handle_request(
-            httpcore.Request(
-                method=request.method,
-                url=httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
-                headers=request.headers.raw,
-                content=request.stream,
-                extensions=request.extensions,
-            )
-        )
-        return httpx.Response(answer.status, headers=answer.headers, stream=_Body(answer), extensions=answer.extensions)
-
-    def close(self) -> None:
-        self._pool.close()
-
-
-class _Body(httpx.SyncByteStream):
-    def __init__(self, answer: httpcore.Response) -> None:
-        self._answer = answer
-
-    def __iter__(self) -> Iterator[bytes]:
-        yield from self._answer.iter_stream()
-
-    def close(self) -> None:
-        self._answer.close()
-
-
 def _left(deadline: float, timeout: float | None) -> float:
     left_s = deadline - time.monotonic()
     if left_s <= 0:
@@ -189,16 +164,18 @@ def _left(deadline: float, timeout: float | None) -> float:
     return left_s if timeout is None else min(left_s, timeout)
 
 
-def _beginning(response: httpx.Response) -> str:
+def _header(response: httpcore.Response, name: bytes) -> str | None:
+    return next((value.decode("latin-1") for key, value in response.headers if key.lower() == name), None)
+
+
+def _beginning(response: httpcore.Response) -> str:
     """The first bytes of an answer, for the log. The status already decided: a body that breaks off is no failure."""
     kept = b""
-    try:
-        for chunk in response.iter_raw(MAX_ANSWER_BYTES):
+    with suppress(httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError):
+        for chunk in response.iter_stream():
             kept += chunk
             if len(kept) >= MAX_ANSWER_BYTES:
                 break
-    except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError):
-        pass
     return kept[:MAX_ANSWER_BYTES].decode("utf-8", "replace")
 
 

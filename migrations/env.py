@@ -1,0 +1,12 @@
+"""Alembic runs this with the connection that ``storage/migrate.py`` hands over."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from relumine_server.storage.tables import metadata
+
+connection = context.config.attributes["connection"]
+context.configure(connection=connection, target_metadata=metadata, render_as_batch=True, compare_type=True)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,133 @@
+"""The command ``relumine-server``: serve, migrate, replay. Settings come from the environment, options win."""
+
+from __future__ import annotations
+
+import ipaddress
+import sys
+from typing import Annotated, Any
+
+try:
+    import typer
+    import uvicorn
+    from sqlalchemy.engine import make_url
+except ImportError:  # installed without the extra
+    sys.stderr.write("relumine-server: the server is not installed: pip install 'relumine[server]'\n")
+    raise SystemExit(2) from None
+
+from relumine_server.app import create_app
+from relumine_server.detection.findings import Finding
+from relumine_server.detection.policy import Policy
+from relumine_server.detection.replay import replay as fold
+from relumine_server.errors import FileInUse
+from relumine_server.settings import Settings
+from relumine_server.storage import alerts, migrate, runs, segments
+from relumine_server.storage.store import Store
+
+cli = typer.Typer(help="Relumine's server.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+DatabaseUrl = Annotated[str | None, typer.Option(help="default: RELUMINE_DATABASE_URL, or sqlite:///relumine.db")]
+
+
+@cli.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="default: RELUMINE_HOST, or 127.0.0.1")] = None,
+    port: Annotated[int | None, typer.Option(help="default: RELUMINE_PORT, or 7358")] = None,
+    database_url: DatabaseUrl = None,
+    *,
+    insecure_no_auth: Annotated[bool, typer.Option(help="Listen beyond this machine without keys.")] = False,
+) -> None:
+    """Migrate the database and serve the API and the page."""
+    settings = _settings(host=host, port=port, database_url=database_url, insecure_no_auth=insecure_no_auth or None)
+    if not is_loopback(settings.host) and not settings.insecure_no_auth:
+        _fail(
+            f"{settings.host} can be reached from other machines and there are no keys yet: "
+            "listen on 127.0.0.1, or say --insecure-no-auth if the network is yours alone"
+        )
+    try:
+        app = create_app(settings)
+    except FileInUse as error:
+        _fail(str(error))
+    typer.echo(f"relumine-server: {settings.base_url} (database {_shown(settings.database_url)})", err=True)
+    uvicorn.run(app, host=settings.host, port=settings.port, log_level="warning", timeout_graceful_shutdown=10)
+
+
+@cli.command("migrate")
+def migrate_database(database_url: DatabaseUrl = None) -> None:
+    """Bring the database to the schema of this version."""
+    store = _open(_settings(database_url=database_url))
+    migrate.upgrade(store.writing_engine)
+    with store.read() as connection:
+        typer.echo(f"at {migrate.current(connection)}")
+    store.close()
+
+
+@cli.command("replay")
+def replay_run(run_id: Annotated[str, typer.Argument(help="the run's id")], database_url: DatabaseUrl = None) -> None:
+    """Fold a stored run again and print what the detector finds; exit 1 where that differs from its alerts."""
+    store = _open(_settings(database_url=database_url))
+    try:
+        with store.read() as connection:
+            if runs.find(connection, run_id) is None:
+                _fail(f"no run {run_id}")
+            layers, records = segments.load_records(connection, run_id)
+            stored = {(a.layer_id, a.kind): a for a in alerts.of_run(connection, run_id, "")}
+    finally:
+        store.close()
+    _, findings = fold(layers, records, Policy())
+    for finding in findings:
+        where = finding.layer or "run"
+        typer.echo(
+            f"step {finding.step:>8,}  {finding.transition:<8}  {where:<24} {finding.kind:<15} "
+            f"{finding.severity:<8} {finding.cause}"
+        )
+    same = _opened(findings) == {key: alert.opened_step for key, alert in stored.items()}
+    typer.echo(f"{len(records)} records, {len(findings)} findings, {'as' if same else 'NOT as'} stored")
+    raise typer.Exit(0 if same else 1)
+
+
+def _opened(findings: list[Finding]) -> dict[tuple[int, str], int]:
+    """When each problem was first raised."""
+    first: dict[tuple[int, str], int] = {}
+    for finding in findings:
+        if finding.transition == "raised":
+            first.setdefault((finding.layer_id, finding.kind), finding.step)
+    return first
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _settings(**given: Any) -> Settings:
+    return Settings(**{name: value for name, value in given.items() if value is not None})
+
+
+def _open(settings: Settings) -> Store:
+    try:
+        return Store.open(settings.database_url)
+    except FileInUse as error:
+        _fail(str(error))
+
+
+def _shown(database_url: str) -> str:
+    return make_url(database_url).render_as_string(hide_password=True)
+
+
+def _fail(sentence: str) -> Any:
+    typer.echo(f"relumine-server: {sentence}", err=True)
+    raise typer.Exit(2)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command."""
+    cli(args=arguments, prog_name="relumine-server")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""Opaque cursors: where a list goes on, as base64 of JSON. Clients must not look inside."""
+
+from __future__ import annotations
+
+import base64
+import json
+from datetime import datetime
+from typing import Any
+
+from relumine_server.errors import BadCursor
+
+
+def encode(keys: list[Any]) -> str:
+    """A cursor from the keys of the last row shown; the first is its time."""
+    moment, *rest = keys
+    return base64.urlsafe_b64encode(json.dumps([moment.isoformat(), *rest]).encode()).decode()
+
+
+def decode(cursor: str | None, length: int) -> list[Any] | None:
+    """The keys of a cursor. Raises BadCursor for what this server never gave out."""
+    if cursor is None:
+        return None
+    try:
+        moment, *rest = json.loads(base64.urlsafe_b64decode(cursor.encode("ascii")))
+        keys = [datetime.fromisoformat(moment), *rest]
+        good = (
+            len(keys) == length
+            and keys[0].tzinfo is not None
+            and all(isinstance(k, str) and "\0" not in k for k in rest)
+        )
+    except (ValueError, TypeError, UnicodeError, AttributeError):
+        good, keys = False, []
+    if not good:
+        raise BadCursor
+    return keys

@@ -1,0 +1,100 @@
+"""Every error leaves as ``application/problem+json`` with a stable code. Input is never repeated in an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException
+
+from relumine.views import Problem
+from relumine_server.errors import ProblemError, StorageUnavailable
+
+MEDIA_TYPE = "application/problem+json"
+CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 415: "unsupported_media_type"}
+
+log = structlog.get_logger(__name__)
+
+
+def answer(status: int, code: str, title: str, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """One problem as a response."""
+    problem = Problem(type=f"urn:relumine:{code}", title=title, status=status, code=code, detail=detail)
+    return JSONResponse(problem.model_dump(), status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
+
+
+def responses(*problems: type[ProblemError]) -> dict[int | str, dict[str, Any]]:
+    """What a route may answer beside its success, for OpenAPI; 422 and 500 are possible everywhere."""
+    known: dict[int | str, list[str]] = {422: ["invalid_request"], 500: ["internal"], 503: ["storage_unavailable"]}
+    for problem in problems:
+        known.setdefault(problem.status, []).append(problem.code)
+    schema = {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}
+    return {status: {"description": ", ".join(codes), "content": schema} for status, codes in known.items()}
+
+
+def install(app: FastAPI) -> None:
+    """Put the handlers on an app."""
+    app.add_exception_handler(ProblemError, _problem)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(SQLAlchemyError, _storage)
+    app.add_exception_handler(Exception, _internal)
+
+
+async def _problem(_request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, ProblemError):
+        raise error
+    return answer(error.status, error.code, error.title, error.detail, error.headers)
+
+
+async def _http(_request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, HTTPException):
+        raise error
+    phrase = HTTPStatus(error.status_code).phrase
+    return answer(error.status_code, CODES.get(error.status_code, "http_error"), phrase, phrase, error.headers)
+
+
+async def _invalid(_request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, RequestValidationError):
+        raise error
+    return answer(422, "invalid_request", "The request is not valid", places(error.errors()))
+
+
+async def _storage(request: Request, error: Exception) -> JSONResponse:
+    log.error("storage failed", path=request.url.path, error=type(error).__name__)
+    return await _problem(request, StorageUnavailable())
+
+
+async def _internal(request: Request, error: Exception) -> JSONResponse:
+    log.error("request failed", path=request.url.path, exc_info=error)
+    return answer(500, "internal", "Internal error", "Something failed here; the server's log has the details.")
+
+
+def places(errors: Any) -> str:
+    """Where and why a validation failed, without what was sent: at most five places.
+
+    Names of fields come from our models; a key of the sender's own (in a dict) is shown as a dot.
+    """
+    said = []
+    for error in list(errors)[:5]:
+        where = ".".join(part if _is_ours(part) else "·" for part in map(str, error["loc"]))
+        said.append(f"{where or 'body'}: {_reason(error)}")
+    return "; ".join(said)
+
+
+def _is_ours(part: str) -> bool:
+    return part.isascii() and part.replace("_", "").replace("-", "").isalnum() and len(part) <= 40
+
+
+def _reason(error: Mapping[str, Any]) -> str:
+    """The message of a rule; messages that pydantic fills with the input are cut down to their type."""
+    kind = str(error["type"])
+    if kind in ("json_invalid", "literal_error", "string_pattern_mismatch", "enum", "union_tag_invalid"):
+        return kind.replace("_", " ")
+    message = str(error["msg"]).encode("utf-8", "replace").decode()
+    return message[:200]

@@ -1,0 +1,194 @@
+"""Runs: list, read, change, delete; the overview that a page lives on; logged numbers; export."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+import sqlalchemy as sa
+from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi.responses import StreamingResponse
+
+from relumine import views
+from relumine.wire import MAX_STEP
+from relumine_server.api import cursors, downsample, layers, problems
+from relumine_server.api.depends import ClockDep, SettingsDep, StoreDep
+from relumine_server.api.schemas import NumberPoint, Numbers, RunChange
+from relumine_server.errors import BadCursor, RunNotFound
+from relumine_server.storage import alerts, numbers, runs, segments
+
+router = APIRouter(prefix="/v1", tags=["runs"])
+
+RunId = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+Name = Annotated[str | None, Query(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
+Cursor = Annotated[str | None, Query(max_length=1000)]
+Limit = Annotated[int, Query(ge=1, le=200)]
+StepQuery = Annotated[int | None, Query(ge=0, le=MAX_STEP)]
+
+OVERVIEW_POINTS = 1_000
+
+
+@router.get("/projects", responses=problems.responses())
+def list_projects(store: StoreDep) -> views.Page[views.Project]:
+    """All projects."""
+    with store.read() as connection:
+        return views.Page(items=runs.projects(connection), next_cursor=None)
+
+
+@router.get("/runs", responses=problems.responses(BadCursor))
+def list_runs(
+    store: StoreDep,
+    settings: SettingsDep,
+    project: Name = None,
+    group: Name = None,
+    state: Literal["running", "finished", "stalled", "failed"] | None = None,
+    cursor: Cursor = None,
+    limit: Limit = 50,
+) -> views.Page[views.Run]:
+    """Runs, newest first."""
+    after = cursors.decode(cursor, 2)
+    filters = {"project": project, "group": group, "state": state}
+    with store.read() as connection:
+        rows = runs.select_page(connection, filters, after, limit + 1)
+        shown = runs.view(connection, rows[:limit], settings.base_url)
+    more = rows[limit - 1] if len(rows) > limit else None
+    return views.Page(items=shown, next_cursor=cursors.encode([more.created_at, more.run_id]) if more else None)
+
+
+@router.get("/runs/{run_id}", responses=problems.responses(RunNotFound))
+def read_run(run_id: RunId, store: StoreDep, settings: SettingsDep) -> views.Run:
+    """One run."""
+    with store.read() as connection:
+        return runs.view(connection, [existing(connection, run_id)], settings.base_url)[0]
+
+
+@router.patch("/runs/{run_id}", responses=problems.responses(RunNotFound))
+def change_run(run_id: RunId, change: RunChange, store: StoreDep, settings: SettingsDep, clock: ClockDep) -> views.Run:
+    """Rename, tag, or end a run."""
+
+    def work(connection: sa.Connection) -> views.Run:
+        existing(connection, run_id)
+        now = clock()
+        values: dict[str, Any] = {**change.model_dump(exclude_unset=True, exclude_none=True), "updated_at": now}
+        if change.state is not None:
+            values["finished_at"] = now
+        runs.update(connection, run_id, values)
+        return runs.view(connection, [existing(connection, run_id)], settings.base_url)[0]
+
+    return store.write(work)
+
+
+@router.delete("/runs/{run_id}", status_code=204, responses=problems.responses(RunNotFound))
+def delete_run(run_id: RunId, store: StoreDep) -> None:
+    """Delete a run and everything stored of it."""
+
+    def work(connection: sa.Connection) -> None:
+        existing(connection, run_id)
+        runs.delete(connection, run_id)
+
+    store.write(work)
+
+
+@router.get("/runs/{run_id}/overview", responses={304: {"description": "unchanged"}} | problems.responses(RunNotFound))
+def read_overview(
+    run_id: RunId,
+    store: StoreDep,
+    settings: SettingsDep,
+    response: Response,
+    after_step: StepQuery = None,
+    if_none_match: Annotated[str | None, Header(max_length=200)] = None,
+) -> views.Overview:
+    """All that a page needs of a run. With the ETag of the last answer in ``If-None-Match``: 304 where nothing moved."""
+    with store.read() as connection:
+        row = existing(connection, run_id)
+        shown = alerts.of_run(connection, run_id, settings.base_url)
+        tag = _etag(row, shown, after_step)
+        if if_none_match == tag:
+            return Response(status_code=304, headers={"etag": tag})  # type: ignore[return-value]  # FastAPI passes it on
+        begin = 0 if after_step is None else after_step + 1
+        series = segments.load_series(connection, run_id, None, from_step=begin, to_step=MAX_STEP)
+        overview = views.Overview(
+            run=runs.view(connection, [row], settings.base_url)[0],
+            layers=layers.ranked(connection, run_id),
+            traces=[_trace(layer, columns) for layer, columns in series.items() if layer and columns["step"].size],
+            run_trace=_run_trace(series.get(0), numbers.load(connection, run_id, after_step=begin - 1).get("loss", [])),
+            alerts=shown,
+            last_step=row.last_step,
+        )
+    response.headers["etag"] = tag
+    return overview
+
+
+def _etag(row: sa.Row[Any], shown: list[views.Alert], after_step: int | None) -> str:
+    newest = max((alert.updated_at for alert in shown), default="")
+    return f'"{row.updated_at.isoformat()}/{newest}/{len(shown)}/{after_step}"'
+
+
+def _trace(layer_id: int, columns: dict[str, Any]) -> views.Trace:
+    starts = downsample.edges(columns["step"].size, OVERVIEW_POINTS)
+    born = downsample.column(columns, "born_dead_fraction")
+    return views.Trace(
+        layer_id=layer_id,
+        step=downsample.steps(columns["step"], starts),
+        dead_fraction=downsample.greatest(downsample.column(columns, "dead_fraction") + born, starts),
+        dying_fraction=downsample.greatest(downsample.column(columns, "dying_fraction"), starts),
+        active_rate=downsample.last(downsample.column(columns, "active_rate"), starts),
+    )
+
+
+def _run_trace(columns: dict[str, Any] | None, loss: list[tuple[int, float]]) -> views.RunTrace:
+    if columns is None or not columns["step"].size:
+        return views.RunTrace(step=[], learning_rate=[], update_ratio=[], loss=[])
+    starts = downsample.edges(columns["step"].size, OVERVIEW_POINTS)
+    steps = downsample.steps(columns["step"], starts)
+    losses = downsample.column(columns, "loss")
+    if loss:
+        losses = downsample.nearest(columns["step"], loss)
+    return views.RunTrace(
+        step=steps,
+        learning_rate=downsample.greatest(downsample.column(columns, "learning_rate"), starts),
+        update_ratio=downsample.greatest(downsample.column(columns, "update_ratio"), starts),
+        loss=downsample.last(losses, starts),
+    )
+
+
+@router.get("/runs/{run_id}/numbers", responses=problems.responses(RunNotFound))
+def read_numbers(run_id: RunId, store: StoreDep, after_step: StepQuery = None) -> Numbers:
+    """Numbers that the training logged, by name."""
+    with store.read() as connection:
+        existing(connection, run_id)
+        found = numbers.load(connection, run_id, after_step=-1 if after_step is None else after_step)
+    points = {name: [NumberPoint(step=step, value=value) for step, value in rows] for name, rows in found.items()}
+    return Numbers(numbers=points)
+
+
+@router.get("/runs/{run_id}/export", response_class=StreamingResponse, responses=problems.responses(RunNotFound))
+def export_run(run_id: RunId, store: StoreDep, format: Literal["csv"] = "csv") -> StreamingResponse:  # noqa: A002, ARG001 - the parameter's public name
+    """All series of a run as one flat table: layer_id, layer, step, statistic, value."""
+    with store.read() as connection:
+        existing(connection, run_id)
+        names = {layer.layer_id: layer.name for layer in runs.load_layers(connection, run_id)}
+        series = segments.load_series(connection, run_id, None, from_step=0, to_step=MAX_STEP)
+    return StreamingResponse(_lines(names, series), media_type="text/csv")
+
+
+def _lines(names: dict[int, str], series: dict[int, dict[str, Any]]) -> Iterator[str]:
+    yield "layer_id,layer,step,statistic,value\n"
+    for layer_id, columns in series.items():
+        for name in sorted(set(columns) - {"step", "first_step", "since_step", "position", "state"}):
+            buffer = io.StringIO()
+            writer = csv.writer(buffer, lineterminator="\n")
+            for step, value in zip(columns["step"], downsample.listed(columns[name]), strict=True):
+                if value is not None:
+                    writer.writerow([layer_id, names.get(layer_id, ""), int(step), name, repr(value)])
+            yield buffer.getvalue()
+
+
+def existing(connection: sa.Connection, run_id: str) -> sa.Row[Any]:
+    """The row of a run. Raises RunNotFound."""
+    row = runs.find(connection, run_id)
+    if row is None:
+        raise RunNotFound
+    return row

@@ -1,0 +1,43 @@
+"""Bodies that people send, and answers that exist in HTTP only."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, StringConstraints
+
+NoteText: TypeAlias = Annotated[str, StringConstraints(max_length=2000, pattern=r"^[^\x00]*$")]
+AuthorName: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
+ShortName: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
+
+
+class Note(BaseModel):
+    """Who says something about an alert, and what."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    author: AuthorName
+    note: NoteText = ""
+
+
+class RunChange(BaseModel):
+    """What may be changed of a run."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: ShortName | None = None
+    tags: list[ShortName] | None = None
+    state: Literal["finished", "failed"] | None = None
+
+
+class NumberPoint(BaseModel):
+    """A logged number at a step."""
+
+    step: int
+    value: float
+
+
+class Numbers(BaseModel):
+    """Logged numbers by name, in the order of steps."""
+
+    numbers: dict[str, list[NumberPoint]]

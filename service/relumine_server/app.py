@@ -1,0 +1,55 @@
+"""The application: routers, problems, and the life of the store and the courier. Importing it starts nothing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+from fastapi import FastAPI
+
+from relumine import __version__
+from relumine_server.api import alerts, health, layers, problems, runs, uploads, webhooks
+from relumine_server.page import routes as page
+from relumine_server.settings import Settings
+from relumine_server.storage import migrate
+from relumine_server.storage.store import Store
+from relumine_server.webhooks.courier import Courier
+
+STOP_S = 5.0  # how long an attempt under way may still take when the server stops
+
+
+def utc_now() -> datetime:
+    """The moment, in UTC."""
+    return datetime.now(UTC)
+
+
+def create_app(settings: Settings, *, store: Store | None = None, clock: Callable[[], datetime] = utc_now) -> FastAPI:
+    """An application on a migrated store; without one it opens and migrates that of the settings.
+
+    Raises FileInUse where another process serves the same SQLite file.
+    """
+    opened = store or Store.open(settings.database_url)
+    migrate.upgrade(opened.writing_engine)
+    app = FastAPI(
+        title="Relumine",
+        version=__version__,
+        summary="Sees dying ReLUs in PyTorch trainings, says why, and tells somebody in time.",
+        lifespan=_life,
+    )
+    app.state.store, app.state.settings, app.state.clock = opened, settings, clock
+    app.state.courier = Courier(opened, settings, clock)
+    app.state.owns_store = store is None
+    problems.install(app)
+    for module in (uploads, runs, layers, alerts, webhooks, health, page):
+        app.include_router(module.router)
+    return app
+
+
+@asynccontextmanager
+async def _life(app: FastAPI) -> AsyncIterator[None]:
+    app.state.courier.start()
+    yield
+    app.state.courier.stop(STOP_S)
+    if app.state.owns_store:
+        app.state.store.close()

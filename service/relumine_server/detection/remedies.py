@@ -1,0 +1,64 @@
+"""What to do, with a number wherever the evidence holds one. The first entry is the one to try first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from relumine.views import Cause, Kind
+from relumine.wire import Array
+from relumine_server.detection.findings import Remedy
+
+NEGATIVE_SLOPE = 0.01  # PyTorch's own default for LeakyReLU
+REPLACE = Remedy(
+    "replace_relu", "negative_slope", NEGATIVE_SLOPE, "a LeakyReLU passes a gradient, so that lost units can return"
+)
+
+
+def remedies(
+    kind: Kind, cause: Cause, evidence: dict[str, Any], arrays: dict[str, Array], lost: Array | None
+) -> tuple[Remedy, ...]:
+    """Remedies for a problem. ``lost`` marks the lost units (shape (units,)), where units are known."""
+    if kind == "diverged":
+        return (_lower_rate(evidence), Remedy("clip_gradient", "max_norm", 1.0, "bounds what one bad batch can do"))
+    upstream = evidence["upstream"]
+    first: dict[Cause, tuple[Remedy, ...]] = {
+        "high_learning_rate": (_lower_rate(evidence),),
+        "negative_bias": _reset_bias(arrays, lost),
+        "bad_initialization": (
+            Remedy("reinitialize", None, None, "He initialization and zero biases let every unit fire"),
+        ),
+        "input_shift": (Remedy("normalize_input", "mean", 0.0, "bring the input back to the range it was trained on"),),
+        "upstream_collapse": (
+            Remedy(
+                "treat_upstream",
+                "layer_id",
+                upstream[0] if upstream else None,
+                "its input is gone: mend the layer before it",
+            ),
+        ),
+        "unknown": (),
+    }
+    return (*first[cause], REPLACE)
+
+
+def _lower_rate(evidence: dict[str, Any]) -> Remedy:
+    rate = evidence["learning_rate"]
+    now, before = rate["now"], rate["before"]
+    if before is not None and now is not None and before < now:
+        return Remedy("lower_learning_rate", "lr", before, "the rate at which the layer was alive")
+    value = None if now is None else now / 10
+    return Remedy("lower_learning_rate", "lr", value, "a tenth of the present rate moves a unit a tenth as far")
+
+
+def _reset_bias(arrays: dict[str, Array], lost: Array | None) -> tuple[Remedy, ...]:
+    """The bias at which a lost unit would fire on about half of the examples."""
+    if lost is None or not lost.any() or "bias" not in arrays or "mean" not in arrays:
+        return (Remedy("reset_bias", "bias", 0.0, "the bias alone keeps these units silent"),)
+    balanced = arrays["bias"][lost].astype(np.float64) - arrays["mean"][lost]
+    return (
+        Remedy(
+            "reset_bias", "bias", float(np.median(balanced)), "at this bias a lost unit fires on half of the examples"
+        ),
+    )

@@ -1,0 +1,127 @@
+"""Findings in words: one title, one sentence after another, each only where the evidence holds it."""
+
+from __future__ import annotations
+
+from relumine_server.detection.findings import Finding, Forecast, Remedy
+
+_KINDS = {
+    "dying": "is dying",
+    "dead": "is dead",
+    "born_dead": "was born dead",
+    "constant_output": "output no longer depends on the input",
+    "diverged": "values are not finite",
+    "no_data": "fell silent to the hooks",
+    "stalled": "stopped reporting",
+}
+_CAUSES = {
+    "high_learning_rate": "a high learning rate",
+    "negative_bias": "biases that drifted negative",
+    "bad_initialization": "the initialization",
+    "input_shift": "an input that changed",
+    "upstream_collapse": "a layer before it that was lost first",
+}
+_ACTIONS = {
+    "replace_relu": "replace ReLU by LeakyReLU",
+    "reinitialize": "reinitialize the layer",
+    "normalize_input": "normalize the input as before",
+    "clip_gradient": "clip the gradient norm at",
+}
+
+
+def title(finding: Finding) -> str:
+    """What happened, in a few words: *fc2 is dying*."""
+    return f"{finding.layer or 'The run'}{':' if finding.layer is None else ''} {_KINDS[finding.kind]}"
+
+
+def message(finding: Finding, run_label: str) -> str:
+    """The whole story in a line, for a person who was not watching."""
+    if finding.transition == "resolved":
+        return f"{run_label} · {title(finding)}: over since step {finding.step:,} ({finding.reason or 'resolved'})."
+    parts = [f"{run_label} · {title(finding)} (step {finding.step:,})."]
+    parts += [_silence(finding), _forecast(finding.forecast), _cause(finding), _do(finding), _harm(finding)]
+    return " ".join(part for part in parts if part)
+
+
+def _silence(finding: Finding) -> str:
+    evidence = finding.evidence
+    silent, units = evidence.get("units_silent"), evidence.get("units")
+    if not silent or not units:
+        return ""
+    baseline = evidence.get("baseline_fraction")
+    note = "" if baseline is None else f"; baseline {_percent(baseline)}"
+    n = evidence.get("n")
+    seen = f" on {n:,} {evidence['n_unit']}" if n else ""
+    return f"{silent:,} of {units:,} units ({_percent(silent / units)}{note}) silent{seen}."
+
+
+def _forecast(forecast: Forecast | None) -> str:
+    if forecast is None:
+        return ""
+    time = "" if forecast.eta_s is None else f", about {_duration(forecast.eta_s)}"
+    return (
+        f"Half dead near step {forecast.step:,} ({_percent(forecast.confidence)}: "
+        f"{forecast.low:,}\N{EN DASH}{forecast.high:,}){time}."
+    )
+
+
+def _cause(finding: Finding) -> str:
+    if finding.cause == "unknown":
+        return "Cause unknown."
+    certainty = "Likely cause" if finding.confidence >= 0.7 else "Possible cause"
+    rate = finding.evidence["learning_rate"]
+    text = _CAUSES[finding.cause]
+    if finding.cause == "high_learning_rate" and rate["now"] is not None:
+        jumped = rate["changed_at_step"] is not None and rate["before"] is not None
+        text = f"lr {_number(rate['now'])}"
+        if jumped:
+            text = f"lr {_number(rate['before'])} → {_number(rate['now'])} at step {rate['changed_at_step']:,}"
+    return f"{certainty}: {text}{_shares(finding)}."
+
+
+def _shares(finding: Finding) -> str:
+    """The largest part of the shift, where the split is exact."""
+    shift = {name: share for name, share in finding.evidence["shift"].items() if share is not None}
+    if not shift:
+        return ""
+    names = {"weight": "weights", "input": "input", "bias": "bias"}
+    largest = max(shift, key=lambda name: shift[name])
+    return f" ({names[largest]} {_percent(shift[largest])} of the shift)"
+
+
+def _do(finding: Finding) -> str:
+    return f"Do: {_action(finding.remedies[0])}." if finding.remedies else ""
+
+
+def _action(remedy: Remedy) -> str:
+    if remedy.action == "lower_learning_rate":
+        return "lower the learning rate" if remedy.value is None else f"lr ≤ {_number(remedy.value)}"
+    if remedy.action == "reset_bias":
+        return f"reset the biases of the silent units to {_number(remedy.value or 0.0)}"
+    if remedy.action == "treat_upstream":
+        return "mend the layer before it first" if remedy.value is None else f"mend layer {remedy.value:g} first"
+    if remedy.action == "clip_gradient":
+        return f"{_ACTIONS[remedy.action]} {_number(remedy.value or 1.0)}"
+    slope = f" (slope {_number(remedy.value)})" if remedy.action == "replace_relu" and remedy.value is not None else ""
+    return _ACTIONS[remedy.action] + slope
+
+
+def _harm(finding: Finding) -> str:
+    """What the loss says, and nothing where no loss was logged."""
+    effect = finding.evidence.get("loss_effect")
+    if effect is None:
+        return ""
+    return f"Loss up {_percent(effect)} since." if effect > 0.05 else "Loss unaffected so far."
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:,.0f} %"
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

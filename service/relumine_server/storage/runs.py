@@ -1,0 +1,203 @@
+"""Rows of runs, their projects, sessions and layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from relumine import views
+from relumine.wire import LayerInfo, Upload
+from relumine_server.storage import tables as t
+
+CHILDREN = (
+    t.sessions,
+    t.uploads,
+    t.layers,
+    t.segments,
+    t.unit_rows,
+    t.numbers,
+    t.detector_states,
+    t.alerts,
+    t.deliveries,
+)
+
+
+def insert(connection: sa.Connection, table: sa.Table) -> Any:
+    """An INSERT that knows ON CONFLICT, in the dialect of the connection; both spell it the same way."""
+    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
+
+
+def lock(connection: sa.Connection, upload: Upload, now: datetime) -> sa.Row[Any]:
+    """Create the run where it is new, and lock its row for this transaction. Returns the row as it was."""
+    run = upload.run
+    connection.execute(
+        insert(connection, t.projects).values(project=run.project, created_at=now).on_conflict_do_nothing()
+    )
+    fresh = {
+        "run_id": run.id,
+        "project": run.project,
+        "group_name": run.group,
+        "name": run.name,
+        "config": run.config,
+        "tags": run.tags,
+        "sdk": run.sdk,
+        "torch": run.torch,
+        "state": "running",
+        "started_at": None if run.started_at is None else datetime.fromtimestamp(min(run.started_at, 4e9), UTC),
+        "created_at": now,
+        "updated_at": now,
+        "dropped": {},
+    }
+    connection.execute(insert(connection, t.runs).values(**fresh).on_conflict_do_nothing())
+    return connection.execute(sa.select(t.runs).where(t.runs.c.run_id == run.id).with_for_update()).one()
+
+
+def claim(connection: sa.Connection, upload: Upload, *, late: bool, folded: bool, now: datetime) -> bool:
+    """Take the upload's key. False where it was taken before: a duplicate."""
+    row = {
+        "run_id": upload.run.id,
+        "session": upload.session,
+        "rank": upload.rank,
+        "seq": upload.seq,
+        "received_at": now,
+        "records": len(upload.records),
+        "late": late,
+        "folded": folded,
+    }
+    taken = insert(connection, t.uploads).values(**row).on_conflict_do_nothing().returning(t.uploads.c.seq)
+    return connection.execute(taken).first() is not None
+
+
+def note_session(connection: sa.Connection, upload: Upload, now: datetime) -> None:
+    """Keep the span of steps of the session."""
+    steps = [record.step for record in upload.records]
+    first, last = min(steps, default=None), max(steps, default=None)
+    row = {"run_id": upload.run.id, "session": upload.session, "created_at": now, "world_size": upload.world_size}
+    statement = insert(connection, t.sessions).values(**row, first_step=first, last_step=last)
+    span = {}
+    if steps:
+        known = t.sessions.c
+        span = {
+            "first_step": sa.case((known.first_step < first, known.first_step), else_=first),
+            "last_step": sa.case((known.last_step > last, known.last_step), else_=last),
+        }
+    keys = ["run_id", "session"]
+    connection.execute(
+        statement.on_conflict_do_update(index_elements=keys, set_={"world_size": upload.world_size, **span})
+    )
+
+
+def update(connection: sa.Connection, run_id: str, values: Mapping[str, Any]) -> None:
+    """Set columns of a run."""
+    connection.execute(sa.update(t.runs).where(t.runs.c.run_id == run_id).values(**values))
+
+
+def save_layers(connection: sa.Connection, run_id: str, layers: Sequence[LayerInfo]) -> None:
+    """Insert layers, or renew what is known of them."""
+    if not layers:
+        return
+    rows = [
+        {"run_id": run_id, "layer_id": one.layer_id, "name": one.name, "units": one.units, "info": one.model_dump()}
+        for one in {layer.layer_id: layer for layer in layers}.values()
+    ]
+    statement = insert(connection, t.layers)
+    new = {name: statement.excluded[name] for name in ("name", "units", "info")}
+    connection.execute(statement.on_conflict_do_update(index_elements=["run_id", "layer_id"], set_=new), rows)
+
+
+def load_layers(connection: sa.Connection, run_id: str) -> list[LayerInfo]:
+    """The layers of a run in the order of their ids."""
+    query = sa.select(t.layers.c.info).where(t.layers.c.run_id == run_id).order_by(t.layers.c.layer_id)
+    return [LayerInfo.model_validate(info) for info in connection.scalars(query)]
+
+
+def find(connection: sa.Connection, run_id: str) -> sa.Row[Any] | None:
+    """The row of a run."""
+    return connection.execute(sa.select(t.runs).where(t.runs.c.run_id == run_id)).first()
+
+
+def view(connection: sa.Connection, rows: Sequence[sa.Row[Any]], base_url: str) -> list[views.Run]:
+    """Runs as the API shows them, with the number of their open alerts."""
+    ids = [row.run_id for row in rows]
+    count = (
+        sa.select(t.alerts.c.run_id, sa.func.count())
+        .where(t.alerts.c.run_id.in_(ids), t.alerts.c.state != "resolved")
+        .group_by(t.alerts.c.run_id)
+    )
+    opened: dict[str, int] = {run_id: number for run_id, number in connection.execute(count)}
+    return [_view(row, opened.get(row.run_id, 0), base_url) for row in rows]
+
+
+def _view(row: sa.Row[Any], open_alerts: int, base_url: str) -> views.Run:
+    dropped: dict[str, int] = {}
+    for counts in row.dropped.values():
+        for reason, number in counts.items():
+            dropped[reason] = dropped.get(reason, 0) + number
+    return views.Run(
+        run_id=row.run_id,
+        project=row.project,
+        group=row.group_name,
+        name=row.name,
+        state=row.state,
+        config=row.config,
+        tags=row.tags,
+        sdk=row.sdk,
+        torch=row.torch,
+        started_at=moment(row.started_at),
+        created_at=row.created_at.isoformat().replace("+00:00", "Z"),
+        updated_at=row.updated_at.isoformat().replace("+00:00", "Z"),
+        finished_at=moment(row.finished_at),
+        last_step=row.last_step,
+        dropped=dropped,
+        open_alerts=open_alerts,
+        url=f"{base_url}/#/runs/{row.run_id}",
+    )
+
+
+def moment(value: datetime | None) -> str | None:
+    """A time as RFC 3339 in UTC."""
+    return None if value is None else value.isoformat().replace("+00:00", "Z")
+
+
+def select_page(
+    connection: sa.Connection, filters: Mapping[str, str | None], after: Sequence[Any] | None, limit: int
+) -> list[sa.Row[Any]]:
+    """Runs, newest first; ``after`` is the (created_at, run_id) of the last one shown."""
+    c = t.runs.c
+    query = sa.select(t.runs).order_by(c.created_at.desc(), c.run_id.desc()).limit(limit)
+    for name, column in (("project", c.project), ("group", c.group_name), ("state", c.state)):
+        if filters.get(name) is not None:
+            query = query.where(column == filters[name])
+    if after is not None:
+        query = query.where(sa.tuple_(c.created_at, c.run_id) < sa.tuple_(*_keys(after)))
+    return list(connection.execute(query))
+
+
+def _keys(after: Sequence[Any]) -> list[Any]:
+    return [sa.bindparam(None, after[0], t.UtcTime), after[1]]
+
+
+def projects(connection: sa.Connection) -> list[views.Project]:
+    """All projects with the number of their runs."""
+    counted = sa.select(t.runs.c.project, sa.func.count().label("runs")).group_by(t.runs.c.project).subquery()
+    query = (
+        sa.select(t.projects, sa.func.coalesce(counted.c.runs, 0).label("runs"))
+        .outerjoin(counted, counted.c.project == t.projects.c.project)
+        .order_by(t.projects.c.project)
+    )
+    return [
+        views.Project(project=row.project, runs=row.runs, created_at=moment(row.created_at) or "")
+        for row in connection.execute(query)
+    ]
+
+
+def delete(connection: sa.Connection, run_id: str) -> None:
+    """Delete a run and all that hangs on it."""
+    orphans = sa.select(t.deliveries.c.delivery_id).where(t.deliveries.c.run_id == run_id)
+    connection.execute(sa.delete(t.attempts).where(t.attempts.c.delivery_id.in_(orphans)))
+    for table in (*CHILDREN, t.runs):
+        connection.execute(sa.delete(table).where(table.c.run_id == run_id))

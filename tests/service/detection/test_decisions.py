@@ -1,0 +1,180 @@
+"""What is said of a layer, and what is left unsaid."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from relumine_server.detection.replay import replay
+
+
+def told(training, policy):
+    _readings, findings = replay(training.layers, training.records, policy)
+    return [(f.layer_id, f.kind, f.transition) for f in findings]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_healthy_training_is_left_in_peace(train, policy, seed):
+    rates = np.random.default_rng(seed).beta(1, 3, 64)
+    assert told(train({1: rates, 2: rates[::-1]}, seed=seed).go(300), policy) == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_sparse_layer_of_selective_units_is_left_in_peace(train, policy, seed):
+    rates = np.random.default_rng(seed).uniform(0.002, 0.02, 64)
+    assert told(train({1: rates}, seed=seed).go(400), policy) == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_tiny_batches_in_which_most_units_are_silent_are_left_in_peace(train, policy, seed):
+    assert told(train({1: 0.1}, batch=4, seed=seed).go(600), policy) == []
+
+
+def test_a_sudden_kill_is_critical_within_three_records(train, policy):
+    training = train({1: 0.3, 2: 0.3}).go(30)
+    training.rates[2][:50] = 0
+    killed = training.last_step
+    _readings, findings = replay(training.layers, training.go(3, every=1).records, policy)
+    first = findings[0]
+    assert (first.layer_id, first.kind, first.transition, first.severity) == (2, "dying", "raised", "critical")
+    assert killed < first.step <= killed + 3
+
+
+def test_a_layer_that_stays_silent_goes_from_dying_to_dead(train, policy):
+    training = train({1: 0.3}).go(30)
+    training.rates[1][:50] = 0
+    _readings, findings = replay(training.layers, training.go(40).records, policy)
+    assert [(f.kind, f.transition, f.reason) for f in findings] == [
+        ("dying", "raised", None),
+        ("dead", "raised", None),
+        ("dying", "resolved", "became dead"),
+    ]
+    dead = findings[1]
+    assert dead.evidence["units_silent"] == 50
+    assert dead.evidence["n"] >= 700
+    assert dead.evidence["p_bound"] == pytest.approx(3 / dead.evidence["n"])
+
+
+def test_a_slow_death_is_warned_of_before_half_of_the_layer_is_gone(train, policy):
+    training = train({1: 0.3}).go(30)
+    for unit in range(64):
+        training.rates[1][unit] = 0
+        training.go(3)
+    _readings, findings = replay(training.layers, training.records, policy)
+    first = findings[0]
+    assert (first.kind, first.severity) == ("dying", "warning")
+    assert first.evidence["units_silent"] <= 16
+    assert [(f.kind, f.transition) for f in findings[:4]] == [
+        ("dying", "raised"), ("dying", "changed"), ("dead", "raised"), ("dying", "resolved"),
+    ]  # fmt: skip
+
+
+def test_units_that_return_resolve_the_alert_and_a_second_death_raises_it_again(train, policy):
+    training = train({1: 0.3}).go(30)
+    for rate in (0.0, 0.3):
+        training.rates[1][:30] = rate
+        training.go(8)
+    training.rates[1][:50] = 0
+    training.go(20)
+    assert told(training, policy)[:3] == [(1, "dying", "raised"), (1, "dying", "resolved"), (1, "dying", "raised")]
+
+
+def test_a_layer_on_the_edge_does_not_flap(train, policy):
+    training = train({1: 0.3}).go(30)
+    for turn in range(60):
+        training.rates[1][:12] = 0.3 if turn % 2 else 0.0
+        training.go(1)
+    assert len(told(training, policy)) <= 2
+
+
+def test_a_layer_never_active_from_the_start_is_born_dead_by_the_tenth_record(train, policy):
+    training = train({1: 0.3, 2: 0.0}).go(10)
+    _readings, findings = replay(training.layers, training.records, policy)
+    assert [(f.layer_id, f.kind, f.severity, f.cause) for f in findings] == [
+        (2, "born_dead", "critical", "bad_initialization")
+    ]
+
+
+def test_a_layer_partly_born_dead_is_info_and_no_alarm_later(train, policy):
+    rates = np.where(np.arange(64) < 45, 0.0, 0.3)
+    _readings, findings = replay((t := train({1: rates}).go(200)).layers, t.records, policy)
+    assert [(f.kind, f.severity) for f in findings] == [("born_dead", "info")]
+
+
+def test_units_born_dead_that_wake_up_are_alive(train, policy):
+    training = train({1: 0.0}).go(10)
+    training.rates[1][:] = 0.3
+    readings, findings = replay(training.layers, training.go(10).records, policy)
+    assert [(f.kind, f.transition) for f in findings] == [("born_dead", "raised"), ("born_dead", "resolved")]
+    assert readings[-1].state == "healthy"
+    assert readings[-1].born_dead_fraction == 0
+
+
+def test_non_finite_values_are_divergence_and_never_death(train, policy):
+    training = train({1: 0.3, 2: 0.3}).go(30)
+    training.nonfinite = 1
+    readings, findings = replay(training.layers, training.go(30).records, policy)
+    assert [(f.layer_id, f.kind, f.transition) for f in findings] == [(0, "diverged", "raised")]
+    assert readings[-1].state == "diverged"
+    assert readings[-1].active_rate is None
+
+
+def test_divergence_mutes_what_else_would_be_said_and_ends_with_finite_values(train, policy):
+    training = train({1: 0.3}).go(30)
+    training.nonfinite = 1
+    training.go(2)
+    training.nonfinite = 0
+    training.rates[1][:] = 0
+    training.go(2)
+    assert [kind for _, kind, _ in told(training, policy)] == ["diverged"]
+    assert told(training.go(6), policy)[1:3] == [(0, "diverged", "resolved"), (1, "dying", "raised")]
+
+
+def test_a_layer_that_cannot_die_is_never_judged(train, policy):
+    training = train({1: 0.3}, info={"can_die": False, "activation": "leaky_relu"}).go(30)
+    training.rates[1][:] = 0
+    readings, findings = replay(training.layers, training.go(60).records, policy)
+    assert findings == []
+    assert {r.state for r in readings} == {"cannot_die"}
+    assert readings[0].active_rate == pytest.approx(0.3, abs=0.05)
+
+
+def test_positions_need_more_evidence_than_examples(train, policy):
+    delays = {}
+    for n_unit in ("examples", "positions"):
+        training = train({1: 0.1}, info={"n_unit": n_unit}).go(60)
+        training.rates[1][:] = 0
+        _readings, findings = replay(training.layers, training.go(200).records, policy)
+        delays[n_unit] = findings[0].step - 600
+    assert delays["positions"] >= 5 * delays["examples"]
+
+
+def test_an_output_that_stops_depending_on_the_input_is_told_and_taken_back(train, policy):
+    training = train({1: 0.3}).go(20)
+    training.run = {"output_spread": 0.001}
+    training.go(5)
+    training.run = {}
+    assert told(training.go(5), policy) == [(0, "constant_output", "raised"), (0, "constant_output", "resolved")]
+
+
+def test_a_kill_ratio_warns_only_after_a_rate_event(train, policy):
+    quiet = train({1: 0.3}).go(30)
+    quiet.columns = {"update_shift": -5.0}
+    assert told(quiet.go(10), policy) == []
+    armed = train({1: 0.3}).go(30)
+    armed.learning_rate, armed.columns = 0.5, {"update_shift": -5.0}
+    _readings, findings = replay(armed.layers, armed.go(2, every=1).records, policy)
+    assert [(f.kind, f.severity) for f in findings] == [("dying", "warning")]
+
+
+def test_readings_cover_every_layer_record_and_lie_in_range(train, policy):
+    training = train({1: 0.3, 2: 0.001}).go(30)
+    training.rates[1][:40] = 0
+    readings, _findings = replay(training.layers, training.go(30).records, policy)
+    assert len(readings) == 2 * 60
+    for r in readings:
+        for share in (r.active_rate, r.dying_fraction, r.dead_fraction, r.born_dead_fraction, r.risk):
+            assert 0 <= share <= 1
+    last = {r.layer_id: r for r in readings[-2:]}
+    assert last[1].risk > last[2].risk
+    assert last[1].dead_fraction == pytest.approx(40 / 64)

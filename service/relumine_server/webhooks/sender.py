@@ -86,7 +86,7 @@ class Sender:
         target = httpcore.URL(scheme=read.raw_scheme, host=read.raw_host, port=read.port, target=read.raw_path)
         timeouts = dict.fromkeys(("connect", "read", "write", "pool"), self._timeout_s)
         return pool.stream(
-            "POST", target, headers=_HEADERS | headers, content=body.encode(), extensions={"timeout": timeouts}
+            "POST", target, headers={**_HEADERS, **headers}, content=body.encode(), extensions={"timeout": timeouts}
         )
 
     def _judged(self, url: str, host: str, port: int) -> list[str]:

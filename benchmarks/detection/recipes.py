@@ -49,6 +49,8 @@ RECIPES = (
     Recipe("sgd raised", "high_learning_rate", rate_after=2.0),
     Recipe("sgd raised x20", "high_learning_rate", rate_after=1.0),
     Recipe("sgd raised mildly", rate_after=0.15),
+    Recipe("sgd raised soundly", rate=0.005, rate_after=0.05),
+    Recipe("restarts", rate=0.1, schedule="restarts"),
     Recipe("adam", optimizer="adam", rate=0.001),
     Recipe("adam quick", optimizer="adam", rate=0.005),
     Recipe("adam raised", "high_learning_rate", optimizer="adam", rate=0.001, rate_after=0.2),
@@ -59,9 +61,10 @@ RECIPES = (
     Recipe("ramp overshoots", "high_learning_rate", rate=1.5, schedule="ramp"),
     Recipe("batchnorm", norm=True),
     Recipe("batchnorm raised mildly", norm=True, rate_after=0.3),
-    Recipe("leaky raised", leaky=True, rate_after=2.0),
-    Recipe("bias drift", "negative_bias", bias_drift=0.005, steps=1500),
-    Recipe("bias drift batchnorm", "negative_bias", bias_drift=0.01, steps=1000, norm=True),
+    Recipe("leaky raised", "diverged", leaky=True, rate_after=2.0),
+    Recipe("bias drift", "negative_bias", bias_drift=0.02, steps=1500, rate=0.01),
+    Recipe("slow bias drift", "negative_bias", bias_drift=0.006, steps=1500, rate=0.01),
+    Recipe("bias drift batchnorm", "negative_bias", bias_drift=0.01, steps=1500, norm=True),
     Recipe("negative bias", "negative_bias", first_bias=-8.0),
     Recipe("negative weights", "bad_initialization", negative_weights=True),
     Recipe("sparse", sparsity=0.02),
@@ -160,6 +163,7 @@ def _set_rate(recipe: Recipe, optimizer: torch.optim.Optimizer, step: int) -> No
     factors: dict[str, Callable[[], float]] = {
         "warmup": lambda: min(1.0, step / 100) * (0.5 + 0.5 * math.cos(math.pi * step / recipe.steps)),
         "cyclic": lambda: 0.1 + 0.9 * (0.5 - 0.5 * math.cos(2 * math.pi * step / 150)),
+        "restarts": lambda: 0.02 + 0.98 * (0.5 + 0.5 * math.cos(math.pi * (step % 200) / 200)),
         "ramp": lambda: 0.02 + 0.98 * min(1.0, step / 400),
     }
     rate = recipe.rate * (factors[recipe.schedule]() if recipe.schedule else 1.0)

@@ -74,8 +74,13 @@ def judge(scene: Scene, policy: Policy) -> Verdict:
     return Verdict("unknown", 0.3)
 
 
-def judge_run(run: st.RunMemory, step: int, policy: Policy) -> Verdict:
-    """The cause of what befalls the run as a whole."""
+def judge_run(state: st.DetectorState, step: int, policy: Policy) -> Verdict:
+    """The cause of what befalls the run as a whole: that of the layer that was lost first, or an event."""
+    run = state.run
+    lost = [problem for (layer_id, _kind), problem in state.open.items() if layer_id and problem.severity != "info"]
+    if lost:
+        first = min(lost, key=lambda problem: problem.step)
+        return Verdict(first.cause, first.confidence)
     if run.jump_step is not None and step - run.jump_step <= 2 * policy.armed_steps:
         return Verdict("high_learning_rate", 0.8)
     if run.novel_step is not None and step - run.novel_step <= policy.armed_steps:

@@ -6,6 +6,7 @@ depend on which other layers are looked at together with it, to the last bit.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,7 +34,11 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One record of one layer in numbers. Counts are of units; ``eligible`` are those that could still be lost."""
+    """One record of one layer in numbers. Counts are of units; ``eligible`` are those that could still be lost.
+
+    ``dying`` (three tiers) includes ``dead``; both count eligible units. ``all_dying`` and ``all_dead`` are the
+    present codes of all units, those of the baseline included.
+    """
 
     units: int
     eligible: int
@@ -43,6 +48,8 @@ class Observation:
     dying_strict: int
     dead: int
     born_dead: int
+    all_dying: int
+    all_dead: int
     active_rate: float
     expected_silent: float
     median_rate: float
@@ -64,11 +71,17 @@ class _Batch:
         self.sizes = np.array([look.memory.judged_units for look in looks])
         self.starts = np.concatenate([[0], np.cumsum(self.sizes)[:-1]])
         self.segment = np.repeat(np.arange(len(looks)), self.sizes)
-        self.index = np.concatenate([np.arange(look.memory.span.start, look.memory.span.stop) for look in looks])
-        self.block = units[:, self.index]
+        self.index = _index(looks)
+        self.block = units[:, self.index]  # a view where the layers lie side by side
+        self._columns: dict[str, Floats] = {}
 
     def column(self, name: str) -> Floats:
         """A column of all layers; zeros where a layer did not send it."""
+        if name not in self._columns:
+            self._columns[name] = self._read(name)
+        return self._columns[name]
+
+    def _read(self, name: str) -> Floats:
         parts = [
             np.asarray(look.arrays[name], np.float32)
             if name in look.arrays
@@ -104,6 +117,14 @@ class _Batch:
         return [float(v) if n else math.nan for v, n in zip(numbers, counts, strict=True)]
 
 
+def _index(looks: Sequence[Look]) -> slice | Ints:
+    """Where the units of these layers lie: one slice for neighbours, which saves copying them."""
+    spans = [look.memory.span for look in looks]
+    if all(left.stop == right.start for left, right in itertools.pairwise(spans)):
+        return slice(spans[0].start, spans[-1].stop)
+    return np.concatenate([np.arange(span.start, span.stop) for span in spans])
+
+
 def observe(units: st.Units, looks: Sequence[Look], policy: Policy) -> list[Observation]:
     """Fold one record each of distinct layers into ``units``, which is written to, and say what was seen."""
     if not looks:
@@ -117,7 +138,8 @@ def observe(units: st.Units, looks: Sequence[Look], policy: Policy) -> list[Obse
     rate = _rate(batch.block)
     median = batch.quantile(rate, rate > 0, 0.5)
     flags = _judge(batch, nats, median, policy)
-    units[:, batch.index] = batch.block
+    if not isinstance(batch.index, slice):
+        units[:, batch.index] = batch.block
     counts = batch.count([~fired, *flags])
     totals = batch.sums([active, expected, batch.column("bias")])
     kill, moved = _kill_ratio(batch, fired), _displacement(batch, fired)
@@ -132,11 +154,11 @@ def _observation(
     n = max(look.record.n_examples, 1)
     units = look.memory.judged_units
     bias = float(totals[2]) / units if "bias" in look.arrays else math.nan
-    silent, eligible, dying, dense, strict, dead, born = (int(c) for c in counts)
+    silent, eligible, dying, dense, strict, dead, born, all_dying, all_dead = (int(c) for c in counts)
     median, kill, moved = typical
     kill = 0.0 if math.isnan(kill) else kill
     return Observation(
-        units, eligible, silent, dying, dense, strict, dead, born,
+        units, eligible, silent, dying, dense, strict, dead, born, all_dying, all_dead,
         float(totals[0]) / (n * units), float(totals[1]), median, kill, moved, bias,
     )  # fmt: skip
 
@@ -202,7 +224,7 @@ def _effect(look: Look, policy: Policy) -> float:
 
 
 def _judge(batch: _Batch, nats: Floats, median: list[float], policy: Policy) -> list[Flags]:
-    """Write each unit's code; flags in the order of ``Observation``: eligible, dying (three tiers), dead, born dead."""
+    """Write each unit's code; flags in the order of the counts of ``Observation``."""
     block = batch.block
     excluded = block[st.CODE] >= st.EXCLUDED
     silent, ever = block[st.SILENT], block[st.ACTIVE] > 0
@@ -221,7 +243,7 @@ def _judge(batch: _Batch, nats: Floats, median: list[float], policy: Policy) -> 
     news = dying & ~excluded
     dense = news & (nats > np.float32(policy.nats * policy.dense_factor))
     strict = news & (nats > np.float32(policy.nats_strict))
-    return [eligible, news, dense, strict, dead & ~excluded, born]
+    return [eligible, news, dense, strict, dead & ~excluded, born, dying & ~dead, dead]
 
 
 def dead_after(look: Look, median_rate: float, policy: Policy) -> float:

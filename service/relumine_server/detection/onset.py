@@ -144,9 +144,7 @@ def _reading(draft: st.DetectorState, record: Record, seen: Observation | None) 
         return Reading(
             record.layer_id, record.step, state, rate, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0 if record.nonfinite else 0.0
         )
-    codes = np.mod(draft.units[st.CODE, memory.span], st.EXCLUDED)
-    counts = np.bincount(codes.astype(np.int64), minlength=4) / seen.units
-    dying, dead, born = float(counts[st.DYING]), float(counts[st.DEAD]), float(counts[st.BORN_DEAD])
+    dying, dead, born = (count / seen.units for count in (seen.all_dying, seen.all_dead, seen.born_dead))
     excess = seen.excess_silence
     risk = min(1.0, dead + 0.7 * dying + 0.5 * born + 0.2 * max(excess, 0.0) + 0.1 * min(seen.kill_ratio, 1.0))
     state = _layer_state(draft, memory)

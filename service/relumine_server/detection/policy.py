@@ -59,10 +59,16 @@ class Policy:
     """Units settle during the first looks: they build the baseline, and only the strict tier may speak (runs)."""
     warning_share: float = 0.15
     """Share of units in unexplained silence that makes a warning (runs: healthy narrow layers stay below)."""
+    sparse_rate: float = 0.1
+    """A layer whose median unit fires less often than this is sparse …"""
+    sparse_warning_share: float = 0.25
+    """… and loses a fifth of its units in the ordinary course of things (runs: activation penalties)."""
     critical_share: float = 0.35
     """Share at the strict tier that makes it critical (runs: healthy layers were never seen there)."""
-    warmup_share: float = 0.6
+    warmup_share: float = 0.5
     """Share at the strict tier that is believed even before a baseline exists: a sudden kill."""
+    harmless_records: int = 10
+    """A death during which the loss went on falling for this many looks is told as ``info``."""
     least_units: int = 4
     """Fewer units than this never make a decision in a layer that has them."""
     confirm_records: int = 2

@@ -31,7 +31,7 @@ def layer_finding(state: st.DetectorState, record: Record, decision: Decision, p
     scene = _scene(state, record, decision.kind, units)
     verdict = _verdict(state, scene, decision, policy)
     lost = _lost(units, decision.kind)
-    evidence = _layer_evidence(scene, record, units, lost)
+    evidence = _layer_evidence(scene, record, lost, _silence(units, lost))
     open_ended = decision.kind == "dying" and decision.transition != "resolved"
     return Finding(
         layer_id=record.layer_id,
@@ -54,7 +54,7 @@ def run_finding(
 ) -> Finding:
     """The finding of a problem of the run as a whole: divergence, or an output that no longer depends on its input."""
     problem = state.open.get((0, kind))
-    verdict = Verdict(problem.cause, problem.confidence) if problem else judge_run(state.run, record.step, policy)
+    verdict = Verdict(problem.cause, problem.confidence) if problem else judge_run(state, record.step, policy)
     evidence = _run_evidence(state.run, record.step) | {"n": record.n_examples or None}
     evidence["upstream"] = [i for i, k in state.open if i and k in {"dying", "dead", "born_dead"}]
     severity: Severity = "critical"
@@ -87,27 +87,33 @@ def _verdict(state: st.DetectorState, scene: Scene, decision: Decision, policy: 
 
 
 def _lost(units: st.Units, kind: Kind) -> Array:
-    wanted = (st.BORN_DEAD,) if kind == "born_dead" else (st.DYING, st.DEAD)
-    lost: Array = np.isin(units[st.CODE], wanted)
+    """The units a problem speaks of; those of the baseline are none of its news."""
+    wanted: dict[str, tuple[int, ...]] = {"born_dead": (st.BORN_DEAD,), "dead": (st.DEAD,)}
+    lost: Array = np.isin(units[st.CODE], wanted.get(kind, (st.DYING, st.DEAD)))
     return lost
 
 
-def _layer_evidence(scene: Scene, record: Record, units: st.Units, lost: Array) -> dict[str, Any]:
+def _silence(units: st.Units, lost: Array) -> int | None:
+    """The silence that all lost units share, in examples or positions."""
+    return int(units[st.SILENT, lost].min()) if lost.any() else None
+
+
+def _layer_evidence(scene: Scene, record: Record, lost: Array, n: int | None) -> dict[str, Any]:
     """Numbers of the layer; ``n`` is the silence that all lost units share, and 3/n bounds their rate."""
     memory = scene.memory
-    n = int(units[st.SILENT, lost].min()) if lost.any() else record.n_examples
     norms = (record.update_norm, record.weight_norm)
     evidence = _run_evidence(scene.run, record.step, scene.onset, record.learning_rate)
     return evidence | {
         "units": memory.info.units,
         "units_silent": int(lost.sum()),
         "baseline_fraction": _finite(memory.baseline),
-        "n": n,
+        "n": record.n_examples if n is None else n,
         "n_unit": memory.info.n_unit,
         "p_bound": min(RULE_OF_THREE / n, 1.0) if n else None,
         "bias": _bias(scene, lost),
         "shift": _shift(scene.shares),
         "update_to_weight": norms[0] / norms[1] if norms[0] is not None and norms[1] else None,
+        "kill_ratio": _finite(memory.kill_ratio),
         "upstream": sorted({layer_id for layer_id, _share, _onset in scene.upstream}),
     }
 
@@ -134,6 +140,7 @@ def _run_evidence(
         "bias": {"mean": None, "slope_per_step": None, "share": None},
         "shift": {"weight": None, "input": None, "bias": None},
         "update_to_weight": None,
+        "kill_ratio": None,
         "upstream": [],
         "loss_effect": loss_effect(run, _first_cause(run, float(step) if onset is None else onset)),
     }

@@ -34,14 +34,14 @@ def see_finiteness(run: RunMemory, record: Record) -> None:
     """Count the sampled steps since a number was last not finite."""
     if record.nonfinite:
         run.diverged_step, run.clean_steps = record.step, 0
-    elif run.diverged_step is not None and record.step > max(run.diverged_step, run.clean_step):
+    elif run.diverged_step is not None and record.step not in (run.diverged_step, run.clean_step):
         run.clean_step = record.step
         run.clean_steps += 1
 
 
 def is_armed(run: RunMemory, step: int, policy: Policy) -> bool:
     """Whether the learning rate jumped so lately that the next looks are to be believed sooner."""
-    return run.jump_step is not None and step - run.jump_step <= policy.armed_steps
+    return run.jump_step is not None and 0 <= step - run.jump_step <= policy.armed_steps
 
 
 def slope(xs: Sequence[float], ys: Sequence[float]) -> float | None:
@@ -68,9 +68,8 @@ def _see_rate(run: RunMemory, step: int, rate: float, policy: Policy) -> None:
     history = run.windows.get("rate", ())
     usual = median(history) if len(history) >= 3 else 0.0
     if usual > 0 and rate >= policy.rate_jump * usual and rate >= policy.rate_step * history[-1]:
-        run.jump_step, run.jump_before, run.jump_now = step, usual, rate
+        run.jump_step, run.jump_before = step, usual
     run.rate = rate
-    run.rate_at_start = rate if run.rate_at_start is None else run.rate_at_start
     _push(run, "rate", rate)
     _push(run, "rate_step", step)
 
@@ -106,9 +105,13 @@ def _see_spread(run: RunMemory, spread: float, policy: Policy) -> None:
     history = run.windows.get("spread", ())
     if len(history) >= LEAST_HISTORY and spread <= policy.constant_output * median(history):
         run.constant_records += 1
+        run.varied_records = 0
         return
-    run.constant_records = 0
-    _push(run, "spread", spread)
+    run.varied_records += 1
+    if run.varied_records >= policy.constant_records:
+        run.constant_records = 0
+    if not run.constant_records:
+        _push(run, "spread", spread)
 
 
 def _push(run: RunMemory, name: str, value: float) -> None:

@@ -5,9 +5,9 @@ Values only: the fold lives in ``onset``. A state is never changed once it was h
 
 from __future__ import annotations
 
-import copy
 import json
 import math
+import operator
 import struct
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -55,8 +55,7 @@ class LayerMemory:
     baseline: float = math.nan
     first_silent: float = math.nan
     median_rate: float = math.nan
-    displacement: float = math.nan
-    usual_displacement: float = math.nan
+    kill_ratio: float = math.nan
     peak_displacement: float = math.nan
     first_bias: float = math.nan
     lost: float = 0.0
@@ -65,6 +64,10 @@ class LayerMemory:
     calm: float = 0.0
     diverged: float = 0.0
     trail: tuple[tuple[float, float, float], ...] = ()
+
+    def copy(self) -> LayerMemory:
+        """A copy of its own; four times as fast as ``copy.copy`` on slots, and there is one per layer and upload."""
+        return LayerMemory(*_all_fields(self))
 
     @property
     def judged_units(self) -> int:
@@ -77,6 +80,9 @@ class LayerMemory:
         return slice(self.offset, self.offset + self.judged_units)
 
 
+_all_fields = operator.attrgetter(*(f.name for f in fields(LayerMemory)))
+
+
 @dataclass(slots=True)
 class RunMemory:
     """Sentinels of the run. ``windows`` holds the latest values of a sentinel by name, oldest first."""
@@ -84,14 +90,13 @@ class RunMemory:
     step: int = -1
     windows: dict[str, tuple[float, ...]] = field(default_factory=dict)
     rate: float | None = None
-    rate_at_start: float | None = None
     jump_step: int | None = None
     jump_before: float | None = None
-    jump_now: float | None = None
     novel_step: int | None = None
     novelty: float = 0.0
     novel_records: int = 0
     constant_records: int = 0
+    varied_records: int = 0
     diverged_step: int | None = None
     clean_step: int = -1
     clean_steps: int = 0
@@ -108,7 +113,7 @@ class DetectorState:
 
     def draft(self) -> DetectorState:
         """A copy that may be written to."""
-        layers = {layer_id: copy.copy(memory) for layer_id, memory in self.layers.items()}
+        layers = {layer_id: memory.copy() for layer_id, memory in self.layers.items()}
         run = replace(self.run, windows=dict(self.run.windows))
         return DetectorState(layers, self.units.copy(), run, {key: replace(value) for key, value in self.open.items()})
 
@@ -125,7 +130,7 @@ def describe(state: DetectorState, layers: Sequence[LayerInfo]) -> DetectorState
     for info in layers:
         before = known.get(info.layer_id)
         if before is not None and (before.info.units, before.info.can_die) == (info.units, info.can_die):
-            known[info.layer_id] = copy.copy(before)
+            known[info.layer_id] = before.copy()
             known[info.layer_id].info = info
             continue
         known[info.layer_id] = memory = LayerMemory(info, 0)
@@ -138,7 +143,7 @@ def _placed(state: DetectorState, known: dict[int, LayerMemory], blocks: dict[in
     offset = 0
     placed: dict[int, LayerMemory] = {}
     for layer_id in sorted(known):
-        placed[layer_id] = memory = copy.copy(known[layer_id])
+        placed[layer_id] = memory = known[layer_id].copy()
         memory.offset = offset
         offset += memory.judged_units
     units = np.concatenate([np.zeros((ROWS, 0), np.float32), *(blocks[layer_id] for layer_id in placed)], axis=1)

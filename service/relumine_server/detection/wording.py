@@ -44,7 +44,9 @@ def message(finding: Finding, run_label: str) -> str:
 
 def _silence(finding: Finding) -> str:
     evidence = finding.evidence
-    silent, units = evidence.get("units_silent"), evidence.get("units")
+    silent, units, kill = evidence.get("units_silent"), evidence.get("units"), evidence.get("kill_ratio")
+    if finding.kind == "dying" and units and kill is not None and kill >= 1 and (silent or 0) < 0.1 * units:
+        return f"One update took {kill:,.1f} times what a tenth of the units had left."
     if not silent or not units:
         return ""
     baseline = evidence.get("baseline_fraction")
@@ -110,6 +112,8 @@ def _harm(finding: Finding) -> str:
     effect = finding.evidence.get("loss_effect")
     if effect is None:
         return ""
+    if effect > 1:
+        return f"Loss {_number(1 + effect)} times as high since."
     return f"Loss up {_percent(effect)} since." if effect > 0.05 else "Loss unaffected so far."
 
 
@@ -118,7 +122,7 @@ def _percent(share: float) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:.3g}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def _duration(seconds: float) -> str:

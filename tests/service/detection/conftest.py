@@ -74,7 +74,9 @@ def train() -> Callable[..., Training]:
     """``train({1: rates, ...}, **settings)``: a simulated training; rates are one number or one per unit."""
 
     def build(rates: dict[int, float | Sequence[float]], units: int = 64, **settings: Any) -> Training:
-        return Training({i: np.broadcast_to(np.asarray(r, float), (units,)).copy() for i, r in rates.items()}, **settings)
+        return Training(
+            {i: np.broadcast_to(np.asarray(r, float), (units,)).copy() for i, r in rates.items()}, **settings
+        )
 
     return build
 

@@ -178,3 +178,33 @@ def test_readings_cover_every_layer_record_and_lie_in_range(train, policy):
     last = {r.layer_id: r for r in readings[-2:]}
     assert last[1].risk > last[2].risk
     assert last[1].dead_fraction == pytest.approx(40 / 64)
+
+
+def test_what_was_lost_in_the_first_steps_is_the_baseline_and_no_news(train, policy):
+    training = train({1: 0.3}).go(4)
+    training.rates[1][:16] = 0
+    readings, findings = replay(training.layers, training.go(200).records, policy)
+    assert findings == []
+    assert readings[-1].dead_fraction == pytest.approx(16 / 64)
+
+
+def test_a_unit_of_the_baseline_that_returned_may_be_lost_again(train, policy):
+    training = train({1: 0.3}).go(4)
+    for rate in (0.0, 0.3):
+        training.rates[1][:20] = rate
+        training.go(30)
+    training.rates[1][:20] = 0
+    _readings, findings = replay(training.layers, training.go(60).records, policy)
+    assert findings[0].evidence["baseline_fraction"] == pytest.approx(20 / 64)
+    assert (findings[0].kind, findings[0].evidence["units_silent"]) == ("dying", 20)
+
+
+def test_a_death_under_which_the_loss_kept_falling_is_told_as_info(train, policy):
+    training = train({1: 0.3}, run={"loss": 1.0}).go(30)
+    for unit in range(0, 48, 2):
+        training.rates[1][unit : unit + 2] = 0
+        training.run = {"loss": 1.0 - 0.01 * unit}
+        training.go(2)
+    _readings, findings = replay(training.layers, training.go(40).records, policy)
+    dead = next(f for f in findings if f.kind == "dead")
+    assert (dead.severity, dead.evidence["loss_effect"] < 0) == ("info", True)

@@ -78,7 +78,7 @@ def test_the_state_handed_in_is_left_as_it_was(train, policy):
     assert state.to_bytes(before) == state.to_bytes(kept)
 
 
-def test_a_state_takes_at_most_32_bytes_a_unit_and_little_else(policy):
+def test_a_state_takes_at_most_32_bytes_a_unit_and_little_else():
     layers = [LayerInfo(layer_id=i, name=f"conv{i}", units=464) for i in range(1, 50)]
     fresh = state.describe(state.empty(), layers)
     assert len(state.to_bytes(fresh)) <= 32 * 49 * 464 + 49 * 1024

@@ -17,10 +17,9 @@ from relumine.views import Remedy as RemedyView
 from relumine.wire import RunInfo, Upload
 
 try:
-    from relumine_server.detection.policy import Policy
-
     from relumine_server.detection import onset, state, wording
     from relumine_server.detection.findings import Finding
+    from relumine_server.detection.policy import Policy
 except ImportError as error:  # pragma: no cover - the extra is installed wherever this is tested
     raise SettingsError("mode='local' needs the detector: pip install 'relumine[server]'") from error
 

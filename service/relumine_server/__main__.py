@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 try:
+    import structlog
     import typer
     import uvicorn
     from sqlalchemy.engine import make_url
@@ -47,6 +48,7 @@ def serve(
         app = create_app(settings)
     except FileInUse as error:
         _fail(str(error))
+    _log_to_stderr(settings.log_level)
     typer.echo(f"relumine-server: {settings.base_url} (database {_shown(settings.database_url)})", err=True)
     uvicorn.run(app, host=settings.host, port=settings.port, log_level="warning", timeout_graceful_shutdown=10)
 
@@ -104,6 +106,13 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def _log_to_stderr(level: str) -> None:
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
 def _settings(**given: Any) -> Settings:
     return Settings(**{name: value for name, value in given.items() if value is not None})
 
@@ -119,7 +128,7 @@ def _shown(database_url: str) -> str:
     return make_url(database_url).render_as_string(hide_password=True)
 
 
-def _fail(sentence: str) -> Any:
+def _fail(sentence: str) -> NoReturn:
     typer.echo(f"relumine-server: {sentence}", err=True)
     raise typer.Exit(2)
 

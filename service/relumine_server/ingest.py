@@ -78,7 +78,7 @@ def _update_run(connection: sa.Connection, run: sa.Row[Any], upload: Upload, now
     values: dict[str, Any] = {"updated_at": now}
     steps = [record.step for record in upload.records] + [number.step for number in upload.numbers]
     if steps:
-        values["last_step"] = max(max(steps), -1 if run.last_step is None else run.last_step)
+        values["last_step"] = max(*steps, -1 if run.last_step is None else run.last_step)
     if upload.dropped:
         values["dropped"] = {**run.dropped, f"{upload.session}/{upload.rank}": upload.dropped}
     if upload.rank == 0 and upload.closing is not None:

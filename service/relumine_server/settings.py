@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -19,6 +19,9 @@ class Settings(BaseSettings):
     public_url: Annotated[
         str | None, Field(description="How people reach the server; links in alerts begin with it.")
     ] = None
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Field(description="What is logged, on standard error.")
+    ] = "info"
     max_body_bytes: Annotated[int, Field(ge=1024, description="Largest upload, in bytes.")] = 32 * 2**20
     insecure_no_auth: Annotated[
         bool, Field(description="Listen on other than loopback although there are no keys.")

@@ -23,7 +23,7 @@ AlertId = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}\.\d{1,16
 
 
 @router.get("", responses=problems.responses(BadCursor))
-def list_alerts(  # noqa: PLR0913 - every argument is a query parameter with a name
+def list_alerts(
     store: StoreDep,
     settings: SettingsDep,
     run_id: Annotated[str | None, Query(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")] = None,

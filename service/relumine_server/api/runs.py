@@ -91,7 +91,7 @@ def delete_run(run_id: RunId, store: StoreDep) -> None:
     store.write(work)
 
 
-@router.get("/runs/{run_id}/overview", responses={304: {"description": "unchanged"}} | problems.responses(RunNotFound))
+@router.get("/runs/{run_id}/overview", responses={304: {"description": "unchanged"}, **problems.responses(RunNotFound)})
 def read_overview(
     run_id: RunId,
     store: StoreDep,
@@ -100,7 +100,7 @@ def read_overview(
     after_step: StepQuery = None,
     if_none_match: Annotated[str | None, Header(max_length=200)] = None,
 ) -> views.Overview:
-    """All that a page needs of a run. With the ETag of the last answer in ``If-None-Match``: 304 where nothing moved."""
+    """All that a page needs of a run. With its last ETag in ``If-None-Match``: 304 where nothing moved."""
     with store.read() as connection:
         row = existing(connection, run_id)
         shown = alerts.of_run(connection, run_id, settings.base_url)

@@ -128,7 +128,7 @@ def view(connection: sa.Connection, rows: Sequence[sa.Row[Any]], base_url: str) 
         .where(t.alerts.c.run_id.in_(ids), t.alerts.c.state != "resolved")
         .group_by(t.alerts.c.run_id)
     )
-    opened: dict[str, int] = {run_id: number for run_id, number in connection.execute(count)}
+    opened = {row[0]: int(row[1]) for row in connection.execute(count)}
     return [_view(row, opened.get(row.run_id, 0), base_url) for row in rows]
 
 

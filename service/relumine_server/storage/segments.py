@@ -94,7 +94,7 @@ def load_series(
     return {layer: _joined(chunks, from_step, to_step) for layer, chunks in parts.items()}
 
 
-def _part(row: sa.Row[Any]) -> dict[str, Array]:
+def _part(row: sa.Row[*tuple[Any, ...]]) -> dict[str, Array]:
     _, columns = packing.unpack(row.columns)
     if row.readings is None:
         return columns
@@ -149,7 +149,7 @@ def load_records(connection: sa.Connection, run_id: str) -> tuple[list[LayerInfo
     return runs.load_layers(connection, run_id), in_order
 
 
-def _records(row: sa.Row[Any], units: dict[Any, bytes]) -> list[tuple[int, Record]]:
+def _records(row: sa.Row[*tuple[Any, ...]], units: dict[Any, bytes]) -> list[tuple[int, Record]]:
     header, columns = packing.unpack(row.columns)
     rates = header.get("learning_rates")
     out = []

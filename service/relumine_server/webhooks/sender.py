@@ -85,9 +85,8 @@ class Sender:
         read = httpx.URL(url)
         target = httpcore.URL(scheme=read.raw_scheme, host=read.raw_host, port=read.port, target=read.raw_path)
         timeouts = dict.fromkeys(("connect", "read", "write", "pool"), self._timeout_s)
-        return pool.stream(
-            "POST", target, headers={**_HEADERS, **headers}, content=body.encode(), extensions={"timeout": timeouts}
-        )
+        sent: list[tuple[bytes | str, bytes | str]] = [*_HEADERS.items(), *headers.items()]
+        return pool.stream("POST", target, headers=sent, content=body.encode(), extensions={"timeout": timeouts})
 
     def _judged(self, url: str, host: str, port: int) -> list[str]:
         addresses = self._resolve(host, port)

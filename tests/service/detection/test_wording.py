@@ -30,7 +30,7 @@ def test_a_good_message_says_what_how_many_when_why_and_what_to_do():
     assert wording.title(FINDING) == "fc2 is dying"
     assert wording.message(FINDING, "digits/baseline") == (
         "digits/baseline · fc2 is dying (step 4,410). 61 of 256 units (24 %; baseline 2 %) silent on 3,840 examples. "
-        "Half dead near step 5,150 (80 %: 4,900–5,600), about 3 min. "  # noqa: RUF001 - a range is set with an en dash
+        "Half dead near step 5,150 (80 %: 4,900–5,600), about 3 min. "
         "Likely cause: lr 0.05 → 0.3 at step 4,380 (weights 83 % of the shift). Do: lr ≤ 0.05. Loss unaffected so far."
     )
 

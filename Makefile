@@ -1,0 +1,47 @@
+# Everything a developer or a curious stranger needs. Two commands: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+SOURCES := client service migrations tests examples benchmarks
+
+.PHONY: demo test check serve chromium clean
+.DEFAULT_GOAL := check
+
+demo: $(VENV)/demo.stamp  ## a server, a network that really dies, its alert
+	$(BIN)/python examples/demo.py $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+test: $(VENV)/dev.stamp chromium check  ## everything: style, types, imports, tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+check: $(VENV)/dev.stamp  ## style, types, import contracts
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+serve: $(VENV)/demo.stamp  ## the server on ./relumine.db
+	$(BIN)/relumine-server serve
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 …"; exit 2; }
+	$(PYTHON) -m venv $(VENV) || { $(MAKE) --no-print-directory venv-package && $(PYTHON) -m venv $(VENV); }
+
+.PHONY: venv-package
+venv-package:  # Debian ships venv apart from Python
+	apt-get update -qq && apt-get install -y -qq python3-venv
+
+$(VENV)/demo.stamp: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) install -c constraints.txt -e '.[server,demo]'
+	@touch $@
+
+$(VENV)/dev.stamp: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) install -c constraints.txt -e '.[server,postgres,demo,dev]'
+	@touch $@
+
+chromium:  # the page is tested in a real browser
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null \
+	  || { apt-get update -qq && apt-get install -y -qq chromium; }
+
+clean:  ## remove what was built here
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

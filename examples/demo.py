@@ -19,6 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
+
 import relumine
 
 HERE = Path(__file__).resolve().parent
@@ -48,7 +49,7 @@ class Handler(BaseHTTPRequestHandler):
 
     server: Receiver
 
-    def do_POST(self) -> None:  # noqa: N802 - the name http.server asks for
+    def do_POST(self) -> None:
         """Verify one notification."""
         body = self.rfile.read(int(self.headers.get("content-length", "0")))
         try:

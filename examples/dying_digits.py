@@ -4,7 +4,7 @@ Trains the same multilayer perceptron twice on scikit-learn's digits. In the sec
 raised in the middle, as a wrong schedule or a mistyped resume would do it. What Relumine says about the two
 runs is printed as it is; nothing here knows what the outcome should be.
 
-    python examples/dying_digits.py [--seed 0] [--lr 0.05] [--lr-after 2.0] [--url http://127.0.0.1:7358]
+    python examples/dying_digits.py [--seed 0] [--lr 0.05] [--lr-after 0.5] [--url http://127.0.0.1:7358]
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import argparse
 import sys
 
 import numpy as np
-import relumine
 import torch
 from sklearn.datasets import load_digits
 from torch import nn
 from torch.nn import functional
+
+import relumine
 
 STEPS = 1_200
 RAISED_AT = 600
@@ -88,7 +89,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--lr", type=float, default=0.05, help="the healthy learning rate")
-    parser.add_argument("--lr-after", type=float, default=2.0, help="what it is raised to in the middle of one run")
+    parser.add_argument("--lr-after", type=float, default=0.5, help="what it is raised to in the middle of one run")
     parser.add_argument("--url", default=None, help="the server (default: RELUMINE_URL)")
     options = parser.parse_args()
     torch.set_num_threads(1)

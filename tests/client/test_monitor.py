@@ -1,0 +1,212 @@
+"""What ``watch`` promises to a training: nothing changes, nothing stays, everything is seen."""
+
+from __future__ import annotations
+
+import copy
+import io
+import pickle
+import subprocess
+import sys
+
+import pytest
+import relumine
+import torch
+from torch import nn
+
+
+def watched_losses(mlp, train, **options):
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    with relumine.watch(model, optimizer, strict=True, **options) as monitor:
+        losses = train(model, optimizer, steps=120)
+    return losses, [p.detach().clone() for p in model.parameters()], monitor
+
+
+def test_losses_and_weights_are_bit_identical_watched_and_unwatched(mlp, train, memory):
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    bare = train(model, optimizer, steps=120)
+    losses, weights, _ = watched_losses(mlp, train)
+    assert losses == bare
+    assert all(torch.equal(a, b) for a, b in zip(weights, model.parameters(), strict=True))
+    assert len(memory.records("1")) > 5
+
+
+def test_every_step_sampled_still_changes_no_number(mlp, train, memory):
+    assert watched_losses(mlp, train, every=1)[0] == watched_losses(mlp, train, mode="disabled")[0]
+    assert len(memory.records("1")) == 120
+
+
+def hooks_on(model):
+    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
+
+
+def copies_work(model):
+    copy.deepcopy(model)
+    pickle.loads(pickle.dumps(model))  # noqa: S301 - our own bytes
+    torch.save(model, io.BytesIO())
+    torch.save(model.state_dict(), io.BytesIO())
+
+
+def test_after_close_the_model_carries_no_hook_and_copies(mlp, train, memory):
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    monitor = relumine.watch(model, optimizer, strict=True)
+    train(model, optimizer)
+    monitor.close()
+    assert hooks_on(model) == 0
+    assert len(optimizer._optimizer_step_post_hooks) == 0
+    copies_work(model)
+
+
+def test_between_sampled_steps_the_model_carries_no_hook_and_copies_at_any_step(mlp, train, memory):
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    bare_steps = []
+
+    def look(step):
+        copies_work(model)
+        if hooks_on(model) == 0:
+            bare_steps.append(step)
+
+    with relumine.watch(model, optimizer, strict=True):
+        train(model, optimizer, after_step=look)
+    assert len(bare_steps) > 30
+
+
+def test_a_copy_taken_on_a_sampled_step_is_not_watched(mlp, memory):
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with relumine.watch(model, optimizer, strict=True) as monitor:
+        assert hooks_on(model) > 0
+        twin = copy.deepcopy(model)
+        twin(torch.randn(4, 6))
+        assert monitor.coverage() == {}
+
+
+def test_counts_are_those_of_the_examples(mlp, memory):
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    x = torch.randn(50, 6)
+    with relumine.watch(model, optimizer, every=1, strict=True):
+        model(x).sum().backward()
+        optimizer.step()
+    record = memory.records("1")[0]
+    z = model[0](x).detach()
+    arrays = record.arrays()
+    assert record.n_examples == 50
+    assert arrays["active"].tolist() == (z > 0).sum(0).tolist()
+    assert arrays["mean"] == pytest.approx(z.mean(0).numpy(), abs=1e-6)
+    assert arrays["var"].astype(float) == pytest.approx(z.var(0, unbiased=False).numpy(), rel=2e-3)
+    assert arrays["max"].astype(float) == pytest.approx(z.amax(0).numpy(), rel=2e-3)
+
+
+def test_silence_is_counted_across_records(memory):
+    model = nn.Sequential(nn.Linear(1, 2, bias=False), nn.ReLU())
+    with torch.no_grad():
+        model[0].weight.copy_(torch.tensor([[1.0], [-1.0]]))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    with relumine.watch(model, optimizer, every=1, strict=True):
+        for sign in (1, 1, -1, 1):
+            (model(sign * torch.ones(10, 1)).sum() * 0).backward()
+            optimizer.step()
+    silent = [record.arrays()["silent"].tolist() for record in memory.records("1")]
+    ended = [record.arrays()["longest_silence"].tolist() for record in memory.records("1")]
+    assert silent == [[0, 10], [0, 20], [10, 0], [0, 10]]
+    assert ended == [[0, 0], [0, 0], [0, 20], [10, 0]]
+
+
+def test_micro_batches_of_one_optimizer_step_are_one_sample(mlp, memory):
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with relumine.watch(model, optimizer, every=1, strict=True):
+        for _ in range(3):
+            model(torch.randn(7, 6)).sum().backward()
+        optimizer.step()
+    assert [record.n_examples for record in memory.records("1")] == [21]
+
+
+def test_evaluation_is_not_counted(mlp, memory):
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with relumine.watch(model, optimizer, every=1, strict=True):
+        model.eval()
+        model(torch.randn(100, 6))
+        with torch.no_grad():
+            model.train()(torch.randn(100, 6))
+        model(torch.randn(5, 6)).sum().backward()
+        optimizer.step()
+    assert memory.records("1")[0].n_examples == 5
+
+
+def test_a_shared_relu_is_a_layer_per_use(memory):
+    class Shared(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.act = nn.Linear(3, 5), nn.Linear(5, 4), nn.ReLU()
+
+        def forward(self, x):
+            return self.act(self.b(self.act(self.a(x))))
+
+    model = Shared()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with relumine.watch(model, optimizer, every=1, strict=True) as monitor:
+        model(torch.randn(9, 3)).sum().backward()
+        optimizer.step()
+        found = monitor.coverage()
+    assert {name: (one["units"], one["producer"]) for name, one in found.items()} == {"act": (5, "a"), "act#2": (4, "b")}
+
+
+def test_non_finite_values_are_counted_not_sent(memory):
+    model = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with relumine.watch(model, optimizer, every=1, strict=True):
+        (model(torch.full((4, 2), float("nan"))).sum() * 0).backward()
+        optimizer.step()
+    record = memory.records("1")[0]
+    assert record.nonfinite == 3
+    assert record.arrays() == {}
+
+
+def test_a_jump_of_the_learning_rate_is_followed_step_by_step(mlp, train, memory):
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+
+    def jump(step):
+        if step == 59:
+            optimizer.param_groups[0]["lr"] = 0.05
+
+    with relumine.watch(model, optimizer, strict=True):
+        train(model, optimizer, steps=120, after_step=jump)
+    steps = [record.step for record in memory.records("1")]
+    assert set(range(62, 111)) <= set(steps)
+
+
+def test_uploads_come_in_order_and_the_last_one_closes_the_run(mlp, train, memory):
+    watched_losses(mlp, train, every=1)
+    assert [upload.seq for upload in memory.uploads] == list(range(1, len(memory.uploads) + 1))
+    assert [upload.closing for upload in memory.uploads][-1] == "finished"
+    assert [len(upload.layers) for upload in memory.uploads][0] == 2
+
+
+def test_an_exception_in_the_training_ends_the_run_as_failed(mlp, memory):
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(ZeroDivisionError), relumine.watch(model, optimizer):
+        raise ZeroDivisionError
+    assert memory.uploads == []
+
+
+def test_logged_numbers_travel_and_odd_ones_do_not(mlp, train, memory):
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with relumine.watch(model, optimizer, strict=True) as monitor:
+        train(model, optimizer, after_step=lambda step: monitor.log(loss=0.5, step=step))
+        monitor.log({"accuracy": torch.tensor(0.75), "odd": float("nan")})
+    numbers = {(n.name, n.value) for upload in memory.uploads for n in upload.numbers}
+    assert numbers == {("loss", 0.5), ("accuracy", 0.75)}
+
+
+def test_import_loads_neither_torch_nor_httpx():
+    code = "import relumine, sys; assert not {'torch', 'httpx'} & set(sys.modules), sorted(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from relumine._watching import watch as watch
     from relumine.client import Client as Client
     from relumine.errors import RelumineError as RelumineError
+    from relumine.errors import ServerError as ServerError
+    from relumine.errors import SettingsError as SettingsError
     from relumine.monitor import Monitor as Monitor
     from relumine.views import Alert as Alert
     from relumine.webhooks import verify as verify_webhook
@@ -25,11 +27,23 @@ _HOME = {
     "Client": ("relumine.client", "Client"),
     "Monitor": ("relumine.monitor", "Monitor"),
     "RelumineError": ("relumine.errors", "RelumineError"),
+    "ServerError": ("relumine.errors", "ServerError"),
+    "SettingsError": ("relumine.errors", "SettingsError"),
     "verify_webhook": ("relumine.webhooks", "verify"),
     "watch": ("relumine._watching", "watch"),
 }
 
-__all__ = ["Alert", "Client", "Monitor", "RelumineError", "__version__", "verify_webhook", "watch"]
+__all__ = [
+    "Alert",
+    "Client",
+    "Monitor",
+    "RelumineError",
+    "ServerError",
+    "SettingsError",
+    "__version__",
+    "verify_webhook",
+    "watch",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from relumine.testing import MemoryTransport
 from torch import nn
+
+from relumine.testing import MemoryTransport
 
 
 @pytest.fixture(autouse=True)

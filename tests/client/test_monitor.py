@@ -9,9 +9,10 @@ import subprocess
 import sys
 
 import pytest
-import relumine
 import torch
 from torch import nn
+
+import relumine
 
 
 def watched_losses(mlp, train, **options):
@@ -154,7 +155,10 @@ def test_a_shared_relu_is_a_layer_per_use(memory):
         model(torch.randn(9, 3)).sum().backward()
         optimizer.step()
         found = monitor.coverage()
-    assert {name: (one["units"], one["producer"]) for name, one in found.items()} == {"act": (5, "a"), "act#2": (4, "b")}
+    assert {name: (one["units"], one["producer"]) for name, one in found.items()} == {
+        "act": (5, "a"),
+        "act#2": (4, "b"),
+    }
 
 
 def test_non_finite_values_are_counted_not_sent(memory):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import relumine
 import torch
 from torch import nn
+
+import relumine
 
 LAYERS = {
     "linear": (lambda: nn.Linear(12, 20), (16, 12)),

@@ -1,0 +1,88 @@
+"""A real server with a run in which a layer dies, and the system's Chromium."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+
+import httpx
+import numpy as np
+import pytest
+import uvicorn
+from playwright.sync_api import sync_playwright
+
+from relumine_server.app import create_app
+from relumine_server.settings import Settings
+
+UNITS, N = 24, 64
+NAME = "<b>act1</b>"
+
+
+def series():
+    """One layer at 40 looks that loses three quarters of its units when the rate is raised."""
+    rng = np.random.default_rng(7)
+    for look in range(40):
+        step = 10 * look + 1
+        active = rng.binomial(N, 0.3, UNITS)
+        if look > 20:
+            active[: 3 * UNITS // 4] = 0
+        here = {"first_step": step, "step": step, "n_examples": N}
+        yield {"layer_id": 0, **here, "learning_rates": [0.1 if look < 20 else 1.0], "loss": 1.0}
+        yield {"layer_id": 1, **here, "active": active.tolist()}
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """Address of a server that listens on a free port."""
+    settings = Settings(database_url=f"sqlite:///{tmp_path_factory.mktemp('page') / 'x.db'}")
+    runner = uvicorn.Server(uvicorn.Config(create_app(settings), host="127.0.0.1", port=0, log_level="warning"))
+    thread = threading.Thread(target=runner.run)
+    thread.start()
+    while not runner.started:
+        time.sleep(0.01)  # a real server is waited for
+    port = runner.servers[0].sockets[0].getsockname()[1]
+    yield f"http://127.0.0.1:{port}"
+    runner.should_exit = True
+    thread.join()
+
+
+@pytest.fixture
+def dying(server):
+    """A run with alerts."""
+    body = {
+        "run": {"id": "run1", "project": "digits", "name": "baseline"},
+        "session": "s1",
+        "seq": 1,
+        "layers": [{"layer_id": 1, "name": NAME, "units": UNITS}],
+        "records": list(series()),
+    }
+    answer = httpx.post(f"{server}/v1/uploads", json=body)
+    assert answer.status_code == 202
+    return answer.json()["alerts"] or httpx.get(f"{server}/v1/alerts?run_id=run1").json()["items"]
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """The system's Chromium; a machine without one fails these tests."""
+    path = next(
+        (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+    )
+    assert path is not None, "no Chromium on this machine: apt-get install chromium"
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser, server):
+    """A page that must stay without errors and without anything its policy forbids."""
+    tab = browser.new_page(base_url=server)
+    tab.set_default_timeout(15_000)
+    complaints = []
+    tab.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    yield tab
+    tab.close()
+    assert complaints == []

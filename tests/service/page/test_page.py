@@ -1,0 +1,79 @@
+"""The page in a real browser: what a person sees of a run in trouble."""
+
+from __future__ import annotations
+
+import httpx
+
+
+def test_without_runs_the_page_says_how_to_start_one(page):
+    page.goto("/")
+    page.get_by_text("No run has been seen yet").wait_for()
+    assert "relumine.watch(model, optimizer" in page.locator("pre").inner_text()
+
+
+def test_a_run_is_listed_and_opens_with_its_alerts_in_words(page, dying):
+    page.goto("/")
+    page.get_by_role("link", name="baseline").click()
+    page.get_by_role("heading", name="baseline").wait_for()
+    worst = next(alert for alert in dying if alert["kind"] == "dead")
+    card = page.locator(f'[data-alert="{worst["id"]}"]')
+    assert worst["message"] in card.inner_text()
+    assert "lower learning rate" in card.inner_text()
+
+
+def test_the_heat_map_and_the_learning_rate_are_drawn(page, dying):
+    page.goto("/#/runs/run1")
+    page.locator("#heat-map .heatmaplayer image").first.wait_for()
+    page.locator("#learning-rate .scatterlayer path.js-line").first.wait_for(state="attached")
+    page.locator("#loss .scatterlayer path.js-line").first.wait_for(state="attached")
+    assert page.locator("#heat-map").get_attribute("aria-label").startswith("Heat map of 1 layers over 40 steps")
+
+
+def test_a_layer_opens_with_every_unit(page, dying):
+    page.goto("/#/runs/run1")
+    page.locator("#layer-1").click()
+    page.locator("#layer-units .barlayer .point").first.wait_for(state="attached")
+    assert page.locator("#layer-units .barlayer .point").count() == 24
+    assert "24 units, 18 of them never active" in page.locator("#layer-units").get_attribute("aria-label")
+
+
+def test_names_are_text_and_never_markup(page, dying):
+    page.goto("/#/runs/run1")
+    page.locator("#layer-1").wait_for()
+    assert page.locator("#layer-1").inner_text() == "<b>act1</b>"
+
+
+def test_an_alert_is_acknowledged_by_keyboard(page, dying, server):
+    worst = next(alert for alert in dying if alert["kind"] == "dead")
+    page.goto(f"/#/alerts/{worst['id']}")
+    page.get_by_label("Your name").focus()
+    page.keyboard.type("Ada")
+    page.keyboard.press("Tab")
+    page.keyboard.type("on it")
+    page.keyboard.press("Enter")
+    page.locator(".tag.acknowledged").wait_for()
+    assert httpx.get(f"{server}/v1/alerts/{worst['id']}").json()["state"] == "acknowledged"
+
+
+def test_alerts_webhooks_and_unknown_pages_show(page, dying):
+    page.goto("/#/alerts")
+    page.locator("[data-alert]").first.wait_for()
+    page.goto("/#/webhooks")
+    page.get_by_text("Nobody is told of alerts yet").wait_for()
+    page.goto("/#/nowhere")
+    page.get_by_text("There is no such page").wait_for()
+
+
+def test_the_page_is_readable_in_the_dark(browser, server, dying):
+    tab = browser.new_page(base_url=server, color_scheme="dark")
+    tab.goto("/#/runs/run1")
+    tab.get_by_role("heading", name="baseline").wait_for()
+    assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 24, 31)"
+    tab.close()
+
+
+def test_the_policy_forbids_foreign_and_inline_scripts(server):
+    policy = httpx.get(server).headers["content-security-policy"]
+    assert "default-src 'self'" in policy
+    assert "script-src" not in policy
+    assert httpx.get(f"{server}/static/none.js").headers["content-type"] == "application/problem+json"

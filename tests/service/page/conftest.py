@@ -28,7 +28,7 @@ def series():
         if look > 20:
             active[: 3 * UNITS // 4] = 0
         here = {"first_step": step, "step": step, "n_examples": N}
-        yield {"layer_id": 0, **here, "learning_rates": [0.1 if look < 20 else 1.0], "loss": 1.0}
+        yield {"layer_id": 0, **here, "learning_rate": 0.1 if look < 20 else 1.0, "loss": 1.0}
         yield {"layer_id": 1, **here, "active": active.tolist()}
 
 

@@ -1,0 +1,104 @@
+"""The command, as a real process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import httpx
+import pytest
+
+COMMAND = [sys.executable, "-m", "relumine_server"]
+DEADLINE_S = 60
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start a server on the test's own file; yields (process, url)."""
+    started = []
+
+    def go():
+        port = free_port()
+        environment = {**os.environ, "RELUMINE_DATABASE_URL": f"sqlite:///{tmp_path / 'x.db'}"}
+        process = subprocess.Popen([*COMMAND, "serve", "--port", str(port)], env=environment)
+        started.append(process)
+        deadline = time.monotonic() + DEADLINE_S
+        while time.monotonic() < deadline:
+            try:
+                if httpx.get(f"http://127.0.0.1:{port}/readyz").is_success:
+                    return process, f"http://127.0.0.1:{port}"
+            except httpx.HTTPError:
+                time.sleep(0.05)  # a real process is waited for
+        raise AssertionError("not ready")
+
+    yield go
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def upload(url):
+    body = {
+        "run": {"id": "r1"},
+        "session": "s1",
+        "seq": 1,
+        "layers": [{"layer_id": 1, "name": "act1", "units": 4}],
+        "records": [
+            {"layer_id": 1, "first_step": s, "step": s, "n_examples": 100, "active": [0, 0, 0, 0]} for s in range(1, 6)
+        ],
+    }
+    return httpx.post(f"{url}/v1/uploads", json=body)
+
+
+def test_a_bind_beyond_this_machine_is_refused_in_one_sentence(tmp_path):
+    done = subprocess.run([*COMMAND, "serve", "--host", "0.0.0.0"], cwd=tmp_path, capture_output=True, text=True)  # noqa: S104 - it must be refused
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "--insecure-no-auth" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_was_acknowledged_survives_kill_9_and_a_replay_agrees(start, tmp_path):
+    process, url = start()
+    answer = upload(url)
+    assert answer.status_code == 202
+    assert [alert["kind"] for alert in answer.json()["alerts"]] == ["born_dead"]
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process, url = start()
+    assert upload(url).json()["duplicate"] is True
+    assert [alert["kind"] for alert in httpx.get(f"{url}/v1/alerts").json()["items"]] == ["born_dead"]
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) in (0, -signal.SIGTERM)
+    database = f"sqlite:///{tmp_path / 'x.db'}"
+    done = subprocess.run([*COMMAND, "replay", "r1", "--database-url", database], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "born_dead" in done.stdout
+    assert "as stored" in done.stdout
+
+
+def test_a_second_server_on_the_same_file_is_refused_by_name(start, tmp_path):
+    start()
+    environment = {**os.environ, "RELUMINE_DATABASE_URL": f"sqlite:///{tmp_path / 'x.db'}"}
+    done = subprocess.run(
+        [*COMMAND, "serve", "--port", str(free_port())], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "already served by another process" in done.stderr
+
+
+def test_a_run_that_is_not_there_cannot_be_replayed(tmp_path):
+    database = f"sqlite:///{tmp_path / 'x.db'}"
+    subprocess.run([*COMMAND, "migrate", "--database-url", database], check=True, capture_output=True)
+    done = subprocess.run([*COMMAND, "replay", "none", "--database-url", database], capture_output=True, text=True)
+    assert (done.returncode, done.stderr.strip()) == (2, "relumine-server: no run none")

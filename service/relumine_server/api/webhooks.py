@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import secrets
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Annotated, Any, Literal
 from uuid import uuid4
 
@@ -18,8 +18,9 @@ from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from relumine.views import Page, Problem, Webhook
+from relumine_server.api import cursors
 from relumine_server.api.depends import ClockDep, CourierDep, SettingsDep, StoreDep
-from relumine_server.errors import BadCursor, InvalidWebhook, WebhookDisabled, WebhookNotFound
+from relumine_server.errors import InvalidWebhook, WebhookDisabled, WebhookNotFound
 from relumine_server.storage import deliveries
 from relumine_server.storage import webhooks as rows
 from relumine_server.storage.webhooks import WebhookRow
@@ -97,11 +98,11 @@ def list_webhooks(
     limit: Annotated[int, Query(ge=1, le=200)] = 100,
 ) -> Page[Webhook]:
     """All receivers, in the order of their creation."""
-    after = _position(cursor) if cursor else None
+    after = cursors.decode(cursor, 2)
     with store.read() as session:
         found = rows.page(session, after=after, limit=limit + 1)
     shown = found[:limit]
-    next_cursor = _cursor(shown[-1]) if len(found) > limit else None
+    next_cursor = cursors.encode([shown[-1].created_at, shown[-1].webhook_id]) if len(found) > limit else None
     return Page[Webhook](items=[_view(row) for row in shown], next_cursor=next_cursor)
 
 
@@ -192,21 +193,6 @@ def _found(session: sa.Connection, webhook_id: str) -> WebhookRow:
     if row is None:
         raise WebhookNotFound
     return row
-
-
-def _cursor(row: WebhookRow) -> str:
-    return base64.urlsafe_b64encode(f"{row.created_at.isoformat()} {row.webhook_id}".encode()).decode()
-
-
-def _position(cursor: str) -> tuple[datetime, str]:
-    try:
-        moment, webhook_id = base64.urlsafe_b64decode(cursor).decode("ascii").split(" ")
-        created_at = datetime.fromisoformat(moment)
-        if created_at.tzinfo is None or not webhook_id.isidentifier():
-            raise BadCursor
-        return created_at.astimezone(UTC), webhook_id
-    except (ValueError, OverflowError):
-        raise BadCursor from None
 
 
 def _view(row: WebhookRow, *, secret: str | None = None) -> Webhook:

@@ -5,7 +5,7 @@ The secret leaves this module only for signing, and once for whoever created the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -44,7 +44,7 @@ def find(session: sa.Connection, webhook_id: str) -> WebhookRow | None:
     return None if row is None else _read(row)
 
 
-def page(session: sa.Connection, *, after: tuple[datetime, str] | None, limit: int) -> list[WebhookRow]:
+def page(session: sa.Connection, *, after: Sequence[Any] | None, limit: int) -> list[WebhookRow]:
     """Receivers in the order of their creation, from behind ``after`` on."""
     key = (webhooks.c.created_at, webhooks.c.webhook_id)
     query = sa.select(webhooks).order_by(*key).limit(limit)

@@ -1,0 +1,53 @@
+"""What a receiver checks with ``relumine.verify_webhook``, against the official library."""
+
+from __future__ import annotations
+
+import base64
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from standardwebhooks.webhooks import Webhook
+
+import relumine
+from relumine.webhooks import WebhookVerificationError
+
+SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
+OTHER = "whsec_" + base64.b64encode(bytes(range(1, 33))).decode()
+BODY = json.dumps({"type": "alert.firing", "data": {"n": 1}})
+
+
+def signed(secret=SECRET, body=BODY, at=None):
+    at = at or datetime.now(UTC)
+    signature = Webhook(secret).sign("msg_1", at, body)
+    return {"Webhook-Id": "msg_1", "webhook-timestamp": str(int(at.timestamp())), "webhook-signature": signature}
+
+
+def test_what_the_official_library_signed_is_accepted():
+    assert relumine.verify_webhook(signed(), BODY, SECRET) == json.loads(BODY)
+    assert relumine.verify_webhook(signed(), BODY.encode(), SECRET)["type"] == "alert.firing"
+
+
+def test_one_good_signature_among_several_is_enough():
+    headers = signed()
+    headers["webhook-signature"] = signed(OTHER)["webhook-signature"] + " " + headers["webhook-signature"]
+    assert relumine.verify_webhook(headers, BODY, SECRET)
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "secret"),
+    [
+        (signed(), BODY + " ", SECRET),
+        (signed(), BODY, OTHER),
+        (signed(at=datetime.now(UTC) - timedelta(minutes=6)), BODY, SECRET),
+        (signed(at=datetime.now(UTC) + timedelta(minutes=6)), BODY, SECRET),
+        ({}, BODY, SECRET),
+        ({**signed(), "webhook-signature": "v1,"}, BODY, SECRET),
+        ({**signed(), "webhook-signature": "v2,xx"}, BODY, SECRET),
+        ({**signed(), "webhook-timestamp": "now"}, BODY, SECRET),
+        (signed(), BODY, "whsec_short"),
+    ],
+)
+def test_everything_else_is_refused(headers, body, secret):
+    with pytest.raises(WebhookVerificationError):
+        relumine.verify_webhook(headers, body, secret)

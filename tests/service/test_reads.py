@@ -1,0 +1,184 @@
+"""Reading what is stored: downsampling keeps extremes, lists are complete, deletion leaves nothing."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+import pytest
+from sqlalchemy import func, select
+
+from relumine_server.app import create_app
+from relumine_server.settings import Settings
+from relumine_server.storage import tables as t
+
+UNITS = 4
+
+
+@pytest.fixture
+def app(tmp_path):
+    made = create_app(Settings(database_url=f"sqlite:///{tmp_path / 'x.db'}"))
+    yield made
+    made.state.store.close()
+
+
+@pytest.fixture
+def call(app):
+    def send(method: str, path: str, **options) -> httpx.Response:
+        async def go() -> httpx.Response:
+            transport = httpx.ASGITransport(app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+                return await client.request(method, path, **options)
+
+        return asyncio.run(go())
+
+    return send
+
+
+def upload(run="r1", seq=1, steps=range(1, 301), session="s1", peak=150, **more):
+    records = [
+        {
+            "layer_id": 1,
+            "first_step": step,
+            "step": step,
+            "n_examples": 64,
+            "weight_norm": 9.0 if step == peak else 1.0,
+            "active": [30] * UNITS,
+        }
+        for step in steps
+    ]
+    layers = [{"layer_id": 1, "name": "act1", "units": UNITS}]
+    return {
+        "run": {"id": run, "project": "p"},
+        "session": session,
+        "seq": seq,
+        "layers": layers,
+        "records": records,
+        **more,
+    }
+
+
+def test_downsampling_keeps_the_extremes(call):
+    call("POST", "/v1/uploads", json=upload(peak=155))
+    series = call("GET", "/v1/runs/r1/layers/1/series?statistics=weight_norm&points=10").json()
+    norms = series["statistics"]["weight_norm"]
+    assert len(series["step"]) == 10
+    assert series["step"][-1] == 300
+    assert max(norms["max"]) == 9.0
+    assert norms["last"] == [1.0] * 10
+    part = call("GET", "/v1/runs/r1/layers/1/series?statistics=weight_norm&from_step=155&to_step=155").json()
+    assert part["statistics"]["weight_norm"]["last"] == [9.0]
+
+
+def test_a_newer_session_wins_at_a_step_seen_twice(call):
+    call("POST", "/v1/uploads", json=upload(steps=range(1, 21), peak=0))
+    call("POST", "/v1/uploads", json=upload(steps=range(10, 31), session="s2", peak=12))
+    norms = call("GET", "/v1/runs/r1/layers/1/series?statistics=weight_norm").json()
+    assert norms["step"] == list(range(1, 31))
+    assert norms["statistics"]["weight_norm"]["last"][11] == 9.0
+
+
+def test_units_are_those_at_or_before_the_step(call):
+    call("POST", "/v1/uploads", json=upload(steps=[5, 15]))
+    assert call("GET", "/v1/runs/r1/layers/1/units").json()["step"] == 15
+    assert call("GET", "/v1/runs/r1/layers/1/units?step=14").json()["step"] == 5
+    assert call("GET", "/v1/runs/r1/layers/1/units?step=4").json()["code"] == "units_not_found"
+    assert call("GET", "/v1/runs/r1/layers/7/units").json()["code"] == "layer_not_found"
+
+
+def test_the_overview_gives_what_is_new_and_304_where_nothing_is(call):
+    call("POST", "/v1/uploads", json=upload(steps=range(1, 11)))
+    first = call("GET", "/v1/runs/r1/overview")
+    assert first.json()["last_step"] == 10
+    again = call("GET", "/v1/runs/r1/overview", headers={"if-none-match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    call("POST", "/v1/uploads", json=upload(seq=2, steps=range(11, 16)))
+    more = call("GET", "/v1/runs/r1/overview?after_step=10")
+    assert more.json()["traces"][0]["step"] == [11, 12, 13, 14, 15]
+    assert more.headers["etag"] != first.headers["etag"]
+
+
+def test_pages_show_every_run_once(call):
+    for number in range(7):
+        call("POST", "/v1/uploads", json=upload(run=f"r{number}", steps=[1]))
+    seen, cursor = [], None
+    while True:
+        query = {"limit": 3} | ({"cursor": cursor} if cursor else {})
+        page = call("GET", "/v1/runs", params=query).json()
+        seen += [run["run_id"] for run in page["items"]]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert sorted(seen) == [f"r{number}" for number in range(7)]
+    assert call("GET", "/v1/runs?project=none").json()["items"] == []
+    assert call("GET", "/v1/projects").json()["items"][0]["runs"] == 7
+
+
+def test_alerts_are_filtered_acknowledged_and_closed_once(call):
+    dead = [{**r, "active": [0] * UNITS} for r in upload()["records"][:10]]
+    alerts = call("POST", "/v1/uploads", json={**upload(), "records": dead}).json()["alerts"]
+    assert [alert["kind"] for alert in alerts] == ["born_dead"]
+    path = f"/v1/alerts/{alerts[0]['id']}"
+    assert call("GET", path).json() == alerts[0]
+    assert len(call("GET", "/v1/alerts?run_id=r1&state=firing").json()["items"]) == 1
+    assert call("GET", "/v1/alerts?severity=info&project=other").json()["items"] == []
+    note = {"author": "Ada", "note": "on it"}
+    assert call("POST", f"{path}/acknowledge", json=note).json()["state"] == "acknowledged"
+    assert call("POST", f"{path}/resolve", json=note).json()["resolved_reason"] == "by Ada: on it"
+    answer = call("POST", f"{path}/acknowledge", json=note)
+    assert (answer.status_code, answer.json()["code"]) == (409, "alert_resolved")
+
+
+def test_a_run_is_renamed_tagged_and_ended(call):
+    call("POST", "/v1/uploads", json=upload(steps=[1]))
+    run = call("PATCH", "/v1/runs/r1", json={"name": "new", "tags": ["a"], "state": "failed"}).json()
+    assert (run["name"], run["tags"], run["state"]) == ("new", ["a"], "failed")
+    assert run["finished_at"].endswith("Z")
+
+
+def test_the_last_upload_ends_the_run_and_a_new_session_takes_it_up(call):
+    call("POST", "/v1/uploads", json=upload(steps=[1], closing="finished"))
+    assert call("GET", "/v1/runs/r1").json()["state"] == "finished"
+    call("POST", "/v1/uploads", json=upload(steps=[2], session="s2"))
+    assert call("GET", "/v1/runs/r1").json()["state"] == "running"
+
+
+def test_numbers_and_the_export_hold_what_was_sent(call):
+    numbers = [{"step": 1, "name": "loss", "value": 0.5}, {"step": 2, "name": "loss", "value": 0.25}]
+    call("POST", "/v1/uploads", json=upload(steps=[1, 2], numbers=numbers, peak=2))
+    loss = call("GET", "/v1/runs/r1/numbers").json()["numbers"]["loss"]
+    assert loss == [{"step": 1, "value": 0.5}, {"step": 2, "value": 0.25}]
+    lines = call("GET", "/v1/runs/r1/export?format=csv").text.splitlines()
+    assert lines[0] == "layer_id,layer,step,statistic,value"
+    assert "1,act1,2,weight_norm,9.0" in lines
+
+
+def test_deleting_a_run_leaves_no_row_of_it(app, call):
+    call("POST", "/v1/webhooks", json={"url": "https://example.org/hook"})
+    dead = [{**r, "active": [0] * UNITS} for r in upload()["records"][:10]]
+    numbers = [{"step": 1, "name": "loss", "value": 0.5}]
+    call("POST", "/v1/uploads", json={**upload(numbers=numbers), "records": dead})
+    assert call("DELETE", "/v1/runs/r1").status_code == 204
+    assert call("GET", "/v1/runs/r1").status_code == 404
+    with app.state.store.read() as connection:
+        for table in t.metadata.sorted_tables:
+            if table.name not in ("projects", "webhooks"):
+                assert connection.scalar(select(func.count()).select_from(table)) == 0, table.name
+
+
+def test_a_webhook_shows_its_secret_once_and_odd_ones_are_refused(call):
+    made = call("POST", "/v1/webhooks", json={"url": "https://example.org/hook"})
+    assert made.status_code == 201
+    assert made.json()["secret"].startswith("whsec_")
+    assert call("GET", "/v1/webhooks").json()["items"][0]["secret"] is None
+    odd = ["ftp://x", "http://127.0.0.1/x", "https://10.0.0.1/", "https://a:b@example.org", "https://" + "a" * 5000]
+    for url in odd:
+        answer = call("POST", "/v1/webhooks", json={"url": url})
+        assert (answer.status_code, answer.json()["code"]) == (422, "invalid_webhook")
+    wrong = call("POST", "/v1/webhooks", json={"url": "https://example.org", "events": ["nothing"]})
+    assert wrong.status_code == 422
+    path = f"/v1/webhooks/{made.json()['webhook_id']}"
+    assert call("PATCH", path, json={"enabled": False}).json()["enabled"] is False
+    assert call("POST", f"{path}/test").json()["code"] == "webhook_disabled"
+    assert call("DELETE", path).status_code == 204
+    assert call("GET", path).json()["code"] == "webhook_not_found"

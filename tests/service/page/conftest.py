@@ -32,7 +32,7 @@ def series():
         yield {"layer_id": 1, **here, "active": active.tolist()}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """Address of a server that listens on a free port."""
     settings = Settings(database_url=f"sqlite:///{tmp_path_factory.mktemp('page') / 'x.db'}")
@@ -62,9 +62,12 @@ def dying(server):
     return answer.json()["alerts"] or httpx.get(f"{server}/v1/alerts?run_id=run1").json()["items"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
-    """The system's Chromium; a machine without one fails these tests."""
+    """The system's Chromium; a machine without one fails these tests.
+
+    Not for the session: playwright keeps an event loop running in this thread, and others need none.
+    """
     path = next(
         (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
     )

@@ -1,40 +1,20 @@
-"""Finds the places of a model where a ReLU acts, by module. Reads the model, changes nothing."""
+"""The names of a model's places. Reads the model, changes nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import TypeAlias
 
 from torch import nn
 
+from relumine._activations import Activation
+
 Models: TypeAlias = nn.Module | Sequence[nn.Module] | Mapping[str, nn.Module]
 
-CAN_DIE: Mapping[type[nn.Module], str] = {nn.ReLU: "relu", nn.ReLU6: "relu6"}
-CANNOT_DIE: Mapping[type[nn.Module], str] = {
-    nn.LeakyReLU: "leaky_relu",
-    nn.PReLU: "prelu",
-    nn.RReLU: "rrelu",
-    nn.ELU: "elu",
-    nn.CELU: "celu",
-    nn.SELU: "selu",
-    nn.GELU: "gelu",
-    nn.SiLU: "silu",
-    nn.Mish: "mish",
-    nn.Softplus: "softplus",
-}
 PRODUCERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A module of interest and its path in the model."""
-
-    name: str
-    module: nn.Module
-    activation: str = ""
-    can_die: bool = False
+MODULES = (nn.ReLU, nn.ReLU6)
+WRAPPERS = ("module.", "_orig_mod.")  # what DataParallel, DDP and torch.compile put in front
 
 
 def named_models(model: Models) -> dict[str, nn.Module]:
@@ -46,31 +26,53 @@ def named_models(model: Models) -> dict[str, nn.Module]:
     return {str(index): one for index, one in enumerate(model)}
 
 
-def activations(
-    models: Mapping[str, nn.Module], include: Iterable[str] | None, exclude: Iterable[str] | None
-) -> list[Found]:
-    """All activation modules, in the order of the model; names filtered by the glob patterns given."""
-    wanted = None if include is None else list(include)
-    unwanted = list(exclude or ())
-    found = []
-    for name, module in _modules(models):
-        kind = CAN_DIE.get(type(module)) or CANNOT_DIE.get(type(module))
-        if kind is None or (wanted is not None and not _matches(name, wanted)) or _matches(name, unwanted):
-            continue
-        found.append(Found(name, module, kind, type(module) in CAN_DIE))
-    return found
+class Names:
+    """Paths of all modules, and the names of the activations that act in them."""
+
+    def __init__(
+        self, models: Mapping[str, nn.Module], include: Iterable[str] | None, exclude: Iterable[str] | None
+    ) -> None:
+        self._paths = {id(module): (path, module) for path, module in _walk(models)}
+        self._wanted = None if include is None else list(include)
+        self._unwanted = list(exclude or ())
+
+    def modules(self) -> Iterator[nn.Module]:
+        """Every module, the outer ones first."""
+        return (module for _, module in self._paths.values())
+
+    def of(self, module: nn.Module) -> str:
+        """The path of a module."""
+        return self._paths[id(module)][0] or "model"
+
+    def of_activation(self, module: nn.Module, activation: Activation, call: int) -> str | None:
+        """The name of the ``call``-th activation within a module; None where it was filtered out.
+
+        A module that is an activation gives its own path, any other its path and the activation's name.
+        """
+        path = self._paths[id(module)][0]
+        own = next(module.children(), None) is None and next(module.parameters(recurse=False), None) is None
+        name = path if own and path else f"{path}.{activation.name}".lstrip(".")
+        name = name if call == 1 else f"{name}#{call}"
+        if (self._wanted is not None and not _matches(name, self._wanted)) or _matches(name, self._unwanted):
+            return None
+        return name
+
+    def relu_modules(self) -> list[str]:
+        """The paths of all ReLU modules, used or not."""
+        return [path for path, module in self._paths.values() if isinstance(module, MODULES)]
 
 
-def producers(models: Mapping[str, nn.Module]) -> list[Found]:
-    """All modules whose output may be a pre-activation that we can account for."""
-    return [Found(name, module) for name, module in _modules(models) if isinstance(module, PRODUCERS)]
-
-
-def _modules(models: Mapping[str, nn.Module]) -> Iterator[tuple[str, nn.Module]]:
+def _walk(models: Mapping[str, nn.Module]) -> Iterator[tuple[str, nn.Module]]:
     for prefix, model in models.items():
         for path, module in model.named_modules():
-            clean = path.removeprefix("module.")  # what DataParallel and DDP put in front
-            yield (f"{prefix}.{clean}" if prefix and clean else clean or prefix or "model"), module
+            clean = _unwrapped(path)
+            yield (f"{prefix}.{clean}" if prefix and clean else clean or prefix), module
+
+
+def _unwrapped(path: str) -> str:
+    for wrapper in (*WRAPPERS, *WRAPPERS):
+        path = "" if path == wrapper[:-1] else path.removeprefix(wrapper)
+    return path
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:

@@ -101,7 +101,6 @@ class Engine:
             taken = [site.snapshot(self.step, self._rate_of(site)) for site in self.hooks.sites.values()]
             names, sentinels = self.hooks.sentinels.take()
         layers = tuple(snapshot for snapshot in taken if snapshot is not None)
-        self.hooks.learned()
         self._describe_new()
         if layers or names:
             self.cost.samples += 1
@@ -160,7 +159,7 @@ class Engine:
     def switch_off(self) -> None:
         """Leave the model and the optimizer as they were found."""
         self.off = True
-        self.hooks.disarm()
+        self.hooks.leave_soon()
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
@@ -184,8 +183,10 @@ def describe(site: Site) -> LayerInfo:
         activation=site.activation,
         can_die=site.can_die,
         unit_kind="channels" if site.channels_first and site.has_positions else "features",
+        n_unit="positions" if site.flattened else "examples",
         split=site.split,
         producer=site.producer_name,
         fan_in=fan_in,
+        observed="function mode",
         missing=[] if site.producer is not None or not site.can_die else ["producer"],
     )

@@ -1,20 +1,23 @@
-"""Hooks that exist on sampled steps only. Between them the model carries none, so it copies, pickles and saves as ever.
+"""Looking into a model for one step. Between sampled steps it carries no hook, so it copies, pickles and saves as ever.
 
-A pre-hook sees the pre-activation before an in-place ReLU overwrites it. The producing layer is found by identity:
-the tensor a Linear, convolution or BatchNorm returned is the very tensor that the activation reads.
+On a sampled step every module gets a hook that says where the forward is; from the outermost module's entry to its
+exit a function mode sees each activation before it runs, however it is spelled. The producing layer is found by
+identity: the tensor a Linear, convolution or BatchNorm returned is the very tensor that the activation reads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
 from relumine import _reduce, _shift
-from relumine._discover import Found
+from relumine._activations import Activation, classify
+from relumine._discover import PRODUCERS, Names
 from relumine._guard import Guard
 from relumine._sentinels import Sentinels
 from relumine._site import Site
@@ -54,123 +57,155 @@ class Made(NamedTuple):
     read: Tensor | None
 
 
+class Listener(TorchFunctionMode):
+    """Sees every call of torch while the model's forward runs, and passes it on untouched."""
+
+    def __init__(self, see: Callable[[Activation, Tensor], None], guard: Guard) -> None:
+        super().__init__()
+        self._see, self._guard = see, guard
+
+    def __torch_function__(
+        self, func: Callable[..., Any], _types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        found = classify(func, args, kwargs or {})
+        if found is not None:
+            with self._guard.inside(found.name):
+                z = args[0] if args else (kwargs or {}).get("input")
+                if isinstance(z, Tensor) and z.dim() and z.is_floating_point():
+                    self._see(found, z)
+        return func(*args, **(kwargs or {}))
+
+
 class Hooks:
     """Arms a model for one step and gathers what its activations see. ``sites`` grows in order of first use."""
 
-    def __init__(
-        self, models: Mapping[str, nn.Module], activations: list[Found], producers: list[Found], guard: Guard
-    ) -> None:
+    def __init__(self, models: Mapping[str, nn.Module], names: Names, guard: Guard) -> None:
         self.sites: dict[tuple[int, int], Site] = {}
         self.sentinels = Sentinels()
         self.armed = False
-        self._roots = list(models.values())
-        self._activations = activations
-        self._producers = {id(found.module): found for found in producers}
+        self._models = models
+        self._names = names
         self._guard = guard
         self._handles: list[RemovableHandle] = []
         self._calls: dict[int, int] = {}
         self._made: dict[int, Made] = {}
-        self._inside: int = 0
-        self._rooted = False
-        self._learned = False
+        self._inside: list[nn.Module] = []
+        self._listener: Listener | None = None
+        self._batch: int | None = None
+        self._eagerly = False
+        self._leaving = False
 
     def arm(self) -> None:
-        """Put the hooks on: every activation that can die, and the layers that produce what it reads."""
+        """Put the hooks on. A compiled model runs this one step eagerly: its graph has no place for them."""
         if self.armed:
             return
         self.armed = True
-        self._rooted, self._inside = False, 0
-        self._calls.clear()
-        for root in self._roots:
-            self._handles.append(root.register_forward_pre_hook(Probe(self._enter)))
-            self._handles.append(root.register_forward_hook(Probe(self._leave), always_call=True))
-        for found in self._activations:
-            if found.can_die or not self._learned:
-                self._handles.append(found.module.register_forward_pre_hook(Probe(self._activation_hook(found))))
-        for module in self._producing():
-            self._handles.append(module.register_forward_hook(Probe(self._produced)))
+        self._inside.clear()
+        for module in self._names.modules():
+            self._handles.append(module.register_forward_pre_hook(Probe(self._enter)))
+            self._handles.append(module.register_forward_hook(Probe(self._leave), always_call=True))
+        self._run_eagerly(wanted=True)
+
+    def leave_soon(self) -> None:
+        """Take every hook off, but not in the middle of a forward: a mode must be left where it was entered."""
+        self._leaving = True
+        if self._listener is None:
+            self.disarm()
 
     def disarm(self) -> None:
         """Take every hook off."""
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
-        self._made.clear()
+        self._stop_listening()
+        self._run_eagerly(wanted=False)
         self.armed = False
 
-    def learned(self) -> None:
-        """A whole step was seen: from now on hook only what turned out to matter."""
-        self._learned = bool(self.sites) or self._learned
-
-    def _producing(self) -> Iterator[nn.Module]:
-        if not self._learned:
-            yield from (found.module for found in self._producers.values())
-            return
-        bound = {id(site.producer): site.producer for site in self.sites.values() if site.producer and site.can_die}
-        yield from bound.values()
+    def _run_eagerly(self, *, wanted: bool) -> None:
+        if wanted != self._eagerly and _has_compiled():
+            torch.compiler.set_stance("force_eager" if wanted else "default")
+            self._eagerly = wanted
 
     def _enter(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         with self._guard.inside("forward"):
-            self._rooted = True
-            self._inside += 1
-            self._calls.clear()
-            if module.training and torch.is_grad_enabled():
-                self.sentinels.see_input(inputs)
+            outermost = not self._inside
+            self._inside.append(module)
+            if outermost and torch.is_grad_enabled() and not _in_backward():
+                self._calls.clear()
+                self._batch = self.sentinels.see_input(inputs) if module.training else None
+                self._listener = Listener(self._see, self._guard)
+                self._listener.__enter__()  # type: ignore[no-untyped-call]
 
-    def _leave(self, module: nn.Module, _inputs: tuple[Any, ...], output: Any) -> None:
+    def _leave(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         with self._guard.inside("forward"):
-            self._inside = max(0, self._inside - 1)
-            self._made.clear()
-            if module.training and torch.is_grad_enabled():
-                self.sentinels.see_output(output)
-
-    def _is_counted(self, module: nn.Module) -> bool:
-        """Only training forwards count; a forward recomputed by checkpointing happens outside the root's."""
-        return module.training and torch.is_grad_enabled() and (self._inside > 0 or not self._rooted)
-
-    def _produced(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        with self._guard.inside("producer"):
-            if not isinstance(output, Tensor) or not self._is_counted(module):
+            while self._inside and self._inside.pop() is not module:
+                continue  # a module whose forward raised was left without a word
+            if self._listener is None:
                 return
-            read = inputs[0] if inputs and isinstance(inputs[0], Tensor) else None
-            self._made[id(output)] = Made(output, output._version, module, read)  # noqa: SLF001 - the in-place counter has no public name
-            while len(self._made) > HELD:
-                del self._made[next(iter(self._made))]
+            if isinstance(module, PRODUCERS) and isinstance(output, Tensor):
+                self._remember(module, inputs, output)
+            if not self._inside:
+                self._stop_listening()
+                if module.training:
+                    self.sentinels.see_output(output)
+                if self._leaving:
+                    self.disarm()
 
-    def _activation_hook(self, found: Found) -> Callable[..., None]:
-        def see(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-            with self._guard.inside(found.name):
-                if inputs and isinstance(inputs[0], Tensor) and self._is_counted(module):
-                    with torch.no_grad():
-                        self._see(found, module, inputs[0])
+    def _stop_listening(self) -> None:
+        self._made.clear()
+        self._inside.clear()
+        if self._listener is not None:
+            listener, self._listener = self._listener, None
+            listener.__exit__(None, None, None)  # type: ignore[no-untyped-call]
 
-        return see
+    def _remember(self, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        read = inputs[0] if inputs and isinstance(inputs[0], Tensor) else None
+        self._made[id(output)] = Made(output, output._version, module, read)  # noqa: SLF001 - the in-place counter has no public name
+        while len(self._made) > HELD:
+            del self._made[next(iter(self._made))]
 
-    def _see(self, found: Found, module: nn.Module, z: Tensor) -> None:
-        call = self._calls.get(id(module), 0) + 1 if self._rooted else 1
-        self._calls[id(module)] = call
+    def _see(self, activation: Activation, z: Tensor) -> None:
+        module = self._inside[-1]
+        call = self._calls[id(module)] = self._calls.get(id(module), 0) + 1
+        name = self._names.of_activation(module, activation, call)
+        if name is None or not module.training:
+            return
         made = self._made.pop(id(z), None)
         if made is not None and (made.output is not z or made.version != z._version):  # noqa: SLF001 - see above
             made = None
-        site = self.sites.get((id(module), call))
-        if site is None:
-            site = self.sites[id(module), call] = self._new_site(found, z, call, made)
-        if site.can_die:
-            matched = made is not None and made.module is site.producer
-            site.see(z, made.read if made is not None and matched else None, matched=matched)
+        with torch.no_grad():
+            site = self.sites.get((id(module), call))
+            if site is None:
+                site = self.sites[id(module), call] = self._new_site(name, activation, z, made)
+            if site.can_die:
+                matched = made is not None and made.module is site.producer
+                site.see(z, made.read if made is not None and matched else None, matched=matched)
 
-    def _new_site(self, found: Found, z: Tensor, call: int, made: Made | None) -> Site:
+    def _new_site(self, name: str, activation: Activation, z: Tensor, made: Made | None) -> Site:
         near = made or next((m for m in reversed(self._made.values()) if m.output.shape == z.shape), None)
         channels_first = _shift.is_channels_first(near.module) if near else z.dim() >= 4
         return Site(
             layer_id=len(self.sites) + 1,
-            name=found.name if call == 1 else f"{found.name}#{call}",
-            activation=found.activation,
-            can_die=found.can_die,
+            name=name,
+            activation=activation.name,
+            can_die=activation.can_die,
             units=z.shape[_reduce.unit_dim(z, channels_first=channels_first)],
             channels_first=channels_first,
             has_positions=z.dim() > 2,
+            flattened=self._batch is not None and z.dim() > 1 and z.shape[0] != self._batch,
             producer=made.module if made else None,
-            producer_name=self._producers[id(made.module)].name if made else None,
+            producer_name=self._names.of(made.module) if made else None,
             residual=made is None and near is not None,
         )
+
+
+def _in_backward() -> bool:
+    """Whether autograd is running: a forward then is one that checkpointing does again."""
+    return torch._C._current_graph_task_id() != -1  # noqa: SLF001 - torch has no public question for it
+
+
+def _has_compiled() -> bool:
+    """Whether torch.compile was used in this process; asking for the stance before would load dynamo for nothing."""
+    import sys  # noqa: PLC0415
+
+    return "torch._dynamo" in sys.modules

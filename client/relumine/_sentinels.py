@@ -21,19 +21,21 @@ class Sentinels:
         self._input: Tensor | None = None
         self._output: Tensor | None = None
 
-    def see_input(self, inputs: tuple[Any, ...]) -> None:
-        """Mean, standard deviation, least and greatest of the model's first floating input."""
-        x = _first_floating(inputs)
-        if self._input is not None or x is None or x.numel() < 2:
-            return
-        flat = x.detach().reshape(-1)
-        flat = flat[:: math.ceil(flat.numel() / STRIDED)].float()
-        self._input = torch.stack([flat.mean(), flat.std(), flat.min(), flat.max()])
+    def see_input(self, inputs: tuple[Any, ...]) -> int | None:
+        """Mean, deviation, least and greatest of the model's first input, if floating; how many examples it has."""
+        x = _first(inputs)
+        if x is None or x.dim() < 2:
+            return None
+        if self._input is None and x.is_floating_point() and x.numel() > 1:
+            flat = x.detach().reshape(-1)
+            flat = flat[:: math.ceil(flat.numel() / STRIDED)].float()
+            self._input = torch.stack([flat.mean(), flat.std(), flat.min(), flat.max()])
+        return x.shape[0]
 
     def see_output(self, output: Any) -> None:
         """Spread of the output over the examples, averaged over its entries: 0 where it depends on no input."""
-        y = _first_floating((output,))
-        if self._output is not None or y is None or y.dim() < 2 or y.shape[0] < 2:
+        y = _first((output,))
+        if self._output is not None or y is None or not y.is_floating_point() or y.dim() < 2 or y.shape[0] < 2:
             return
         self._output = y.detach()[:512].float().std(0).mean().reshape(1)
 
@@ -49,11 +51,11 @@ class Sentinels:
         return names, torch.cat([part.to(parts[0].device) for part in parts]) if parts else None
 
 
-def _first_floating(value: Any) -> Tensor | None:
+def _first(value: Any) -> Tensor | None:
     if isinstance(value, Tensor):
-        return value if value.is_floating_point() else None
+        return value
     if isinstance(value, Mapping):
         value = tuple(value.values())
     if isinstance(value, (tuple, list)):
-        return next((found for part in value if (found := _first_floating(part)) is not None), None)
+        return next((found for part in value if (found := _first(part)) is not None), None)
     return None

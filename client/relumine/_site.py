@@ -44,6 +44,7 @@ class Site:
     units: int
     channels_first: bool
     has_positions: bool
+    flattened: bool = False
     producer: nn.Module | None = None
     producer_name: str | None = None
     residual: bool = False

@@ -9,15 +9,18 @@ from relumine._site import Site
 from relumine.views import Alert
 
 
-def opening(sites: Iterable[Site], found: int, label: str, url: str) -> str:
+def opening(sites: Iterable[Site], relu_modules: Sequence[str], label: str, url: str) -> str:
     """What is seen, of how much, and where to look."""
     seen = list(sites)
     dying = [site for site in seen if site.can_die]
-    modules = len({site.name.partition("#")[0] for site in seen})
-    units = sum(site.units for site in dying)
-    if found and not dying:
+    if seen and not dying:
         return f"{len(seen)} activations seen, none of them can die: nothing to watch in {label}"
-    return f"{modules}/{found} ReLUs, {units:,} units, watching {label} at {url}"
+    if not seen:
+        return f"no activation was seen in the first step of {label}: is the model called, in training mode?"
+    units = sum(site.units for site in dying)
+    used = {site.name.partition("#")[0] for site in seen}
+    idle = sum(path not in used for path in relu_modules)
+    return f"{len(dying)}/{len(dying) + idle} ReLUs, {units:,} units, watching {label} at {url}"
 
 
 def closing(label: str, alerts: Sequence[Alert], stats: dict[str, Any], url: str) -> str:

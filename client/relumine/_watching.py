@@ -87,9 +87,9 @@ def watch(  # noqa: PLR0913 - the one call a user makes; every argument has a na
         return Monitor(run, settings, None)
     guard = Guard(strict=strict)
     models = _discover.named_models(model)
-    found = _discover.activations(models, include, exclude)
+    names = _discover.Names(models, include, exclude)
     engine = Engine(
-        Hooks(models, found, _discover.producers(models), guard),
+        Hooks(models, names, guard),
         _optimizers(optimizer),
         Schedule(every, max_overhead, zlib.crc32(run.id.encode())),
         guard,
@@ -97,7 +97,7 @@ def watch(  # noqa: PLR0913 - the one call a user makes; every argument has a na
     )
     monitor = Monitor(run, settings, engine)
     sender = Sender(run, new_id(), engine.buffer, _transport(settings, run), guard, engine.answered)
-    engine.begin(sender, lambda sites: say(_verdict.opening(sites, len(found), monitor.label, monitor.url)))
+    engine.begin(sender, lambda sites: say(_verdict.opening(sites, names.relu_modules(), monitor.label, monitor.url)))
     return monitor
 
 

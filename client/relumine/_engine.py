@@ -25,8 +25,9 @@ from relumine._sender import Sender
 from relumine._site import Site
 from relumine.schedule import Schedule
 from relumine.views import Accepted, Alert
-from relumine.wire import LayerInfo
+from relumine.wire import LayerInfo, Record
 
+DEAD_EXAMPLES = 1_000  # rule of three: a rate below 0.3 %
 OPEN = frozenset({"firing", "regressed"})
 
 
@@ -57,6 +58,7 @@ class Engine:
         self.cost = Cost()
         self.alerts: dict[str, Alert] = {}
         self.off = False
+        self.metrics: dict[str, float] = {}
         self._optimizers = optimizers
         self._on_alert = on_alert
         self._fresh: deque[Alert] = deque()
@@ -135,6 +137,17 @@ class Engine:
             if name == "loss":
                 self._loss = kept
             self.buffer.put(Logged(at, name, kept))
+
+    def looked(self, records: Iterable[Record]) -> None:
+        """Called by the sender's thread with the records it sends: keeps the latest as flat numbers."""
+        names = {site.layer_id: site.name for site in self.hooks.sites.values()}
+        for record in records:
+            arrays = record.arrays()
+            if record.layer_id in names and "active" in arrays:
+                said = f"relumine/{names[record.layer_id]}"
+                self.metrics[f"{said}/active_rate"] = float(arrays["active"].mean() / max(record.n_examples, 1))
+                self.metrics[f"{said}/silent_fraction"] = float((arrays["active"] == 0).mean())
+                self.metrics[f"{said}/dead_fraction"] = float((arrays["silent"] >= DEAD_EXAMPLES).mean())
 
     def answered(self, answer: Accepted) -> None:
         """Called by the sender's thread with every answer."""

@@ -22,6 +22,7 @@ from relumine._guard import Guard
 from relumine._sentinels import Sentinels
 from relumine._site import Site
 
+TAPPED = Activation("tapped", can_die=True)
 HELD = 8  # outputs remembered while their activation is awaited
 
 
@@ -180,6 +181,20 @@ class Hooks:
             if site.can_die:
                 matched = made is not None and made.module is site.producer
                 site.see(z, made.read if made is not None and matched else None, matched=matched)
+
+    def tap(self, name: str, z: Tensor, mask: Tensor | None) -> None:
+        """Take in a pre-activation that no function of torch shows: a layer of its own under the given name."""
+        if not self.armed or not torch.is_grad_enabled() or _in_backward():
+            return
+        with torch.no_grad():
+            values = z.detach() if mask is None else z.detach()[mask]
+            key = (id(self), hash(name))
+            site = self.sites.get(key)
+            if site is None:
+                site = self.sites[key] = self._new_site(name, TAPPED, values, None)
+                site.flattened = mask is not None or site.flattened
+            if values.numel():
+                site.see(values, None, matched=False)
 
     def _new_site(self, name: str, activation: Activation, z: Tensor, made: Made | None) -> Site:
         near = made or next((m for m in reversed(self._made.values()) if m.output.shape == z.shape), None)

@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from relumine._buffer import Buffer
@@ -13,7 +14,7 @@ from relumine._guard import Guard, say
 from relumine._records import Logged, Sample, number_of, records_of
 from relumine._transport import Transport, TransportError
 from relumine.views import Accepted
-from relumine.wire import LayerInfo, RunInfo, Upload
+from relumine.wire import LayerInfo, Record, RunInfo, Upload
 
 AGE_S = 1.0  # the longest a record waits to be sent
 ITEMS_PER_UPLOAD = 256
@@ -23,24 +24,34 @@ BACKOFF_S = (0.5, 60.0)
 Outcome: TypeAlias = Literal["finished", "failed"]
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Who sends: the run, this process's session of it, and how many processes train together."""
+
+    run: RunInfo
+    session: str
+    world_size: int
+
+
 class Sender:
     """Drains the buffer into uploads. Everything it learns from answers goes through ``on_answer``."""
 
     def __init__(
         self,
-        run: RunInfo,
-        session: str,
+        source: Source,
         buffer: Buffer,
         transport: Transport,
         guard: Guard,
         on_answer: Callable[[Accepted], None],
+        on_records: Callable[[list[Record]], None],
     ) -> None:
-        self.run, self.session = run, session
+        self.source = source
         self.acknowledged = 0
         self.uploads = 0
         self.refused: str | None = None
         self.connected: bool | None = None
         self._buffer, self._transport, self._guard, self._on_answer = buffer, transport, guard, on_answer
+        self._on_records = on_records
         self._layers: dict[int, LayerInfo] = {}
         self._unsent: set[int] = set()
         self._closing: Outcome | None = None
@@ -49,7 +60,7 @@ class Sender:
         self._stopping = threading.Event()
         self._idle = threading.Event()
         self._thread: threading.Thread | None = None
-        self._jitter = random.Random(session)  # noqa: S311 - jitter; the user's generators stay untouched
+        self._jitter = random.Random(source.session)  # noqa: S311 - jitter; the user's generators stay untouched
 
     def start(self) -> None:
         """Start the thread; a daemon, so that it never keeps a process alive."""
@@ -116,12 +127,13 @@ class Sender:
     def _upload(self, items: list[Sample | Logged], closing: Outcome | None) -> Upload:
         self.uploads += 1
         records = [record for item in items if isinstance(item, Sample) for record in records_of(item)]
+        self._on_records(records)
         numbers = [number_of(item) for item in items if isinstance(item, Logged)]
         return Upload.model_construct(
-            run=self.run,
-            session=self.session,
+            run=self.source.run,
+            session=self.source.session,
             rank=0,
-            world_size=1,
+            world_size=self.source.world_size,
             seq=self.uploads,
             dropped=dict(self._buffer.dropped),
             layers=[self._layers[layer_id] for layer_id in sorted(self._unsent)],

@@ -15,7 +15,7 @@ from relumine._engine import Engine
 from relumine._guard import Guard, say
 from relumine._hooks import Hooks
 from relumine._identity import new_id
-from relumine._sender import Sender
+from relumine._sender import Sender, Source
 from relumine._transport import HttpTransport, Transport
 from relumine.errors import SettingsError
 from relumine.monitor import Monitor
@@ -83,7 +83,7 @@ def watch(  # noqa: PLR0913 - the one call a user makes; every argument has a na
     """
     settings = resolve(url=url, api_key=api_key, mode=mode, run_id=run_id)
     run = _run_info(settings, project, name, group, config, tags)
-    if settings.mode == "disabled":
+    if settings.mode == "disabled" or settings.rank:  # rank 0 speaks for all: its statistics are a fair sample
         return Monitor(run, settings, None)
     guard = Guard(strict=strict)
     models = _discover.named_models(model)
@@ -96,7 +96,8 @@ def watch(  # noqa: PLR0913 - the one call a user makes; every argument has a na
         on_alert,
     )
     monitor = Monitor(run, settings, engine)
-    sender = Sender(run, new_id(), engine.buffer, _transport(settings, run), guard, engine.answered)
+    source = Source(run, new_id(), settings.world_size)
+    sender = Sender(source, engine.buffer, _transport(settings, run), guard, engine.answered, engine.looked)
     engine.begin(sender, lambda sites: say(_verdict.opening(sites, names.relu_modules(), monitor.label, monitor.url)))
     return monitor
 

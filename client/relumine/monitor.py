@@ -6,7 +6,7 @@ import atexit
 import sys
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from relumine import _verdict
 from relumine._engine import Engine, describe
@@ -14,6 +14,9 @@ from relumine._guard import say
 from relumine.settings import Settings
 from relumine.views import Alert
 from relumine.wire import RunInfo
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 EXIT_S = 2.0  # how long the end of the interpreter may wait for the last upload
 
@@ -54,6 +57,27 @@ class Monitor:
         """Count a step; only for a training without an optimizer to hook."""
         if self._engine is not None and not self._closed:
             self._engine.after_step()
+
+    def tap(self, name: str, z: Tensor, threshold: float = 0.0, mask: Tensor | None = None) -> None:
+        """Show a pre-activation that no function of torch shows: a custom kernel, a JumpReLU, padded positions.
+
+        Args:
+            name: the layer's name.
+            z: the pre-activation; units are its last dimension (dimension 1 with four or more dimensions).
+            threshold: above it a unit is active.
+            mask: boolean, of the shape of ``z`` without its last dimension; only where it holds is counted.
+        """
+        if self._engine is not None and not self._closed:
+            with self._engine.guard.inside(name):
+                self._engine.hooks.tap(name, z - threshold if threshold else z, mask)
+
+    def metrics(self) -> dict[str, float]:
+        """The latest look as flat numbers for any other logger: ``relumine/act1/active_rate`` and the like.
+
+        ``silent_fraction`` is the share of units active on no example of that look, ``dead_fraction`` the share
+        silent on the last 1,000 examples looked at or more (an activation rate below 0.3 %).
+        """
+        return dict(self._engine.metrics) if self._engine is not None else {}
 
     def alerts(self) -> list[Alert]:
         """Every alert heard of so far, by the step it was opened at."""

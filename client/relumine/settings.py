@@ -26,6 +26,8 @@ class Settings:
     mode: Mode
     run_id: str | None
     directory: Path
+    rank: int
+    world_size: int
 
 
 def resolve(
@@ -50,7 +52,18 @@ def resolve(
         mode=chosen,
         run_id=run,
         directory=Path(environ.get("RELUMINE_DIR") or DEFAULT_DIR),
+        rank=_number(environ, ("RANK", "SLURM_PROCID"), 0),
+        world_size=max(1, _number(environ, ("WORLD_SIZE", "SLURM_NTASKS"), 1)),
     )
+
+
+def _number(environ: Mapping[str, str], names: tuple[str, ...], default: int) -> int:
+    """The first of some variables that torchrun or SLURM have set to a number."""
+    for name in names:
+        text = environ.get(name, "")
+        if text.isascii() and text.isdigit():
+            return int(text)
+    return default
 
 
 def _mode(name: str) -> Mode:

@@ -214,3 +214,64 @@ def test_logged_numbers_travel_and_odd_ones_do_not(mlp, train, memory):
 def test_import_loads_neither_torch_nor_httpx():
     code = "import relumine, sys; assert not {'torch', 'httpx'} & set(sys.modules), sorted(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_metrics_are_flat_numbers_for_other_loggers(mlp, train, memory):
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with relumine.watch(model, optimizer, strict=True) as monitor:
+        train(model, optimizer)
+        monitor.flush()
+        metrics = monitor.metrics()
+    names = {
+        f"relumine/{layer}/{what}" for layer in "13" for what in ("active_rate", "silent_fraction", "dead_fraction")
+    }
+    assert set(metrics) == names
+    assert all(0 <= value <= 1 for value in metrics.values())
+
+
+def test_a_tapped_pre_activation_is_a_layer_with_its_threshold_and_mask(mlp, memory):
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    z = torch.tensor([[[2.0, 0.5], [9.0, 9.0]], [[0.0, 3.0], [9.0, 9.0]]])
+    mask = torch.tensor([[True, False], [True, False]])
+    with relumine.watch(model, optimizer, every=1, strict=True) as monitor:
+        model(torch.randn(2, 6)).sum().backward()
+        monitor.tap("jump", z, threshold=1.0, mask=mask)
+        optimizer.step()
+        assert monitor.coverage()["jump"]["n_unit"] == "positions"
+    (record,) = memory.records("jump")
+    assert record.n_examples == 2
+    assert record.arrays()["active"].tolist() == [1, 1]
+
+
+def test_layers_of_several_optimizers_carry_their_own_rates(memory):
+    one, two = nn.Sequential(nn.Linear(3, 4), nn.ReLU()), nn.Sequential(nn.Linear(4, 5), nn.ReLU())
+    first = torch.optim.SGD(one.parameters(), lr=0.1)
+    second = torch.optim.Adam(two.parameters(), lr=0.003)
+    with relumine.watch({"g": one, "d": two}, [first, second], every=1, strict=True):
+        for _ in range(3):
+            two(one(torch.randn(8, 3))).sum().backward()
+            first.step()
+            second.step()
+    assert [record.step for record in memory.records("g.1")] == [1, 2, 3]
+    assert memory.records("g.1")[0].learning_rate == pytest.approx(0.1)
+    assert memory.records("d.1")[0].learning_rate == pytest.approx(0.003)
+
+
+def test_a_closure_counts_as_one_step(memory):
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1))
+    optimizer = torch.optim.LBFGS(model.parameters(), max_iter=4)
+    x = torch.randn(8, 3)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = model(x).square().mean()
+        loss.backward()
+        return loss
+
+    with relumine.watch(model, optimizer, every=1, strict=True):
+        for _ in range(2):
+            optimizer.step(closure)
+    assert [record.step for record in memory.records("1")] == [1, 2]
+    assert memory.records("1")[0].n_examples >= 8

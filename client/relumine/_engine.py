@@ -10,7 +10,6 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from relumine._buffer import Buffer
+from relumine._cost import Cost
 from relumine._guard import Guard, say
 from relumine._hooks import Hooks
 from relumine._records import Logged, Number, Sample
@@ -25,18 +25,9 @@ from relumine._sender import Sender
 from relumine._site import Site
 from relumine.schedule import Schedule
 from relumine.views import Accepted, Alert
-from relumine.wire import LayerInfo, Record
+from relumine.wire import LayerInfo
 
-DEAD_EXAMPLES = 1_000  # rule of three: a rate below 0.3 %
 OPEN = frozenset({"firing", "regressed"})
-
-
-@dataclass(slots=True)
-class Cost:
-    """What watching took so far, in seconds of the training thread."""
-
-    spent_s: float = 0.0
-    samples: int = 0
 
 
 class Engine:
@@ -45,6 +36,7 @@ class Engine:
     def __init__(
         self,
         hooks: Hooks,
+        cost: Cost,
         optimizers: Sequence[Optimizer],
         schedule: Schedule,
         guard: Guard,
@@ -55,10 +47,9 @@ class Engine:
         self.buffer = Buffer()
         self.sender: Sender | None = None
         self.step = 0
-        self.cost = Cost()
+        self.cost = cost
         self.alerts: dict[str, Alert] = {}
         self.off = False
-        self.metrics: dict[str, float] = {}
         self._optimizers = optimizers
         self._on_alert = on_alert
         self._fresh: deque[Alert] = deque()
@@ -66,6 +57,7 @@ class Engine:
         self._began = time.perf_counter()
         self._pid = os.getpid()
         self._known = 0
+        self._groups: dict[int, tuple[Optimizer | None, int]] = {}
         self._opened: Callable[[Iterable[Site]], None] = lambda _sites: None
         self._handles = [optimizers[0].register_step_post_hook(self._after_step)] if optimizers else []
 
@@ -101,12 +93,12 @@ class Engine:
         self.hooks.disarm()
         with torch.no_grad():
             taken = [site.snapshot(self.step, self._rate_of(site)) for site in self.hooks.sites.values()]
-            names, sentinels = self.hooks.sentinels.take()
+            seen = self.hooks.sentinels.take()
         layers = tuple(snapshot for snapshot in taken if snapshot is not None)
         self._describe_new()
-        if layers or names:
+        if layers or seen.expected:
             self.cost.samples += 1
-            self.buffer.put(Sample(self.step, layers, names, sentinels, rates, self._loss))
+            self.buffer.put(Sample(self.step, layers, seen, rates, self._loss))
 
     def _describe_new(self) -> None:
         sites = list(self.hooks.sites.values())
@@ -121,13 +113,22 @@ class Engine:
         return _readable(group["lr"] for optimizer in self._optimizers for group in optimizer.param_groups)
 
     def _rate_of(self, site: Site) -> float | None:
-        weight = getattr(site.producer, "weight", None)
+        """The rate of the parameter group that holds the weights of the layer's producer."""
+        place = self._groups.get(site.layer_id)
+        if place is None:
+            place = self._groups[site.layer_id] = self._find_group(getattr(site.producer, "weight", None))
+        optimizer, group = place
+        if optimizer is None or group >= len(optimizer.param_groups):
+            return None
+        rates = _readable([optimizer.param_groups[group]["lr"]])
+        return rates[0] if rates and math.isfinite(rates[0]) else None
+
+    def _find_group(self, weight: object) -> tuple[Optimizer | None, int]:
         for optimizer in self._optimizers:
-            for group in optimizer.param_groups:
+            for index, group in enumerate(optimizer.param_groups):
                 if any(parameter is weight for parameter in group["params"]):
-                    rates = _readable([group["lr"]])
-                    return rates[0] if rates and math.isfinite(rates[0]) else None
-        return None
+                    return optimizer, index
+        return None, 0
 
     def log(self, numbers: Mapping[str, Number], step: int | None) -> None:
         """Put named numbers beside the statistics; the one called ``loss`` also tells the detector about harm."""
@@ -138,16 +139,11 @@ class Engine:
                 self._loss = kept
             self.buffer.put(Logged(at, name, kept))
 
-    def looked(self, records: Iterable[Record]) -> None:
-        """Called by the sender's thread with the records it sends: keeps the latest as flat numbers."""
+    def metrics(self) -> dict[str, float]:
+        """The latest look at every layer as flat numbers."""
+        shares = self.sender.ledger.shares() if self.sender is not None else {}
         names = {site.layer_id: site.name for site in self.hooks.sites.values()}
-        for record in records:
-            arrays = record.arrays()
-            if record.layer_id in names and "active" in arrays:
-                said = f"relumine/{names[record.layer_id]}"
-                self.metrics[f"{said}/active_rate"] = float(arrays["active"].mean() / max(record.n_examples, 1))
-                self.metrics[f"{said}/silent_fraction"] = float((arrays["active"] == 0).mean())
-                self.metrics[f"{said}/dead_fraction"] = float((arrays["silent"] >= DEAD_EXAMPLES).mean())
+        return {f"relumine/{names[i]}/{what}": value for i, one in shares.items() for what, value in one.items()}
 
     def answered(self, answer: Accepted) -> None:
         """Called by the sender's thread with every answer."""

@@ -7,7 +7,7 @@ identity: the tensor a Linear, convolution or BatchNorm returned is the very ten
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -17,12 +17,14 @@ from torch.utils.hooks import RemovableHandle
 
 from relumine import _reduce, _shift
 from relumine._activations import Activation, classify
+from relumine._cost import Cost
 from relumine._discover import PRODUCERS, Names
 from relumine._guard import Guard
 from relumine._sentinels import Sentinels
 from relumine._site import Site
 
 TAPPED = Activation("tapped", can_die=True)
+HOOK_S = 2e-6  # what torch itself takes to call a hook, or a function under a mode; it cannot be timed from inside
 HELD = 8  # outputs remembered while their activation is awaited
 
 
@@ -61,16 +63,17 @@ class Made(NamedTuple):
 class Listener(TorchFunctionMode):
     """Sees every call of torch while the model's forward runs, and passes it on untouched."""
 
-    def __init__(self, see: Callable[[Activation, Tensor], None], guard: Guard) -> None:
+    def __init__(self, see: Callable[[Activation, Tensor], None], cost: Cost, guard: Guard) -> None:
         super().__init__()
-        self._see, self._guard = see, guard
+        self._see, self._cost, self._guard = see, cost, guard
 
     def __torch_function__(
         self, func: Callable[..., Any], _types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        self._cost.spent_s += HOOK_S
         found = classify(func, args, kwargs or {})
         if found is not None:
-            with self._guard.inside(found.name):
+            with self._guard.inside(found.name), self._cost.counting():
                 z = args[0] if args else (kwargs or {}).get("input")
                 if isinstance(z, Tensor) and z.dim() and z.is_floating_point():
                     self._see(found, z)
@@ -80,12 +83,12 @@ class Listener(TorchFunctionMode):
 class Hooks:
     """Arms a model for one step and gathers what its activations see. ``sites`` grows in order of first use."""
 
-    def __init__(self, models: Mapping[str, nn.Module], names: Names, guard: Guard) -> None:
+    def __init__(self, names: Names, cost: Cost, guard: Guard) -> None:
         self.sites: dict[tuple[int, int], Site] = {}
         self.sentinels = Sentinels()
         self.armed = False
-        self._models = models
         self._names = names
+        self._cost = cost
         self._guard = guard
         self._handles: list[RemovableHandle] = []
         self._calls: dict[int, int] = {}
@@ -128,17 +131,17 @@ class Hooks:
             self._eagerly = wanted
 
     def _enter(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        with self._guard.inside("forward"):
+        with self._guard.inside("forward"), self._cost.counting():
             outermost = not self._inside
             self._inside.append(module)
             if outermost and torch.is_grad_enabled() and not _in_backward():
                 self._calls.clear()
                 self._batch = self.sentinels.see_input(inputs) if module.training else None
-                self._listener = Listener(self._see, self._guard)
+                self._listener = Listener(self._see, self._cost, self._guard)
                 self._listener.__enter__()  # type: ignore[no-untyped-call]
 
     def _leave(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        with self._guard.inside("forward"):
+        with self._guard.inside("forward"), self._cost.counting():
             while self._inside and self._inside.pop() is not module:
                 continue  # a module whose forward raised was left without a word
             if self._listener is None:

@@ -35,15 +35,14 @@ class LocalTransport:
         self._folder = directory / run.id
         self._spool: Spool | None = None
 
-    def post(self, upload: Upload) -> Accepted:
+    def post(self, body: bytes) -> Accepted:
         """Keep the upload on disk and fold its records. Raises TransportError where the disk refuses."""
-        body = upload.model_dump_json(exclude_none=True).encode()
+        checked = Upload.model_validate_json(body)
         try:
-            self._spool = self._spool or Spool(self._folder / f"{upload.session}.uploads")
+            self._spool = self._spool or Spool(self._folder / f"{checked.session}.uploads")
             self._spool.append(body)
         except OSError as error:
             raise TransportError(str(error), retryable=True) from error
-        checked = Upload.model_validate_json(body)
         self._state = state.describe(self._state, checked.layers)
         self._state, _readings, findings = onset.advance(self._state, checked.records, self._policy)
         changed = [self._record(finding) for finding in findings]

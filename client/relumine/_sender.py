@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import random
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from relumine._buffer import Buffer
+from relumine._cost import Cost
 from relumine._guard import Guard, say
-from relumine._records import Logged, Sample, number_of, records_of
+from relumine._records import Ledger, Logged, Sample, number_of
 from relumine._transport import Transport, TransportError
 from relumine.views import Accepted
-from relumine.wire import LayerInfo, Record, RunInfo, Upload
+from relumine.wire import LayerInfo, RunInfo
 
 AGE_S = 1.0  # the longest a record waits to be sent
 ITEMS_PER_UPLOAD = 256
@@ -33,6 +35,14 @@ class Source:
     world_size: int
 
 
+class Outgoing(NamedTuple):
+    """An encoded upload, how many records it holds, and which layers it describes."""
+
+    body: bytes
+    records: int
+    layers: list[int]
+
+
 class Sender:
     """Drains the buffer into uploads. Everything it learns from answers goes through ``on_answer``."""
 
@@ -43,15 +53,17 @@ class Sender:
         transport: Transport,
         guard: Guard,
         on_answer: Callable[[Accepted], None],
-        on_records: Callable[[list[Record]], None],
+        cost: Cost,
     ) -> None:
         self.source = source
         self.acknowledged = 0
         self.uploads = 0
+        self.bytes = 0
         self.refused: str | None = None
         self.connected: bool | None = None
         self._buffer, self._transport, self._guard, self._on_answer = buffer, transport, guard, on_answer
-        self._on_records = on_records
+        self._cost = cost
+        self.ledger = Ledger()
         self._layers: dict[int, LayerInfo] = {}
         self._unsent: set[int] = set()
         self._closing: Outcome | None = None
@@ -124,45 +136,50 @@ class Sender:
             if done:
                 return
 
-    def _upload(self, items: list[Sample | Logged], closing: Outcome | None) -> Upload:
+    def _upload(self, items: list[Sample | Logged], closing: Outcome | None) -> Outgoing:
+        """Number, measure and encode; what this takes counts as cost, since the training waits for the interpreter."""
+        began = time.thread_time()
         self.uploads += 1
-        records = [record for item in items if isinstance(item, Sample) for record in records_of(item)]
-        self._on_records(records)
+        layers = sorted(self._unsent)
+        records = [record for item in items if isinstance(item, Sample) for record in self.ledger.records_of(item)]
         numbers = [number_of(item) for item in items if isinstance(item, Logged)]
-        return Upload.model_construct(
-            run=self.source.run,
-            session=self.source.session,
-            rank=0,
-            world_size=self.source.world_size,
-            seq=self.uploads,
-            dropped=dict(self._buffer.dropped),
-            layers=[self._layers[layer_id] for layer_id in sorted(self._unsent)],
-            records=records,
-            numbers=[number for number in numbers if number is not None],
-            closing=closing,
-        )
+        upload = {
+            "run": self.source.run.model_dump(mode="json"),
+            "session": self.source.session,
+            "world_size": self.source.world_size,
+            "seq": self.uploads,
+            "dropped": dict(self._buffer.dropped),
+            "layers": [self._layers[layer_id].model_dump(mode="json") for layer_id in layers],
+            "records": records,
+            "numbers": [number for number in numbers if number is not None],
+            "closing": closing,
+        }
+        body = json.dumps(upload, separators=(",", ":"), allow_nan=False).encode()
+        self._cost.spent_s += time.thread_time() - began
+        self.bytes += len(body)
+        return Outgoing(body, len(records), layers)
 
-    def _deliver(self, upload: Upload) -> None:
+    def _deliver(self, upload: Outgoing) -> None:
         """Try until it is answered, cannot succeed, or the time at close is over. Order is kept by waiting here."""
         attempt = 0
         while True:
             try:
-                answer = self._transport.post(upload)
+                answer = self._transport.post(upload.body)
             except TransportError as error:
                 attempt += 1
                 if not self._may_retry(error, attempt):
-                    self._buffer.count_dropped("undelivered" if error.retryable else "refused", len(upload.records))
+                    self._buffer.count_dropped("undelivered" if error.retryable else "refused", upload.records)
                     return
                 continue
             self._answered(upload, answer)
             return
 
-    def _answered(self, upload: Upload, answer: Accepted) -> None:
+    def _answered(self, upload: Outgoing, answer: Accepted) -> None:
         if self.connected is False:
             say("the server is back, what was kept is being sent")
         self.connected = True
-        self.acknowledged += len(upload.records)
-        self._unsent -= {layer.layer_id for layer in upload.layers}
+        self.acknowledged += upload.records
+        self._unsent -= set(upload.layers)
         self._on_answer(answer)
 
     def _may_retry(self, error: TransportError, attempt: int) -> bool:

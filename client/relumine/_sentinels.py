@@ -1,17 +1,52 @@
-"""What is looked at of the run as a whole on a sampled step: the range of its input, the spread of its output."""
+"""What is looked at of the run as a whole on a sampled step: the range of its input, the spread of its output.
+
+In the training thread only a small regular part is copied; it is measured in the sender's thread.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-import torch
+import numpy as np
 from torch import Tensor
 
-STRIDED = 65_536  # input values read; a whole batch of images would cost more than all layers together
+STRIDED = 8_192  # input values read; a whole batch of images would cost more than all layers together
+EXAMPLES, ENTRIES = 64, 1_024  # of the output: enough to see whether it depends on the input
 
-INPUT_NAMES = ("input_mean", "input_std", "input_min", "input_max")
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Parts of the input (shape (≤ 8,192,)) and of the output (shape (≤ 64 examples, ≤ 1,024)) of one step."""
+
+    input: Tensor | None = None
+    output: Tensor | None = None
+
+    @property
+    def expected(self) -> int:
+        """How many numbers are measured where all are finite."""
+        return 4 * (self.input is not None) + (self.output is not None)
+
+    def measure(self) -> dict[str, float]:
+        """Mean, deviation, least and greatest of the input; the output's deviation over examples, averaged.
+
+        The last is 0 where the output depends on no input. What is not finite is left out.
+        """
+        found: dict[str, float] = {}
+        with np.errstate(all="ignore"):  # what is not finite is counted by whoever asks
+            if self.input is not None:
+                x = self.input.float().cpu().numpy()
+                found = {
+                    "input_mean": x.mean(),
+                    "input_std": x.std(ddof=1),
+                    "input_min": x.min(),
+                    "input_max": x.max(),
+                }
+            if self.output is not None:
+                found["output_spread"] = self.output.float().cpu().numpy().std(0, ddof=1).mean()
+        return {name: float(value) for name, value in found.items() if np.isfinite(value)}
 
 
 class Sentinels:
@@ -22,33 +57,28 @@ class Sentinels:
         self._output: Tensor | None = None
 
     def see_input(self, inputs: tuple[Any, ...]) -> int | None:
-        """Mean, deviation, least and greatest of the model's first input, if floating; how many examples it has."""
+        """Keep a part of the model's first input, if floating; how many examples it has."""
         x = _first(inputs)
         if x is None or x.dim() < 2:
             return None
         if self._input is None and x.is_floating_point() and x.numel() > 1:
             flat = x.detach().reshape(-1)
-            flat = flat[:: math.ceil(flat.numel() / STRIDED)].float()
-            self._input = torch.stack([flat.mean(), flat.std(), flat.min(), flat.max()])
+            self._input = flat[:: math.ceil(flat.numel() / STRIDED)].clone()
         return x.shape[0]
 
     def see_output(self, output: Any) -> None:
-        """Spread of the output over the examples, averaged over its entries: 0 where it depends on no input."""
+        """Keep a part of the model's first output."""
         y = _first((output,))
         if self._output is not None or y is None or not y.is_floating_point() or y.dim() < 2 or y.shape[0] < 2:
             return
-        self._output = y.detach()[:512].float().std(0).mean().reshape(1)
+        few = y.detach()[:EXAMPLES].reshape(min(y.shape[0], EXAMPLES), -1)
+        self._output = few[:, :: math.ceil(max(few.shape[1], 1) / ENTRIES)].clone()
 
-    def take(self) -> tuple[tuple[str, ...], Tensor | None]:
-        """Names and values gathered (shape (len(names),)), and begin anew."""
-        names: tuple[str, ...] = ()
-        parts = []
-        if self._input is not None:
-            names, parts = INPUT_NAMES, [self._input]
-        if self._output is not None:
-            names, parts = (*names, "output_spread"), [*parts, self._output]
+    def take(self) -> Seen:
+        """What was gathered, and begin anew."""
+        seen = Seen(self._input, self._output)
         self._input = self._output = None
-        return names, torch.cat([part.to(parts[0].device) for part in parts]) if parts else None
+        return seen
 
 
 def _first(value: Any) -> Tensor | None:

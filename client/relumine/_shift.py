@@ -8,24 +8,16 @@ It needs the earlier mean input only, no copy of the weights: one more example's
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from relumine.wire import Array
+
 Convolution: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Conv3d
-
-
-@dataclass(slots=True)
-class Look:
-    """What one look remembers of a layer for the next: mean input, mean pre-activation (units,), bias (units,)."""
-
-    step: int
-    mean_input: Tensor
-    mean: Tensor
-    bias: Tensor | None
 
 
 def is_linear(module: nn.Module) -> bool:
@@ -59,13 +51,19 @@ def input_sum(module: nn.Module, x: Tensor) -> tuple[Tensor, int]:
 
 def respond(module: nn.Module, mean_input: Tensor) -> Tensor:
     """W·x̄ per unit, without the bias, at the module's present weights (shape (units,), float32)."""
-    with torch.autocast(mean_input.device.type, enabled=False):
-        if isinstance(module, nn.Linear):
-            return functional.linear(mean_input, module.weight.detach().float())
-        module = _convolution(module)
-        weight = module.weight.detach().float()
-        forward: Callable[..., Tensor] = module._conv_forward  # noqa: SLF001 - pads as the module does, in every padding mode
-        return forward(mean_input.unsqueeze(0), weight, None)[0].flatten(1).mean(1)
+    if torch.is_autocast_enabled(mean_input.device.type):
+        with torch.autocast(mean_input.device.type, enabled=False):
+            return _respond(module, mean_input)
+    return _respond(module, mean_input)  # the context alone would cost as much as the product
+
+
+def _respond(module: nn.Module, mean_input: Tensor) -> Tensor:
+    if isinstance(module, nn.Linear):
+        return functional.linear(mean_input, module.weight.detach().float())
+    module = _convolution(module)
+    weight = module.weight.detach().float()
+    forward: Callable[..., Tensor] = module._conv_forward  # noqa: SLF001 - pads as the module does, in every padding mode
+    return forward(mean_input.unsqueeze(0), weight, None)[0].flatten(1).mean(1)
 
 
 def _convolution(module: nn.Module) -> Convolution:
@@ -75,9 +73,14 @@ def _convolution(module: nn.Module) -> Convolution:
     return module
 
 
-def split(before: Look, response: Tensor, mean: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    """The shares of weight, input and bias in ``mean - before.mean``; ``response`` is W₁·x̄₀. Shapes (units,)."""
-    if bias is None or before.bias is None:
-        return response - before.mean, mean - response, torch.zeros_like(mean)
-    weight = response + before.bias - before.mean
-    return weight, mean - bias - response, bias - before.bias
+def split(
+    before: tuple[Array, Array | None], response: Array, after: tuple[Array, Array | None]
+) -> tuple[Array, Array, Array]:
+    """The shares of weight, input and bias in the change of the mean; shapes (units,).
+
+    ``before`` and ``after`` are mean and bias (None where there is none) of the two looks; ``response`` is W₁·x̄₀.
+    """
+    (mean0, bias0), (mean1, bias1) = before, after
+    if bias0 is None or bias1 is None:
+        return response - mean0, mean1 - response, np.zeros_like(mean1)
+    return response + bias0 - mean0, mean1 - bias1 - response, bias1 - bias0

@@ -6,8 +6,8 @@ Everything stays on the layer's device; a snapshot leaves it as two small tensor
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +17,22 @@ from relumine import _reduce, _shift
 STRIDED = 2048  # weights read per layer for its norms: the exact update norm costs 30 to 60 times more
 
 
+class Strided(NamedTuple):
+    """A regular part of a layer's weights before and after the update, and its gradient; ``whole`` is their number."""
+
+    before: Tensor
+    after: Tensor
+    gradient: Tensor | None
+    whole: int
+
+
 @dataclass(slots=True)
 class Snapshot:
-    """One layer at one sampled step, ready to leave the device. ``matrix`` has shape (len(names), units)."""
+    """One layer at one sampled step as raw sums, ready to leave the device. ``matrix`` has shape (len(names), units).
+
+    Rows: active, total, square, top, maybe active_positions, bias and new_bias (before and after the update),
+    response (W₁·x̄₀ of the look at ``since_step``) and after (W·x̄ with the weights after the update).
+    """
 
     layer_id: int
     step: int
@@ -28,8 +41,7 @@ class Snapshot:
     positions: int
     names: tuple[str, ...]
     matrix: Tensor
-    scalar_names: tuple[str, ...]
-    scalars: Tensor | None
+    weights: Strided | None
     learning_rate: float | None
 
 
@@ -49,14 +61,12 @@ class Site:
     producer_name: str | None = None
     residual: bool = False
     sums: _reduce.Sums | None = None
-    look: _shift.Look | None = None
+    look: tuple[int, Tensor] | None = None
+    """Step and mean input of the last look, for the response of the present weights to it."""
     _input: tuple[Tensor, int] | None = None
     _response: Tensor | None = None
     _bias: Tensor | None = None
     _weights: Tensor | None = None
-    _silent: Tensor | None = None
-    _longest: Tensor | None = None
-    _columns: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def split(self) -> Literal["linear", "batchnorm", "residual", "none"]:
@@ -73,121 +83,73 @@ class Site:
         if self.producer is None or not matched:
             return
         if first:
-            self._remember_parameters(self.producer)
+            bias = _shift.bias_of(self.producer)
+            self._bias = None if bias is None else bias.detach().clone()
+            self._weights = _strided(getattr(self.producer, "weight", None))
         if read is not None and _shift.is_linear(self.producer):
             self._see_input(self.producer, read, first=first)
-
-    def _remember_parameters(self, producer: nn.Module) -> None:
-        """Copy what the optimizer is about to change in place."""
-        bias = _shift.bias_of(producer)
-        self._bias = None if bias is None else bias.detach().float().clone()
-        self._weights = _strided(producer)
 
     def _see_input(self, producer: nn.Module, read: Tensor, *, first: bool) -> None:
         total, count = _shift.input_sum(producer, read)
         if first:
             self._input = (total, count)
-            if self.look is not None and self.look.mean_input.shape == total.shape:
-                self._response = _shift.respond(producer, self.look.mean_input)
+            if self.look is not None and self.look[1].shape == total.shape:
+                self._response = _shift.respond(producer, self.look[1])
         elif self._input is not None and self._input[0].shape == total.shape:
             self._input = (self._input[0] + total, self._input[1] + count)
         else:  # images of differing size have no mean image
             self._input = None
 
     def snapshot(self, step: int, learning_rate: float | None) -> Snapshot | None:
-        """What was summed since the step was armed, after the optimizer has made its update. None where nothing was."""
+        """What was summed since the step was armed, after the optimizer's update. None where nothing was.
+
+        What can be worked out later is left to the sender's thread.
+        """
         if self.sums is None:
             return None
-        sums, self._columns = self.sums, {}
-        mean = sums.total / max(sums.positions, 1)
-        var = (sums.square / max(sums.positions, 1) - mean.square()).clamp_(min=0)
-        self._columns |= {"active": sums.active, "mean": mean, "var": var, "max": sums.top}
+        sums = self.sums
+        rows = {"active": sums.active, "total": sums.total, "square": sums.square, "top": sums.top}
         if self.has_positions:
-            self._columns["active_positions"] = sums.active_positions
-        self._count_silence(sums)
-        since = self._account(step, mean)
-        names, values = _norms(self.producer, self._weights)
-        matrix = torch.stack(list(self._columns.values()))
-        scalars = torch.stack(values) if values else None
-        taken = Snapshot(
-            self.layer_id,
-            step,
-            since,
-            sums.examples,
-            sums.positions,
-            tuple(self._columns),
-            matrix,
-            names,
-            scalars,
-            learning_rate,
+            rows["active_positions"] = sums.active_positions
+        since = self._add_parameters(rows, step)
+        names, matrix = tuple(rows), torch.stack([row.float() for row in rows.values()])
+        strided = _compare(self.producer, self._weights)
+        self.sums = self._input = self._response = self._bias = self._weights = None
+        return Snapshot(
+            self.layer_id, step, since, sums.examples, sums.positions, names, matrix, strided, learning_rate
         )
-        self.forget_step()
-        return taken
 
-    def _count_silence(self, sums: _reduce.Sums) -> None:
-        """Examples since last active, counted over all looks: a merged count alone hides a silence at its end."""
-        if self._silent is None or self._longest is None or self._silent.shape != sums.active.shape:
-            self._silent = torch.zeros_like(sums.active)
-            self._longest = torch.zeros_like(sums.active)
-        fired = sums.active > 0
-        ended = torch.where(fired, self._silent, 0.0)
-        self._silent = torch.where(fired, 0.0, self._silent + sums.examples)
-        self._columns |= {"silent": self._silent, "longest_silence": ended}
-
-    def _account(self, step: int, mean: Tensor) -> int | None:
-        """Add bias, shifts and the update's shift to the columns; returns the step since which shifts count."""
+    def _add_parameters(self, rows: dict[str, Tensor], step: int) -> int | None:
+        """Bias, and how the weights of now respond to mean inputs; returns the step since which shifts count."""
         if self.producer is None or self._weights is None:
             return None
-        since = None
-        if self._bias is not None:
-            self._columns["bias"] = self._bias
+        new_bias = _shift.bias_of(self.producer)
+        if self._bias is not None and new_bias is not None:
+            rows["bias"], rows["new_bias"] = self._bias, new_bias.detach()
         if not _shift.is_linear(self.producer):
-            new_bias = _shift.bias_of(self.producer)
-            if new_bias is not None and self._bias is not None:
-                self._columns["update_shift"] = new_bias.detach().float() - self._bias
             return None
+        since = None
         if self.look is not None and self._response is not None:
-            weight, read, bias = _shift.split(self.look, self._response, mean, self._bias)
-            self._columns |= {"shift_weight": weight, "shift_input": read, "shift_bias": bias}
-            since = self.look.step
-        self._look_again(self.producer, step, mean)
+            rows["response"], since = self._response, self.look[0]
+        self.look = None
+        if self._input is not None:
+            mean_input = self._input[0] / self._input[1]
+            rows["after"] = _shift.respond(self.producer, mean_input)
+            self.look = (step, mean_input)
         return since
 
-    def _look_again(self, producer: nn.Module, step: int, mean: Tensor) -> None:
-        if self._input is None:
-            self.look = None
-            return
-        mean_input = self._input[0] / self._input[1]
-        after = _shift.respond(producer, mean_input)
-        new_bias = _shift.bias_of(producer)
-        self._columns["update_shift"] = after - mean if new_bias is None else after + new_bias.detach().float() - mean
-        self.look = _shift.Look(step, mean_input, mean, self._bias)
 
-    def forget_step(self) -> None:
-        """Drop what belongs to one sampled step."""
-        self.sums = self._input = self._response = self._bias = self._weights = None
-
-
-def _strided(producer: nn.Module) -> Tensor | None:
-    weight = getattr(producer, "weight", None)
+def _strided(weight: object) -> Tensor | None:
     if not isinstance(weight, Tensor):
         return None
     flat = weight.detach().reshape(-1)
-    return flat[:: math.ceil(flat.numel() / STRIDED)].float().clone()
+    return flat[:: math.ceil(flat.numel() / STRIDED)].clone()
 
 
-def _norms(producer: nn.Module | None, before: Tensor | None) -> tuple[tuple[str, ...], list[Tensor]]:
-    """Norms of weight, update and gradient, from the strided part and scaled to the whole."""
-    if producer is None or before is None:
-        return (), []
+def _compare(producer: nn.Module | None, before: Tensor | None) -> Strided | None:
     weight = getattr(producer, "weight", None)
-    if not isinstance(weight, Tensor):
-        return (), []
-    stride = math.ceil(weight.numel() / STRIDED)
-    scale = math.sqrt(weight.numel() / before.numel())
-    now = weight.detach().reshape(-1)[::stride].float()
-    names, values = ["weight_norm", "update_norm"], [now.norm() * scale, (now - before).norm() * scale]
-    if isinstance(weight.grad, Tensor) and not weight.grad.is_sparse:
-        names.append("grad_norm")
-        values.append(weight.grad.detach().reshape(-1)[::stride].float().norm() * scale)
-    return tuple(names), values
+    after = _strided(weight)
+    if before is None or after is None or not isinstance(weight, Tensor):
+        return None
+    gradient = None if weight.grad is None or weight.grad.is_sparse else _strided(weight.grad)
+    return Strided(before, after, gradient, weight.numel())

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from relumine.views import Accepted, Problem
-from relumine.wire import Upload
 
 if TYPE_CHECKING:
     import httpx
@@ -26,8 +25,8 @@ class TransportError(Exception):
 class Transport(Protocol):
     """Where uploads go."""
 
-    def post(self, upload: Upload) -> Accepted:
-        """Hand over one upload. Raises TransportError."""
+    def post(self, body: bytes) -> Accepted:
+        """Hand over one encoded upload. Raises TransportError."""
         ...
 
     def close(self) -> None:
@@ -45,13 +44,12 @@ class HttpTransport:
             self._headers["authorization"] = f"Bearer {api_key}"
         self._client: httpx.Client | None = None
 
-    def post(self, upload: Upload) -> Accepted:
+    def post(self, body: bytes) -> Accepted:
         """Post once. Raises TransportError."""
         import httpx  # noqa: PLC0415 - loaded by the sender's thread, never by `import relumine`
 
         if self._client is None:
             self._client = httpx.Client(timeout=TIMEOUT_S, headers=self._headers)
-        body = upload.model_dump_json(exclude_none=True).encode()
         try:
             response = self._client.post(self._url, content=body)
         except (httpx.HTTPError, OSError) as error:

@@ -11,6 +11,7 @@ import torch
 from torch.optim import Optimizer
 
 from relumine import __version__, _discover, _verdict
+from relumine._cost import Cost
 from relumine._engine import Engine
 from relumine._guard import Guard, say
 from relumine._hooks import Hooks
@@ -86,10 +87,11 @@ def watch(  # noqa: PLR0913 - the one call a user makes; every argument has a na
     if settings.mode == "disabled" or settings.rank:  # rank 0 speaks for all: its statistics are a fair sample
         return Monitor(run, settings, None)
     guard = Guard(strict=strict)
-    models = _discover.named_models(model)
-    names = _discover.Names(models, include, exclude)
+    names = _discover.Names(_discover.named_models(model), include, exclude)
+    cost = Cost()
     engine = Engine(
-        Hooks(models, names, guard),
+        Hooks(names, cost, guard),
+        cost,
         _optimizers(optimizer),
         Schedule(every, max_overhead, zlib.crc32(run.id.encode())),
         guard,
@@ -97,7 +99,7 @@ def watch(  # noqa: PLR0913 - the one call a user makes; every argument has a na
     )
     monitor = Monitor(run, settings, engine)
     source = Source(run, new_id(), settings.world_size)
-    sender = Sender(source, engine.buffer, _transport(settings, run), guard, engine.answered, engine.looked)
+    sender = Sender(source, engine.buffer, _transport(settings, run), guard, engine.answered, cost)
     engine.begin(sender, lambda sites: say(_verdict.opening(sites, names.relu_modules(), monitor.label, monitor.url)))
     return monitor
 

@@ -77,7 +77,7 @@ class Monitor:
         ``silent_fraction`` is the share of units active on no example of that look, ``dead_fraction`` the share
         silent on the last 1,000 examples looked at or more (an activation rate below 0.3 %).
         """
-        return dict(self._engine.metrics) if self._engine is not None else {}
+        return self._engine.metrics() if self._engine is not None else {}
 
     def alerts(self) -> list[Alert]:
         """Every alert heard of so far, by the step it was opened at."""
@@ -99,6 +99,7 @@ class Monitor:
             "samples": engine.cost.samples,
             "spent_s": engine.cost.spent_s,
             "uploads": engine.sender.uploads,
+            "bytes": engine.sender.bytes,
             "acknowledged": engine.sender.acknowledged,
             "waiting": len(engine.buffer),
             "dropped": dict(engine.buffer.dropped),

@@ -22,9 +22,10 @@ class MemoryTransport:
     def __init__(self) -> None:
         self.uploads: list[Upload] = []
 
-    def post(self, upload: Upload) -> Accepted:
+    def post(self, body: bytes) -> Accepted:
         """Keep the upload, as the server would have read it."""
-        self.uploads.append(Upload.model_validate_json(upload.model_dump_json(exclude_none=True)))
+        upload = Upload.model_validate_json(body)
+        self.uploads.append(upload)
         return Accepted(accepted=len(upload.records), duplicate=False, every=None, alerts=[])
 
     def close(self) -> None:

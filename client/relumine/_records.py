@@ -167,7 +167,7 @@ def number_of(logged: Logged) -> dict[str, Any] | None:
 
 def _run_record(sample: Sample, layers: list[dict[str, Any]]) -> dict[str, Any]:
     rates = [rate for rate in sample.learning_rates if math.isfinite(rate)]
-    sentinels = sample.sentinels.measure()
+    sentinels = _measure(sample.sentinels)
     loss = None if sample.loss is None else float(sample.loss)
     return {
         "layer_id": 0,
@@ -181,6 +181,26 @@ def _run_record(sample: Sample, layers: list[dict[str, Any]]) -> dict[str, Any]:
         "loss": loss if loss is not None and math.isfinite(loss) else None,
         **sentinels,
     }
+
+
+def _measure(seen: Seen) -> dict[str, float]:
+    """Mean, deviation, least and greatest of the input; the output's deviation over examples, averaged.
+
+    The last is 0 where the output depends on no input. What is not finite is left out.
+    """
+    found: dict[str, float] = {}
+    with np.errstate(all="ignore"):  # what is not finite is counted by whoever asks
+        if seen.input is not None:
+            x = seen.input.float().cpu().numpy()
+            found = {
+                "input_mean": x.mean(),
+                "input_std": x.std(ddof=1),
+                "input_min": x.min(),
+                "input_max": x.max(),
+            }
+        if seen.output is not None:
+            found["output_spread"] = seen.output.float().cpu().numpy().std(0, ddof=1).mean()
+    return {name: float(value) for name, value in found.items() if np.isfinite(value)}
 
 
 def _update_ratio(layers: list[dict[str, Any]]) -> float | None:

@@ -1,6 +1,6 @@
 """What is looked at of the run as a whole on a sampled step: the range of its input, the spread of its output.
 
-In the training thread only a small regular part is copied; it is measured in the sender's thread.
+Only a small regular part is copied here, in the training thread; ``_records`` measures it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
 STRIDED = 8_192  # input values read; a whole batch of images would cost more than all layers together
@@ -28,25 +27,6 @@ class Seen:
     def expected(self) -> int:
         """How many numbers are measured where all are finite."""
         return 4 * (self.input is not None) + (self.output is not None)
-
-    def measure(self) -> dict[str, float]:
-        """Mean, deviation, least and greatest of the input; the output's deviation over examples, averaged.
-
-        The last is 0 where the output depends on no input. What is not finite is left out.
-        """
-        found: dict[str, float] = {}
-        with np.errstate(all="ignore"):  # what is not finite is counted by whoever asks
-            if self.input is not None:
-                x = self.input.float().cpu().numpy()
-                found = {
-                    "input_mean": x.mean(),
-                    "input_std": x.std(ddof=1),
-                    "input_min": x.min(),
-                    "input_max": x.max(),
-                }
-            if self.output is not None:
-                found["output_spread"] = self.output.float().cpu().numpy().std(0, ddof=1).mean()
-        return {name: float(value) for name, value in found.items() if np.isfinite(value)}
 
 
 class Sentinels:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from relumine import __version__
 
@@ -17,13 +18,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report = commands.add_parser("report", help="the state of a run and its alerts")
     report.add_argument("run", help="the run's id")
     report.add_argument("--url", help="the server (default: RELUMINE_URL)")
+    sync = commands.add_parser("sync", help="send what was kept on disk; any number of times")
+    sync.add_argument("directory", nargs="?", help="default: RELUMINE_DIR, or .relumine")
+    sync.add_argument("--url", help="the server (default: RELUMINE_URL)")
     commands.add_parser("serve", help="start the server (needs the extra [server])", add_help=False)
     options, rest = parser.parse_known_args(arguments)
     if options.command == "serve":
         return _serve(rest)
     if rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if options.command == "sync":
+        return _sync(options.directory, options.url)
     return _report(options.run, options.url)
+
+
+def _sync(directory: str | None, url: str | None) -> int:
+    from relumine._spool import send_all  # noqa: PLC0415 - httpx is loaded only where it is needed
+    from relumine._transport import HttpTransport  # noqa: PLC0415
+    from relumine.errors import RelumineError  # noqa: PLC0415
+    from relumine.settings import resolve  # noqa: PLC0415
+
+    try:
+        settings = resolve(url=url)
+    except RelumineError as error:
+        print(f"relumine: {error}", file=sys.stderr)
+        return 2
+    transport = HttpTransport(settings.url, settings.api_key)
+    sent, problems = send_all(Path(directory) if directory else settings.directory, transport)
+    transport.close()
+    for problem in problems:
+        print(f"relumine: kept {problem}", file=sys.stderr)
+    print(f"{sent} uploads accepted by {settings.url}")
+    return 1 if problems else 0
 
 
 def _report(run_id: str, url: str | None) -> int:

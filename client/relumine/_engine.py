@@ -61,6 +61,11 @@ class Engine:
         self._opened: Callable[[Iterable[Site]], None] = lambda _sites: None
         self._handles = [optimizers[0].register_step_post_hook(self._after_step)] if optimizers else []
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether this is the process that began to watch: a forked child has the objects, but not the thread."""
+        return os.getpid() == self._pid
+
     def begin(self, sender: Sender, opened: Callable[[Iterable[Site]], None]) -> None:
         """Start sending and look at the first step; ``opened`` is told the layers that were found in it."""
         self.sender, self._opened = sender, opened
@@ -73,7 +78,7 @@ class Engine:
 
     def after_step(self) -> None:
         """An optimizer step is over: harvest if it was sampled, decide about the next, pass on what came back."""
-        if self.off or os.getpid() != self._pid:
+        if self.off or not self.is_ours:
             return
         with self.guard.inside("optimizer step"):
             began = time.perf_counter()

@@ -14,6 +14,7 @@ from relumine._buffer import Buffer
 from relumine._cost import Cost
 from relumine._guard import Guard, say
 from relumine._records import Ledger, Logged, Sample, number_of
+from relumine._spool import SpoolTransport
 from relumine._transport import Transport, TransportError
 from relumine.views import Accepted
 from relumine.wire import LayerInfo, RunInfo
@@ -43,6 +44,13 @@ class Outgoing(NamedTuple):
     layers: list[int]
 
 
+class Transports(NamedTuple):
+    """Where uploads go, and where they are kept when they cannot."""
+
+    main: Transport
+    spool: SpoolTransport
+
+
 class Sender:
     """Drains the buffer into uploads. Everything it learns from answers goes through ``on_answer``."""
 
@@ -50,7 +58,7 @@ class Sender:
         self,
         source: Source,
         buffer: Buffer,
-        transport: Transport,
+        transports: Transports,
         guard: Guard,
         on_answer: Callable[[Accepted], None],
         cost: Cost,
@@ -59,9 +67,11 @@ class Sender:
         self.acknowledged = 0
         self.uploads = 0
         self.bytes = 0
+        self.kept = 0
         self.refused: str | None = None
         self.connected: bool | None = None
-        self._buffer, self._transport, self._guard, self._on_answer = buffer, transport, guard, on_answer
+        self._buffer, self._guard, self._on_answer = buffer, guard, on_answer
+        self._transport, self.spool = transports
         self._cost = cost
         self.ledger = Ledger()
         self._layers: dict[int, LayerInfo] = {}
@@ -114,6 +124,7 @@ class Sender:
         self._send_all(last=True)
         with self._guard.inside("close"):
             self._transport.close()
+            self.spool.close()
 
     def _send_all(self, *, last: bool = False) -> None:
         self._busy = True
@@ -168,11 +179,23 @@ class Sender:
             except TransportError as error:
                 attempt += 1
                 if not self._may_retry(error, attempt):
+                    if error.retryable and self._kept(upload):
+                        return
                     self._buffer.count_dropped("undelivered" if error.retryable else "refused", upload.records)
                     return
                 continue
             self._answered(upload, answer)
             return
+
+    def _kept(self, upload: Outgoing) -> bool:
+        """Put on disk what could not be sent before the end."""
+        try:
+            self.spool.post(upload.body)
+        except TransportError as error:
+            say(f"what could not be sent could not be kept either ({error})")
+            return False
+        self.kept += upload.records
+        return True
 
     def _answered(self, upload: Outgoing, answer: Accepted) -> None:
         if self.connected is False:

@@ -7,7 +7,12 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from relumine._transport import Transport, TransportError
+from relumine.views import Accepted
+
 HEADER = struct.Struct("<II")
+SUFFIX = ".uploads"
+MAX_BYTES = 1 << 30  # of one process; what comes after is dropped and counted
 
 
 class Spool:
@@ -18,7 +23,9 @@ class Spool:
         self._file = path.open("ab")
 
     def append(self, body: bytes) -> None:
-        """Write one frame whole. Raises OSError where the disk does not take it."""
+        """Write one frame whole. Raises OSError where the disk does not take it, or the file is full."""
+        if self._file.tell() + len(body) > MAX_BYTES:
+            raise OSError(f"{self._file.name} has reached {MAX_BYTES:,} bytes")
         self._file.write(HEADER.pack(len(body), zlib.crc32(body)) + body)
         self._file.flush()
 
@@ -36,3 +43,46 @@ def frames(path: Path) -> Iterator[bytes]:
             if len(body) < length or zlib.crc32(body) != checksum:
                 return
             yield body
+
+
+class SpoolTransport:
+    """Keeps uploads on disk instead of sending them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.kept = 0
+        self._spool: Spool | None = None
+
+    def post(self, body: bytes) -> Accepted:
+        """Append one upload. Raises TransportError where the disk refuses."""
+        try:
+            self._spool = self._spool or Spool(self.path)
+            self._spool.append(body)
+        except OSError as error:
+            raise TransportError(str(error), retryable=False) from error
+        self.kept += 1
+        return Accepted(accepted=0, duplicate=False, every=None, alerts=[])
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._spool is not None:
+            self._spool.close()
+
+
+def send_all(directory: Path, transport: Transport) -> tuple[int, list[str]]:
+    """Send every kept upload below a folder, file by file in order; a file is deleted when all of it was accepted.
+
+    Sending again what the server has already does no harm. Returns how many uploads were accepted, and why files
+    were kept.
+    """
+    sent, problems = 0, []
+    for path in sorted(directory.rglob(f"*{SUFFIX}")):
+        try:
+            for body in frames(path):
+                transport.post(body)
+                sent += 1
+        except TransportError as error:
+            problems.append(f"{path}: {error}")
+            continue
+        path.unlink()
+    return sent, problems

@@ -25,7 +25,9 @@ def opening(sites: Iterable[Site], relu_modules: Sequence[str], label: str, url:
 
 def closing(label: str, alerts: Sequence[Alert], stats: dict[str, Any], url: str) -> str:
     """What became of the units, or that nobody could tell."""
-    if not stats.get("acknowledged"):
+    if stats.get("kept") and not stats.get("acknowledged"):
+        return f"{label}: the server was not reached, {stats['kept']} records are kept on disk"
+    if not stats.get("uploads") or not stats.get("acknowledged"):
         return f"{label}: nothing was received, so nothing can be said ({stats.get('samples', 0)} samples taken)"
     lost = sum(stats["dropped"].values()) + stats["waiting"]
     note = f"; {lost} records were not delivered" if lost else ""

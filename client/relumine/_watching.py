@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
@@ -16,7 +17,8 @@ from relumine._engine import Engine
 from relumine._guard import Guard, say
 from relumine._hooks import Hooks
 from relumine._identity import new_id
-from relumine._sender import Sender, Source
+from relumine._sender import Sender, Source, Transports
+from relumine._spool import SUFFIX, SpoolTransport
 from relumine._transport import HttpTransport, Transport
 from relumine.errors import SettingsError
 from relumine.monitor import Monitor
@@ -69,7 +71,8 @@ def watch(  # noqa: PLR0913 - the one call a user makes; every argument has a na
         include: glob patterns; only layers whose name matches one are watched.
         exclude: glob patterns of layers to leave out.
         on_alert: called at the end of ``optimizer.step()`` when an alert is raised, returns, or becomes more severe.
-        mode: ``online``, ``local`` (no server: detection in a thread of this process), ``disabled``.
+        mode: ``online``, ``local`` (no server: detection in a thread of this process), ``offline`` (kept on disk for
+            ``relumine sync``), ``disabled``.
         strict: let errors of the SDK out instead of holding them back.
 
     Raises:
@@ -99,7 +102,9 @@ def watch(  # noqa: PLR0913 - the one call a user makes; every argument has a na
     )
     monitor = Monitor(run, settings, engine)
     source = Source(run, new_id(), settings.world_size)
-    sender = Sender(source, engine.buffer, _transport(settings, run), guard, engine.answered, cost)
+    spool_path = settings.directory / run.id / f"{source.session}{SUFFIX}"
+    transports = Transports(_transport(settings, run, spool_path), SpoolTransport(spool_path))
+    sender = Sender(source, engine.buffer, transports, guard, engine.answered, cost)
     engine.begin(sender, lambda sites: say(_verdict.opening(sites, names.relu_modules(), monitor.label, monitor.url)))
     return monitor
 
@@ -138,10 +143,12 @@ def _run_info(
         raise SettingsError(str(error)) from error
 
 
-def _transport(settings: Settings, run: RunInfo) -> Transport:
+def _transport(settings: Settings, run: RunInfo, spool_path: Path) -> Transport:
     given = transport_in_use()
     if given is not None:
         return given
+    if settings.mode == "offline":
+        return SpoolTransport(spool_path)
     if settings.mode == "local":
         from relumine._local import LocalTransport  # noqa: PLC0415 - needs the [server] extra
 

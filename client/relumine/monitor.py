@@ -38,7 +38,7 @@ class Monitor:
     @property
     def url(self) -> str:
         """The run's page; in local mode the folder its records are written to."""
-        if self._settings.mode == "local":
+        if self._settings.mode in ("local", "offline"):
             return str(self._settings.directory / self._run.id)
         return f"{self._settings.url}/#/runs/{self._run.id}"
 
@@ -49,7 +49,7 @@ class Monitor:
 
     def log(self, numbers: Mapping[str, float] | None = None, step: int | None = None, **named: float) -> None:
         """Put numbers beside the statistics: ``monitor.log(loss=0.3)``. Never waits for a device."""
-        if self._engine is not None and not self._closed:
+        if self._engine is not None and not self._closed and self._engine.is_ours:
             with self._engine.guard.inside("log"):
                 self._engine.log({**(numbers or {}), **named}, step)
 
@@ -101,6 +101,7 @@ class Monitor:
             "uploads": engine.sender.uploads,
             "bytes": engine.sender.bytes,
             "acknowledged": engine.sender.acknowledged,
+            "kept": engine.sender.kept,
             "waiting": len(engine.buffer),
             "dropped": dict(engine.buffer.dropped),
             "errors": engine.guard.errors,
@@ -119,7 +120,7 @@ class Monitor:
 
     def _end(self, outcome: Literal["finished", "failed"], timeout: float) -> None:
         engine = self._engine
-        if engine is None or self._closed:
+        if engine is None or self._closed or not engine.is_ours:
             return
         self._closed = True
         atexit.unregister(self._at_exit)
@@ -128,6 +129,8 @@ class Monitor:
             if engine.sender is not None:
                 engine.sender.close(outcome, timeout)
                 say(_verdict.closing(self.label, self.alerts(), self.sdk_stats(), self.url))
+                if engine.sender.kept:
+                    say(f"what was not sent is kept; send it with: relumine sync {self._settings.directory}")
 
     def _at_exit(self) -> None:
         """The script ended without ``close``: the interpreter leaves a trace where an exception ended it."""

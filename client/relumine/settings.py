@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias, cast, get_args
 
 from relumine.errors import SettingsError
 
-Mode: TypeAlias = Literal["online", "local", "disabled"]
+Mode: TypeAlias = Literal["online", "local", "offline", "disabled"]
 
 DEFAULT_URL = "http://127.0.0.1:7358"  # 7358 spells RELU on a telephone
 DEFAULT_DIR = ".relumine"

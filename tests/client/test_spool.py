@@ -1,0 +1,106 @@
+"""What could not be sent is kept, and arrives exactly once however often it is sent."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+import httpx
+import pytest
+import torch
+import uvicorn
+
+import relumine
+from relumine import _spool
+from relumine.__main__ import main
+from relumine_server.app import create_app
+from relumine_server.settings import Settings
+
+
+@pytest.fixture
+def server(tmp_path):
+    """Address of a real server on a free port."""
+    settings = Settings(database_url=f"sqlite:///{tmp_path / 'x.db'}")
+    runner = uvicorn.Server(uvicorn.Config(create_app(settings), host="127.0.0.1", port=0, log_level="warning"))
+    thread = threading.Thread(target=runner.run)
+    thread.start()
+    while not runner.started:
+        time.sleep(0.01)  # a real server is waited for
+    yield f"http://127.0.0.1:{runner.servers[0].sockets[0].getsockname()[1]}"
+    runner.should_exit = True
+    thread.join()
+
+
+def train_watched(mlp, train, **options):
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    monitor = relumine.watch(model, optimizer, every=1, **options)
+    train(model, optimizer)
+    monitor.close(timeout=1.0)
+    return monitor
+
+
+def stored_steps(server, run_id):
+    with relumine.Client(server) as client:
+        return client.series(run_id, 1, ["weight_norm"]).step
+
+
+@pytest.mark.parametrize("options", [{"mode": "offline"}, {"url": "http://127.0.0.1:9"}], ids=["offline", "absent"])
+def test_what_was_kept_arrives_exactly_once_however_often_it_is_sent(options, mlp, train, server, tmp_path, capsys):
+    monitor = train_watched(mlp, train, **options)
+    directory = tmp_path / "relumine"
+    (file,) = directory.rglob("*.uploads")
+    again = file.read_bytes()
+    assert main(["sync", str(directory), "--url", server]) == 0
+    assert not file.exists()
+    assert stored_steps(server, monitor.run_id) == list(range(1, 41))
+    file.write_bytes(again)
+    assert main(["sync", str(directory), "--url", server]) == 0
+    assert stored_steps(server, monitor.run_id) == list(range(1, 41))
+    assert httpx.get(f"{server}/v1/runs/{monitor.run_id}").json()["state"] == "finished"
+
+
+def test_a_server_that_is_away_keeps_the_file(mlp, train, tmp_path, capsys):
+    train_watched(mlp, train, mode="offline")
+    assert main(["sync", str(tmp_path / "relumine"), "--url", "http://127.0.0.1:9"]) == 1
+    assert len(list((tmp_path / "relumine").rglob("*.uploads"))) == 1
+
+
+def test_a_file_torn_at_any_byte_of_its_last_frame_gives_everything_before(tmp_path):
+    path = tmp_path / "x.uploads"
+    spool = _spool.Spool(path)
+    spool.append(b"first")
+    whole = path.stat().st_size
+    spool.append(b"second")
+    spool.close()
+    raw = path.read_bytes()
+    for end in range(whole, len(raw)):
+        path.write_bytes(raw[:end])
+        assert list(_spool.frames(path)) == [b"first"]
+    damaged = bytearray(raw)
+    damaged[-1] ^= 1
+    path.write_bytes(damaged)
+    assert list(_spool.frames(path)) == [b"first"]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # newer Pythons warn of forks beside threads
+def test_a_forked_child_neither_sends_nor_hangs_nor_ends_the_run(mlp, train, memory):
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    monitor = relumine.watch(model, optimizer, every=1, strict=True)
+    train(model, optimizer, steps=5)
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            optimizer.step()
+            monitor.log(loss=1.0)
+            monitor.close()
+            code = 0 if not monitor._engine.off else 2
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    train(model, optimizer, steps=5)
+    monitor.close()
+    assert [record.step for record in memory.records("1")] == list(range(1, 11))

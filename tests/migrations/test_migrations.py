@@ -13,8 +13,8 @@ REFERENCE = {"projects", "webhooks", "deliveries", "attempts"}  # small, or kept
 
 
 @pytest.fixture
-def engine(tmp_path):
-    made = sa.create_engine(f"sqlite:///{tmp_path / 'x.db'}")
+def engine(database_url):
+    made = sa.create_engine(database_url)
     yield made
     made.dispose()
 

@@ -24,8 +24,8 @@ GOOD = {
 
 
 @pytest.fixture
-def app(tmp_path):
-    made = create_app(Settings(database_url=f"sqlite:///{tmp_path / 'x.db'}", max_body_bytes=LIMIT))
+def app(database_url):
+    made = create_app(Settings(database_url=database_url, max_body_bytes=LIMIT))
     yield made
     made.state.store.close()
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 
@@ -54,8 +55,8 @@ def post(store: Store, one: Upload):
     return store.write(lambda c: ingest.ingest(c, one, base_url="http://x", now=NOW))
 
 
-def opened(path) -> Store:
-    store = Store.open(f"sqlite:///{path}")
+def opened(url: str) -> Store:
+    store = Store.open(url)
     migrate.upgrade(store.writing_engine)
     return store
 
@@ -68,7 +69,7 @@ def told(store: Store):
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """The alerts when everything comes in one upload."""
-    store = opened(tmp_path_factory.mktemp("whole") / "x.db")
+    store = opened(f"sqlite:///{tmp_path_factory.mktemp('whole') / 'x.db'}")
     post(store, upload(1, SERIES))
     found = told(store)
     store.close()
@@ -76,17 +77,18 @@ def whole(tmp_path_factory):
     return found
 
 
-@settings(max_examples=25, deadline=None)
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cuts=st.sets(st.integers(1, len(SERIES) - 1), max_size=12), restarts=st.sets(st.integers(1, 13)))
-def test_any_split_with_restarts_between_gives_the_same_alerts(cuts, restarts, whole, tmp_path_factory):
-    path = tmp_path_factory.mktemp("split") / "x.db"
-    store = opened(path)
+def test_any_split_with_restarts_between_gives_the_same_alerts(kind, cuts, restarts, whole, new_database):
+    url = new_database(kind)
+    store = opened(url)
     edges = [0, *sorted(cuts), len(SERIES)]
     for seq, (begin, end) in enumerate(zip(edges, edges[1:]), start=1):  # noqa: B905 - the pairs overlap by design
         post(store, upload(seq, SERIES[begin:end]))
         if seq in restarts:
             store.close()
-            store = opened(path)
+            store = opened(url)
     assert told(store) == whole
     with store.read() as connection:
         layers, records = segments.load_records(connection, "r1")
@@ -95,8 +97,8 @@ def test_any_split_with_restarts_between_gives_the_same_alerts(cuts, restarts, w
     store.close()
 
 
-def test_the_same_upload_three_times_is_stored_once(tmp_path):
-    store = opened(tmp_path / "x.db")
+def test_the_same_upload_three_times_is_stored_once(database_url):
+    store = opened(database_url)
     answers = [post(store, upload(1, SERIES)) for _ in range(3)]
     assert [answer.duplicate for answer in answers] == [False, True, True]
     assert [answer.accepted for answer in answers] == [len(SERIES), 0, 0]
@@ -109,8 +111,8 @@ def test_the_same_upload_three_times_is_stored_once(tmp_path):
     store.close()
 
 
-def test_an_upload_that_comes_late_is_stored_and_not_folded(tmp_path, whole):
-    store = opened(tmp_path / "x.db")
+def test_an_upload_that_comes_late_is_stored_and_not_folded(database_url, whole):
+    store = opened(database_url)
     post(store, upload(2, SERIES))
     assert post(store, upload(1, SERIES[:3])).duplicate is False
     assert told(store) == whole
@@ -121,3 +123,21 @@ def test_an_upload_that_comes_late_is_stored_and_not_folded(tmp_path, whole):
         assert [tuple(row) for row in rows] == [(1, True, False), (2, False, True)]
         assert len(segments.load_records(connection, "r1")[1]) == len(SERIES)
     store.close()
+
+
+def test_eight_at_once_store_each_upload_once(database_url):
+    store = opened(database_url)
+    with ThreadPoolExecutor(8) as pool:
+        same = list(pool.map(lambda _: post(store, upload(1, SERIES[:30])), range(8)))
+        others = list(pool.map(lambda n: post(store, other_run(n)), range(24)))
+    assert sorted(answer.duplicate for answer in same) == [False] + [True] * 7
+    assert not any(answer.duplicate for answer in others)
+    with store.read() as connection:
+        assert connection.scalar(select(func.count()).select_from(t.uploads)) == 25
+        assert connection.scalar(select(func.count()).select_from(t.runs)) == 25
+    store.close()
+
+
+def other_run(number: int) -> Upload:
+    """The same records of a run of its own, all in one project."""
+    return upload(1, SERIES[:3]).model_copy(update={"run": RunInfo(id=f"run{number}", project="shared")})

@@ -16,8 +16,8 @@ UNITS = 4
 
 
 @pytest.fixture
-def app(tmp_path):
-    made = create_app(Settings(database_url=f"sqlite:///{tmp_path / 'x.db'}"))
+def app(database_url):
+    made = create_app(Settings(database_url=database_url))
     yield made
     made.state.store.close()
 

@@ -61,8 +61,8 @@ def receiver():
 
 
 @pytest.fixture
-def store(tmp_path):
-    opened = Store.open(f"sqlite:///{tmp_path / 'x.db'}")
+def store(database_url):
+    opened = Store.open(database_url)
     migrate.upgrade(opened.writing_engine)
     yield opened
     opened.close()

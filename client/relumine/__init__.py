@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from relumine.errors import RelumineError as RelumineError
     from relumine.errors import ServerError as ServerError
     from relumine.errors import SettingsError as SettingsError
+    from relumine.errors import TrainingStopped as TrainingStopped
+    from relumine.errors import stop_training as stop_training
     from relumine.monitor import Monitor as Monitor
     from relumine.views import Alert as Alert
     from relumine.webhooks import verify as verify_webhook
@@ -29,6 +31,8 @@ _HOME = {
     "RelumineError": ("relumine.errors", "RelumineError"),
     "ServerError": ("relumine.errors", "ServerError"),
     "SettingsError": ("relumine.errors", "SettingsError"),
+    "TrainingStopped": ("relumine.errors", "TrainingStopped"),
+    "stop_training": ("relumine.errors", "stop_training"),
     "verify_webhook": ("relumine.webhooks", "verify"),
     "watch": ("relumine._watching", "watch"),
 }
@@ -40,7 +44,9 @@ __all__ = [
     "RelumineError",
     "ServerError",
     "SettingsError",
+    "TrainingStopped",
     "__version__",
+    "stop_training",
     "verify_webhook",
     "watch",
 ]

@@ -23,6 +23,7 @@ from relumine._hooks import Hooks
 from relumine._records import Logged, Number, Sample
 from relumine._sender import Sender
 from relumine._site import Site
+from relumine.errors import TrainingStopped
 from relumine.schedule import Schedule
 from relumine.views import Accepted, Alert
 from relumine.wire import LayerInfo
@@ -167,8 +168,12 @@ class Engine:
         while self._fresh:
             alert = self._fresh.popleft()
             if self._on_alert is not None:
-                with self.guard.inside("on_alert"):
+                try:
                     self._on_alert(alert)
+                except TrainingStopped:
+                    raise  # on purpose
+                except Exception as error:  # noqa: BLE001 - the user's callback; shown, and it ends nothing
+                    say(f"on_alert failed, training goes on ({type(error).__name__}: {error})")
 
     def switch_off(self) -> None:
         """Leave the model and the optimizer as they were found."""

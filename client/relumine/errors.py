@@ -2,10 +2,16 @@
 
 RelumineError
 ├── SettingsError       a setting that cannot be used
-└── ServerError         the server answered with a problem, or not at all
+├── ServerError         the server answered with a problem, or not at all
+└── TrainingStopped     raised on purpose, by ``stop_training``
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from relumine.views import Alert
 
 
 class RelumineError(Exception):
@@ -23,3 +29,22 @@ class ServerError(RelumineError):
         super().__init__(message)
         self.status = status
         self.code = code
+
+
+class TrainingStopped(RelumineError):
+    """A critical alert ended the training, because the user asked for that. ``alert`` says why."""
+
+    def __init__(self, alert: Alert) -> None:
+        super().__init__(alert.message)
+        self.alert = alert
+
+
+def stop_training(alert: Alert) -> None:
+    """For ``on_alert``: end the training at the first critical alert, by raising TrainingStopped in it.
+
+    Example:
+        >>> import relumine
+        >>> # relumine.watch(model, optimizer, on_alert=relumine.stop_training)
+    """
+    if alert.severity == "critical":
+        raise TrainingStopped(alert)

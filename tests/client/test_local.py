@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
@@ -38,6 +39,30 @@ def test_a_death_is_told_in_process_and_kept_on_disk(tmp_path, monkeypatch, caps
     uploads = [Upload.model_validate_json(body) for body in _spool.frames(file)]
     assert [upload.seq for upload in uploads] == list(range(1, len(uploads) + 1))
     assert uploads[-1].closing == "finished"
+
+
+def dying_run(tmp_path, monkeypatch, on_alert):
+    monkeypatch.setenv("RELUMINE_DIR", str(tmp_path))
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Linear(6, 32), nn.ReLU(), nn.Linear(32, 3))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    with relumine.watch(model, optimizer, mode="local", on_alert=on_alert) as monitor:
+        kill(model, optimizer, monitor)
+
+
+def test_stop_training_ends_it_at_the_first_critical_alert(tmp_path, monkeypatch):
+    with pytest.raises(relumine.TrainingStopped) as stopped:
+        dying_run(tmp_path, monkeypatch, relumine.stop_training)
+    assert stopped.value.alert.severity == "critical"
+    assert 120 < stopped.value.alert.opened_step < 200
+
+
+def test_a_callback_that_fails_is_shown_and_ends_nothing(tmp_path, monkeypatch, capsys):
+    def broken(_alert):
+        raise KeyError("mine")
+
+    dying_run(tmp_path, monkeypatch, broken)
+    assert "on_alert failed, training goes on (KeyError: 'mine')" in capsys.readouterr().err
 
 
 def test_a_torn_file_gives_what_is_whole(tmp_path):

@@ -12,8 +12,7 @@ from pydantic import AwareDatetime
 from relumine import views
 from relumine_server.api import cursors, problems
 from relumine_server.api.depends import ClockDep, CourierDep, SettingsDep, StoreDep
-from relumine_server.api.runs import Cursor, Limit, Name
-from relumine_server.api.schemas import Note
+from relumine_server.api.schemas import RUN_ID, Cursor, Limit, NameQuery, Note
 from relumine_server.errors import AlertNotFound, AlertResolved, BadCursor
 from relumine_server.storage import alerts, deliveries
 
@@ -26,8 +25,8 @@ AlertId = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}\.\d{1,16
 def list_alerts(
     store: StoreDep,
     settings: SettingsDep,
-    run_id: Annotated[str | None, Query(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")] = None,
-    project: Name = None,
+    run_id: Annotated[str | None, Query(pattern=RUN_ID)] = None,
+    project: NameQuery = None,
     state: views.AlertState | None = None,
     severity: views.Severity | None = None,
     since: AwareDatetime | None = None,

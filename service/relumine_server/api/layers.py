@@ -11,14 +11,13 @@ from relumine import views
 from relumine.wire import MAX_STEP, RECORD_SCALARS, LayerInfo
 from relumine_server.api import downsample, problems
 from relumine_server.api.depends import StoreDep
+from relumine_server.api.schemas import RunId, StepQuery
 from relumine_server.errors import LayerNotFound, RunNotFound, UnitsNotFound, UnknownStatistic
 from relumine_server.storage import runs, segments, states
 
 router = APIRouter(prefix="/v1/runs/{run_id}", tags=["layers"])
 
-RunId = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 LayerId = Annotated[int, Path(ge=0, le=MAX_STEP)]
-StepQuery = Annotated[int | None, Query(ge=0, le=MAX_STEP)]
 
 STATISTICS = (*RECORD_SCALARS, *segments.READING_NUMBERS)
 

@@ -8,24 +8,18 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi import APIRouter, Header, Response
 from fastapi.responses import StreamingResponse
 
 from relumine import views
 from relumine.wire import MAX_STEP
 from relumine_server.api import cursors, downsample, layers, problems
 from relumine_server.api.depends import ClockDep, SettingsDep, StoreDep
-from relumine_server.api.schemas import NumberPoint, Numbers, RunChange
+from relumine_server.api.schemas import Cursor, Limit, NameQuery, NumberPoint, Numbers, RunChange, RunId, StepQuery
 from relumine_server.errors import BadCursor, RunNotFound
 from relumine_server.storage import alerts, numbers, runs, segments
 
 router = APIRouter(prefix="/v1", tags=["runs"])
-
-RunId = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
-Name = Annotated[str | None, Query(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
-Cursor = Annotated[str | None, Query(max_length=1000)]
-Limit = Annotated[int, Query(ge=1, le=200)]
-StepQuery = Annotated[int | None, Query(ge=0, le=MAX_STEP)]
 
 OVERVIEW_POINTS = 1_000
 
@@ -41,8 +35,8 @@ def list_projects(store: StoreDep) -> views.Page[views.Project]:
 def list_runs(
     store: StoreDep,
     settings: SettingsDep,
-    project: Name = None,
-    group: Name = None,
+    project: NameQuery = None,
+    group: NameQuery = None,
     state: Literal["running", "finished", "stalled", "failed"] | None = None,
     cursor: Cursor = None,
     limit: Limit = 50,

@@ -1,11 +1,21 @@
-"""Bodies that people send, and answers that exist in HTTP only."""
+"""Parameters and bodies that people send, and answers that exist in HTTP only."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal, TypeAlias
 
+from fastapi import Path, Query
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
+from relumine.wire import MAX_STEP
+
+RUN_ID = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
+
+RunId: TypeAlias = Annotated[str, Path(pattern=RUN_ID)]
+StepQuery: TypeAlias = Annotated[int | None, Query(ge=0, le=MAX_STEP)]
+NameQuery: TypeAlias = Annotated[str | None, Query(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
+Cursor: TypeAlias = Annotated[str | None, Query(max_length=1000)]
+Limit: TypeAlias = Annotated[int, Query(ge=1, le=200)]
 NoteText: TypeAlias = Annotated[str, StringConstraints(max_length=2000, pattern=r"^[^\x00]*$")]
 AuthorName: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
 ShortName: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]

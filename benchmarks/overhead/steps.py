@@ -1,56 +1,35 @@
 """What watching costs a training step: main-thread CPU time, interleaved with the bare training, in one process.
 
-    python benchmarks/overhead/steps.py [--rounds 40]
+    pip install -e '.[bench]'
+    python benchmarks/overhead/steps.py [--only W1,W3] [--rounds 40] [--without-peers]
 
-Arms: bare again (A/A: what the noise hides is not shown), watched but never sampled after the first step, watched at
-the default interval (after the grant is spent), and sampled at every step. Reported is the median over rounds of the
-difference to bare, with the middle half of it.
+Every round times each arm for some steps, one after the other; reported is the median over rounds of the difference to
+bare in that round, with the middle half. A second bare arm (A/A) shows the noise: a difference that lies inside the
+middle half of A/A is "not shown". The grant of one second is spent beforehand. "one look" is what a sampled step costs
+at the default grid (sampled every 10 steps, ten times the mean cost); "every step" samples each step.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import gc
+import io
 import statistics
+import tempfile
 import time
-from collections.abc import Callable
-from itertools import pairwise
+from pathlib import Path
 
 import torch
-from torch import nn
+from peers import PEERS, attach
+from workloads import WORKLOADS, Workload, floor_us
 
 import relumine
 from relumine.testing import MemoryTransport
 from relumine.views import Accepted
 
-
-def mlp(*widths: int) -> nn.Sequential:
-    """Linear layers with ReLUs between them."""
-    layers: list[nn.Module] = []
-    for a, b in pairwise(widths):
-        layers += [nn.Linear(a, b), nn.ReLU()]
-    return nn.Sequential(*layers[:-1])
-
-
-def cnn() -> nn.Sequential:
-    """Three convolutions of 32, 64 and 128 channels on 32x32."""
-    layers: list[nn.Module] = []
-    for a, b in ((3, 32), (32, 64), (64, 128)):
-        layers += [nn.Conv2d(a, b, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(2048, 10))
-
-
-def transformer() -> nn.Module:
-    """Four ReLU layers, d = 256, feed-forward 1,024."""
-    layer = nn.TransformerEncoderLayer(256, 4, 1024, dropout=0.0, batch_first=True)
-    return nn.TransformerEncoder(layer, 4, enable_nested_tensor=False)
-
-
-WORKLOADS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], int]] = {
-    "W1 MLP 64-256-256-10, batch 64": (lambda: mlp(64, 256, 256, 10), (64, 64), 20),
-    "W2 MLP 784-1024x4-10, batch 128": (lambda: mlp(784, 1024, 1024, 1024, 1024, 10), (128, 784), 2),
-    "W3 CNN 32-64-128, batch 32": (cnn, (32, 3, 32, 32), 2),
-    "W5 transformer d=256, batch 8": (transformer, (8, 64, 256), 1),
-}
+WARM_ROUNDS = 4
+OURS = {"never sampled": 10**9, "default": None, "every 10": 10, "every step": 1}
 
 
 class Sink(MemoryTransport):
@@ -62,64 +41,87 @@ class Sink(MemoryTransport):
 
 
 class Arm:
-    """One model in training, watched or not."""
+    """One model in training; watched by us, by a peer, or not."""
 
-    def __init__(self, build: Callable[[], nn.Module], shape: tuple[int, ...], **options: object) -> None:
+    def __init__(self, workload: Workload, name: str, folder: Path) -> None:
         torch.manual_seed(0)
-        self.model, self.x = build(), torch.randn(*shape)
+        self.model, self.x = workload.build(), torch.randn(*workload.shape)
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=1e-3)
-        self.monitor = relumine.watch(self.model, self.optimizer, **options) if options else None  # type: ignore[arg-type]
-        if self.monitor is not None and self.monitor._engine is not None:  # noqa: SLF001 - the grant is spent beforehand
-            self.monitor._engine.cost.spent_s = 1.0  # noqa: SLF001
+        self.monitor: relumine.Monitor | None = None
+        self.after = attach(name, self.model, folder) if name in PEERS else None
+        self.steps, self.paused_at = 0, time.perf_counter()
+        if name in OURS:
+            self.monitor = relumine.watch(self.model, self.optimizer, every=OURS[name])
+            self.monitor._engine.cost.spent_s = 1.0  # type: ignore[union-attr]  # noqa: SLF001 - the grant is spent
 
     def run(self, steps: int) -> float:
         """Train some steps; microseconds of the main thread's CPU per step."""
+        if self.monitor is not None:  # the budget is a share of this arm's time, not of that of all arms
+            self.monitor._engine._began += time.perf_counter() - self.paused_at  # type: ignore[union-attr]  # noqa: SLF001
         began = time.thread_time()
         for _ in range(steps):
             self.optimizer.zero_grad()
             self.model(self.x).square().mean().backward()
             self.optimizer.step()
+            if self.after is not None:
+                self.after(self.steps)
+            self.steps += 1
+        self.paused_at = time.perf_counter()
         return (time.thread_time() - began) / steps * 1e6
 
 
-def measure(name: str, rounds: int) -> None:
+def measure(key: str, rounds: int, names: list[str]) -> None:
     """Print one table."""
-    build, shape, steps = WORKLOADS[name]
-    with Sink():
-        arms = {
-            "bare": Arm(build, shape),
-            "bare again (A/A)": Arm(build, shape),
-            "never sampled": Arm(build, shape, every=10**9),
-            "default interval": Arm(build, shape, mode="online"),
-            "every step": Arm(build, shape, every=1),
-        }
-        taken: dict[str, list[float]] = {arm: [] for arm in arms}
-        for turn in range(rounds + 3):
-            for arm, training in arms.items():
-                cost = training.run(steps)
-                if turn >= 3:
-                    taken[arm].append(cost)
-        for training in arms.values():
-            if training.monitor is not None:
-                training.monitor.close()
+    workload = WORKLOADS[key]
+    taken: dict[str, list[float]] = {name: [] for name in names}
+    with Sink(), tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
+        arms = {name: Arm(workload, name, Path(folder, name)) for name in names}
+        gc.collect()
+        for turn in range(rounds + WARM_ROUNDS):
+            for name, arm in arms.items():
+                slow = name in PEERS and turn % 2  # peers take long enough to be timed half as often
+                cost = taken[name][-1] if slow and taken[name] else arm.run(workload.steps)
+                if turn >= WARM_ROUNDS:
+                    taken[name].append(cost)
+        for arm in arms.values():
+            if arm.monitor is not None:
+                arm.monitor.close()
+    report(key, workload, taken)
+
+
+def report(key: str, workload: Workload, taken: dict[str, list[float]]) -> None:
+    """Medians of paired differences, and ratios of peers to ours."""
     bare = statistics.median(taken["bare"])
-    print(f"\n{name}: bare {bare:,.0f} µs")
-    for arm in list(arms)[1:]:
-        differences = [a - b for a, b in zip(taken[arm], taken["bare"], strict=True)]
-        low, middle, high = statistics.quantiles(differences, n=4)
-        print(f"  {arm:<20} {middle:+9.1f} µs ({low:+.1f} … {high:+.1f})  {100 * middle / bare:+6.2f} %")
+    floor = floor_us(workload)
+    print(f"\n{key} {workload.title}: bare {bare:,.0f} µs, one read of its pre-activations {floor:,.0f} µs")
+    print(f"  {'arm':<16} {'µs per step':>12} {'middle half':>22} {'of bare':>9}")
+    differences = {
+        name: statistics.quantiles([a - b for a, b in zip(values, taken["bare"], strict=True)], n=4)
+        for name, values in taken.items()
+        if name != "bare"
+    }
+    noise = max(abs(differences["bare again"][0]), abs(differences["bare again"][2]))
+    for name, (low, middle, high) in differences.items():
+        shown = "" if abs(middle) > noise or name == "bare again" else "  not shown"
+        half = f"{low:+,.1f} … {high:+,.1f}"
+        print(f"  {name:<16} {middle:>+12,.1f} {half:>22} {100 * middle / bare:>+8.2f}%{shown}")
+    ours = {"every step": differences["every step"][1], "one look": 10 * differences["every 10"][1]}
+    for peer in (name for name in PEERS if name in differences):
+        ratios = ", ".join(f"{differences[peer][1] / max(cost, noise):,.1f}x {what}" for what, cost in ours.items())
+        print(f"  {peer} costs {ratios}")
 
 
 def main() -> None:
     """Measure all workloads."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=40)
-    parser.add_argument("--only", default="", help="workloads whose name begins so")
+    parser.add_argument("--only", default=",".join(WORKLOADS))
+    parser.add_argument("--without-peers", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    for name in WORKLOADS:
-        if name.startswith(options.only):
-            measure(name, options.rounds)
+    names = ["bare", "bare again", *OURS, *([] if options.without_peers else PEERS)]
+    for key in options.only.split(","):
+        measure(key, options.rounds, names)
 
 
 if __name__ == "__main__":

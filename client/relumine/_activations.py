@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
+
+_Judge: TypeAlias = "Callable[[Sequence[Any], Mapping[str, Any]], Activation | None]"
 
 CANNOT_DIE = frozenset(
     {"leaky_relu", "prelu", "rrelu", "elu", "celu", "selu", "gelu", "silu", "mish", "softplus", "hardswish"}
@@ -22,14 +25,19 @@ RELU, RELU6 = Activation("relu", can_die=True), Activation("relu6", can_die=True
 
 def classify(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Activation | None:
     """The activation that this call is, if any. Every spelling of a ReLU counts: clamp(min=0), threshold(0, 0) too."""
+    kind = _kind(function)
+    return kind(args, kwargs) if callable(kind) else kind
+
+
+@functools.lru_cache(maxsize=4096)
+def _kind(function: Callable[..., Any]) -> Activation | _Judge | None:
+    """What a function is whatever its arguments, or what judges by them; asked once per function of torch."""
     name = getattr(function, "__name__", "").strip("_")
     if name == "relu":
         return RELU
     if name in CANNOT_DIE:
         return Activation(name, can_die=False)
-    if name in _BOUNDED:
-        return _BOUNDED[name](args, kwargs)
-    return None
+    return _BOUNDED.get(name)
 
 
 def _clamp(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Activation | None:
@@ -66,7 +74,7 @@ def _argument(args: Sequence[Any], kwargs: Mapping[str, Any], place: int, name: 
     return args[place] if len(args) > place else kwargs.get(name)
 
 
-_BOUNDED: Mapping[str, Callable[[Sequence[Any], Mapping[str, Any]], Activation | None]] = {
+_BOUNDED: Mapping[str, _Judge] = {
     "clamp": _clamp,
     "clip": _clamp,
     "clamp_min": _clamp_min,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatch
 from typing import TypeAlias
 
@@ -12,7 +12,6 @@ from relumine._activations import Activation
 
 Models: TypeAlias = nn.Module | Sequence[nn.Module] | Mapping[str, nn.Module]
 
-PRODUCERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 MODULES = (nn.ReLU, nn.ReLU6)
 WRAPPERS = ("module.", "_orig_mod.")  # what DataParallel, DDP and torch.compile put in front
 
@@ -36,9 +35,8 @@ class Names:
         self._wanted = None if include is None else list(include)
         self._unwanted = list(exclude or ())
 
-    def modules(self) -> Iterator[nn.Module]:
-        """Every module, the outer ones first."""
-        return (module for _, module in self._paths.values())
+    def __contains__(self, module: nn.Module) -> bool:
+        return id(module) in self._paths
 
     def of(self, module: nn.Module) -> str:
         """The path of a module."""
@@ -53,13 +51,18 @@ class Names:
         own = next(module.children(), None) is None and next(module.parameters(recurse=False), None) is None
         name = path if own and path else f"{path}.{activation.name}".lstrip(".")
         name = name if call == 1 else f"{name}#{call}"
-        if (self._wanted is not None and not _matches(name, self._wanted)) or _matches(name, self._unwanted):
-            return None
-        return name
+        return name if self._is_wanted(name) else None
 
-    def relu_modules(self) -> list[str]:
-        """The paths of all ReLU modules, used or not."""
-        return [path for path, module in self._paths.values() if isinstance(module, MODULES)]
+    def unused(self, used: Collection[int]) -> list[str]:
+        """The paths of the ReLU modules that are wanted and whose id is not in ``used``."""
+        return [
+            path
+            for key, (path, module) in self._paths.items()
+            if isinstance(module, MODULES) and key not in used and self._is_wanted(path)
+        ]
+
+    def _is_wanted(self, name: str) -> bool:
+        return (self._wanted is None or _matches(name, self._wanted)) and not _matches(name, self._unwanted)
 
 
 def _walk(models: Mapping[str, nn.Module]) -> Iterator[tuple[str, nn.Module]]:

@@ -13,21 +13,24 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import nn
 from torch.optim import Optimizer
 
 from relumine._buffer import Buffer
+from relumine._clock import Clock
 from relumine._cost import Cost
+from relumine._coverage import as_rows, coverage_of, describe
+from relumine._device import leave
 from relumine._guard import Guard, say
 from relumine._hooks import Hooks
-from relumine._records import Logged, Number, Sample
+from relumine._sample import Logged, Number, Sample
 from relumine._sender import Sender
 from relumine._site import Site
 from relumine.errors import TrainingStopped
 from relumine.schedule import Schedule
 from relumine.views import Accepted, Alert
-from relumine.wire import LayerInfo
+from relumine.wire import Coverage
 
+SILENT_LOOKS = 5  # samples in a row that missed a layer whose module ran
 OPEN = frozenset({"firing", "regressed"})
 
 
@@ -58,62 +61,92 @@ class Engine:
         self._began = time.perf_counter()
         self._pid = os.getpid()
         self._known = 0
+        self._marks = 0
+        self._clock = Clock(optimizers, self.after_step)
         self._groups: dict[int, tuple[Optimizer | None, int]] = {}
-        self._opened: Callable[[Iterable[Site]], None] = lambda _sites: None
-        self._handles = [optimizers[0].register_step_post_hook(self._after_step)] if optimizers else []
+        self._opened: Callable[[Coverage], None] = lambda _coverage: None
 
     @property
     def is_ours(self) -> bool:
         """Whether this is the process that began to watch: a forked child has the objects, but not the thread."""
         return os.getpid() == self._pid
 
-    def begin(self, sender: Sender, opened: Callable[[Iterable[Site]], None]) -> None:
-        """Start sending and look at the first step; ``opened`` is told the layers that were found in it."""
+    def begin(self, sender: Sender, opened: Callable[[Coverage], None]) -> None:
+        """Start sending and look at the first step; ``opened`` is told what was found in it."""
         self.sender, self._opened = sender, opened
         sender.start()
         if self.schedule.is_due(1, spent_s=0.0, elapsed_s=0.0):
-            self.hooks.arm()
-
-    def _after_step(self, _optimizer: Optimizer, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
-        self.after_step()
+            self.hooks.arm(1)
 
     def after_step(self) -> None:
         """An optimizer step is over: harvest if it was sampled, decide about the next, pass on what came back."""
         if self.off or not self.is_ours:
             return
-        with self.guard.inside("optimizer step"):
-            began = time.perf_counter()
+        began = time.perf_counter()
+        try:
             self.step += 1
             rates = self._rates()
             self.schedule.see_rate(self.step, max(rates, default=None))
             if self.hooks.armed:
                 self._harvest(rates)
             if self.schedule.is_due(self.step + 1, spent_s=self.cost.spent_s, elapsed_s=began - self._began):
-                self.hooks.arm()
-            self.cost.spent_s += time.perf_counter() - began
+                self.hooks.arm(self.step + 1)
+        except Exception as error:  # noqa: BLE001 - the training must go on
+            self.guard.caught("optimizer step", error)
+        self.cost.spent_s += time.perf_counter() - began
         if self._fresh:
             self._tell()
 
     def _harvest(self, rates: tuple[float, ...]) -> None:
-        """Take the sums of the step that just ended off the model, and its hooks with them."""
+        """Take the sums of the step that just ended off the model, and the hooks with them."""
+        silent = self._fallen_silent()
         self.hooks.disarm()
         with torch.no_grad():
             taken = [site.snapshot(self.step, self._rate_of(site)) for site in self.hooks.sites.values()]
             seen = self.hooks.sentinels.take()
         layers = tuple(snapshot for snapshot in taken if snapshot is not None)
         self._describe_new()
-        if layers or seen.expected:
+        if layers or silent or seen.expected:
             self.cost.samples += 1
-            self.buffer.put(Sample(self.step, layers, seen, rates, self._loss))
+            sample = Sample(self.step, layers, seen, rates, self._loss, silent, self._marks)
+            self._marks = 0
+            self.buffer.put(leave(sample))
+
+    def _fallen_silent(self) -> tuple[int, ...]:
+        """Layers that were missed on just as many samples in a row as make it certain."""
+        silent = self.hooks.silent()
+        for site in self.hooks.sites.values():
+            if site.seen:
+                site.absent = 0
+        for site in silent:
+            site.absent += 1
+        return tuple(site.layer_id for site in silent if site.absent == SILENT_LOOKS)
 
     def _describe_new(self) -> None:
-        sites = list(self.hooks.sites.values())
-        if len(sites) > self._known and self.sender is not None:
-            self.sender.describe([describe(site) for site in sites[self._known :]])
-            if not self._known:
-                self._opened(sites)
+        if len(self.hooks.sites) > self._known:
+            first, self._known = not self._known, len(self.hooks.sites)
+            self.describe()
+            if first:
+                self._opened(self.coverage())
                 self.buffer.wake.set()  # the first chart shall not wait
-            self._known = len(sites)
+
+    def coverage(self) -> Coverage:
+        """How much of the model is seen."""
+        return coverage_of(self.hooks.sites.values(), self.hooks.names)
+
+    def rows(self) -> dict[str, dict[str, Any]]:
+        """The same, layer by layer."""
+        return as_rows(self.hooks.sites.values(), self.hooks.names, self.step)
+
+    def overhead(self) -> float:
+        """The share of the elapsed time that watching took."""
+        return self.cost.spent_s / max(time.perf_counter() - self._began, 1e-9)
+
+    def describe(self) -> None:
+        """Tell the server how each layer is seen, as far as that is news."""
+        if self.sender is not None:
+            infos = [describe(site, self.step) for site in self.hooks.sites.values()]
+            self.sender.uploads.describe(infos, self.coverage())
 
     def _rates(self) -> tuple[float, ...]:
         return _readable(group["lr"] for optimizer in self._optimizers for group in optimizer.param_groups)
@@ -145,16 +178,21 @@ class Engine:
                 self._loss = kept
             self.buffer.put(Logged(at, name, kept))
 
+    def mark(self, name: str) -> None:
+        """What comes after the present step is another training: the detector begins a new baseline."""
+        self._marks += 1
+        self.buffer.put(Logged(self.step, f"mark/{name}", 1.0))
+
     def metrics(self) -> dict[str, float]:
         """The latest look at every layer as flat numbers."""
-        shares = self.sender.ledger.shares() if self.sender is not None else {}
+        shares = self.sender.uploads.ledger.shares() if self.sender is not None else {}
         names = {site.layer_id: site.name for site in self.hooks.sites.values()}
         return {f"relumine/{names[i]}/{what}": value for i, one in shares.items() for what, value in one.items()}
 
     def answered(self, answer: Accepted) -> None:
         """Called by the sender's thread with every answer."""
         if answer.every is not None:
-            self.schedule.thinned = max(1, min(answer.every, 1000))
+            self.schedule.at_least = max(1, min(answer.every, 1000))
         for alert in answer.alerts:
             before = self.alerts.get(alert.id)
             self.alerts[alert.id] = alert
@@ -179,33 +217,9 @@ class Engine:
         """Leave the model and the optimizer as they were found."""
         self.off = True
         self.hooks.leave_soon()
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
+        self._clock.stop()
 
 
 def _readable(rates: Iterable[Any]) -> tuple[float, ...]:
     """Learning rates as numbers; one held on an accelerator is left out, reading it would wait for the device."""
     return tuple(float(r) for r in rates if not isinstance(r, torch.Tensor) or r.device.type == "cpu")
-
-
-def describe(site: Site) -> LayerInfo:
-    """How a layer is observed, for the wire."""
-    fan_in = None
-    weight = getattr(site.producer, "weight", None)
-    if isinstance(site.producer, nn.Module) and isinstance(weight, torch.Tensor) and weight.dim() > 1:
-        fan_in = weight[0].numel()
-    return LayerInfo(
-        layer_id=site.layer_id,
-        name=site.name,
-        units=site.units,
-        activation=site.activation,
-        can_die=site.can_die,
-        unit_kind="channels" if site.channels_first and site.has_positions else "features",
-        n_unit="positions" if site.flattened else "examples",
-        split=site.split,
-        producer=site.producer_name,
-        fan_in=fan_in,
-        observed="function mode",
-        missing=[] if site.producer is not None or not site.can_die else ["producer"],
-    )

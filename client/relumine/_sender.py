@@ -2,46 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import random
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from relumine._buffer import Buffer
-from relumine._cost import Cost
 from relumine._guard import Guard, say
-from relumine._records import Ledger, Logged, Sample, number_of
 from relumine._spool import SpoolTransport
 from relumine._transport import Transport, TransportError
+from relumine._uploads import Outcome, Outgoing, Uploads
 from relumine.views import Accepted
-from relumine.wire import LayerInfo, RunInfo
 
 AGE_S = 1.0  # the longest a record waits to be sent
 ITEMS_PER_UPLOAD = 256
 BACKOFF_S = (0.5, 60.0)
-
-
-Outcome: TypeAlias = Literal["finished", "failed"]
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Who sends: the run, this process's session of it, and how many processes train together."""
-
-    run: RunInfo
-    session: str
-    world_size: int
-
-
-class Outgoing(NamedTuple):
-    """An encoded upload, how many records it holds, and which layers it describes."""
-
-    body: bytes
-    records: int
-    layers: list[int]
 
 
 class Transports(NamedTuple):
@@ -56,49 +32,38 @@ class Sender:
 
     def __init__(
         self,
-        source: Source,
+        uploads: Uploads,
         buffer: Buffer,
         transports: Transports,
         guard: Guard,
         on_answer: Callable[[Accepted], None],
-        cost: Cost,
     ) -> None:
-        self.source = source
+        self.uploads = uploads
         self.acknowledged = 0
-        self.uploads = 0
-        self.bytes = 0
         self.kept = 0
         self.refused: str | None = None
         self.connected: bool | None = None
         self._buffer, self._guard, self._on_answer = buffer, guard, on_answer
         self._transport, self.spool = transports
-        self._cost = cost
-        self.ledger = Ledger()
-        self._layers: dict[int, LayerInfo] = {}
-        self._unsent: set[int] = set()
         self._closing: Outcome | None = None
         self._deadline = float("inf")
         self._busy = False
+        self._flushing = False
         self._stopping = threading.Event()
         self._idle = threading.Event()
         self._thread: threading.Thread | None = None
-        self._jitter = random.Random(source.session)  # noqa: S311 - jitter; the user's generators stay untouched
+        self._jitter = random.Random(uploads.session)  # noqa: S311 - jitter; the user's generators stay untouched
 
     def start(self) -> None:
         """Start the thread; a daemon, so that it never keeps a process alive."""
         self._thread = threading.Thread(target=self._run, name="relumine-sender", daemon=True)
         self._thread.start()
 
-    def describe(self, layers: list[LayerInfo]) -> None:
-        """Layers first seen or changed; they travel with the next upload until one was acknowledged."""
-        for layer in layers:
-            self._layers[layer.layer_id] = layer
-            self._unsent.add(layer.layer_id)
-
     def flush(self, timeout_s: float) -> bool:
         """Wait until everything put so far was answered; False where the time was too short."""
         deadline = time.monotonic() + timeout_s
-        while len(self._buffer) or self._busy:
+        self._flushing = True
+        while len(self._buffer) or self._busy or self._flushing:
             left = deadline - time.monotonic()
             if left <= 0 or self._thread is None or not self._thread.is_alive():
                 return False
@@ -135,40 +100,22 @@ class Sender:
             self._idle.set()
 
     def _drain(self, *, last: bool) -> None:
+        flushing = self._flushing
         while True:
             items = self._buffer.take(ITEMS_PER_UPLOAD)
-            done = last and not len(self._buffer)
-            if not items and not (done and (self.uploads or self._unsent)):
-                return
+            done = not len(self._buffer)
             try:
-                self._deliver(self._upload(items, closing=self._closing if done else None))
+                upload = self.uploads.build(
+                    items, self._buffer.dropped, closing=self._closing if last and done else None, now=flushing and done
+                )
+                if upload is not None:
+                    self._deliver(upload)
             except Exception as error:  # noqa: BLE001 - the thread must live as long as the training
                 self._guard.note("sender", error)
             if done:
-                return
-
-    def _upload(self, items: list[Sample | Logged], closing: Outcome | None) -> Outgoing:
-        """Number, measure and encode; what this takes counts as cost, since the training waits for the interpreter."""
-        began = time.thread_time()
-        self.uploads += 1
-        layers = sorted(self._unsent)
-        records = [record for item in items if isinstance(item, Sample) for record in self.ledger.records_of(item)]
-        numbers = [number_of(item) for item in items if isinstance(item, Logged)]
-        upload = {
-            "run": self.source.run.model_dump(mode="json"),
-            "session": self.source.session,
-            "world_size": self.source.world_size,
-            "seq": self.uploads,
-            "dropped": dict(self._buffer.dropped),
-            "layers": [self._layers[layer_id].model_dump(mode="json") for layer_id in layers],
-            "records": records,
-            "numbers": [number for number in numbers if number is not None],
-            "closing": closing,
-        }
-        body = json.dumps(upload, separators=(",", ":"), allow_nan=False).encode()
-        self._cost.spent_s += time.thread_time() - began
-        self.bytes += len(body)
-        return Outgoing(body, len(records), layers)
+                break
+        if flushing:
+            self._flushing = False
 
     def _deliver(self, upload: Outgoing) -> None:
         """Try until it is answered, cannot succeed, or the time at close is over. Order is kept by waiting here."""
@@ -202,7 +149,7 @@ class Sender:
             say("the server is back, what was kept is being sent")
         self.connected = True
         self.acknowledged += upload.records
-        self._unsent -= set(upload.layers)
+        self.uploads.acknowledged(upload)
         self._on_answer(answer)
 
     def _may_retry(self, error: TransportError, attempt: int) -> bool:

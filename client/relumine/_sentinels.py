@@ -12,6 +12,8 @@ from typing import Any
 
 from torch import Tensor
 
+from relumine._part import part_of
+
 STRIDED = 8_192  # input values read; a whole batch of images would cost more than all layers together
 EXAMPLES, ENTRIES = 64, 1_024  # of the output: enough to see whether it depends on the input
 
@@ -36,14 +38,13 @@ class Sentinels:
         self._input: Tensor | None = None
         self._output: Tensor | None = None
 
-    def see_input(self, inputs: tuple[Any, ...]) -> int | None:
-        """Keep a part of the model's first input, if floating; how many examples it has."""
+    def see_input(self, inputs: tuple[Any, ...], *, keep: bool) -> int | None:
+        """How many examples the model's first input has; ``keep`` a part of it, if it is floating."""
         x = _first(inputs)
         if x is None or x.dim() < 2:
             return None
-        if self._input is None and x.is_floating_point() and x.numel() > 1:
-            flat = x.detach().reshape(-1)
-            self._input = flat[:: math.ceil(flat.numel() / STRIDED)].clone()
+        if keep and self._input is None and x.is_floating_point() and x.numel() > 1:
+            self._input = part_of(x, STRIDED)
         return x.shape[0]
 
     def see_output(self, output: Any) -> None:

@@ -1,13 +1,12 @@
 """The exact split of a change of the mean pre-activation into weights, input and bias.
 
-z̄ = W·x̄ + b holds exactly for means over a batch (for a convolution, with the mean image as x̄). Between two looks
+z̄ = W·x̄ + b holds exactly for means over a batch (for a convolution, with the mean patch as x̄). Between two looks
 0 → 1:  z̄₁ - z̄₀ = [W₁·x̄₀ + b₀ - z̄₀] + [z̄₁ - b₁ - W₁·x̄₀] + [b₁ - b₀]  =  weight + input + bias.
-It needs the earlier mean input only, no copy of the weights: one more example's forward per look.
+It needs the earlier mean input only, no copy of the weights: two products of matrix and vector per look.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
@@ -25,45 +24,75 @@ def is_linear(module: nn.Module) -> bool:
     return isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d))
 
 
-def is_channels_first(module: nn.Module | None) -> bool:
-    """Whether the module puts its units in dimension 1."""
-    return module is not None and not isinstance(module, nn.Linear)
-
-
 def bias_of(module: nn.Module) -> Tensor | None:
     """The bias, or the β of a BatchNorm; None where there is none."""
     bias = getattr(module, "bias", None)
     return bias if isinstance(bias, Tensor) else None
 
 
+def is_plain(tensor: object) -> bool:
+    """Whether a parameter can be read here and now: FSDP and its like keep parts of it elsewhere, or nothing at all."""
+    return (
+        isinstance(tensor, Tensor)
+        and type(tensor) in (Tensor, nn.Parameter)
+        and not tensor.is_sparse
+        and tensor.untyped_storage().size() > 0
+    )
+
+
 def input_sum(module: nn.Module, x: Tensor) -> tuple[Tensor, int]:
-    """Sum over examples of what a linear module read, in float32, and how many were summed.
+    """Sum of what a linear module read for each of its outputs, in float32, and how many outputs those are.
 
-    For a Linear over every position (shape (features,)), for a convolution the sum of images.
+    For a Linear shape (features,) over all rows; for a convolution the sum of all patches, shape (channels · kernel,):
+    by linearity it can be taken from the sum of the images, one axis after the other.
     """
-    x = x.detach()
     if isinstance(module, nn.Linear):
-        flat = x.reshape(-1, x.shape[-1])
+        flat = x if x.dim() == 2 else x.reshape(-1, x.shape[-1])
         return flat.sum(0, dtype=torch.float32), flat.shape[0]
-    batched = x if x.dim() == _convolution(module).weight.dim() else x.unsqueeze(0)
-    return batched.sum(0, dtype=torch.float32), batched.shape[0]
+    conv = _convolution(module)
+    batched = x if x.dim() == conv.weight.dim() else x.unsqueeze(0)
+    patches = _padded(conv, batched.sum(0, dtype=torch.float32))
+    places = batched.shape[0]
+    for size, stride, dilation in zip(conv.kernel_size, conv.stride, conv.dilation, strict=True):
+        outputs = (patches.shape[1] - dilation * (size - 1) - 1) // stride + 1
+        span = (outputs - 1) * stride + 1
+        taps = [patches[:, at : at + span : stride].sum(1) for at in range(0, size * dilation, dilation)]
+        patches = torch.stack(taps, dim=-1)
+        places *= outputs
+    return patches.reshape(-1), places
 
 
-def respond(module: nn.Module, mean_input: Tensor) -> Tensor:
-    """W·x̄ per unit, without the bias, at the module's present weights (shape (units,), float32)."""
-    if torch.is_autocast_enabled(mean_input.device.type):
-        with torch.autocast(mean_input.device.type, enabled=False):
-            return _respond(module, mean_input)
-    return _respond(module, mean_input)  # the context alone would cost as much as the product
+def _padded(conv: Convolution, image: Tensor) -> Tensor:
+    """The image (channels, …) as the module pads it."""
+    both = conv._reversed_padding_repeated_twice  # noqa: SLF001 - resolves padding="same" as well
+    if not any(both):
+        return image
+    mode = "constant" if conv.padding_mode == "zeros" else conv.padding_mode
+    return functional.pad(image.unsqueeze(0), both, mode=mode)[0]
 
 
-def _respond(module: nn.Module, mean_input: Tensor) -> Tensor:
-    if isinstance(module, nn.Linear):
-        return functional.linear(mean_input, module.weight.detach().float())
-    module = _convolution(module)
-    weight = module.weight.detach().float()
-    forward: Callable[..., Tensor] = module._conv_forward  # noqa: SLF001 - pads as the module does, in every padding mode
-    return forward(mean_input.unsqueeze(0), weight, None)[0].flatten(1).mean(1)
+def respond(module: nn.Module, mean_input: Tensor, out: Tensor) -> None:
+    """Write W·x̄ per unit into ``out`` (shape (units,), float32): without the bias, at the module's present weights.
+
+    ``mean_input`` is a mean of ``input_sum``.
+    """
+    weight = _weight_of(module)
+    if isinstance(module, nn.Linear) and weight.dtype == torch.float32:
+        torch.mv(weight, mean_input, out=out)
+        return
+    groups = 1 if isinstance(module, nn.Linear) else _convolution(module).groups
+    rows = weight.detach().reshape(groups, weight.shape[0] // groups, -1).float()
+    if groups == 1:
+        torch.mv(rows[0], mean_input, out=out)
+    else:
+        torch.bmm(rows, mean_input.reshape(groups, -1, 1), out=out.reshape(groups, -1, 1))
+
+
+def _weight_of(module: nn.Module) -> Tensor:
+    weight = module.weight
+    if not isinstance(weight, Tensor):
+        raise TypeError(f"{type(module).__name__} has no weight")
+    return weight
 
 
 def _convolution(module: nn.Module) -> Convolution:

@@ -1,20 +1,26 @@
 """One layer being watched: what is summed while a step is sampled, and what is remembered between samples.
 
-Everything stays on the layer's device; a snapshot leaves it as two small tensors. Nothing here waits.
+Everything stays on the layer's device; a snapshot leaves it as one small matrix. Nothing here waits.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from collections import deque
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from relumine import _reduce, _shift
+from relumine._origin import Split
+from relumine._part import part_of
 
+ROOMS = 8  # kept per layer
 STRIDED = 2048  # weights read per layer for its norms: the exact update norm costs 30 to 60 times more
+
+ROWS = (*_reduce.Sums._fields, "bias", "new_bias", "response", "after")
+BIAS, NEW_BIAS, RESPONSE, AFTER = range(_reduce.ROWS, len(ROWS))
 
 
 class Strided(NamedTuple):
@@ -26,23 +32,66 @@ class Strided(NamedTuple):
     whole: int
 
 
+class Moment(NamedTuple):
+    """The step being sampled; ``thorough``: with what need not be looked at every step of a burst."""
+
+    step: int
+    thorough: bool
+
+
 @dataclass(slots=True)
 class Snapshot:
-    """One layer at one sampled step as raw sums, ready to leave the device. ``matrix`` has shape (len(names), units).
+    """One layer at one sampled step as raw sums, ready to leave the device. ``matrix`` has shape (len(ROWS), units).
 
-    Rows: active, total, square, top, maybe active_positions, bias and new_bias (before and after the update),
-    response (W₁·x̄₀ of the look at ``since_step``) and after (W·x̄ with the weights after the update).
+    Its rows are the sums, bias and new_bias (before and after the update), response (W₁·x̄₀ of the look at
+    ``since_step``) and after (W·x̄ with the weights after the update); what is not given holds any number. Where the
+    sample ``follows`` the last step, the last ``after`` is the response. ``counted`` replaces ``examples`` and
+    ``positions`` where a mask decided on the device how many there are.
     """
 
     layer_id: int
     step: int
     since_step: int | None
+    follows: bool
     examples: int
     positions: int
-    names: tuple[str, ...]
+    has_positions: bool
+    has_bias: bool
+    has_after: bool
     matrix: Tensor
-    weights: Strided | None
-    learning_rate: float | None
+    weights: Strided | None = None
+    learning_rate: float | None = None
+    counted: Tensor | None = None
+    room: _Room | None = None
+    """Where ``matrix`` lives; given back once it was read."""
+
+
+class _Room(NamedTuple):
+    """A matrix of sums with its rows, used again and again: making one costs as much as filling it."""
+
+    matrix: Tensor
+    rows: tuple[Tensor, ...]
+    sums: _reduce.Sums
+    free: deque[_Room]
+
+    def give_back(self) -> None:
+        """Called by the sender's thread."""
+        self.free.append(self)
+
+
+@dataclass(slots=True)
+class _Look:
+    """What one sampled step saw so far."""
+
+    room: _Room
+    examples: int = 0
+    positions: int = 0
+    counted: Tensor | None = None
+    input: tuple[Tensor, int] | None = None
+    since: int | None = None
+    follows: bool = False
+    has_bias: bool = False
+    weights: Tensor | None = None
 
 
 @dataclass(slots=True)
@@ -56,100 +105,142 @@ class Site:
     units: int
     channels_first: bool
     has_positions: bool
+    place: int = 0
+    """The id of the module in whose forward it acts; 0 for what was tapped."""
     flattened: bool = False
     producer: nn.Module | None = None
     producer_name: str | None = None
-    residual: bool = False
-    sums: _reduce.Sums | None = None
-    look: tuple[int, Tensor] | None = None
+    split: Split = "none"
+    missing: list[str] = field(default_factory=list)
+    looks: int = 0
+    absent: int = 0
+    """Sampled steps in a row in which its module ran and it was not seen."""
+    sharded: bool = False
+    _free: deque[_Room] = field(default_factory=lambda: deque(maxlen=ROOMS))
+    _now: _Look | None = None
+    _past: tuple[int, Tensor] | None = None
     """Step and mean input of the last look, for the response of the present weights to it."""
-    _input: tuple[Tensor, int] | None = None
-    _response: Tensor | None = None
-    _bias: Tensor | None = None
-    _weights: Tensor | None = None
 
     @property
-    def split(self) -> Literal["linear", "batchnorm", "residual", "none"]:
-        """Which split of shifts this layer has."""
-        if self.producer is None:
-            return "residual" if self.residual else "none"
-        return "linear" if _shift.is_linear(self.producer) else "batchnorm"
+    def seen(self) -> bool:
+        """Whether the step being sampled has seen it."""
+        return self._now is not None
 
-    def see(self, z: Tensor, read: Tensor | None, *, matched: bool) -> None:
+    def see(self, z: Tensor, read: Tensor | None, moment: Moment, *, matched: bool) -> None:
         """Take in one pre-activation. ``matched``: the producer made it, from ``read``."""
-        first = self.sums is None
-        sums = _reduce.reduce(z, _reduce.unit_dim(z, channels_first=self.channels_first))
-        self.sums = sums if self.sums is None else self.sums.add(sums)
-        if self.producer is None or not matched:
-            return
+        dim = _reduce.unit_dim(z, channels_first=self.channels_first)
+        look, first = self._look(z), self._now is None
         if first:
-            bias = _shift.bias_of(self.producer)
-            self._bias = None if bias is None else bias.detach().clone()
-            self._weights = _strided(getattr(self.producer, "weight", None))
-        if read is not None and _shift.is_linear(self.producer):
-            self._see_input(self.producer, read, first=first)
+            _reduce.reduce(z, dim, look.room.sums)
+        else:  # a micro-batch of the same optimizer step
+            more = _reduce.new_sums(self.units, z)
+            _reduce.reduce(z, dim, more)
+            look.room.sums.add(more)
+        look.examples += z.shape[0] if z.dim() > 1 else 1
+        look.positions += z.numel() // max(self.units, 1)
+        self._now = look
+        if matched and self.producer is not None:
+            self._see_producer(self.producer, look, read, moment, first=first)
 
-    def _see_input(self, producer: nn.Module, read: Tensor, *, first: bool) -> None:
-        total, count = _shift.input_sum(producer, read)
+    def see_masked(self, z: Tensor, mask: Tensor) -> None:
+        """Take in a pre-activation of which only the rows under ``mask`` count; how many those are stays there."""
+        look, first = self._look(z), self._now is None
+        into = look.room.sums if first else _reduce.new_sums(self.units, z)
+        counted = _reduce.reduce_masked(z, mask, into)
+        if not first:
+            look.room.sums.add(into)
+        look.counted = counted if look.counted is None else look.counted + counted
+        self._now = look
+
+    def _look(self, z: Tensor) -> _Look:
+        if self._now is not None:
+            return self._now
+        try:
+            room = self._free.pop()
+        except IndexError:
+            room = self._new_room(z.device)
+        return _Look(room if room.matrix.device == z.device else self._new_room(z.device))
+
+    def _new_room(self, device: torch.device) -> _Room:
+        matrix = torch.zeros((len(ROWS), self.units), dtype=torch.float32, device=device)
+        rows = matrix.unbind()
+        return _Room(matrix, rows, _reduce.Sums(*rows[: _reduce.ROWS]), self._free)
+
+    def _see_producer(
+        self, producer: nn.Module, look: _Look, read: Tensor | None, moment: Moment, *, first: bool
+    ) -> None:
         if first:
-            self._input = (total, count)
-            if self.look is not None and self.look[1].shape == total.shape:
-                self._response = _shift.respond(producer, self.look[1])
-        elif self._input is not None and self._input[0].shape == total.shape:
-            self._input = (self._input[0] + total, self._input[1] + count)
-        else:  # images of differing size have no mean image
-            self._input = None
+            if not self.looks:
+                self.sharded = not _shift.is_plain(getattr(producer, "weight", None))
+            bias = _shift.bias_of(producer)
+            if bias is not None and not self.sharded:
+                look.room.rows[BIAS].copy_(bias)
+                look.has_bias = True
+            if moment.thorough and isinstance(weight := producer.weight, Tensor) and not self.sharded:
+                look.weights = part_of(weight, STRIDED)
+        if read is not None and _shift.is_linear(producer) and not self.sharded:
+            self._see_input(producer, look, read, moment, first=first)
+
+    def _see_input(self, producer: nn.Module, look: _Look, read: Tensor, moment: Moment, *, first: bool) -> None:
+        total, count = _shift.input_sum(producer, read)
+        if look.input is not None:
+            total, count = look.input[0] + total, look.input[1] + count
+        look.input = (total, count)
+        if first and self._past is not None:
+            look.since, mean_input = self._past
+            look.follows = look.since == moment.step - 1  # then the weights are those that responded to it already
+            if not look.follows:
+                _shift.respond(producer, mean_input, look.room.rows[RESPONSE])
 
     def snapshot(self, step: int, learning_rate: float | None) -> Snapshot | None:
         """What was summed since the step was armed, after the optimizer's update. None where nothing was.
 
         What can be worked out later is left to the sender's thread.
         """
-        if self.sums is None:
+        look, self._now = self._now, None
+        if look is None:
             return None
-        sums = self.sums
-        rows = {"active": sums.active, "total": sums.total, "square": sums.square, "top": sums.top}
-        if self.has_positions:
-            rows["active_positions"] = sums.active_positions
-        since = self._add_parameters(rows, step)
-        names, matrix = tuple(rows), torch.stack([row.float() for row in rows.values()])
-        strided = _compare(self.producer, self._weights)
-        self.sums = self._input = self._response = self._bias = self._weights = None
+        self.looks += 1
+        has_after = self._after(look, step)
         return Snapshot(
-            self.layer_id, step, since, sums.examples, sums.positions, names, matrix, strided, learning_rate
+            self.layer_id,
+            step,
+            look.since,
+            look.follows,
+            look.examples,
+            look.positions,
+            self.has_positions,
+            look.has_bias,
+            has_after,
+            look.room.matrix,
+            _compare(self.producer, look.weights),
+            learning_rate,
+            look.counted,
+            look.room,
         )
 
-    def _add_parameters(self, rows: dict[str, Tensor], step: int) -> int | None:
-        """Bias, and how the weights of now respond to mean inputs; returns the step since which shifts count."""
-        if self.producer is None or self._weights is None:
-            return None
+    def _after(self, look: _Look, step: int) -> bool:
+        """The bias after the update and how the weights of now respond to the mean input; whether they do."""
+        self._past = None
+        if self.producer is not None and self.looks == 1:
+            self.sharded = self.sharded or not _shift.is_plain(getattr(self.producer, "weight", None))
+        if self.producer is None or self.sharded:
+            look.has_bias = False
+            return False
         new_bias = _shift.bias_of(self.producer)
-        if self._bias is not None and new_bias is not None:
-            rows["bias"], rows["new_bias"] = self._bias, new_bias.detach()
-        if not _shift.is_linear(self.producer):
-            return None
-        since = None
-        if self.look is not None and self._response is not None:
-            rows["response"], since = self._response, self.look[0]
-        self.look = None
-        if self._input is not None:
-            mean_input = self._input[0] / self._input[1]
-            rows["after"] = _shift.respond(self.producer, mean_input)
-            self.look = (step, mean_input)
-        return since
-
-
-def _strided(weight: object) -> Tensor | None:
-    if not isinstance(weight, Tensor):
-        return None
-    flat = weight.detach().reshape(-1)
-    return flat[:: math.ceil(flat.numel() / STRIDED)].clone()
+        if look.has_bias and new_bias is not None:
+            look.room.rows[NEW_BIAS].copy_(new_bias)
+        if look.input is None:
+            return False
+        mean_input = look.input[0] / look.input[1]
+        _shift.respond(self.producer, mean_input, look.room.rows[AFTER])
+        self._past = (step, mean_input)
+        return True
 
 
 def _compare(producer: nn.Module | None, before: Tensor | None) -> Strided | None:
     weight = getattr(producer, "weight", None)
-    after = _strided(weight)
-    if before is None or after is None or not isinstance(weight, Tensor):
+    if before is None or not isinstance(weight, Tensor):
         return None
-    gradient = None if weight.grad is None or weight.grad.is_sparse else _strided(weight.grad)
-    return Strided(before, after, gradient, weight.numel())
+    gradient = part_of(weight.grad, STRIDED) if weight.grad is not None and _shift.is_plain(weight.grad) else None
+    return Strided(before, part_of(weight, STRIDED), gradient, weight.numel())

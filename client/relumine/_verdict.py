@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from relumine._site import Site
 from relumine.views import Alert
+from relumine.wire import Coverage
 
 
-def opening(sites: Iterable[Site], relu_modules: Sequence[str], label: str, url: str) -> str:
+def opening(coverage: Coverage, label: str, url: str) -> str:
     """What is seen, of how much, and where to look."""
-    seen = list(sites)
-    dying = [site for site in seen if site.can_die]
-    if seen and not dying:
-        return f"{len(seen)} activations seen, none of them can die: nothing to watch in {label}"
-    if not seen:
+    if coverage.cannot_die and not coverage.watched:
+        return f"{coverage.cannot_die} activations seen, none of them can die: nothing to watch in {label}"
+    if not coverage.watched:
         return f"no activation was seen in the first step of {label}: is the model called, in training mode?"
-    units = sum(site.units for site in dying)
-    used = {site.name.partition("#")[0] for site in seen}
-    idle = sum(path not in used for path in relu_modules)
-    return f"{len(dying)}/{len(dying) + idle} ReLUs, {units:,} units, watching {label} at {url}"
+    found = coverage.watched + len(coverage.unused)
+    idle = f" (not used: {', '.join(coverage.unused[:3])})" if coverage.unused else ""
+    return f"{coverage.watched}/{found} ReLUs{idle}, {coverage.units:,} units, watching {label} at {url}"
 
 
 def closing(label: str, alerts: Sequence[Alert], stats: dict[str, Any], url: str) -> str:

@@ -17,9 +17,10 @@ from relumine._engine import Engine
 from relumine._guard import Guard, say
 from relumine._hooks import Hooks
 from relumine._identity import new_id
-from relumine._sender import Sender, Source, Transports
+from relumine._sender import Sender, Transports
 from relumine._spool import SUFFIX, SpoolTransport
 from relumine._transport import HttpTransport, Transport
+from relumine._uploads import Source, Uploads
 from relumine.errors import SettingsError
 from relumine.monitor import Monitor
 from relumine.schedule import Schedule
@@ -104,8 +105,8 @@ def watch(  # noqa: PLR0913 - the one call a user makes; every argument has a na
     source = Source(run, new_id(), settings.world_size)
     spool_path = settings.directory / run.id / f"{source.session}{SUFFIX}"
     transports = Transports(_transport(settings, run, spool_path), SpoolTransport(spool_path))
-    sender = Sender(source, engine.buffer, transports, guard, engine.answered, cost)
-    engine.begin(sender, lambda sites: say(_verdict.opening(sites, names.relu_modules(), monitor.label, monitor.url)))
+    sender = Sender(Uploads(source, cost), engine.buffer, transports, guard, engine.answered)
+    engine.begin(sender, lambda coverage: say(_verdict.opening(coverage, monitor.label, monitor.url)))
     return monitor
 
 

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from relumine import _verdict
-from relumine._engine import Engine, describe
+from relumine._engine import Engine
 from relumine._guard import say
 from relumine.settings import Settings
 from relumine.views import Alert
@@ -58,6 +58,12 @@ class Monitor:
         if self._engine is not None and not self._closed:
             self._engine.after_step()
 
+    def mark(self, name: str) -> None:
+        """A deliberate reset (weights restored, units revived): what comes after it is judged by a new baseline."""
+        if self._engine is not None and not self._closed and self._engine.is_ours:
+            with self._engine.guard.inside("mark"):
+                self._engine.mark(name)
+
     def tap(self, name: str, z: Tensor, threshold: float = 0.0, mask: Tensor | None = None) -> None:
         """Show a pre-activation that no function of torch shows: a custom kernel, a JumpReLU, padded positions.
 
@@ -85,12 +91,20 @@ class Monitor:
         return sorted(known, key=lambda alert: (alert.opened_step, alert.layer_id))
 
     def coverage(self) -> dict[str, dict[str, Any]]:
-        """What is seen of each layer, by its name: units, split, producer, and what is missing."""
-        sites = self._engine.hooks.sites.values() if self._engine is not None else ()
-        return {site.name: describe(site).model_dump() for site in sites}
+        """Every activation by its name, and how it is observed.
+
+        Units, split, producer, share of the steps that were sampled, and under ``missing`` what is not known of it and
+        why. ReLU modules that were never used are there too, as ``observed: never``.
+        """
+        return self._engine.rows() if self._engine is not None else {}
 
     def sdk_stats(self) -> dict[str, Any]:
-        """What the SDK did and lost: steps, samples, seconds spent, records acknowledged and dropped, inner errors."""
+        """What the SDK did, took and lost.
+
+        ``spent_s`` is what it took so far, ``overhead`` its share of the elapsed time, ``interval`` the steps between
+        looks (before the budget), ``merged`` the looks that share a record, ``acknowledged``, ``kept``, ``waiting`` and
+        ``dropped`` count records, by reason; ``errors`` counts inner errors that were held back.
+        """
         engine = self._engine
         if engine is None or engine.sender is None:
             return {}
@@ -98,8 +112,12 @@ class Monitor:
             "steps": engine.step,
             "samples": engine.cost.samples,
             "spent_s": engine.cost.spent_s,
-            "uploads": engine.sender.uploads,
-            "bytes": engine.sender.bytes,
+            "overhead": engine.overhead(),
+            "interval": engine.schedule.interval,
+            "bursts": engine.schedule.bursts,
+            "merged": engine.sender.uploads.merged,
+            "uploads": engine.sender.uploads.count,
+            "bytes": engine.sender.uploads.bytes,
             "acknowledged": engine.sender.acknowledged,
             "kept": engine.sender.kept,
             "waiting": len(engine.buffer),
@@ -127,6 +145,7 @@ class Monitor:
         with engine.guard.inside("close"):
             engine.switch_off()
             if engine.sender is not None:
+                engine.describe()
                 engine.sender.close(outcome, timeout)
                 say(_verdict.closing(self.label, self.alerts(), self.sdk_stats(), self.url))
                 if engine.sender.kept:

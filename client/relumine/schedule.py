@@ -12,13 +12,16 @@ from dataclasses import dataclass, field
 from statistics import median
 
 GRID = 10
+JITTER = 0.3
 FIRST_STEPS = 3  # born dead is decided on three records: take them at once
 BURST_STEPS = 50  # deaths by a high rate take 1 to 18 steps
 BURST_REST = 200  # after a burst, so that a rate that jumps for ever cannot make every step a sampled one
 JUMP = 2.0  # against the running median of the rate
 MEMORY = 51
 GRANT_S = 1.0  # spent freely once per run, so that short runs are seen densely
-BURST_DEBT_S = 1.0  # what bursts may overdraw
+DEBT_STEPS = 1_000  # what a burst overdraws is paid back within so many steps
+BYTES_PER_S = 256 * 1024
+BYTES_GRANT = 8 * 2**20  # as GRANT_S: short runs are sent whole
 
 
 @dataclass(slots=True)
@@ -28,7 +31,8 @@ class Schedule:
     every: int | None
     max_overhead: float
     seed: int
-    thinned: int = 1
+    at_least: int = 1
+    """The interval that the server asks for at least."""
     next_step: int = 1
     burst_until: int = 0
     bursts: int = 0
@@ -60,15 +64,22 @@ class Schedule:
         self.next_step = step + self._interval(step, in_burst=in_burst)
         if self.every is not None:
             return True
-        allowance = GRANT_S + self.max_overhead * elapsed_s + (BURST_DEBT_S if in_burst else 0.0)
+        debt = DEBT_STEPS / max(step, DEBT_STEPS) if in_burst else 0.0
+        allowance = GRANT_S + self.max_overhead * elapsed_s * (1 + debt)
         return step <= FIRST_STEPS or spent_s <= allowance
 
     def _interval(self, step: int, *, in_burst: bool) -> int:
         if self.every is not None:
-            return self.every
+            return max(self.every, self.at_least)
         if in_burst or step < FIRST_STEPS:
             return 1
-        return max(1, self.thinned) * GRID + self._random.randint(-3, 3)
+        grid = max(GRID, self.at_least)
+        return grid + round(self._random.uniform(-JITTER, JITTER) * grid)
+
+    @property
+    def interval(self) -> int:
+        """The interval outside of bursts, before the budget lengthens it."""
+        return max(self.every or GRID, self.at_least)
 
     def _jumped(self, rate: float) -> bool:
         """A warm-up ramp is no jump: it climbs by small parts of itself, a jump does so in one step."""
@@ -78,3 +89,18 @@ class Schedule:
             return False
         usual = median(self._rates)
         return usual > 0 and rate >= JUMP * usual
+
+
+@dataclass(slots=True)
+class ByteBudget:
+    """Whether another record may be sent for itself, or is merged with the next. Bytes that were saved add up."""
+
+    spent: int = 0
+
+    def spend(self, count: int) -> None:
+        """Note what was sent."""
+        self.spent += count
+
+    def allows(self, elapsed_s: float, *, planned: int) -> bool:
+        """Whether ``planned`` bytes more are within the budget, ``elapsed_s`` seconds after the beginning."""
+        return self.spent + planned <= BYTES_GRANT + BYTES_PER_S * elapsed_s

@@ -9,6 +9,8 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from relumine.wire import Coverage
+
 Kind: TypeAlias = Literal["dying", "dead", "born_dead", "constant_output", "diverged", "no_data", "stalled"]
 Severity: TypeAlias = Literal["info", "warning", "critical"]
 Cause: TypeAlias = Literal[
@@ -128,6 +130,8 @@ class Run(View):
     finished_at: str | None
     last_step: int | None
     dropped: dict[str, int]
+    coverage: Coverage | None
+    """How much of the model is seen; None until the SDK said."""
     open_alerts: int
     url: str
 
@@ -146,6 +150,8 @@ class Layer(View):
     producer: str | None
     fan_in: int | None
     observed: str
+    sampled_share: float | None
+    """Of the optimizer steps, as the SDK last said."""
     missing: list[str]
     state: LayerState
     risk: float

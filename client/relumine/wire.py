@@ -55,6 +55,7 @@ RECORD_SCALARS = (
     "n_examples",
     "n_positions",
     "nonfinite",
+    "marks",
     "learning_rate",
     "weight_norm",
     "update_norm",
@@ -140,12 +141,27 @@ class LayerInfo(WireModel):
     split: Literal["linear", "batchnorm", "residual", "none"] = "none"
     producer: Text | None = None
     fan_in: Annotated[int, Field(ge=1, le=MAX_STEP)] | None = None
-    observed: Text = "module"
+    observed: Text = "function mode"
+    sampled_share: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Of the optimizer steps up to when this was written."""
     missing: Annotated[list[Text], Field(max_length=32)] = Field(default_factory=list)
+
+
+class Coverage(WireModel):
+    """How much of a model is seen, and what is not: ReLU modules that no training forward used, and remarks."""
+
+    watched: Count = 0
+    units: Count = 0
+    cannot_die: Count = 0
+    unused: Annotated[list[Name], Field(max_length=MAX_LAYERS)] = Field(default_factory=list)
+    remarks: Annotated[list[Text], Field(max_length=32)] = Field(default_factory=list)
 
 
 class Record(WireModel):
     """Statistics of one layer over the sampled steps ``first_step … step``, merged. Layer 0 is the run itself.
+
+    A record with neither examples nor columns says that the layer should have been seen and was not. ``marks`` (layer
+    0) counts deliberate resets since the last record: what came before is no baseline any more.
 
     ``silent`` is the number of examples since a unit was last active, at the record's end, counted across
     records; ``longest_silence`` the longest silence that ended within the record. ``update_shift`` is what
@@ -160,6 +176,7 @@ class Record(WireModel):
     n_examples: Count = 0
     n_positions: Count = 0
     nonfinite: Count = 0
+    marks: Count = 0
     learning_rate: Finite | None = None
     weight_norm: Finite | None = None
     update_norm: Finite | None = None
@@ -192,7 +209,7 @@ class Record(WireModel):
         if self.first_step > self.step:
             raise ValueError("first_step lies after step")
         self._arrays = _checked_arrays(self)
-        if self.layer_id and "active" not in self._arrays and not self.nonfinite:
+        if self.layer_id and "active" not in self._arrays and (self._arrays or self.n_examples) and not self.nonfinite:
             raise ValueError("a record of a layer needs the column active")
         return self
 
@@ -222,6 +239,7 @@ class Upload(WireModel):
     seq: Annotated[int, Field(ge=1, le=MAX_STEP)]
     dropped: Annotated[dict[Name, Count], Field(max_length=32)] = Field(default_factory=dict)
     layers: Annotated[list[LayerInfo], Field(max_length=MAX_LAYERS)] = Field(default_factory=list)
+    coverage: Coverage | None = None
     records: Annotated[list[Record], Field(max_length=MAX_RECORDS)] = Field(default_factory=list)
     numbers: Annotated[list[LoggedNumber], Field(max_length=MAX_NUMBERS)] = Field(default_factory=list)
     closing: Literal["finished", "failed"] | None = None

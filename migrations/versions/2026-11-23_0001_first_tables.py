@@ -132,6 +132,7 @@ def upgrade() -> None:
         sa.Column("finished_at", UtcTime(), nullable=True),
         sa.Column("last_step", sa.BigInteger(), nullable=True),
         sa.Column("dropped", Document, nullable=False),
+        sa.Column("coverage", Document),
         sa.PrimaryKeyConstraint("run_id", name=op.f("pk_runs")),
     )
     with op.batch_alter_table("runs", schema=None) as batch_op:

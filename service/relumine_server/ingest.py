@@ -81,6 +81,8 @@ def _update_run(connection: sa.Connection, run: sa.Row[Any], upload: Upload, now
         values["last_step"] = max(*steps, -1 if run.last_step is None else run.last_step)
     if upload.dropped:
         values["dropped"] = {**run.dropped, f"{upload.session}/{upload.rank}": upload.dropped}
+    if upload.rank == 0 and upload.coverage is not None:
+        values["coverage"] = upload.coverage.model_dump()
     if upload.rank == 0 and upload.closing is not None:
         values |= {"state": upload.closing, "finished_at": now}
     elif upload.rank == 0 and run.state != "running" and upload.seq == 1:

@@ -82,3 +82,17 @@ def test_a_module_compiled_in_place_is_seen(mlp, memory):
         assert set(monitor.coverage()) == {"0.body.1", "0.body.3", "1"}
     assert len(graphs) == 1
     torch._dynamo.reset()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_module_compiled_in_place_after_watch_is_seen(mlp, memory):
+    torch._dynamo.reset()
+    graphs, backend = count_graphs()
+    model = nn.Sequential(Inner(mlp()), nn.ReLU())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    with relumine.watch(model, optimizer, strict=True) as monitor:
+        model[0].compile(backend=backend, fullgraph=True)
+        train(model, optimizer, lambda y: y.square().mean())
+        assert set(monitor.coverage()) == {"0.body.1", "0.body.3", "1"}
+    assert len(graphs) == 1
+    torch._dynamo.reset()

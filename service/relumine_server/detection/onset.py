@@ -16,7 +16,7 @@ from relumine.wire import Record
 from relumine_server.detection import layers, report, sentinels
 from relumine_server.detection import state as st
 from relumine_server.detection.evidence import Look, Observation, observe
-from relumine_server.detection.findings import Finding, Reading
+from relumine_server.detection.findings import Finding, Reading, Transition
 from relumine_server.detection.policy import Policy
 
 
@@ -34,20 +34,27 @@ def advance(
             findings += _run_level(draft, record, policy)
             if record.layer_id in draft.layers:
                 findings += _layer_level(draft, record, seen.get(record.layer_id), policy)
-                readings.append(_reading(draft, record, seen.get(record.layer_id)))
+                if record.n_examples or record.nonfinite:
+                    readings.append(_reading(draft, record, seen.get(record.layer_id)))
     return draft, readings, findings
 
 
 def _groups(records: Sequence[Record]) -> Iterator[list[Record]]:
-    """Runs of records whose layers are distinct: what one record does to its units touches no other of them."""
+    """Runs of records whose layers are distinct: what one record does to its units touches no other of them.
+
+    A mark stands alone, as it changes them all.
+    """
     group: list[Record] = []
     known: set[int] = set()
     for record in records:
-        if record.layer_id in known:
+        if group and (record.layer_id in known or record.marks):
             yield group
             group, known = [], set()
         group.append(record)
         known.add(record.layer_id)
+        if record.marks:
+            yield group
+            group, known = [], set()
     if group:
         yield group
 
@@ -68,13 +75,33 @@ def _run_level(draft: st.DetectorState, record: Record, policy: Policy) -> list[
     sentinels.see_finiteness(run, record)
     if record.layer_id == 0:
         sentinels.see_run(run, record, policy)
-    findings = []
+    findings = _begin_anew(draft, record, policy) if record.marks else []
     if record.nonfinite and (0, "diverged") not in draft.open:
         findings.append(_raise(draft, record, "diverged", policy))
     elif (0, "diverged") in draft.open and run.clean_steps >= policy.clean_steps:
         findings.append(_resolve(draft, record, "diverged", "values are finite again", policy))
     if record.layer_id == 0 and (0, "diverged") not in draft.open:
         findings += _constant_output(draft, record, policy)
+    return findings
+
+
+def _begin_anew(draft: st.DetectorState, record: Record, policy: Policy) -> list[Finding]:
+    """A deliberate reset: what was found of layers is over, and every layer starts from a new baseline."""
+    findings = [
+        report.layer_finding(
+            draft,
+            record.model_copy(update={"layer_id": layer_id}),
+            layers.Decision(kind, "resolved", problem.severity, "a new baseline was marked"),
+            policy,
+        )
+        for (layer_id, kind), problem in draft.open.items()
+        if layer_id
+    ]
+    for finding in findings:
+        del draft.open[finding.layer_id, finding.kind]
+    draft.units[:] = 0
+    for layer_id, memory in draft.layers.items():
+        draft.layers[layer_id] = st.LayerMemory(memory.info, memory.offset)
     return findings
 
 
@@ -105,15 +132,26 @@ def _layer_level(draft: st.DetectorState, record: Record, seen: Observation | No
     """Decide about one layer. While the run diverges nothing else is said of it."""
     memory = draft.layers[record.layer_id]
     memory.diverged = float(record.nonfinite > 0)
+    findings = _no_data(draft, record, policy)
     if seen is None:
-        return []
+        return findings
     layers.remember(memory, seen, record.step)
     if layers.ends_warmup(memory, seen, draft.open, policy):
         _take_baseline(draft, memory)
     if (0, "diverged") in draft.open:
-        return []
+        return findings
     decisions = layers.decide(memory, seen, draft.run, draft.open, policy)
-    return [_found(draft, record, decision, policy) for decision in decisions]
+    return findings + [_found(draft, record, decision, policy) for decision in decisions]
+
+
+def _no_data(draft: st.DetectorState, record: Record, policy: Policy) -> list[Finding]:
+    """A record without examples says that the layer's module runs and its activation is not heard any more."""
+    silent = not record.n_examples and not record.nonfinite
+    if silent == ((record.layer_id, "no_data") in draft.open):
+        return []
+    transition: Transition = "raised" if silent else "resolved"
+    decision = layers.Decision("no_data", transition, "warning", None if silent else "seen again")
+    return [_found(draft, record, decision, policy)]
 
 
 def _take_baseline(draft: st.DetectorState, memory: st.LayerMemory) -> None:

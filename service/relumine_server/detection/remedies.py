@@ -20,6 +20,8 @@ def remedies(
     kind: Kind, cause: Cause, evidence: dict[str, Any], arrays: dict[str, Array], lost: Array | None
 ) -> tuple[Remedy, ...]:
     """Remedies for a problem. ``lost`` marks the lost units (shape (units,)), where units are known."""
+    if kind == "no_data":
+        return (Remedy("check_coverage", None, None, "the activation is no longer called where it was first seen"),)
     if kind == "diverged":
         return (_lower_rate(evidence), Remedy("clip_gradient", "max_norm", 1.0, "bounds what one bad batch can do"))
     upstream = evidence["upstream"]

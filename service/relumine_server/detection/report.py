@@ -77,6 +77,8 @@ def _scene(state: st.DetectorState, record: Record, kind: Kind, units: st.Units)
 
 def _verdict(state: st.DetectorState, scene: Scene, decision: Decision, policy: Policy) -> Verdict:
     """A cause that was named stays, unless it was unknown; the death inherits that of the dying."""
+    if decision.kind == "no_data":
+        return Verdict("unknown", 0.0)
     layer_id = scene.memory.info.layer_id
     known = state.open.get((layer_id, decision.kind)) or (
         state.open.get((layer_id, "dying")) if decision.kind == "dead" else None

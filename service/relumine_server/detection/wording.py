@@ -25,6 +25,7 @@ _ACTIONS = {
     "reinitialize": "reinitialize the layer",
     "normalize_input": "normalize the input as before",
     "clip_gradient": "clip the gradient norm at",
+    "check_coverage": "see what changed in the model, and the run's coverage",
 }
 
 
@@ -43,6 +44,8 @@ def message(finding: Finding, run_label: str) -> str:
 
 
 def _silence(finding: Finding) -> str:
+    if finding.kind == "no_data":
+        return "Its module runs, but its activation is not heard: nothing is known of its units from here on."
     evidence = finding.evidence
     silent, units, kill = evidence.get("units_silent"), evidence.get("units"), evidence.get("kill_ratio")
     if finding.kind == "dying" and units and kill is not None and kill >= 1 and (silent or 0) < 0.1 * units:
@@ -67,6 +70,8 @@ def _forecast(forecast: Forecast | None) -> str:
 
 
 def _cause(finding: Finding) -> str:
+    if finding.kind == "no_data":
+        return ""
     if finding.cause == "unknown":
         return "Cause unknown."
     certainty = "Likely cause" if finding.confidence >= 0.7 else "Possible cause"

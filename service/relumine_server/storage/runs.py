@@ -153,6 +153,7 @@ def _view(row: sa.Row[Any], open_alerts: int, base_url: str) -> views.Run:
         finished_at=moment(row.finished_at),
         last_step=row.last_step,
         dropped=dropped,
+        coverage=row.coverage,
         open_alerts=open_alerts,
         url=f"{base_url}/#/runs/{row.run_id}",
     )

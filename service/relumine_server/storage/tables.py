@@ -77,6 +77,7 @@ runs = sa.Table(
     sa.Column("finished_at", UtcTime),
     sa.Column("last_step", sa.BigInteger),
     _required("dropped", Document),
+    sa.Column("coverage", Document),
     sa.Index(None, "project", "created_at", "run_id"),
     sa.Index(None, "created_at", "run_id"),
 )

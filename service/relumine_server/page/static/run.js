@@ -106,8 +106,17 @@ function describe(run) {
     ["started", moment(run.started_at || run.created_at)],
     ["tags", run.tags.join(", ")],
     ["dropped records", dropped],
+    ["watched", watched(run.coverage)],
+    ["never used", (run.coverage?.unused || []).join(", ")],
+    ["remarks", (run.coverage?.remarks || []).join("; ")],
     ["id", run.run_id],
   ]);
+}
+
+function watched(coverage) {
+  if (!coverage) return "";
+  const more = coverage.cannot_die ? `, ${count(coverage.cannot_die)} activations that cannot die` : "";
+  return `${count(coverage.watched)} ReLUs, ${count(coverage.units)} units${more}`;
 }
 
 function layerHash(runId, layerId) {

@@ -1,0 +1,124 @@
+"""Builds uploads: which samples one record merges, what travels beside them, and the bytes of it all."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from relumine._cost import Cost
+from relumine._ledger import Ledger
+from relumine._sample import Logged, Sample, number_of
+from relumine.schedule import ByteBudget
+from relumine.wire import Coverage, LayerInfo, RunInfo
+
+Outcome: TypeAlias = Literal["finished", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Who sends: the run, this process's session of it, and how many processes train together."""
+
+    run: RunInfo
+    session: str
+    world_size: int
+
+
+class Outgoing(NamedTuple):
+    """An encoded upload, how many records it holds, and which descriptions it carries."""
+
+    body: bytes
+    records: int
+    layers: tuple[LayerInfo, ...]
+    coverage: Coverage | None
+
+
+class Uploads:
+    """Numbers uploads, remembers what was described, and merges sampled steps where bytes would run over."""
+
+    def __init__(self, source: Source, cost: Cost) -> None:
+        self.ledger = Ledger()
+        self.count = 0
+        self.bytes = 0
+        self.merged = 0
+        """Sampled steps that share a record with others."""
+        self._source, self._cost = source, cost
+        self._budget = ByteBudget()
+        self._began = time.monotonic()
+        self._layers: dict[int, LayerInfo] = {}
+        self._unsent: dict[int, LayerInfo] = {}
+        self._coverage: Coverage | None = None
+
+    @property
+    def session(self) -> str:
+        """The session these uploads belong to."""
+        return self._source.session
+
+    def describe(self, layers: Sequence[LayerInfo], coverage: Coverage) -> None:
+        """Take in how the model is seen; what is new or changed travels until an upload with it was acknowledged."""
+        for layer in layers:
+            if self._layers.get(layer.layer_id) != layer:
+                self._layers[layer.layer_id] = self._unsent[layer.layer_id] = layer
+        self._coverage = coverage
+
+    def acknowledged(self, upload: Outgoing) -> None:
+        """Stop repeating what an answered upload described."""
+        for layer in upload.layers:
+            if self._unsent.get(layer.layer_id) == layer:
+                del self._unsent[layer.layer_id]
+        if self._coverage is upload.coverage:
+            self._coverage = None
+
+    def build(
+        self, items: Sequence[Sample | Logged], dropped: Mapping[str, int], *, closing: Outcome | None, now: bool
+    ) -> Outgoing | None:
+        """The next upload; None where there is nothing to say yet. ``now``: send what is merged so far.
+
+        What this takes counts as cost: the training waits for the interpreter meanwhile.
+        """
+        began = time.thread_time()
+        records = self._records(items, now=now or closing is not None)
+        numbers = [number for item in items if isinstance(item, Logged) and (number := number_of(item)) is not None]
+        if not records and not numbers and not (closing and (self.count or self._unsent)):
+            return None
+        self.count += 1
+        layers = tuple(self._unsent[layer_id] for layer_id in sorted(self._unsent))
+        upload: dict[str, Any] = {
+            "run": self._source.run.model_dump(mode="json"),
+            "session": self._source.session,
+            "world_size": self._source.world_size,
+            "seq": self.count,
+            "dropped": dict(dropped),
+            "layers": [layer.model_dump(mode="json") for layer in layers],
+            "coverage": self._coverage.model_dump(mode="json") if self._coverage else None,
+            "records": records,
+            "numbers": numbers,
+            "closing": closing,
+        }
+        body = json.dumps(upload, separators=(",", ":"), allow_nan=False).encode()
+        self.bytes += len(body)
+        self._budget.spend(len(body))
+        self._cost.spent_s += time.thread_time() - began
+        return Outgoing(body, len(records), layers, self._coverage)
+
+    def _records(self, items: Sequence[Sample | Logged], *, now: bool) -> list[dict[str, Any]]:
+        """One record per sampled step while the bytes last, else as many steps in one as it takes."""
+        records: list[dict[str, Any]] = []
+        elapsed, planned = time.monotonic() - self._began, 0
+        for item in items:
+            if not isinstance(item, Sample):
+                continue
+            self.ledger.add(item)
+            planned += self.ledger.bytes_per_sample
+            if self._budget.allows(elapsed, planned=planned):
+                records += self._emit()
+        if now:
+            records += self._emit()
+        return records
+
+    def _emit(self) -> list[dict[str, Any]]:
+        if self.ledger.merged > 1:
+            self.merged += self.ledger.merged
+        return self.ledger.emit()

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Iterable
 from typing import Any
 
 import torch
+from torch import nn
 
 
 class Stance:
     """Makes compiled code run eagerly for one step: no recompilation, no graph break, and nothing is hidden."""
 
     def __init__(self) -> None:
+        self._frames = frames_compiled()
         self._held: Any = None
         self._warned = False
 
@@ -24,6 +27,10 @@ class Stance:
             self._warned = True
             warnings.filterwarnings("ignore", message="Using `torch.compile.module.` when there are global hooks")
         self._held = torch.compiler.set_stance("force_eager")
+
+    def used(self, modules: Iterable[nn.Module]) -> bool:
+        """Whether sampled steps had to: the model is compiled, or something was compiled while it was watched."""
+        return is_compiled(modules) or frames_compiled() > self._frames
 
     def restore(self) -> None:
         """The stance that was found, which may be the user's own."""
@@ -37,10 +44,18 @@ def has_stances() -> bool:
     return hasattr(torch.compiler, "set_stance")
 
 
-def is_compiled() -> bool:
-    """Whether torch.compile was used in this process: then it has remembered a backend."""
-    frames = sys.modules.get("torch._dynamo.eval_frame")
-    return bool(getattr(frames, "cached_backends", None))
+def is_compiled(modules: Iterable[nn.Module]) -> bool:
+    """Whether one of the modules was given to torch.compile."""
+    return any(
+        type(module).__name__ == "OptimizedModule" or getattr(module, "_compiled_call_impl", None) is not None
+        for module in modules
+    )
+
+
+def frames_compiled() -> int:
+    """How many frames dynamo has compiled in this process."""
+    dynamo = sys.modules.get("torch._dynamo.utils")
+    return int(dynamo.counters["frames"]["total"]) if dynamo is not None else 0
 
 
 def is_captured() -> bool:

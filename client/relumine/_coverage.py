@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from relumine._compiled import has_stances, is_compiled
+from relumine._compiled import Stance, has_stances
 from relumine._discover import Names
 from relumine._origin import SHARDED
 from relumine._site import Site
@@ -44,7 +44,7 @@ def describe(site: Site, steps: int) -> LayerInfo:
     )
 
 
-def coverage_of(sites: Iterable[Site], names: Names) -> Coverage:
+def coverage_of(sites: Iterable[Site], names: Names, stance: Stance) -> Coverage:
     """How much of the model is seen, and which ReLU modules no training forward used."""
     seen = list(sites)
     watched = [site for site in seen if site.can_die]
@@ -54,15 +54,15 @@ def coverage_of(sites: Iterable[Site], names: Names) -> Coverage:
         units=sum(site.units for site in watched),
         cannot_die=len(seen) - len(watched),
         unused=names.unused(used),
-        remarks=[COMPILED if has_stances() else HELPLESS] if is_compiled() else [],
+        remarks=[COMPILED if has_stances() else HELPLESS] if stance.used(names.modules()) else [],
     )
 
 
-def as_rows(sites: Iterable[Site], names: Names, steps: int) -> dict[str, dict[str, Any]]:
+def as_rows(sites: Iterable[Site], names: Names, stance: Stance, steps: int) -> dict[str, dict[str, Any]]:
     """Every activation by its name: how it is observed, its split, its share of the steps, what is missing and why."""
     found = list(sites)
     rows = {site.name: describe(site, steps).model_dump() for site in found}
-    whole = coverage_of(found, names)
+    whole = coverage_of(found, names, stance)
     for row in rows.values():
         row["missing"] += whole.remarks if row["can_die"] else []
     for name in whole.unused:

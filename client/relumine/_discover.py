@@ -35,6 +35,10 @@ class Names:
         self._wanted = None if include is None else list(include)
         self._unwanted = list(exclude or ())
 
+    def modules(self) -> Iterator[nn.Module]:
+        """Every module, the outer ones first."""
+        return (module for _, module in self._paths.values())
+
     def __contains__(self, module: nn.Module) -> bool:
         return id(module) in self._paths
 

@@ -132,11 +132,11 @@ class Engine:
 
     def coverage(self) -> Coverage:
         """How much of the model is seen."""
-        return coverage_of(self.hooks.sites.values(), self.hooks.names)
+        return coverage_of(self.hooks.sites.values(), self.hooks.names, self.hooks.stance)
 
     def rows(self) -> dict[str, dict[str, Any]]:
         """The same, layer by layer."""
-        return as_rows(self.hooks.sites.values(), self.hooks.names, self.step)
+        return as_rows(self.hooks.sites.values(), self.hooks.names, self.hooks.stance, self.step)
 
     def overhead(self) -> float:
         """The share of the elapsed time that watching took."""

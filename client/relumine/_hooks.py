@@ -41,7 +41,7 @@ class Hooks:
     def __init__(self, names: Names, cost: Cost, guard: Guard) -> None:
         self.sites: dict[tuple[int, int], Site] = {}
         self.sentinels = Sentinels()
-        self._stance = Stance()
+        self.stance = Stance()
         self.armed = False
         self.names, self._cost, self._guard = names, cost, guard
         self._handles: list[RemovableHandle] = []
@@ -71,7 +71,7 @@ class Hooks:
             register_module_forward_pre_hook(self._enter),
             register_module_forward_hook(self._leave, always_call=True),
         ]
-        self._stance.eager()
+        self.stance.eager()
 
     def disarm(self) -> None:
         """Take the hooks off."""
@@ -79,7 +79,7 @@ class Hooks:
             handle.remove()
         self._handles = []
         self._stop_listening()
-        self._stance.restore()
+        self.stance.restore()
         self.armed = False
 
     def leave_soon(self) -> None:
@@ -108,7 +108,7 @@ class Hooks:
         if threading.get_ident() != self._thread:
             return
         if module not in self.names:
-            self._stance.eager()  # the model may have been compiled since the step was armed
+            self.stance.eager()  # the model may have been compiled since the step was armed
             return
         began = perf_counter()
         try:

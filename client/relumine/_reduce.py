@@ -6,6 +6,7 @@ one; a comparison written into floats (four times cheaper than one written into 
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import torch
@@ -114,7 +115,7 @@ def _reduce_block(block: Tensor, into: Sums, *, units_last: bool) -> None:
 
 def _reduce_matrix(z: Tensor, into: Sums) -> None:
     """(examples, units): the short way, since on small layers the number of calls is what costs."""
-    scratch = torch.mul(z, z)
+    scratch = torch.mul(z, z, out=_scratch(z))
     torch.sum(scratch, 0, out=into.square)
     torch.sum(z, 0, out=into.total)
     torch.sum(torch.gt(z, 0, out=scratch), 0, out=into.active)
@@ -133,17 +134,29 @@ def _reduce_along(block: Tensor, into: Sums) -> None:
     """(examples, units, many positions): along the positions first."""
     torch.sum(block.sum(2), 0, out=into.total)
     torch.sum(torch.linalg.vector_norm(block, dim=2).square_(), 0, out=into.square)
-    torch.sum(torch.gt(block, 0, out=torch.empty_like(block)).sum(2), 0, out=into.active_positions)
+    torch.sum(torch.gt(block, 0, out=_scratch(block)).sum(2), 0, out=into.active_positions)
     _by_example(block.amax(2), into)
 
 
 def _reduce_across(block: Tensor, into: Sums) -> None:
     """(examples, units, few positions): over the examples first; rows this short are dear to walk along."""
-    scratch = torch.mul(block, block)
+    scratch = torch.mul(block, block, out=_scratch(block))
     torch.sum(scratch.sum(0), 1, out=into.square)
     torch.sum(block.sum(0), 1, out=into.total)
     torch.sum(torch.gt(block, 0, out=scratch).sum(0), 1, out=into.active_positions)
     _by_example(block.amax(2), into)
+
+
+def _scratch(like: Tensor) -> Tensor:
+    """Room of the shape of ``like``, to be overwritten by the next call: fresh memory costs more than the sums."""
+    if like.numel() > BLOCK:
+        return torch.empty_like(like)
+    return _room(like.device)[: like.numel()].view(like.shape)
+
+
+@functools.lru_cache(maxsize=16)
+def _room(device: torch.device) -> Tensor:
+    return torch.empty(BLOCK, dtype=torch.float32, device=device)
 
 
 def _by_example(peak: Tensor, into: Sums) -> None:

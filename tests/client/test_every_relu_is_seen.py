@@ -1,0 +1,319 @@
+"""The table of what must be seen: as many layers as executions, counts exact, and what is missing is named."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from relu_reference import Executions, compare
+from torch import nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+import relumine
+
+
+class Calls(nn.Module):
+    """Modules as attributes, and a forward given as a function of the model and its input."""
+
+    def __init__(self, forward, **modules):
+        super().__init__()
+        for name, module in modules.items():
+            setattr(self, name, module)
+        self._run = forward
+
+    def forward(self, x):
+        return self._run(self, x)
+
+
+def dense(act):
+    return lambda: (Calls(lambda m, x: act(m.fc(x)), fc=nn.Linear(6, 9)), torch.randn(32, 6))
+
+
+def chain(*modules, x):
+    return lambda: (nn.Sequential(*(module() for module in modules)), torch.randn(*x))
+
+
+class LoraLinear(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.base, self.a, self.b = nn.Linear(6, 9), nn.Linear(6, 2, bias=False), nn.Linear(2, 9, bias=False)
+        self.base.requires_grad_(requires_grad=False)
+
+    def forward(self, x):
+        return self.base(x) + self.b(self.a(x))
+
+
+class LoraInherited(nn.Linear):
+    def forward(self, x):
+        return super().forward(x) * 2.0
+
+
+def frozen():
+    model = nn.Sequential(nn.Linear(6, 9), nn.ReLU(), nn.Linear(9, 5), nn.ReLU())
+    model[0].requires_grad_(requires_grad=False)
+    return model, torch.randn(32, 6)
+
+
+def shared():
+    act = nn.ReLU()
+    return Calls(lambda m, x: m.act(m.b(m.act(m.a(x)))), a=nn.Linear(6, 9), b=nn.Linear(9, 5), act=act), torch.randn(
+        8, 6
+    )
+
+
+def residual():
+    return Calls(
+        lambda m, x: torch.relu(m.b(torch.relu(m.a(x))) + x), a=nn.Linear(6, 9), b=nn.Linear(9, 6)
+    ), torch.randn(8, 6)
+
+
+def encoder():
+    layer = nn.TransformerEncoderLayer(16, 2, 24, dropout=0.1, batch_first=True)
+    return nn.TransformerEncoder(layer, 3, enable_nested_tensor=False), torch.randn(4, 7, 16)
+
+
+def tokens():
+    return Calls(lambda m, x: torch.relu(m.fc(x.reshape(-1, 5))), fc=nn.Linear(5, 7)), torch.randn(4, 6, 5)
+
+
+def checkpointed(*, reentrant):
+    def run(m, x):
+        return m.head(checkpoint(m.body, x, use_reentrant=reentrant))
+
+    def build():
+        body = nn.Sequential(nn.Linear(6, 9), nn.ReLU())
+        return Calls(run, body=body, head=nn.Linear(9, 2)), torch.randn(16, 6, requires_grad=True)
+
+    return build
+
+
+def wide_cnn():
+    """Enough positions for the way along them, and more elements than are looked at in one go."""
+    return nn.Sequential(nn.Conv2d(3, 32, 3, padding=1), nn.ReLU()), torch.randn(40, 3, 24, 24)
+
+
+def channels_last():
+    model, x = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Conv2d(6, 9, 3), nn.ReLU()), torch.randn(4, 3, 9, 9)
+    return model.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
+
+
+CASES = {
+    "nn.ReLU": (chain(lambda: nn.Linear(6, 9), nn.ReLU, x=(32, 6)), ["linear"]),
+    "nn.ReLU in place": (chain(lambda: nn.Linear(6, 9), lambda: nn.ReLU(inplace=True), x=(32, 6)), ["linear"]),
+    "nn.ReLU shared": (shared, ["linear", "linear"]),
+    "nn.ReLU6": (chain(lambda: nn.Linear(6, 9), nn.ReLU6, x=(32, 6)), ["linear"]),
+    "F.relu": (dense(functional.relu), ["linear"]),
+    "torch.relu": (dense(torch.relu), ["linear"]),
+    "Tensor.relu": (dense(lambda z: z.relu()), ["linear"]),
+    "Tensor.relu_": (dense(lambda z: z.relu_()), ["linear"]),
+    "clamp(min=0)": (dense(lambda z: z.clamp(min=0)), ["linear"]),
+    "F.threshold": (dense(lambda z: functional.threshold(z, 0.0, 0.0)), ["linear"]),
+    "squared ReLU": (dense(lambda z: functional.relu(z).square()), ["linear"]),
+    "TransformerEncoderLayer": (encoder, ["linear"] * 3),
+    "BatchNorm before": (chain(lambda: nn.Linear(6, 9), lambda: nn.BatchNorm1d(9), nn.ReLU, x=(32, 6)), ["batchnorm"]),
+    "LayerNorm before": (chain(lambda: nn.Linear(6, 9), lambda: nn.LayerNorm(9), nn.ReLU, x=(32, 6)), ["none"]),
+    "residual sum into it": (residual, ["linear", "residual"]),
+    "Conv1d": (chain(lambda: nn.Conv1d(4, 6, 3), nn.ReLU, x=(8, 4, 17)), ["linear"]),
+    "Conv2d": (chain(lambda: nn.Conv2d(3, 6, 3), nn.ReLU, x=(8, 3, 9, 9)), ["linear"]),
+    "Conv2d, few positions": (chain(lambda: nn.Conv2d(3, 6, 3), nn.ReLU, x=(8, 3, 4, 4)), ["linear"]),
+    "Conv2d, many positions": (wide_cnn, ["linear"]),
+    "Conv3d": (chain(lambda: nn.Conv3d(2, 4, 3), nn.ReLU, x=(4, 2, 5, 5, 5)), ["linear"]),
+    "ConvTranspose1d": (chain(lambda: nn.ConvTranspose1d(4, 6, 3), nn.ReLU, x=(8, 4, 17)), ["none"]),
+    "sequences": (chain(lambda: nn.Linear(5, 7), nn.ReLU, x=(6, 11, 5)), ["linear"]),
+    "flattened tokens": (tokens, ["linear"]),
+    "channels_last": (channels_last, ["linear", "linear"]),
+    "checkpointing, reentrant": (checkpointed(reentrant=True), ["linear"]),
+    "checkpointing, not reentrant": (checkpointed(reentrant=False), ["linear"]),
+    "frozen layer": (frozen, ["linear", "linear"]),
+    "LoRA-like wrapper": (lambda: (nn.Sequential(LoraLinear(), nn.ReLU()), torch.randn(32, 6)), ["none"]),
+    "LoRA by inheritance": (lambda: (nn.Sequential(LoraInherited(6, 9), nn.ReLU()), torch.randn(32, 6)), ["none"]),
+    "one example": (lambda: (nn.Sequential(nn.Linear(6, 9), nn.ReLU()), torch.randn(6)), ["linear"]),
+}
+MISSING = {"batchnorm": "normalised", "residual": "sum", "none": "producer"}
+
+
+def one_step(model, x, memory, *, before=lambda model: None, forward=lambda model, x: model(x), **options):
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    with relumine.watch(model, optimizer, every=1, strict=True, **options) as monitor, Executions() as executions:
+        before(model)
+        executions.seen.clear()
+        forward(model, x).float().square().mean().backward()
+        optimizer.step()
+        rows = monitor.coverage()
+    return executions.seen, rows
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_execution_is_a_watched_layer_with_exact_counts_and_what_is_missing_is_named(name, memory):
+    build, splits = CASES[name]
+    torch.manual_seed(1)
+    model, x = build()
+    executions, rows = one_step(model, x, memory)
+    assert len(executions) == len(rows) == len(splits)
+    compare([z.unsqueeze(0) if z.dim() == 1 else z for z in executions], rows, memory)
+    assert [row["split"] for row in rows.values()] == splits
+    for row in rows.values():
+        missing = " ".join(row["missing"])
+        assert (missing == "") == (row["split"] == "linear")
+        assert MISSING.get(row["split"], "") in missing
+        assert row["sampled_share"] == 1.0
+    assert {row["n_unit"] for row in rows.values()} == {"positions" if name == "flattened tokens" else "examples"}
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_is_summed_in_float32(dtype, memory):
+    torch.manual_seed(1)
+
+    def forward(model, x):
+        with torch.autocast("cpu", dtype):
+            return model(x)
+
+    model = nn.Sequential(nn.Linear(6, 9), nn.ReLU(), nn.Linear(9, 5), nn.ReLU())
+    executions, rows = one_step(model, torch.randn(512, 6) + 3, memory, forward=forward)
+    assert [row["split"] for row in rows.values()] == ["linear", "linear"]
+    compare(executions, rows, memory)
+
+
+def test_evaluation_and_forwards_without_gradients_are_not_counted(memory):
+    def before(model):
+        model.eval()(torch.randn(64, 6))
+        with torch.no_grad():
+            model.train()(torch.randn(64, 6))
+        with torch.inference_mode():
+            model(torch.randn(64, 6))
+
+    model = nn.Sequential(nn.Linear(6, 9), nn.ReLU())
+    executions, rows = one_step(model, torch.randn(32, 6), memory, before=before)
+    compare(executions, rows, memory)
+    assert memory.records("1")[0].n_examples == 32
+
+
+def test_micro_batches_of_one_optimizer_step_are_one_look(memory):
+    def forward(model, x):
+        for part in x.split(8)[:-1]:
+            model(part).square().mean().backward()
+        return model(x.split(8)[-1])
+
+    model = nn.Sequential(nn.Linear(6, 9), nn.ReLU(), nn.Linear(9, 4), nn.ReLU())
+    executions, rows = one_step(model, torch.randn(32, 6), memory, forward=forward)
+    assert len(executions) == 8
+    compare(executions, rows, memory)
+    assert memory.records("1")[0].n_examples == 32
+
+
+@pytest.mark.parametrize("act", [nn.LeakyReLU(), nn.PReLU(), nn.ELU(), nn.GELU(), nn.SiLU(), nn.Softplus()])
+def test_a_model_of_activations_that_cannot_die_gets_one_honest_line(act, memory, capsys):
+    _, rows = one_step(nn.Sequential(nn.Linear(6, 9), act), torch.randn(8, 6), memory)
+    assert [row["can_die"] for row in rows.values()] == [False]
+    assert [r for r in memory.records() if r.layer_id] == []
+    assert capsys.readouterr().err.count("none of them can die") == 1
+
+
+def test_several_models_with_several_optimizers_and_closures(memory):
+    torch.manual_seed(1)
+    models = {
+        "encoder": nn.Sequential(nn.Linear(6, 9), nn.ReLU()),
+        "decoder": nn.Sequential(nn.Linear(9, 6), nn.ReLU()),
+    }
+    optimizers = [torch.optim.SGD(model.parameters(), lr=0.0) for model in models.values()]
+    x = torch.randn(16, 6)
+
+    def closure():
+        loss = models["decoder"](models["encoder"](x)).square().mean()
+        loss.backward()
+        return loss
+
+    with relumine.watch(models, optimizers, every=1, strict=True) as monitor, Executions() as executions:
+        optimizers[0].step(closure)
+        optimizers[1].step()
+        rows = monitor.coverage()
+    assert set(rows) == {"encoder.1", "decoder.1"}
+    compare(executions.seen, rows, memory)
+
+
+def test_adversaries_that_step_in_turn_make_one_step_of_a_round(memory):
+    generator, critic = nn.Sequential(nn.Linear(3, 8), nn.ReLU()), nn.Sequential(nn.Linear(8, 4), nn.ReLU())
+    slow, fast = (torch.optim.SGD(model.parameters(), lr=0.01) for model in (generator, critic))
+    with relumine.watch([generator, critic], [slow, fast], every=1, strict=True) as monitor:
+        for turn in range(40):
+            critic(generator(torch.randn(8, 3)).detach()).mean().backward()
+            fast.step()
+            if turn % 4 == 3:
+                critic(generator(torch.randn(8, 3))).mean().backward()
+                slow.step()
+        stats = monitor.sdk_stats()
+    assert 38 <= stats["steps"] <= 41
+    assert {r.layer_id for r in memory.records()} == {0, 1, 2}
+    assert not any(r.layer_id and not r.n_examples for r in memory.records())
+
+
+def test_tap_counts_only_what_the_mask_lets_through_and_never_asks_the_device(memory):
+    model = nn.Linear(6, 9)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    x, mask = torch.randn(4, 5, 6), torch.rand(4, 5) > 0.4
+    with relumine.watch(model, optimizer, every=1, strict=True) as monitor:
+        z = model(x)
+        monitor.tap("jump", z, threshold=0.1, mask=mask)
+        torch.where(z > 0.1, z, 0.0).sum().backward()
+        optimizer.step()
+        rows = monitor.coverage()
+    (record,) = memory.records("jump")
+    kept = (z.detach() - 0.1)[mask]
+    assert (rows["jump"]["observed"], rows["jump"]["split"], rows["jump"]["n_unit"]) == ("tap", "none", "positions")
+    assert record.n_examples == kept.shape[0]
+    assert record.arrays()["active"].tolist() == (kept > 0).sum(0).tolist()
+    assert record.arrays()["mean"] == pytest.approx(kept.double().mean(0).numpy(), rel=1e-5, abs=1e-6)
+    assert record.arrays()["max"].astype(float) == pytest.approx(kept.amax(0).numpy(), rel=2e-3)
+
+
+def test_a_mark_travels_with_the_next_look(memory):
+    model = nn.Sequential(nn.Linear(6, 9), nn.ReLU())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    with relumine.watch(model, optimizer, every=1, strict=True) as monitor:
+        for step in range(6):
+            if step == 3:
+                monitor.mark("revived")
+            model(torch.randn(8, 6)).sum().backward()
+            optimizer.step()
+    marks = [record.step for record in memory.records() if record.marks]
+    assert marks == [4]
+    assert [(n.step, n.name) for upload in memory.uploads for n in upload.numbers] == [(3, "mark/revived")]
+
+
+def test_modules_that_are_never_used_are_listed(memory, capsys):
+    model = Calls(lambda m, x: torch.relu(m.fc(x)), fc=nn.Linear(6, 9), spare=nn.ReLU())
+    _, rows = one_step(model, torch.randn(8, 6), memory)
+    assert rows["spare"]["observed"] == "never"
+    assert [upload.coverage.unused for upload in memory.uploads if upload.coverage] == [["spare"]]
+    assert "1/2 ReLUs (not used: spare)" in capsys.readouterr().err
+
+
+def test_routing_alternation_and_freezing_are_not_silence(memory):
+    experts = nn.ModuleList(nn.Sequential(nn.Linear(6, 6), nn.ReLU()) for _ in range(3))
+    turn = itertools.count()
+    model = Calls(lambda m, x: m.experts[next(turn) % 3 if next(turn) < 60 else 0](x), experts=experts)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    with relumine.watch(model, optimizer, every=1, strict=True):
+        for step in range(40):
+            model.experts[1].train(mode=step < 20)
+            model(torch.randn(8, 6)).sum().backward()
+            optimizer.step()
+    assert all(record.n_examples or not record.layer_id for record in memory.records())
+
+
+def test_an_activation_that_is_no_longer_heard_is_told_once_and_heard_again(memory):
+    state = {"act": torch.relu}
+    model = Calls(lambda m, x: state["act"](m.fc(x)), fc=nn.Linear(6, 9))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    with relumine.watch(model, optimizer, every=1, strict=True) as monitor:
+        for step in range(30):
+            state["act"] = torch.tanh if 10 <= step < 20 else torch.relu
+            model(torch.randn(8, 6)).sum().backward()
+            optimizer.step()
+            if step == 19:
+                assert "fell silent" in monitor.coverage()["relu"]["missing"][0]
+    empty = [record.step for record in memory.records("relu") if not record.n_examples]
+    assert empty == [15]
+    assert memory.records("relu")[-1].step == 30

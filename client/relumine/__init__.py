@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from relumine._watching import watch as watch
+    from relumine.check import check as check
     from relumine.client import Client as Client
     from relumine.errors import RelumineError as RelumineError
     from relumine.errors import ServerError as ServerError
@@ -26,6 +27,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Alert": ("relumine.views", "Alert"),
+    "check": ("relumine.check", "check"),
     "Client": ("relumine.client", "Client"),
     "Monitor": ("relumine.monitor", "Monitor"),
     "RelumineError": ("relumine.errors", "RelumineError"),
@@ -46,6 +48,7 @@ __all__ = [
     "SettingsError",
     "TrainingStopped",
     "__version__",
+    "check",
     "stop_training",
     "verify_webhook",
     "watch",

@@ -80,7 +80,12 @@ def norms_of(weights: Strided | None) -> dict[str, float]:
     if weights.gradient is not None:
         found["grad_norm"] = _norm(weights.gradient.float().cpu().numpy())
     scale = math.sqrt(weights.whole / max(before.size, 1))
-    return {name: value * scale for name, value in found.items() if math.isfinite(value)}
+    return {name: short(value * scale) for name, value in found.items() if math.isfinite(value)}
+
+
+def short(value: float) -> float:
+    """Seven digits, all that float32 has: the rest would be bytes on the wire."""
+    return float(f"{value:.7g}")
 
 
 def _norm(values: np.ndarray[Any, np.dtype[Any]]) -> float:
@@ -99,11 +104,11 @@ def _measure(seen: Seen) -> dict[str, float]:
             found = {"input_mean": x.mean(), "input_std": x.std(ddof=1), "input_min": x.min(), "input_max": x.max()}
         if seen.output is not None:
             found["output_spread"] = seen.output.float().cpu().numpy().std(0, ddof=1).mean()
-    return {name: float(value) for name, value in found.items() if math.isfinite(value)}
+    return {name: short(float(value)) for name, value in found.items() if math.isfinite(value)}
 
 
 def _update_ratio(layers: Sequence[dict[str, Any]]) -> float | None:
     """‖ΔW‖ / ‖W‖ over all layers whose norms are known."""
     known = [(r["update_norm"], r["weight_norm"]) for r in layers if "update_norm" in r and "weight_norm" in r]
     update, weight = (math.hypot(*(pair[i] for pair in known)) for i in (0, 1))
-    return update / weight if weight > 0 and math.isfinite(update / weight) else None
+    return short(update / weight) if weight > 0 and math.isfinite(update / weight) else None

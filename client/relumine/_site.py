@@ -213,7 +213,7 @@ class Site:
             look.has_bias,
             has_after,
             look.room.matrix,
-            _compare(self.producer, look.weights),
+            None if self.sharded else _compare(self.producer, look.weights),
             learning_rate,
             look.counted,
             look.room,

@@ -32,6 +32,7 @@ def main() -> None:
     said = {"rank": rank, "uploads": len(memory.uploads), "names": names}
     said["world"] = [upload.world_size for upload in memory.uploads][:1]
     sys.stdout.write(json.dumps(said) + "\n")
+    dist.barrier()
     dist.destroy_process_group()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from relumine.schedule import BURST_STEPS, Schedule
+from relumine.schedule import BURST_STEPS, BYTES_GRANT, BYTES_PER_S, ByteBudget, Schedule
 
 
 def sampled(schedule: Schedule, rates, spent_s=lambda looks: 0.0, elapsed_s=lambda step: 0.0) -> list[int]:
@@ -56,3 +56,38 @@ def test_looking_stays_within_its_share_of_the_time_beyond_the_grant():
     looks = sampled(auto(), [0.1] * steps, spent_s=lambda n: 0.05 * n, elapsed_s=lambda step: 0.01 * step)
     allowed_s = 1.0 + 0.01 * 0.01 * steps
     assert 0.8 * allowed_s <= 0.05 * len(looks) <= allowed_s + 0.1
+
+
+def test_a_burst_is_paid_back_so_that_a_thousand_steps_stay_within_the_budget():
+    """Steps of 1 ms, looks of 0.4 ms, the grant spent: 1 % of 1,000 steps are 10 ms, 25 looks."""
+    schedule, step_s, look_s = auto(), 0.001, 0.0004
+    spent, looks = 1.0, []
+    for step in range(1, 6001):
+        if schedule.is_due(step, spent_s=spent, elapsed_s=step * step_s):
+            looks.append(step)
+            spent += look_s
+        schedule.see_rate(step, 0.1 if step < 3000 else 0.3)
+    burst = [step for step in looks if 3000 <= step < 3000 + BURST_STEPS + 1]
+    assert burst[:20] == list(range(3001, 3021))
+    cost = look_s * sum(3000 <= step < 4000 for step in looks)
+    assert cost <= 0.01 * 1000 * step_s + 2 * look_s  # a look is whole: one that was due before, one that runs over
+    assert spent - 1.0 <= 0.01 * 6000 * step_s + look_s
+
+
+def test_the_server_may_thin_the_grid_and_a_fixed_interval_but_not_thicken_them():
+    for every in (None, 7):
+        schedule = Schedule(every, 0.01, 1)
+        schedule.at_least = 50
+        looks = sampled(schedule, [0.1] * 1000)
+        assert len(looks) <= 25
+        schedule = Schedule(every, 0.01, 1)
+        schedule.at_least = 1
+        assert len(sampled(schedule, [0.1] * 1000)) == len(sampled(Schedule(every, 0.01, 1), [0.1] * 1000))
+
+
+def test_bytes_that_were_saved_may_be_spent_later_and_no_more():
+    budget = ByteBudget()
+    assert budget.allows(0.0, planned=BYTES_GRANT)
+    budget.spend(BYTES_GRANT)
+    assert not budget.allows(0.9, planned=BYTES_PER_S)
+    assert budget.allows(1.0, planned=BYTES_PER_S)

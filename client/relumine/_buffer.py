@@ -3,44 +3,46 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
-from typing import Any
 
-MAX_ITEMS = 2_000
-WAKE_ITEMS = 64
+from relumine._sample import Logged, Sample
+
+MAX_ITEMS, MAX_BYTES = 2_000, 64 * 2**20
+WAKE_ITEMS, WAKE_BYTES = 64, 2**20
 
 
 class Buffer:
     """A queue between the training thread and the sender. The sender is woken by size; by age it wakes itself."""
 
-    def __init__(self, limit: int = MAX_ITEMS) -> None:
+    def __init__(self, max_items: int = MAX_ITEMS, max_bytes: int = MAX_BYTES) -> None:
         self.dropped: dict[str, int] = {}
         self.wake = threading.Event()
-        self._items: deque[Any] = deque()
-        self._limit = limit
+        self.bytes = 0
+        self._items: deque[Sample | Logged] = deque()
+        self._limits = max_items, max_bytes
         self._lock = threading.Lock()
-        self.oldest_at: float | None = None
 
     def __len__(self) -> int:
         return len(self._items)
 
-    def put(self, item: Any) -> None:
-        """Add an item; where the buffer is full the oldest goes, and is counted."""
+    def put(self, item: Sample | Logged) -> None:
+        """Add an item; where the buffer is full the oldest go, and are counted."""
+        max_items, max_bytes = self._limits
         with self._lock:
-            if len(self._items) >= self._limit:
-                self._items.popleft()
-                self.count_dropped("buffer_full")
-            if not self._items:
-                self.oldest_at = time.monotonic()
             self._items.append(item)
-        if len(self._items) >= WAKE_ITEMS:
+            self.bytes += item.size
+            while len(self._items) > max_items or (self.bytes > max_bytes and len(self._items) > 1):
+                self.bytes -= self._items.popleft().size
+                self.count_dropped("buffer_full")
+        if len(self._items) >= WAKE_ITEMS or self.bytes >= WAKE_BYTES:
             self.wake.set()
 
-    def take(self, limit: int) -> list[Any]:
+    def take(self, limit: int) -> list[Sample | Logged]:
         """Up to ``limit`` of the oldest items."""
         with self._lock:
-            return [self._items.popleft() for _ in range(min(limit, len(self._items)))]
+            taken = [self._items.popleft() for _ in range(min(limit, len(self._items)))]
+            self.bytes -= sum(item.size for item in taken)
+        return taken
 
     def count_dropped(self, reason: str, count: int = 1) -> None:
         """Losses are told to the server with every upload, never silent."""

@@ -24,6 +24,11 @@ class Logged:
     name: str
     value: Number
 
+    @property
+    def size(self) -> int:
+        """Bytes that wait with it, roughly."""
+        return 100
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -38,6 +43,11 @@ class Sample:
     marks: int = 0
     arrived: tuple[torch.cuda.Event, ...] = ()
     """Of an accelerator: to be waited for, away from the training thread, before a tensor is read."""
+
+    @property
+    def size(self) -> int:
+        """Bytes that wait with it."""
+        return sum(layer.matrix.nbytes for layer in self.layers) + 500
 
 
 def number_of(logged: Logged) -> dict[str, Any] | None:

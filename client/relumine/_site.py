@@ -16,7 +16,7 @@ from relumine import _reduce, _shift
 from relumine._origin import Split
 from relumine._part import part_of
 
-ROOMS = 8  # kept per layer
+ROOMS = 2  # kept per layer: one being filled, one being read
 STRIDED = 2048  # weights read per layer for its norms: the exact update norm costs 30 to 60 times more
 
 ROWS = (*_reduce.Sums._fields, "bias", "new_bias", "response", "after")

@@ -182,3 +182,24 @@ def test_a_webhook_shows_its_secret_once_and_odd_ones_are_refused(call):
     assert call("POST", f"{path}/test").json()["code"] == "webhook_disabled"
     assert call("DELETE", path).status_code == 204
     assert call("GET", path).json()["code"] == "webhook_not_found"
+
+
+def test_coverage_is_kept_with_the_run_and_with_each_layer(call):
+    coverage = {"watched": 1, "units": UNITS, "cannot_die": 2, "unused": ["spare"], "remarks": ["compiled: …"]}
+    body = upload(steps=[1], coverage=coverage)
+    body["layers"][0] |= {"sampled_share": 0.1, "missing": ["shares: a sum of several layers"], "split": "residual"}
+    assert call("GET", "/v1/runs/r1").status_code == 404
+    call("POST", "/v1/uploads", json=body)
+    call("POST", "/v1/uploads", json=upload(seq=2, steps=[2]))
+    assert call("GET", "/v1/runs/r1").json()["coverage"] == coverage
+    (layer,) = call("GET", "/v1/runs/r1/layers").json()["items"]
+    assert layer["name"] == "act1"
+
+
+def test_a_layer_that_fell_silent_raises_no_data_and_recovers(call):
+    call("POST", "/v1/uploads", json=upload(steps=range(1, 20)))
+    silent = {"layer_id": 1, "first_step": 25, "step": 25}
+    answer = call("POST", "/v1/uploads", json=upload(seq=2) | {"records": [silent]}).json()
+    assert [(a["kind"], a["state"], a["severity"]) for a in answer["alerts"]] == [("no_data", "firing", "warning")]
+    answer = call("POST", "/v1/uploads", json=upload(seq=3, steps=[30])).json()
+    assert [(a["kind"], a["state"]) for a in answer["alerts"]] == [("no_data", "resolved")]

@@ -46,10 +46,12 @@ def has_stances() -> bool:
 
 def is_compiled(modules: Iterable[nn.Module]) -> bool:
     """Whether one of the modules was given to torch.compile."""
-    return any(
-        type(module).__name__ == "OptimizedModule" or getattr(module, "_compiled_call_impl", None) is not None
-        for module in modules
-    )
+    return any(is_optimized(module) or getattr(module, "_compiled_call_impl", None) is not None for module in modules)
+
+
+def is_optimized(module: nn.Module) -> bool:
+    """Whether it is what torch.compile wrapped around a module."""
+    return type(module).__name__ == "OptimizedModule"
 
 
 def frames_compiled() -> int:

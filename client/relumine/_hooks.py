@@ -18,7 +18,7 @@ from torch.utils.hooks import RemovableHandle
 
 from relumine import _reduce
 from relumine._activations import Activation
-from relumine._compiled import Stance, is_captured
+from relumine._compiled import Stance, is_captured, is_optimized
 from relumine._cost import CALL_S, Cost
 from relumine._discover import Names
 from relumine._guard import Guard
@@ -67,20 +67,26 @@ class Hooks:
         if thorough:
             self._thorough_from = step + THOROUGH_EVERY
         self._entered.clear()
+        self._put_on()
+
+    def disarm(self) -> None:
+        """Take the hooks off."""
+        self.armed = False
+        self._stop_listening()
+        self._take_off()
+
+    def _put_on(self) -> None:
         self._handles = [
             register_module_forward_pre_hook(self._enter),
             register_module_forward_hook(self._leave, always_call=True),
         ]
         self.stance.eager()
 
-    def disarm(self) -> None:
-        """Take the hooks off."""
+    def _take_off(self) -> None:
         for handle in self._handles:
             handle.remove()
         self._handles = []
-        self._stop_listening()
         self.stance.restore()
-        self.armed = False
 
     def leave_soon(self) -> None:
         """Take the hooks off, but not in the middle of a forward: a mode must be left where it was entered."""
@@ -107,8 +113,9 @@ class Hooks:
     def _enter(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         if threading.get_ident() != self._thread:
             return
+        if is_optimized(module):
+            self._enter_compiled(module)
         if module not in self.names:
-            self.stance.eager()  # the model may have been compiled since the step was armed
             return
         began = perf_counter()
         try:
@@ -116,6 +123,20 @@ class Hooks:
         except Exception as error:  # noqa: BLE001 - the user's forward must go on
             self._guard.caught("forward", error)
         self._cost.spent_s += perf_counter() - began + CALL_S
+
+    def _enter_compiled(self, module: nn.Module) -> None:
+        """Evaluation between two steps may be long: it stays compiled, and then no hook may be there to be traced."""
+        if torch.is_grad_enabled():
+            self.stance.eager()  # it may have been compiled since the step was armed
+            return
+        self._take_off()
+
+        def resume(*_: object) -> None:
+            handle.remove()
+            if self.armed:
+                self._put_on()
+
+        handle = module.register_forward_hook(resume, always_call=True)
 
     def _go_in(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         if self._inside and self._inside[0] is module:
@@ -138,7 +159,9 @@ class Hooks:
         self._listener.__enter__()  # type: ignore[no-untyped-call]
 
     def _leave(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        if not self._inside or module not in self.names or threading.get_ident() != self._thread:
+        if threading.get_ident() != self._thread:
+            return
+        if not self._inside or module not in self.names:
             return
         began = perf_counter()
         try:

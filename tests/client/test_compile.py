@@ -96,3 +96,29 @@ def test_a_module_compiled_in_place_after_watch_is_seen(mlp, memory):
         assert set(monitor.coverage()) == {"0.body.1", "0.body.3", "1"}
     assert len(graphs) == 1
     torch._dynamo.reset()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_evaluation_between_two_steps_stays_compiled(mlp, memory):
+    torch._dynamo.reset()
+    runs = []
+
+    def backend(module, _inputs):
+        def run(*args):
+            runs.append(torch.is_grad_enabled())
+            return module.forward(*args)
+
+        return run
+
+    model = mlp()
+    compiled = torch.compile(model, backend=backend)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    with relumine.watch(model, optimizer, every=1, strict=True):
+        for _ in range(5):
+            compiled(torch.randn(16, 6)).square().mean().backward()
+            optimizer.step()
+            with torch.no_grad():
+                compiled(torch.randn(16, 6))
+    assert runs == [False] * 5
+    assert len(memory.records("1")) == 5
+    torch._dynamo.reset()

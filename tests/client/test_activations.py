@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
 
 import relumine
 
@@ -97,89 +96,6 @@ def test_what_is_no_relu_is_not_taken_for_one(act, memory):
     assert one_step(Net(act), torch.randn(8, 6), memory)[0] == {}
 
 
-class Block(nn.Module):
-    def __init__(self, width):
-        super().__init__()
-        self.a, self.b = nn.Conv2d(width, width, 3, padding=1), nn.Conv2d(width, width, 3, padding=1)
-        self.na, self.nb = nn.BatchNorm2d(width), nn.BatchNorm2d(width)
-
-    def forward(self, x):
-        return functional.relu(self.nb(self.b(functional.relu(self.na(self.a(x))))) + x)
-
-
-class Mlp(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.a, self.b, self.c = nn.Linear(6, 12), nn.Linear(12, 10), nn.Linear(10, 2)
-
-    def forward(self, x):
-        return self.c(functional.relu(self.b(functional.relu(self.a(x)))))
-
-
-def resnet():
-    stem = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(inplace=True))
-    return nn.Sequential(stem, Block(8), Block(8), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2)), (4, 3, 8, 8)
-
-
-def transformer():
-    layer = nn.TransformerEncoderLayer(16, 2, 24, dropout=0.1, batch_first=True)
-    return nn.TransformerEncoder(layer, 3, enable_nested_tensor=False), (4, 7, 16)
-
-
-MODELS = {"resnet": resnet, "transformer": transformer, "functional mlp": lambda: (Mlp(), (32, 6))}
-EXPECTED = {
-    "resnet": {
-        "0.2": "batchnorm",
-        "1.relu": "batchnorm",
-        "1.relu#2": "residual",
-        "2.relu": "batchnorm",
-        "2.relu#2": "residual",
-    },
-    "transformer": {f"layers.{i}.relu": "linear" for i in range(3)},
-    "functional mlp": {"relu": "linear", "relu#2": "linear"},
-}
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_in_whole_models_every_relu_is_seen_and_its_split_named(name, memory):
-    torch.manual_seed(1)
-    model, shape = MODELS[name]()
-    counts = []
-    original = torch.relu
-
-    class Count(torch.overrides.TorchFunctionMode):
-        def __torch_function__(self, func, types, args=(), kwargs=None):
-            if getattr(func, "__name__", "") in ("relu", "relu_"):
-                counts.append(int((args[0] > 0).sum()))
-            return func(*args, **(kwargs or {}))
-
-    torch.manual_seed(2)
-    with Count():
-        model(torch.ones(*shape))
-    torch.manual_seed(2)
-    found, records = one_step(model, torch.ones(*shape), memory)
-    assert original is torch.relu
-    assert {layer: one["split"] for layer, one in found.items()} == EXPECTED[name]
-    columns = [record.arrays() for (record,) in records.values()]
-    seen = [int(c.get("active_positions", c["active"]).sum()) for c in columns]
-    assert seen == counts
-
-
-@pytest.mark.parametrize("reentrant", [True, False])
-def test_checkpointed_activations_are_counted_once(reentrant, memory):
-    class Model(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.body, self.head = nn.Sequential(nn.Linear(6, 9), nn.ReLU()), nn.Linear(9, 2)
-
-        def forward(self, x):
-            return self.head(checkpoint(self.body, x, use_reentrant=reentrant))
-
-    x = torch.randn(16, 6, requires_grad=True)
-    _, records = one_step(Model(), x, memory)
-    assert [record.n_examples for record in records["body.1"]] == [16]
-
-
 def test_submodules_called_without_their_root_are_seen(memory):
     model = nn.ModuleDict({"encoder": Net(functional.relu), "decoder": nn.Sequential(nn.Linear(9, 6), nn.ReLU())})
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -199,33 +115,6 @@ def test_a_forward_that_raises_leaves_no_mode_behind(mlp, memory):
         assert torch.overrides._get_current_function_mode() is None
 
 
-def test_flattened_tokens_count_positions_and_say_so(memory):
-    class Tokens(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.fc = nn.Linear(5, 7)
-
-        def forward(self, x):
-            return torch.relu(self.fc(x.reshape(-1, 5)))
-
-    found, records = one_step(Tokens(), torch.randn(4, 6, 5), memory)
-    assert found["relu"]["n_unit"] == "positions"
-    assert records["relu"][0].n_examples == 24
-
-
-def test_half_precision_is_summed_in_float32(memory):
-    torch.manual_seed(1)
-    model = Net(functional.relu)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
-    x = torch.randn(512, 6) + 3
-    with relumine.watch(model, optimizer, every=1, strict=True), torch.autocast("cpu", torch.bfloat16):
-        z = model.fc(x).detach()
-        model(x).float().sum().backward()
-        optimizer.step()
-    assert z.dtype == torch.bfloat16
-    assert memory.records("relu")[0].arrays()["mean"] == pytest.approx(z.double().mean(0).numpy(), rel=1e-5, abs=1e-6)
-
-
 def test_include_and_exclude_choose_by_name(memory):
     model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU())
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -234,29 +123,3 @@ def test_include_and_exclude_choose_by_name(memory):
             model(torch.randn(4, 4)).sum().backward()
             optimizer.step()
             assert set(monitor.coverage()) == names
-
-
-def dropped_cnn():
-    return nn.Sequential(
-        nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU(inplace=True), nn.Dropout(0.3), nn.Flatten(), nn.Linear(216, 2)
-    ), (4, 3, 8, 8)
-
-
-@pytest.mark.parametrize("build", [dropped_cnn, resnet, transformer], ids=lambda build: build.__name__)
-def test_training_is_bit_identical_with_dropout_and_batch_normalisation(build, memory):
-    def run(**options):
-        torch.manual_seed(4)
-        model, shape = build()
-        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-        losses = []
-        with relumine.watch(model, optimizer, strict=True, **options):
-            for _ in range(8):
-                loss = model(torch.randn(*shape)).square().mean()
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                losses.append(loss.item())
-        return losses
-
-    assert run(every=1) == run(mode="disabled")
-    assert len(memory.uploads) > 0

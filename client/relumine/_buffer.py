@@ -7,7 +7,8 @@ from collections import deque
 
 from relumine._sample import Logged, Sample
 
-MAX_ITEMS, MAX_BYTES = 2_000, 64 * 2**20
+MAX_ITEMS, MAX_BYTES = 2_000, 24 * 2**20
+NUMBERS = "numbers"  # why logged numbers were dropped; every other reason counts looks
 WAKE_ITEMS, WAKE_BYTES = 64, 2**20
 
 
@@ -32,8 +33,9 @@ class Buffer:
             self._items.append(item)
             self.bytes += item.size
             while len(self._items) > max_items or (self.bytes > max_bytes and len(self._items) > 1):
-                self.bytes -= self._items.popleft().size
-                self.count_dropped("buffer_full")
+                oldest = self._items.popleft()
+                self.bytes -= oldest.size
+                self.count_dropped("buffer_full" if isinstance(oldest, Sample) else NUMBERS)
         if len(self._items) >= WAKE_ITEMS or self.bytes >= WAKE_BYTES:
             self.wake.set()
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from relumine._buffer import Buffer
+from relumine._buffer import NUMBERS, Buffer
 from relumine._clock import Clock
 from relumine._cost import Cost
 from relumine._coverage import as_rows, coverage_of, describe
@@ -138,6 +138,13 @@ class Engine:
         """The same, layer by layer."""
         return as_rows(self.hooks.sites.values(), self.hooks.names, self.hooks.stance, self.step)
 
+    def waiting(self) -> int:
+        """Looks that were neither sent nor kept nor dropped."""
+        if self.sender is None:
+            return 0
+        lost = sum(count for reason, count in self.buffer.dropped.items() if reason != NUMBERS)
+        return self.cost.samples - self.sender.sent - self.sender.backlog.looks - lost
+
     def overhead(self) -> float:
         """The share of the elapsed time that watching took."""
         return self.cost.spent_s / max(time.perf_counter() - self._began, 1e-9)
@@ -212,6 +219,12 @@ class Engine:
                     raise  # on purpose
                 except Exception as error:  # noqa: BLE001 - the user's callback; shown, and it ends nothing
                     say(f"on_alert failed, training goes on ({type(error).__name__}: {error})")
+
+    def disown(self) -> None:
+        """In a forked child: leave no hook, hold nothing; the thread and its locks stayed with the parent."""
+        self.off = True
+        self.hooks.disarm()
+        self._clock.stop()
 
     def switch_off(self) -> None:
         """Leave the model and the optimizer as they were found."""

@@ -187,8 +187,8 @@ class Hooks:
     def _stop_listening(self) -> None:
         self._made.clear()
         self._inside.clear()
-        if self._listener is not None:
-            listener, self._listener = self._listener, None
+        listener, self._listener = self._listener, None
+        if listener is not None and threading.get_ident() == self._thread:  # a mode belongs to the thread it is in
             listener.__exit__(None, None, None)  # type: ignore[no-untyped-call]
 
     def _remember(self, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from relumine._spool import Spool
+from relumine._spool import SUFFIX, Spool
 from relumine._transport import TransportError
 from relumine.errors import SettingsError
 from relumine.views import Accepted, Alert, AlertRun, AlertState
@@ -39,7 +39,7 @@ class LocalTransport:
         """Keep the upload on disk and fold its records. Raises TransportError where the disk refuses."""
         checked = Upload.model_validate_json(body)
         try:
-            self._spool = self._spool or Spool(self._folder / f"{checked.session}.uploads")
+            self._spool = self._spool or Spool(self._folder / f"{checked.session}{SUFFIX}")
             self._spool.append(body)
         except OSError as error:
             raise TransportError(str(error), retryable=True) from error

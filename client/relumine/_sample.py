@@ -46,8 +46,8 @@ class Sample:
 
     @property
     def size(self) -> int:
-        """Bytes that wait with it."""
-        return sum(layer.matrix.nbytes for layer in self.layers) + 500
+        """Bytes that wait with it, roughly: the matrices, parts of weights, and what tensors are made of."""
+        return sum(layer.matrix.nbytes + (25_000 if layer.weights else 0) + 4_000 for layer in self.layers) + 4_000
 
 
 def number_of(logged: Logged) -> dict[str, Any] | None:

@@ -14,12 +14,25 @@ RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 class TransportError(Exception):
-    """An upload that was not accepted. ``retryable`` says whether the same upload can succeed later."""
+    """An upload that was not accepted. ``retryable`` says whether the same upload can succeed later.
 
-    def __init__(self, message: str, *, retryable: bool, retry_after_s: float | None = None) -> None:
+    ``too_large`` ones may succeed in parts; of ``pending`` ones the answer is still awaited.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retryable: bool,
+        retry_after_s: float | None = None,
+        too_large: bool = False,
+        pending: bool = False,
+    ) -> None:
         super().__init__(message)
         self.retryable = retryable
         self.retry_after_s = retry_after_s
+        self.too_large = too_large
+        self.pending = pending
 
 
 class Transport(Protocol):
@@ -52,7 +65,7 @@ class HttpTransport:
             self._client = httpx.Client(timeout=TIMEOUT_S, headers=self._headers)
         try:
             response = self._client.post(self._url, content=body)
-        except (httpx.HTTPError, OSError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
             raise TransportError(f"{type(error).__name__}: {error}", retryable=True) from error
         if response.status_code != httpx.codes.ACCEPTED:
             raise _refusal(response)
@@ -79,5 +92,6 @@ def _refusal(response: httpx.Response) -> TransportError:
     return TransportError(
         f"{response.status_code} {reason}",
         retryable=response.status_code in RETRYABLE or not 400 <= response.status_code < 500,
-        retry_after_s=min(float(after), 300.0) if after.isdigit() else None,
+        retry_after_s=float(after) if after.isdigit() and len(after) < 6 else None,
+        too_large=response.status_code == 413,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -13,6 +13,12 @@ from relumine._ledger import Ledger
 from relumine._sample import Logged, Sample, number_of
 from relumine.schedule import ByteBudget
 from relumine.wire import Coverage, LayerInfo, RunInfo
+
+MAX_BYTES, MIN_BYTES = 4 * 2**20, 2**14
+"""Of an upload: what proxies and servers take, and the least that is tried where they take less."""
+
+SEQ_STRIDE = 1024
+"""Uploads are numbered so that one which turns out too large can be sent in parts, in order, later."""
 
 Outcome: TypeAlias = Literal["finished", "failed"]
 
@@ -27,9 +33,10 @@ class Source:
 
 
 class Outgoing(NamedTuple):
-    """An encoded upload, how many records it holds, and which descriptions it carries."""
+    """An encoded upload, how many looks and records it holds, and which descriptions it carries."""
 
     body: bytes
+    looks: int
     records: int
     layers: tuple[LayerInfo, ...]
     coverage: Coverage | None
@@ -46,6 +53,7 @@ class Uploads:
         """Sampled steps that share a record with others."""
         self._source, self._cost = source, cost
         self._budget = ByteBudget()
+        self._max_bytes = MAX_BYTES
         self._began = time.monotonic()
         self._layers: dict[int, LayerInfo] = {}
         self._unsent: dict[int, LayerInfo] = {}
@@ -73,8 +81,8 @@ class Uploads:
 
     def build(
         self, items: Sequence[Sample | Logged], dropped: Mapping[str, int], *, closing: Outcome | None, now: bool
-    ) -> Outgoing | None:
-        """The next upload; None where there is nothing to say yet. ``now``: send what is merged so far.
+    ) -> list[Outgoing]:
+        """The next uploads; none where there is nothing to say yet. ``now``: send what is merged so far.
 
         What this takes counts as cost: the training waits for the interpreter meanwhile.
         """
@@ -82,26 +90,58 @@ class Uploads:
         records = self._records(items, now=now or closing is not None)
         numbers = [number for item in items if isinstance(item, Logged) and (number := number_of(item)) is not None]
         if not records and not numbers and not (closing and (self.count or self._unsent)):
-            return None
+            return []
+        parts = list(_parts(records, self._max_bytes))
+        built = []
+        for place, part in enumerate(parts):
+            last = place == len(parts) - 1
+            upload = self._upload(part, numbers if last else [], dropped, closing if last else None)
+            built.append(self._encoded(upload))
+        self._cost.spent_s += time.thread_time() - began
+        return built
+
+    def _upload(
+        self,
+        records: Sequence[dict[str, Any]],
+        numbers: Sequence[dict[str, Any]],
+        dropped: Mapping[str, int],
+        closing: Outcome | None,
+    ) -> dict[str, Any]:
         self.count += 1
-        layers = tuple(self._unsent[layer_id] for layer_id in sorted(self._unsent))
-        upload: dict[str, Any] = {
+        return {
             "run": self._source.run.model_dump(mode="json"),
             "session": self._source.session,
             "world_size": self._source.world_size,
-            "seq": self.count,
+            "seq": self.count * SEQ_STRIDE,
             "dropped": dict(dropped),
-            "layers": [layer.model_dump(mode="json") for layer in layers],
+            "layers": [self._unsent[layer_id].model_dump(mode="json") for layer_id in sorted(self._unsent)],
             "coverage": self._coverage.model_dump(mode="json") if self._coverage else None,
             "records": records,
             "numbers": numbers,
             "closing": closing,
         }
+
+    def _encoded(self, upload: dict[str, Any]) -> Outgoing:
         body = json.dumps(upload, separators=(",", ":"), allow_nan=False).encode()
         self.bytes += len(body)
         self._budget.spend(len(body))
-        self._cost.spent_s += time.thread_time() - began
-        return Outgoing(body, len(records), layers, self._coverage)
+        looks = sum(record["sampled_steps"] for record in upload["records"] if not record["layer_id"])
+        return Outgoing(body, looks, len(upload["records"]), tuple(self._unsent.values()), self._coverage)
+
+    def halved(self, upload: Outgoing) -> list[Outgoing]:
+        """An upload that was too large in two, numbered between the last one and itself; none where it cannot be.
+
+        What comes after is built smaller from the beginning.
+        """
+        self._max_bytes = max(MIN_BYTES, min(self._max_bytes, len(upload.body) // 2))
+        whole = json.loads(upload.body)
+        records, seq = whole["records"], whole["seq"]
+        gap = (seq & -seq) // 2
+        if len(records) < 2 or gap < 1:
+            return []
+        middle = len(records) // 2
+        first = whole | {"seq": seq - gap, "records": records[:middle], "numbers": [], "closing": None}
+        return [self._encoded(first), self._encoded(whole | {"records": records[middle:]})]
 
     def _records(self, items: Sequence[Sample | Logged], *, now: bool) -> list[dict[str, Any]]:
         """One record per sampled step while the bytes last, else as many steps in one as it takes."""
@@ -122,3 +162,17 @@ class Uploads:
         if self.ledger.merged > 1:
             self.merged += self.ledger.merged
         return self.ledger.emit()
+
+
+def _parts(records: Sequence[dict[str, Any]], max_bytes: int) -> Iterator[list[dict[str, Any]]]:
+    """Records in groups of about ``max_bytes``; at least one group."""
+    part: list[dict[str, Any]] = []
+    size = 0
+    for record in records:
+        weight = 300 + sum(len(value["data"]) + 40 for value in record.values() if isinstance(value, dict))
+        if part and size + weight > max_bytes:
+            yield part
+            part, size = [], 0
+        part.append(record)
+        size += weight
+    yield part

@@ -17,8 +17,10 @@ from relumine._engine import Engine
 from relumine._guard import Guard, say
 from relumine._hooks import Hooks
 from relumine._identity import new_id
-from relumine._sender import Sender, Transports
-from relumine._spool import SUFFIX, SpoolTransport
+from relumine._patient import PatientTransport
+from relumine._process import leave_in_child
+from relumine._sender import Sender
+from relumine._spool import SUFFIX, Backlog, Spool, SpoolTransport
 from relumine._transport import HttpTransport, Transport
 from relumine._uploads import Source, Uploads
 from relumine.errors import SettingsError
@@ -104,8 +106,10 @@ def watch(  # noqa: PLR0913 - the one call a user makes; every argument has a na
     monitor = Monitor(run, settings, engine)
     source = Source(run, new_id(), settings.world_size)
     spool_path = settings.directory / run.id / f"{source.session}{SUFFIX}"
-    transports = Transports(_transport(settings, run, spool_path), SpoolTransport(spool_path))
-    sender = Sender(Uploads(source, cost), engine.buffer, transports, guard, engine.answered)
+    backlog = Backlog(Spool(spool_path))
+    transport = _transport(settings, run, spool_path)
+    sender = Sender(Uploads(source, cost), engine.buffer, transport, backlog, guard, engine.answered)
+    leave_in_child(engine)
     engine.begin(sender, lambda coverage: say(_verdict.opening(coverage, monitor.label, monitor.url)))
     return monitor
 
@@ -154,4 +158,4 @@ def _transport(settings: Settings, run: RunInfo, spool_path: Path) -> Transport:
         from relumine._local import LocalTransport  # noqa: PLC0415 - needs the [server] extra
 
         return LocalTransport(settings.directory, run)
-    return HttpTransport(settings.url, settings.api_key)
+    return PatientTransport(HttpTransport(settings.url, settings.api_key))

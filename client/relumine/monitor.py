@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from relumine import _verdict
 from relumine._engine import Engine
 from relumine._guard import say
+from relumine._process import Terminated
 from relumine.settings import Settings
 from relumine.views import Alert
 from relumine.wire import RunInfo
@@ -29,6 +30,7 @@ class Monitor:
         self._closed = engine is None
         if engine is not None:
             atexit.register(self._at_exit)
+            self._terminated = Terminated(lambda: self._end("failed", EXIT_S))
 
     @property
     def run_id(self) -> str:
@@ -102,8 +104,9 @@ class Monitor:
         """What the SDK did, took and lost.
 
         ``spent_s`` is what it took so far, ``overhead`` its share of the elapsed time, ``interval`` the steps between
-        looks (before the budget), ``merged`` the looks that share a record, ``acknowledged``, ``kept``, ``waiting`` and
-        ``dropped`` count records, by reason; ``errors`` counts inner errors that were held back.
+        looks (before the budget), ``merged`` the looks that share a record. Of all looks (``samples``) some were
+        ``sent`` (acknowledged), some are ``kept`` on disk or ``waiting`` in memory, some were ``dropped``, by reason;
+        together they are all. ``acknowledged`` counts records; ``errors`` inner errors that were held back.
         """
         engine = self._engine
         if engine is None or engine.sender is None:
@@ -119,8 +122,9 @@ class Monitor:
             "uploads": engine.sender.uploads.count,
             "bytes": engine.sender.uploads.bytes,
             "acknowledged": engine.sender.acknowledged,
-            "kept": engine.sender.kept,
-            "waiting": len(engine.buffer),
+            "sent": engine.sender.sent,
+            "kept": engine.sender.backlog.looks,
+            "waiting": engine.waiting(),
             "dropped": dict(engine.buffer.dropped),
             "errors": engine.guard.errors,
             "last_error": engine.guard.last,
@@ -142,13 +146,14 @@ class Monitor:
             return
         self._closed = True
         atexit.unregister(self._at_exit)
+        self._terminated.stop()
         with engine.guard.inside("close"):
             engine.switch_off()
             if engine.sender is not None:
                 engine.describe()
                 engine.sender.close(outcome, timeout)
                 say(_verdict.closing(self.label, self.alerts(), self.sdk_stats(), self.url))
-                if engine.sender.kept:
+                if engine.sender.backlog:
                     say(f"what was not sent is kept; send it with: relumine sync {self._settings.directory}")
 
     def _at_exit(self) -> None:

@@ -40,7 +40,7 @@ def ingest(connection: sa.Connection, upload: Upload, *, base_url: str, now: dat
     segments.append(connection, upload, readings)
     numbers.append(connection, upload)
     runs.note_session(connection, upload, now)
-    _update_run(connection, run, upload, now)
+    _update_run(connection, run, upload, now, begins=folds and upload.session != before.session)
     told = alerting.record(connection, run, findings, now)
     return _answer(connection, run.run_id, upload, duplicate=False, told=told, base_url=base_url)
 
@@ -73,8 +73,8 @@ def _fold(
     return readings, findings
 
 
-def _update_run(connection: sa.Connection, run: sa.Row[Any], upload: Upload, now: datetime) -> None:
-    """Progress and state of the run; a later session of a run that ended makes it run again."""
+def _update_run(connection: sa.Connection, run: sa.Row[Any], upload: Upload, now: datetime, *, begins: bool) -> None:
+    """Progress and state of the run; a session that ``begins`` later makes a run that ended run again."""
     values: dict[str, Any] = {"updated_at": now}
     steps = [record.step for record in upload.records] + [number.step for number in upload.numbers]
     if steps:
@@ -85,7 +85,7 @@ def _update_run(connection: sa.Connection, run: sa.Row[Any], upload: Upload, now
         values["coverage"] = upload.coverage.model_dump()
     if upload.rank == 0 and upload.closing is not None:
         values |= {"state": upload.closing, "finished_at": now}
-    elif upload.rank == 0 and run.state != "running" and upload.seq == 1:
+    elif upload.rank == 0 and run.state != "running" and begins:
         values |= {"state": "running", "finished_at": None}
     runs.update(connection, run.run_id, values)
 

@@ -193,7 +193,7 @@ def test_a_jump_of_the_learning_rate_is_followed_step_by_step(mlp, train, memory
 
 def test_uploads_come_in_order_and_the_last_one_closes_the_run(mlp, train, memory):
     watched_losses(mlp, train, every=1)
-    assert [upload.seq for upload in memory.uploads] == list(range(1, len(memory.uploads) + 1))
+    assert [upload.seq for upload in memory.uploads] == sorted({upload.seq for upload in memory.uploads})
     assert [upload.closing for upload in memory.uploads][-1] == "finished"
     assert [len(upload.layers) for upload in memory.uploads][0] == 2
 

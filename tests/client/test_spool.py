@@ -10,6 +10,7 @@ import httpx
 import pytest
 import torch
 import uvicorn
+from torch import nn
 
 import relumine
 from relumine import _spool
@@ -97,7 +98,7 @@ def test_a_forked_child_neither_sends_nor_hangs_nor_ends_the_run(mlp, train, mem
             optimizer.step()
             monitor.log(loss=1.0)
             monitor.close()
-            code = 0 if not monitor._engine.off else 2
+            code = 0 if monitor._engine.off and not nn.modules.module._global_forward_hooks else 2
         finally:
             os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

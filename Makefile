@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 SOURCES := client service migrations tests examples benchmarks
 
-.PHONY: demo test check serve chromium clean
+.PHONY: demo test check chaos serve chromium clean
 .DEFAULT_GOAL := check
 
 demo: $(VENV)/demo.stamp  ## a server, a network that really dies, its alert
@@ -19,6 +19,9 @@ check: $(VENV)/dev.stamp  ## style, types, import contracts
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+chaos: $(VENV)/dev.stamp  ## the long rigs: disturbed servers, every way to end, forks, installation
+	for rig in disturbed ends forks install; do echo "== $$rig"; $(BIN)/python benchmarks/chaos/$$rig.py || exit 1; done
 
 serve: $(VENV)/demo.stamp  ## the server on ./relumine.db
 	$(BIN)/relumine-server serve

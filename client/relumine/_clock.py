@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from torch import Tensor
 from torch.optim import Optimizer
+
+
+def steps_done(optimizers: Iterable[Optimizer]) -> int:
+    """How many steps the optimizers remember having made; 0 where they keep no count, as SGD, or keep it elsewhere."""
+    kept = [state.get("step", 0) for optimizer in optimizers for state in optimizer.state.values()]
+    host = [step for step in kept if not isinstance(step, Tensor) or step.device.type == "cpu"]
+    return max((int(step) for step in host), default=0)
 
 
 class Clock:

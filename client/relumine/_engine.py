@@ -16,7 +16,7 @@ import torch
 from torch.optim import Optimizer
 
 from relumine._buffer import NUMBERS, Buffer
-from relumine._clock import Clock
+from relumine._clock import Clock, steps_done
 from relumine._cost import Cost
 from relumine._coverage import as_rows, coverage_of, describe
 from relumine._device import leave
@@ -51,6 +51,7 @@ class Engine:
         self.buffer = Buffer()
         self.sender: Sender | None = None
         self.step = 0
+        self._resumes = False
         self.cost = cost
         self.alerts: dict[str, Alert] = {}
         self.off = False
@@ -71,12 +72,16 @@ class Engine:
         """Whether this is the process that began to watch: a forked child has the objects, but not the thread."""
         return os.getpid() == self._pid
 
+    def resume(self, start_step: int | None) -> None:
+        """Go on counting at a step; None: at the one that the optimizers remember, once they have their state back."""
+        self.step, self._resumes = start_step or 0, start_step is None
+
     def begin(self, sender: Sender, opened: Callable[[Coverage], None]) -> None:
         """Start sending and look at the first step; ``opened`` is told what was found in it."""
         self.sender, self._opened = sender, opened
         sender.start()
-        if self.schedule.is_due(1, spent_s=0.0, elapsed_s=0.0):
-            self.hooks.arm(1)
+        if self.schedule.is_due(self.step + 1, spent_s=0.0, elapsed_s=0.0):
+            self.hooks.arm(self.step + 1)
 
     def after_step(self) -> None:
         """An optimizer step is over: harvest if it was sampled, decide about the next, pass on what came back."""
@@ -85,6 +90,8 @@ class Engine:
         began = time.perf_counter()
         try:
             self.step += 1
+            if self._resumes:
+                self._resumes, self.step = False, max(self.step, steps_done(self._optimizers))
             rates = self._rates()
             self.schedule.see_rate(self.step, max(rates, default=None))
             if self.hooks.armed:

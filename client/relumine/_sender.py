@@ -189,16 +189,18 @@ class Sender:
 
     def _split_first(self, waiting: Waiting, body: bytes | None) -> bool:
         """Two halves in place of the oldest upload on disk; False where it cannot be split."""
-        halves = self.uploads.halved(Outgoing(body, waiting.looks, waiting.records, (), None)) if body else []
+        if body is None:
+            return False
+        halves = self.uploads.halved(Outgoing(body, waiting.looks, waiting.records, waiting.after, (), None))
         try:
-            self.backlog.replace_first([(half.body, half.looks, half.records) for half in halves])
+            self.backlog.replace_first(halves)
         except OSError:
             return False
         return bool(halves)
 
     def _keep(self, upload: Outgoing) -> None:
         try:
-            self.backlog.add(upload.body, upload.looks, upload.records)
+            self.backlog.add(upload)
         except OSError as error:
             say(f"what cannot be sent cannot be kept either ({error})")
             self._buffer.count_dropped("spool_full", upload.looks)

@@ -7,7 +7,7 @@ import zlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, Protocol
 
 from relumine._transport import Transport, TransportError
 from relumine.views import Accepted
@@ -77,11 +77,25 @@ class Spool:
 
 
 class Waiting(NamedTuple):
-    """An upload on disk: where, and how many looks and records it holds."""
+    """An upload on disk: where, how many looks and records it holds, and which number it comes after."""
 
     start: int
     looks: int
     records: int
+    after: int
+
+
+class Upload(Protocol):
+    """What a backlog keeps of an upload."""
+
+    @property
+    def body(self) -> bytes: ...
+    @property
+    def looks(self) -> int: ...
+    @property
+    def records(self) -> int: ...
+    @property
+    def after(self) -> int: ...
 
 
 class Backlog:
@@ -104,19 +118,22 @@ class Backlog:
         """How many records wait."""
         return sum(one.records for one in self._waiting)
 
-    def add(self, body: bytes, looks: int, records: int) -> None:
+    def add(self, upload: Upload) -> None:
         """Keep an upload. Raises OSError where the disk does not take it."""
-        self._waiting.append(Waiting(self._spool.append(body), looks, records))
+        self._waiting.append(self._on_disk(upload))
+
+    def _on_disk(self, upload: Upload) -> Waiting:
+        return Waiting(self._spool.append(upload.body), upload.looks, upload.records, upload.after)
 
     def first(self) -> tuple[Waiting, bytes | None]:
         """The oldest one; None for its body where the disk lost it."""
         return self._waiting[0], self._spool.read(self._waiting[0].start)
 
-    def replace_first(self, parts: Sequence[tuple[bytes, int, int]]) -> None:
+    def replace_first(self, parts: Sequence[Upload]) -> None:
         """Put parts of the oldest one in its place; nothing where there are none. Raises OSError as ``add``."""
         if not parts:
             return
-        kept = [Waiting(self._spool.append(body), looks, records) for body, looks, records in parts]
+        kept = [self._on_disk(part) for part in parts]
         self._waiting.popleft()
         self._waiting.extendleft(reversed(kept))
 

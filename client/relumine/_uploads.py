@@ -33,11 +33,15 @@ class Source:
 
 
 class Outgoing(NamedTuple):
-    """An encoded upload, how many looks and records it holds, and which descriptions it carries."""
+    """An encoded upload, how many looks and records it holds, and which descriptions it carries.
+
+    Its number is greater than ``after``, and so are those of its parts.
+    """
 
     body: bytes
     looks: int
     records: int
+    after: int
     layers: tuple[LayerInfo, ...]
     coverage: Coverage | None
 
@@ -96,7 +100,7 @@ class Uploads:
         for place, part in enumerate(parts):
             last = place == len(parts) - 1
             upload = self._upload(part, numbers if last else [], dropped, closing if last else None)
-            built.append(self._encoded(upload))
+            built.append(self._encoded(upload, after=upload["seq"] - SEQ_STRIDE))
         self._cost.spent_s += time.thread_time() - began
         return built
 
@@ -121,12 +125,12 @@ class Uploads:
             "closing": closing,
         }
 
-    def _encoded(self, upload: dict[str, Any]) -> Outgoing:
+    def _encoded(self, upload: dict[str, Any], *, after: int) -> Outgoing:
         body = json.dumps(upload, separators=(",", ":"), allow_nan=False).encode()
         self.bytes += len(body)
         self._budget.spend(len(body))
         looks = sum(record["sampled_steps"] for record in upload["records"] if not record["layer_id"])
-        return Outgoing(body, looks, len(upload["records"]), tuple(self._unsent.values()), self._coverage)
+        return Outgoing(body, looks, len(upload["records"]), after, tuple(self._unsent.values()), self._coverage)
 
     def halved(self, upload: Outgoing) -> list[Outgoing]:
         """An upload that was too large in two, numbered between the last one and itself; none where it cannot be.
@@ -135,13 +139,13 @@ class Uploads:
         """
         self._max_bytes = max(MIN_BYTES, min(self._max_bytes, len(upload.body) // 2))
         whole = json.loads(upload.body)
-        records, seq = whole["records"], whole["seq"]
-        gap = (seq & -seq) // 2
-        if len(records) < 2 or gap < 1:
+        records, seq = whole["records"], (upload.after + whole["seq"]) // 2
+        if len(records) < 2 or seq == upload.after:
             return []
         middle = len(records) // 2
-        first = whole | {"seq": seq - gap, "records": records[:middle], "numbers": [], "closing": None}
-        return [self._encoded(first), self._encoded(whole | {"records": records[middle:]})]
+        first = whole | {"seq": seq, "records": records[:middle], "numbers": [], "closing": None}
+        second = whole | {"records": records[middle:]}
+        return [self._encoded(first, after=upload.after), self._encoded(second, after=seq)]
 
     def _records(self, items: Sequence[Sample | Logged], *, now: bool) -> list[dict[str, Any]]:
         """One record per sampled step while the bytes last, else as many steps in one as it takes."""

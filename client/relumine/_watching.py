@@ -43,6 +43,7 @@ def watch(  # noqa: PLR0913 - the one call a user makes; every argument has a na
     name: str | None = None,
     group: str | None = None,
     run_id: str | None = None,
+    start_step: int | None = None,
     config: Mapping[str, Any] | None = None,
     tags: Iterable[str] = (),
     url: str | None = None,
@@ -64,6 +65,8 @@ def watch(  # noqa: PLR0913 - the one call a user makes; every argument has a na
         name: what people call the run.
         group: what runs are compared within, such as a sweep.
         run_id: go on with an earlier run, as a new session of it; default ``RELUMINE_RUN_ID``.
+        start_step: the steps made before, where a run is resumed; by default what the optimizer remembers (Adam and
+            its like do, SGD does not).
         config: settings of the training, shown beside it; JSON values.
         tags: words to find the run by.
         url: the server; default ``RELUMINE_URL``.
@@ -103,6 +106,7 @@ def watch(  # noqa: PLR0913 - the one call a user makes; every argument has a na
         guard,
         on_alert,
     )
+    engine.resume(start_step if start_step is not None or settings.run_id else 0)
     monitor = Monitor(run, settings, engine)
     source = Source(run, new_id(), settings.world_size)
     spool_path = settings.directory / run.id / f"{source.session}{SUFFIX}"

@@ -280,3 +280,23 @@ def test_a_closure_counts_as_one_step(memory):
             optimizer.step(closure)
     assert [record.step for record in memory.records("1")] == [1, 2]
     assert memory.records("1")[0].n_examples >= 8
+
+
+@pytest.mark.parametrize("options", [{}, {"start_step": 12}])
+def test_a_resumed_run_goes_on_at_the_step_of_its_checkpoint(options, mlp, train, memory):
+    model = mlp()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    with relumine.watch(model, optimizer, every=1, strict=True) as monitor:
+        train(model, optimizer, steps=20)
+    saved = copy.deepcopy([model.state_dict(), optimizer.state_dict()])
+    memory.uploads.clear()
+    model = mlp()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    with relumine.watch(model, optimizer, every=1, strict=True, run_id=monitor.run_id, **options):
+        model.load_state_dict(saved[0])
+        optimizer.load_state_dict(saved[1])
+        train(model, optimizer, steps=5)
+    first = options.get("start_step", 20) + 1
+    assert [record.step for record in memory.records("1")] == list(range(first, first + 5))
+    assert {upload.run.id for upload in memory.uploads} == {monitor.run_id}
+    assert memory.uploads[0].run.resumed

@@ -27,6 +27,14 @@ def test_the_import_contracts_hold():
     assert done.returncode == 0, done.stdout.decode()
 
 
+def test_of_the_sdk_the_server_imports_the_contract_only():
+    for path in (ROOT / "service").rglob("*.py"):
+        for line in path.read_text().splitlines():
+            found = re.match(r"\s*(?:from|import) relumine(?:\.(\w+))?(?: import (\w+))?\b(?!_server)", line)
+            if found and not line.strip().startswith(("from relumine_server", "import relumine_server")):
+                assert (found[1] or found[2]) in ("wire", "views", "__version__"), f"{path.name}: {line}"
+
+
 def test_every_public_name_resolves():
     assert set(relumine._HOME) | {"__version__"} == set(relumine.__all__)
     assert all(getattr(relumine, name) is not None for name in relumine.__all__)
@@ -35,7 +43,8 @@ def test_every_public_name_resolves():
 
 
 def test_no_hook_waits_for_a_device():
-    for name in ("_hooks", "_reduce", "_shift", "_site", "_sentinels"):
+    in_the_training_thread = ("_hooks", "_listener", "_reduce", "_shift", "_site", "_part", "_sentinels", "_origin")
+    for name in (*in_the_training_thread, "_device", "_engine", "_clock", "_compiled"):
         source = (ROOT / f"client/relumine/{name}.py").read_text()
         code = re.sub(r'""".*?"""', "", source, flags=re.DOTALL)
         assert not re.search(r"\.(item|cpu|numpy|tolist)\(", code), name

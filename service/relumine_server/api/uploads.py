@@ -14,6 +14,7 @@ from relumine.wire import Upload
 from relumine_server import ingest
 from relumine_server.api import problems
 from relumine_server.api.depends import ClockDep, CourierDep, SettingsDep, StoreDep
+from relumine_server.api.encodings import decoded
 from relumine_server.errors import (
     BodyTooLarge,
     Busy,
@@ -36,9 +37,10 @@ async def post_upload(
 ) -> Accepted:
     """Store one upload and look for onset. The same upload again is answered ``duplicate`` and changes nothing."""
     body = await _read(request, settings.max_body_bytes)
+    encoding = request.headers.get("content-encoding", "identity").lower()
 
     def work() -> Accepted:
-        upload = decode(body)
+        upload = decode(decoded(body, encoding, settings.max_body_bytes))
         return store.write(lambda c: ingest.ingest(c, upload, base_url=settings.base_url, now=clock()))
 
     accepted = await run_in_threadpool(work)
@@ -49,8 +51,6 @@ async def post_upload(
 
 async def _read(request: Request, limit: int) -> bytes:
     """The body, as long as it stays within the limit whatever its header said. Raises BodyTooLarge."""
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise UnsupportedEncoding
     declared = request.headers.get("content-length", "0")
     if declared.isdigit() and int(declared) > limit:
         raise BodyTooLarge(f"at most {limit} bytes")

@@ -1,9 +1,12 @@
-"""The command ``relumine-server``: serve, migrate, replay. Settings come from the environment, options win."""
+"""The command ``relumine-server``: serve, migrate, replay, backup, doctor. Options win over the environment."""
 
 from __future__ import annotations
 
 import ipaddress
+import sqlite3
 import sys
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 try:
@@ -21,7 +24,7 @@ from relumine_server.detection.policy import Policy
 from relumine_server.detection.replay import replay as fold
 from relumine_server.errors import FileInUse
 from relumine_server.settings import Settings
-from relumine_server.storage import alerts, migrate, runs, segments
+from relumine_server.storage import alerts, migrate, runs, segments, upkeep
 from relumine_server.storage.store import Store
 
 cli = typer.Typer(help="Relumine's server.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -85,6 +88,27 @@ def replay_run(run_id: Annotated[str, typer.Argument(help="the run's id")], data
     same = _opened(findings) == {key: alert.opened_step for key, alert in stored.items()}
     typer.echo(f"{len(records)} records, {len(findings)} findings, {'as' if same else 'NOT as'} stored")
     raise typer.Exit(0 if same else 1)
+
+
+@cli.command("backup")
+def back_up(
+    target: Annotated[Path, typer.Argument(help="the file to write; must not exist")], database_url: DatabaseUrl = None
+) -> None:
+    """Copy a SQLite database, also while a server writes to it."""
+    try:
+        size = upkeep.backup(_settings(database_url=database_url).database_url, target)
+    except (ValueError, OSError, sqlite3.Error) as error:
+        _fail(f"no backup: {type(error).__name__}: {error}")
+    typer.echo(f"{target}: {size:,} bytes, checked")
+
+
+@cli.command("doctor")
+def look_over(database_url: DatabaseUrl = None) -> None:
+    """Look at version, file system, disk, schema and clock; exit 1 where something is wrong."""
+    checks = upkeep.examine(_settings(database_url=database_url).database_url, datetime.now(UTC))
+    for check in checks:
+        typer.echo(f"{check.verdict:<8} {check.what:<12} {check.found}")
+    raise typer.Exit(1 if any(check.verdict == "problem" for check in checks) else 0)
 
 
 def _opened(findings: list[Finding]) -> dict[tuple[int, str], int]:

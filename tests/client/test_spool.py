@@ -3,34 +3,23 @@
 from __future__ import annotations
 
 import os
-import threading
-import time
 
 import httpx
 import pytest
 import torch
-import uvicorn
+from live_server import listening
 from torch import nn
 
 import relumine
 from relumine import _spool
 from relumine.__main__ import main
-from relumine_server.app import create_app
-from relumine_server.settings import Settings
 
 
 @pytest.fixture
 def server(tmp_path):
     """Address of a real server on a free port."""
-    settings = Settings(database_url=f"sqlite:///{tmp_path / 'x.db'}")
-    runner = uvicorn.Server(uvicorn.Config(create_app(settings), host="127.0.0.1", port=0, log_level="warning"))
-    thread = threading.Thread(target=runner.run)
-    thread.start()
-    while not runner.started:
-        time.sleep(0.01)  # a real server is waited for
-    yield f"http://127.0.0.1:{runner.servers[0].sockets[0].getsockname()[1]}"
-    runner.should_exit = True
-    thread.join()
+    with listening(f"sqlite:///{tmp_path / 'x.db'}") as url:
+        yield url
 
 
 def train_watched(mlp, train, **options):

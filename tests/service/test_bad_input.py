@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 
-import httpx
 import pytest
+from live_server import caller
 from sqlalchemy import func, select
 
 from relumine_server.app import create_app
@@ -32,17 +31,7 @@ def app(database_url):
 
 @pytest.fixture
 def call(app):
-    """One request through the whole application."""
-
-    def send(method: str, path: str, **options) -> httpx.Response:
-        async def go() -> httpx.Response:
-            transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-            async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-                return await client.request(method, path, **options)
-
-        return asyncio.run(go())
-
-    return send
+    return caller(app)
 
 
 def changed(**changes) -> bytes:

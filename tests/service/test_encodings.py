@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import json
 import struct
 import tracemalloc
 import zlib
 
-import httpx
 import pytest
 import zstandard
+from live_server import caller
 
 from relumine_server.api.encodings import decoded
 from relumine_server.app import create_app
@@ -116,10 +115,6 @@ def test_other_encodings_are_unsupported(encoding):
 def test_over_http(encoding, body, status, database_url):
     app = create_app(Settings(database_url=database_url, max_body_bytes=LIMIT))
 
-    async def go() -> httpx.Response:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
-            return await client.post("/v1/uploads", content=body, headers={"content-encoding": encoding})
-
-    answer = asyncio.run(go())
+    answer = caller(app)("POST", "/v1/uploads", content=body, headers={"content-encoding": encoding})
     app.state.store.close()
     assert answer.status_code == status

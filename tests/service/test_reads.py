@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-
-import httpx
 import pytest
+from live_server import caller
 from sqlalchemy import func, select
 
 from relumine_server.app import create_app
@@ -24,15 +22,7 @@ def app(database_url):
 
 @pytest.fixture
 def call(app):
-    def send(method: str, path: str, **options) -> httpx.Response:
-        async def go() -> httpx.Response:
-            transport = httpx.ASGITransport(app)
-            async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-                return await client.request(method, path, **options)
-
-        return asyncio.run(go())
-
-    return send
+    return caller(app)
 
 
 def upload(run="r1", seq=1, steps=range(1, 301), session="s1", peak=150, **more):

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import threading
-import time
 
 import httpx
 import numpy as np
 import pytest
-import uvicorn
+from live_server import listening
 from playwright.sync_api import sync_playwright
-
-from relumine_server.app import create_app
-from relumine_server.settings import Settings
 
 UNITS, N = 24, 64
 NAME = "<b>act1</b>"
@@ -35,16 +30,8 @@ def series():
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """Address of a server that listens on a free port."""
-    settings = Settings(database_url=f"sqlite:///{tmp_path_factory.mktemp('page') / 'x.db'}")
-    runner = uvicorn.Server(uvicorn.Config(create_app(settings), host="127.0.0.1", port=0, log_level="warning"))
-    thread = threading.Thread(target=runner.run)
-    thread.start()
-    while not runner.started:
-        time.sleep(0.01)  # a real server is waited for
-    port = runner.servers[0].sockets[0].getsockname()[1]
-    yield f"http://127.0.0.1:{port}"
-    runner.should_exit = True
-    thread.join()
+    with listening(f"sqlite:///{tmp_path_factory.mktemp('page') / 'x.db'}") as url:
+        yield url
 
 
 @pytest.fixture

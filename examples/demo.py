@@ -91,7 +91,7 @@ def wait_until_ready(url: str, server: subprocess.Popen[bytes]) -> None:
             if httpx.get(f"{url}/readyz").is_success:
                 return
         except httpx.HTTPError:
-            time.sleep(0.1)
+            time.sleep(0.1)  # between two looks at a starting server
     raise RuntimeError("the server did not become ready")
 
 
@@ -131,7 +131,7 @@ def tell_notifications(url: str, receiver: Receiver) -> None:
         owed = sum(alert.severity != "info" for alert in client.alerts())
     deadline = time.monotonic() + DELIVERY_S
     while len(receiver.titles) < owed and time.monotonic() < deadline:
-        time.sleep(0.1)
+        time.sleep(0.1)  # between two looks at what the receiver's thread got
     print(f"signed webhooks received: {len(receiver.titles)} (signature refused: {receiver.refused})")
     for title in receiver.titles:
         print(f"  {title}")

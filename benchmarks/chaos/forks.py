@@ -52,7 +52,7 @@ def ended(pid: int) -> bool:
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:
             return os.waitstatus_to_exitcode(status) == 0
-        time.sleep(0.01)
+        time.sleep(0.01)  # between two looks at the child: os.waitpid knows no deadline
     os.kill(pid, 9)
     os.waitpid(pid, 0)
     return False

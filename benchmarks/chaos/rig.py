@@ -53,7 +53,7 @@ def _await(url: str) -> None:
                 return
         except httpx.HTTPError:
             pass
-        time.sleep(0.1)
+        time.sleep(0.1)  # between two looks at a starting server
     raise RuntimeError("the server did not start")
 
 

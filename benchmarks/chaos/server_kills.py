@@ -51,7 +51,7 @@ class Server:
                 if httpx.get(f"{self.url}/readyz", timeout=1).status_code == 200:
                     return time.monotonic() - began
             except httpx.HTTPError:
-                time.sleep(0.02)
+                time.sleep(0.02)  # between two looks at a starting server
         raise RuntimeError("not ready in a minute")
 
     def kill(self) -> None:
@@ -79,7 +79,7 @@ def send(url: str, run: str, stop: threading.Event, acknowledged: list[tuple[str
             try:
                 answer = client.post(f"{url}/v1/uploads", json=body(run, seq))
             except httpx.HTTPError:
-                time.sleep(0.02)
+                time.sleep(0.02)  # between two tries at a server that was just killed
                 continue
             if answer.status_code == 202:
                 acknowledged.append((run, seq))
@@ -103,10 +103,10 @@ def main() -> None:
         for client in clients:
             client.start()
         for _ in range(options.kills):
-            time.sleep(random.uniform(0.3, 1.5))
+            time.sleep(random.uniform(0.3, 1.5))  # each kill meets the server at another moment of its work
             server.kill()
             ready.append(server.start())
-        time.sleep(0.5)
+        time.sleep(0.5)  # the last server acknowledges something, too
         stop.set()
         for client in clients:
             client.join()

@@ -31,7 +31,7 @@ def end(how: str) -> None:
         raise RuntimeError("the training failed")
     if how in ("SIGINT", "SIGTERM", "SIGKILL"):
         os.kill(os.getpid(), getattr(signal, how))
-        time.sleep(5)
+        time.sleep(5)  # the signal ends the process here, before the script ends by itself
     if how == "os._exit":
         os._exit(0)
 
@@ -61,7 +61,7 @@ def main() -> None:
         optimizer.step()
         digest.update(repr(loss.item()).encode())
         before = resident_kib() if step == options.steps // 10 else before
-        time.sleep(options.pause)
+        time.sleep(options.pause)  # stands for the time a larger step takes
     said: dict[str, Any] = {"run": monitor.run_id, "losses": digest.hexdigest()[:16], "ended_at": time.time()}
     said |= {"step_us": (time.thread_time() - began) / options.steps * 1e6, "growth_kib": resident_kib() - before}
     said["stats"] = monitor.sdk_stats()

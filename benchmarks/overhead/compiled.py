@@ -16,7 +16,7 @@ import statistics
 import time
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, library, nn
 from torch.nn import functional
 from workloads import WORKLOADS
 
@@ -24,7 +24,7 @@ import relumine
 from relumine.testing import MemoryTransport
 
 
-@torch.library.custom_op("relumine_bench::probe", mutates_args=())
+@library.custom_op("relumine_bench::probe", mutates_args=())
 def probe(z: Tensor) -> Tensor:
     """What an operator in the graph would be when it is not armed: nothing but the call, and a scalar to keep it."""
     return z.new_zeros(())

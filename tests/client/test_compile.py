@@ -9,6 +9,14 @@ from torch import nn
 import relumine
 
 STEPS = 60
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # dynamo's own, on some versions
+
+
+@pytest.fixture(autouse=True)
+def _nothing_compiled_before():
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
 
 
 def count_graphs():
@@ -21,11 +29,11 @@ def count_graphs():
     return graphs, backend
 
 
-def train(model, optimizer, loss_of):
+def train(model, optimizer):
     torch.manual_seed(5)
     losses = []
     for _ in range(STEPS):
-        loss = loss_of(model(torch.randn(16, 6)))
+        loss = model(torch.randn(16, 6)).square().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -34,20 +42,18 @@ def train(model, optimizer, loss_of):
 
 
 def run(mlp, backend, order, **options):
-    torch._dynamo.reset()
+    torch._dynamo.reset()  # a test may run twice: watched and bare
     model = mlp()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
     compiled = torch.compile(model, backend=backend, fullgraph=True) if order == "before" else None
     with relumine.watch(compiled or model, optimizer, strict=True, **options) as monitor:
         if order == "after":
             compiled = torch.compile(model, backend=backend, fullgraph=True)
-        losses = train(compiled, optimizer, lambda y: y.square().mean())
+        losses = train(compiled, optimizer)
         found = monitor.coverage()
-    torch._dynamo.reset()
     return losses, found
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # dynamo's own, on some versions
 @pytest.mark.parametrize("order", ["before", "after"])
 def test_a_compiled_model_is_seen_without_a_break_and_compiled_once(order, mlp, memory):
     graphs, backend = count_graphs()
@@ -70,37 +76,23 @@ class Inner(nn.Module):
         return self.body(x)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_module_compiled_in_place_is_seen(mlp, memory):
-    torch._dynamo.reset()
-    graphs, backend = count_graphs()
-    model = nn.Sequential(Inner(mlp()), nn.ReLU())
-    model[0].compile(backend=backend)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
-    with relumine.watch(model, optimizer, strict=True) as monitor:
-        train(model, optimizer, lambda y: y.square().mean())
-        assert set(monitor.coverage()) == {"0.body.1", "0.body.3", "1"}
-    assert len(graphs) == 1
-    torch._dynamo.reset()
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_module_compiled_in_place_after_watch_is_seen(mlp, memory):
-    torch._dynamo.reset()
+@pytest.mark.parametrize("fullgraph", [False, True])
+@pytest.mark.parametrize("order", ["before", "after"])
+def test_a_module_compiled_in_place_is_seen(order, fullgraph, mlp, memory):
     graphs, backend = count_graphs()
     model = nn.Sequential(Inner(mlp()), nn.ReLU())
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    if order == "before":
+        model[0].compile(backend=backend, fullgraph=fullgraph)
     with relumine.watch(model, optimizer, strict=True) as monitor:
-        model[0].compile(backend=backend, fullgraph=True)
-        train(model, optimizer, lambda y: y.square().mean())
+        if order == "after":
+            model[0].compile(backend=backend, fullgraph=fullgraph)
+        train(model, optimizer)
         assert set(monitor.coverage()) == {"0.body.1", "0.body.3", "1"}
     assert len(graphs) == 1
-    torch._dynamo.reset()
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_evaluation_between_two_steps_stays_compiled(mlp, memory):
-    torch._dynamo.reset()
     runs = []
 
     def backend(module, _inputs):
@@ -121,4 +113,3 @@ def test_evaluation_between_two_steps_stays_compiled(mlp, memory):
                 compiled(torch.randn(16, 6))
     assert runs == [False] * 5
     assert len(memory.records("1")) == 5
-    torch._dynamo.reset()

@@ -99,7 +99,8 @@ def test_a_shared_relu_gives_a_layer_for_each_use(memory):
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
     with relumine.watch(model, optimizer, every=1, strict=True) as monitor:
         steps(model, optimizer, 3, torch.randn(8, 6))
-        assert [(name, row["units"]) for name, row in monitor.coverage().items()] == [("1", 9), ("1#2", 5)]
+        found = [(name, row["units"], row["producer"]) for name, row in monitor.coverage().items()]
+    assert found == [("1", 9, "0"), ("1#2", 5, "2")]
 
 
 def test_a_hook_never_replaces_a_tensor(memory):

@@ -122,50 +122,6 @@ def test_silence_is_counted_across_records(memory):
     assert ended == [[0, 0], [0, 0], [0, 20], [10, 0]]
 
 
-def test_micro_batches_of_one_optimizer_step_are_one_sample(mlp, memory):
-    model = mlp()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    with relumine.watch(model, optimizer, every=1, strict=True):
-        for _ in range(3):
-            model(torch.randn(7, 6)).sum().backward()
-        optimizer.step()
-    assert [record.n_examples for record in memory.records("1")] == [21]
-
-
-def test_evaluation_is_not_counted(mlp, memory):
-    model = mlp()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    with relumine.watch(model, optimizer, every=1, strict=True):
-        model.eval()
-        model(torch.randn(100, 6))
-        with torch.no_grad():
-            model.train()(torch.randn(100, 6))
-        model(torch.randn(5, 6)).sum().backward()
-        optimizer.step()
-    assert memory.records("1")[0].n_examples == 5
-
-
-def test_a_shared_relu_is_a_layer_per_use(memory):
-    class Shared(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.a, self.b, self.act = nn.Linear(3, 5), nn.Linear(5, 4), nn.ReLU()
-
-        def forward(self, x):
-            return self.act(self.b(self.act(self.a(x))))
-
-    model = Shared()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    with relumine.watch(model, optimizer, every=1, strict=True) as monitor:
-        model(torch.randn(9, 3)).sum().backward()
-        optimizer.step()
-        found = monitor.coverage()
-    assert {name: (one["units"], one["producer"]) for name, one in found.items()} == {
-        "act": (5, "a"),
-        "act#2": (4, "b"),
-    }
-
-
 def test_non_finite_values_are_counted_not_sent(memory):
     model = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -206,16 +162,6 @@ def test_an_exception_in_the_training_ends_the_run_as_failed(mlp, memory):
     assert memory.uploads == []
 
 
-def test_logged_numbers_travel_and_odd_ones_do_not(mlp, train, memory):
-    model = mlp()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    with relumine.watch(model, optimizer, strict=True) as monitor:
-        train(model, optimizer, after_step=lambda step: monitor.log(loss=0.5, step=step))
-        monitor.log({"accuracy": torch.tensor(0.75), "odd": float("nan")})
-    numbers = {(n.name, n.value) for upload in memory.uploads for n in upload.numbers}
-    assert numbers == {("loss", 0.5), ("accuracy", 0.75)}
-
-
 def test_import_loads_neither_torch_nor_httpx():
     code = "import relumine, sys; assert not {'torch', 'httpx'} & set(sys.modules), sorted(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -233,53 +179,6 @@ def test_metrics_are_flat_numbers_for_other_loggers(mlp, train, memory):
     }
     assert set(metrics) == names
     assert all(0 <= value <= 1 for value in metrics.values())
-
-
-def test_a_tapped_pre_activation_is_a_layer_with_its_threshold_and_mask(mlp, memory):
-    model = mlp()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    z = torch.tensor([[[2.0, 0.5], [9.0, 9.0]], [[0.0, 3.0], [9.0, 9.0]]])
-    mask = torch.tensor([[True, False], [True, False]])
-    with relumine.watch(model, optimizer, every=1, strict=True) as monitor:
-        model(torch.randn(2, 6)).sum().backward()
-        monitor.tap("jump", z, threshold=1.0, mask=mask)
-        optimizer.step()
-        assert monitor.coverage()["jump"]["n_unit"] == "positions"
-    (record,) = memory.records("jump")
-    assert record.n_examples == 2
-    assert record.arrays()["active"].tolist() == [1, 1]
-
-
-def test_layers_of_several_optimizers_carry_their_own_rates(memory):
-    one, two = nn.Sequential(nn.Linear(3, 4), nn.ReLU()), nn.Sequential(nn.Linear(4, 5), nn.ReLU())
-    first = torch.optim.SGD(one.parameters(), lr=0.1)
-    second = torch.optim.Adam(two.parameters(), lr=0.003)
-    with relumine.watch({"g": one, "d": two}, [first, second], every=1, strict=True):
-        for _ in range(3):
-            two(one(torch.randn(8, 3))).sum().backward()
-            first.step()
-            second.step()
-    assert [record.step for record in memory.records("g.1")] == [1, 2, 3]
-    assert memory.records("g.1")[0].learning_rate == pytest.approx(0.1)
-    assert memory.records("d.1")[0].learning_rate == pytest.approx(0.003)
-
-
-def test_a_closure_counts_as_one_step(memory):
-    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1))
-    optimizer = torch.optim.LBFGS(model.parameters(), max_iter=4)
-    x = torch.randn(8, 3)
-
-    def closure():
-        optimizer.zero_grad()
-        loss = model(x).square().mean()
-        loss.backward()
-        return loss
-
-    with relumine.watch(model, optimizer, every=1, strict=True):
-        for _ in range(2):
-            optimizer.step(closure)
-    assert [record.step for record in memory.records("1")] == [1, 2]
-    assert memory.records("1")[0].n_examples >= 8
 
 
 @pytest.mark.parametrize("options", [{}, {"start_step": 12}])

@@ -13,11 +13,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from relumine._packing import pack
 from relumine._run_record import RunRecord, norms_of
 from relumine._sample import Sample
 from relumine._site import AFTER, BIAS, NEW_BIAS, RESPONSE, Snapshot
-from relumine.wire import Array
+from relumine.table import Array
 
 ACTIVE, TOTAL, SQUARE, TOP, POSITIONS = range(5)
 DEAD_EXAMPLES = 1_000  # rule of three: a rate below 0.3 %
@@ -229,7 +228,7 @@ class Ledger:
         entry.clear()
         return record
 
-    def _columns(self, entry: Entry) -> dict[str, dict[str, str]]:
+    def _columns(self, entry: Entry) -> dict[str, Array]:
         units, span = self._units, entry.span
         n = max(entry.positions, 1)
         mean = units["total"][span] / n
@@ -244,7 +243,7 @@ class Ledger:
             columns["update_shift"] = units["update_shift"][span]
         if entry.since is not None:
             columns |= {name: units[name][span] for name in ("shift_weight", "shift_input", "shift_bias")}
-        return {name: pack(name, values) for name, values in columns.items()}
+        return {name: values.copy() for name, values in columns.items()}  # the sums begin anew
 
 
 def _numpy(layer: Snapshot) -> Array:

@@ -84,8 +84,8 @@ def norms_of(weights: Strided | None) -> dict[str, float]:
 
 
 def short(value: float) -> float:
-    """Seven digits, all that float32 has: the rest would be bytes on the wire."""
-    return float(f"{value:.7g}")
+    """As float32 holds it: the rest would be bytes on the wire."""
+    return float(np.float32(value))
 
 
 def _norm(values: np.ndarray[Any, np.dtype[Any]]) -> float:

@@ -122,7 +122,7 @@ class Sender:
         pause = max(self._retry_at - time.monotonic(), 0.0)
         if self._abandoned or time.monotonic() + pause >= self._deadline or self._attempts > 1:
             return False
-        time.sleep(pause)
+        time.sleep(pause)  # the process ends: nothing else is left to do, or to be woken by
         return True
 
     def _drain(self, *, last: bool) -> None:

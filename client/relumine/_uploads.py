@@ -8,14 +8,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+import numpy as np
+
 from relumine._cost import Cost
 from relumine._ledger import Ledger
 from relumine._sample import Logged, Sample, number_of
+from relumine.packed import from_json, pack
 from relumine.schedule import ByteBudget
+from relumine.table import BITS, RecordTable
 from relumine.wire import Coverage, LayerInfo, RunInfo
 
 MAX_BYTES, MIN_BYTES = 4 * 2**20, 2**14
 """Of an upload: what proxies and servers take, and the least that is tried where they take less."""
+
+HALF = frozenset({"var", "max", "update_shift"})
+"""Columns of which three decimals are enough."""
 
 SEQ_STRIDE = 1024
 """Uploads are numbered so that one which turns out too large can be sent in parts, in order, later."""
@@ -91,9 +98,9 @@ class Uploads:
         What this takes counts as cost: the training waits for the interpreter meanwhile.
         """
         began = time.thread_time()
-        records = self._records(items, now=now or closing is not None)
+        records = _table(self._records(items, now=now or closing is not None))
         numbers = [number for item in items if isinstance(item, Logged) and (number := number_of(item)) is not None]
-        if not records and not numbers and not (closing and (self.count or self._unsent)):
+        if not len(records) and not numbers and not (closing and (self.count or self._unsent)):
             return []
         parts = list(_parts(records, self._max_bytes))
         built = []
@@ -106,7 +113,7 @@ class Uploads:
 
     def _upload(
         self,
-        records: Sequence[dict[str, Any]],
+        records: RecordTable,
         numbers: Sequence[dict[str, Any]],
         dropped: Mapping[str, int],
         closing: Outcome | None,
@@ -126,11 +133,14 @@ class Uploads:
         }
 
     def _encoded(self, upload: dict[str, Any], *, after: int) -> Outgoing:
-        body = json.dumps(upload, separators=(",", ":"), allow_nan=False).encode()
+        table: RecordTable = upload["records"]
+        sent = upload | {"records": pack(table, HALF)}
+        body = json.dumps(sent, separators=(",", ":"), allow_nan=False).encode()
         self.bytes += len(body)
         self._budget.spend(len(body))
-        looks = sum(record["sampled_steps"] for record in upload["records"] if not record["layer_id"])
-        return Outgoing(body, looks, len(upload["records"]), after, tuple(self._unsent.values()), self._coverage)
+        of_run = table.scalars["layer_id"] == 0
+        looks = int(table.scalars["sampled_steps"][of_run].sum())
+        return Outgoing(body, looks, len(table), after, tuple(self._unsent.values()), self._coverage)
 
     def halved(self, upload: Outgoing) -> list[Outgoing]:
         """An upload that was too large in two, numbered between the last one and itself; none where it cannot be.
@@ -139,7 +149,7 @@ class Uploads:
         """
         self._max_bytes = max(MIN_BYTES, min(self._max_bytes, len(upload.body) // 2))
         whole = json.loads(upload.body)
-        records, seq = whole["records"], (upload.after + whole["seq"]) // 2
+        records, seq = from_json(whole["records"]), (upload.after + whole["seq"]) // 2
         if len(records) < 2 or seq == upload.after:
             return []
         middle = len(records) // 2
@@ -168,15 +178,16 @@ class Uploads:
         return self.ledger.emit()
 
 
-def _parts(records: Sequence[dict[str, Any]], max_bytes: int) -> Iterator[list[dict[str, Any]]]:
+def _table(records: Sequence[Mapping[str, Any]]) -> RecordTable:
+    """Records as the ledger gives them, scalars and unit columns by name, in one table."""
+    return RecordTable.build(records, [{n: own[n] for n in own if n in BITS} for own in records]).in_order()
+
+
+def _parts(records: RecordTable, max_bytes: int) -> Iterator[RecordTable]:
     """Records in groups of about ``max_bytes``; at least one group."""
-    part: list[dict[str, Any]] = []
-    size = 0
-    for record in records:
-        weight = 300 + sum(len(value["data"]) + 40 for value in record.values() if isinstance(value, dict))
-        if part and size + weight > max_bytes:
-            yield part
-            part, size = [], 0
-        part.append(record)
-        size += weight
-    yield part
+    columns = np.array([int(bits).bit_count() for bits in records.present])
+    ends = np.cumsum(100 + (5 * columns * records.units)) // max_bytes
+    for group in np.unique(ends):
+        yield records.take(np.flatnonzero(ends == group))
+    if not len(records):
+        yield records

@@ -11,7 +11,8 @@ from types import TracebackType
 from typing import Self
 
 from relumine.views import Accepted
-from relumine.wire import Record, Upload
+from relumine.table import Row
+from relumine.wire import Upload
 
 _in_use: list[MemoryTransport] = []
 
@@ -31,7 +32,7 @@ class MemoryTransport:
     def close(self) -> None:
         """Nothing to let go of."""
 
-    def records(self, layer: str | None = None) -> list[Record]:
+    def records(self, layer: str | None = None) -> list[Row]:
         """All records, or those of the layer of that name; the run's own have no layer."""
         ids = {info.layer_id: info.name for upload in self.uploads for info in upload.layers}
         return [r for upload in self.uploads for r in upload.records if layer is None or ids.get(r.layer_id) == layer]

@@ -17,6 +17,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
     JsonValue,
     PlainSerializer,
     PrivateAttr,
@@ -24,51 +25,16 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import CoreSchema, core_schema
 
-Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+from relumine import packed
+from relumine.table import MAX_STEP, UNIT_COLUMNS, Array, RecordTable
 
 MAX_LAYERS = 10_000
 MAX_RECORDS = 10_000
 MAX_NUMBERS = 10_000
 MAX_UNITS = 1_000_000
-MAX_STEP = 2**53 - 1  # the largest integer that JavaScript readers hold exactly
 MAX_CONFIG_NODES = 10_000
-
-UNIT_COLUMNS = (
-    "active",
-    "active_positions",
-    "silent",
-    "longest_silence",
-    "mean",
-    "var",
-    "max",
-    "bias",
-    "update_shift",
-    "shift_weight",
-    "shift_input",
-    "shift_bias",
-)
-"""Per-unit statistics of a record, each of shape (units,). Counts are in examples unless they say positions."""
-
-RECORD_SCALARS = (
-    "sampled_steps",
-    "n_examples",
-    "n_positions",
-    "nonfinite",
-    "marks",
-    "learning_rate",
-    "weight_norm",
-    "update_norm",
-    "grad_norm",
-    "input_mean",
-    "input_std",
-    "input_min",
-    "input_max",
-    "update_ratio",
-    "output_spread",
-    "loss",
-)
-"""Numbers of a record that are stored as a series; the last seven belong to layer 0, the run itself."""
 
 _DTYPES: Mapping[str, str] = {"u1": "u1", "u2": "<u2", "u4": "<u4", "f2": "<f2", "f4": "<f4", "f8": "<f8"}
 
@@ -160,7 +126,7 @@ class Coverage(WireModel):
 class Record(WireModel):
     """Statistics of one layer over the sampled steps ``first_step … step``, merged. Layer 0 is the run itself.
 
-    A record with neither examples nor columns says that the layer should have been seen and was not. ``marks`` (layer
+    The form for people; programs send ``PackedRecords``. A record with neither examples nor columns says that the layer should have been seen and was not. ``marks`` (layer
     0) counts deliberate resets since the last record: what came before is no baseline any more.
 
     ``silent`` is the number of examples since a unit was last active, at the record's end, counted across
@@ -218,6 +184,59 @@ class Record(WireModel):
         return self._arrays or _checked_arrays(self)
 
 
+class PackedRecords(WireModel):
+    """Records as a table (``relumine.table``): one column for all of them where single records would take one each.
+
+    ``scalars`` and ``rates`` (the learning rates of all groups, ``rate_counts`` of them per record) hold NaN where
+    nothing was measured. A unit column may come in pieces of different dtypes, joined in their order; ``unit_columns``
+    says with bits in the order of the contract which of them a record has.
+    """
+
+    scalars: dict[str, Column]
+    unit_counts: Column | None = None
+    unit_columns: Column | None = None
+    units: dict[str, Annotated[list[Column], Field(min_length=1, max_length=MAX_RECORDS)]] = Field(
+        default_factory=dict
+    )
+    rate_counts: Column | None = None
+    rates: Column | None = None
+
+
+class _AsTable:
+    """Makes a table of whatever form records came in, in the order in which a series is folded."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        single = handler.generate_schema(Annotated[list[Record], Field(max_length=MAX_RECORDS)])
+        whole = handler.generate_schema(PackedRecords)
+        return core_schema.union_schema(
+            [
+                core_schema.is_instance_schema(RecordTable),
+                core_schema.no_info_after_validator_function(lambda rows: RecordTable.of(rows).in_order(), single),
+                core_schema.no_info_after_validator_function(_unpacked, whole),
+            ],
+            mode="left_to_right",
+            serialization=core_schema.plain_serializer_function_ser_schema(packed.pack),
+        )
+
+
+def _unpacked(sent: PackedRecords) -> RecordTable:
+    def array(column: Column | None) -> Array:
+        return np.zeros(0) if column is None else column.array()
+
+    scalars = {name: column.array() for name, column in sent.scalars.items()}
+    if any(values.size > MAX_RECORDS for values in scalars.values()):
+        raise ValueError(f"at most {MAX_RECORDS} records")
+    return packed.unpack(
+        scalars,
+        array(sent.unit_counts),
+        array(sent.unit_columns),
+        {name: [column.array() for column in pieces] for name, pieces in sent.units.items()},
+        array(sent.rate_counts),
+        array(sent.rates),
+    )
+
+
 class LoggedNumber(WireModel):
     """A number that the training logged: a loss, an accuracy."""
 
@@ -240,7 +259,7 @@ class Upload(WireModel):
     dropped: Annotated[dict[Name, Count], Field(max_length=32)] = Field(default_factory=dict)
     layers: Annotated[list[LayerInfo], Field(max_length=MAX_LAYERS)] = Field(default_factory=list)
     coverage: Coverage | None = None
-    records: Annotated[list[Record], Field(max_length=MAX_RECORDS)] = Field(default_factory=list)
+    records: Annotated[RecordTable, _AsTable] = Field(default_factory=lambda: RecordTable.of([]))
     numbers: Annotated[list[LoggedNumber], Field(max_length=MAX_NUMBERS)] = Field(default_factory=list)
     closing: Literal["finished", "failed"] | None = None
 

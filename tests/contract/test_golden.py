@@ -9,18 +9,24 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
+from relumine.packed import from_json, pack
+from relumine.table import RecordTable
 from relumine.wire import Column, Record, Upload
 
-GOLDEN = (Path(__file__).parent / "golden/upload_v1.json").read_text()
+FOLDER = Path(__file__).parent / "golden"
+GOLDEN = (FOLDER / "upload_v1.json").read_text()
 
 
-def test_the_golden_upload_still_means_what_it_meant():
-    upload = Upload.model_validate_json(GOLDEN)
+@pytest.mark.parametrize("form", ["upload_v1", "upload_v1_packed"])
+def test_the_golden_upload_still_means_what_it_meant(form):
+    upload = Upload.model_validate_json((FOLDER / f"{form}.json").read_text())
     run, layer = upload.records
     arrays = layer.arrays()
     assert (upload.seq, upload.closing, upload.dropped) == (1, "finished", {"buffer_full": 2})
-    assert run.learning_rates == [0.1, 0.01]
+    assert run.learning_rates == (0.1, 0.01)
+    assert (layer.first_step, layer.step, layer.since_step, layer.weight_norm, layer.loss) == (3, 5, 1, 2.5, None)
     assert arrays["active"].tolist() == [0, 30, 255]
     assert arrays["longest_silence"].tolist() == [0, 70000, 3]
     assert arrays["mean"].tolist() == [-1.5, 0.25, 3.0]
@@ -53,3 +59,63 @@ def test_the_six_dtypes_are_little_endian(dtype):
     column = Column.pack(np.array([1, 2], dtype))
     assert column.array().astype(int).tolist() == [1, 2]
     assert column.data == np.array([1, 2]).astype(np.dtype(dtype).newbyteorder("<")).tobytes()
+
+
+def packed_body(**changes):
+    body = json.loads((FOLDER / "upload_v1_packed.json").read_text())
+    body["records"] |= changes
+    return json.dumps(body)
+
+
+def of(*values, dtype="f8"):
+    return Column.pack(np.array(values, dtype)).model_dump(mode="json")
+
+
+SCALARS = json.loads((FOLDER / "upload_v1_packed.json").read_text())["records"]["scalars"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"scalars": {}},
+        {"scalars": SCALARS | {"step": of(5)}},
+        {"scalars": SCALARS | {"step": of(5, np.nan)}},
+        {"scalars": SCALARS | {"step": of(5, 4.5)}},
+        {"scalars": SCALARS | {"step": of(5, 2)}},
+        {"scalars": SCALARS | {"n_examples": of(0, 2.0**60)}},
+        {"scalars": SCALARS | {"loss": of(np.inf, 0)}},
+        {"scalars": {k: v for k, v in SCALARS.items() if k != "layer_id"}},
+        {"unit_counts": of(0, 4)},
+        {"unit_counts": of(0, -3)},
+        {"unit_counts": of(0, 2e6)},
+        {"unit_columns": of(0, 1)},
+        {"units": {"active": [of(1, 2, 3, dtype="u1")]}},
+        {"units": {"active": []}},
+        {"rate_counts": of(3, 0)},
+        {"rates": of(np.nan, 1)},
+        {"rate_counts": of(2000, 0)},
+    ],
+)
+def test_a_packed_table_that_contradicts_itself_is_refused(changes):
+    with pytest.raises(ValidationError):
+        Upload.model_validate_json(packed_body(**changes))
+
+
+@given(st.data())
+def test_packing_keeps_every_number_and_the_order_of_a_series(data):
+    layers = data.draw(st.lists(st.tuples(st.integers(1, 5), st.integers(1, 9), st.booleans()), max_size=12, unique=True))
+    records = [
+        Record(
+            layer_id=layer, first_step=step, step=step, n_examples=7, learning_rates=[0.1, step / 7], weight_norm=1 / 3,
+            active=data.draw(st.lists(st.integers(0, 2**20), min_size=layer, max_size=layer)),
+            **({"bias": Column.pack(np.linspace(0, 1, layer, dtype=np.float16))} if biased else {}),
+        )
+        for layer, step, biased in layers
+    ]  # fmt: skip
+    table = RecordTable.of(records)
+    back = from_json(json.loads(json.dumps(pack(table))))
+    for row, sent in zip(back, sorted(records, key=lambda r: (r.step, r.layer_id)), strict=True):
+        assert (row.layer_id, row.step, row.weight_norm, row.learning_rates) == (
+            sent.layer_id, sent.step, 1 / 3, (0.1, sent.step / 7),
+        )  # fmt: skip
+        assert {n: v.tolist() for n, v in row.arrays().items()} == {n: v.tolist() for n, v in sent.arrays().items()}

@@ -8,7 +8,8 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Path, Query
 
 from relumine import views
-from relumine.wire import MAX_STEP, RECORD_SCALARS, LayerInfo
+from relumine.table import MAX_STEP, RECORD_SCALARS
+from relumine.wire import LayerInfo
 from relumine_server.api import downsample, problems
 from relumine_server.api.depends import StoreDep
 from relumine_server.api.schemas import RunId, StepQuery

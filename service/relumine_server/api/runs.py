@@ -12,7 +12,7 @@ from fastapi import APIRouter, Header, Response
 from fastapi.responses import StreamingResponse
 
 from relumine import views
-from relumine.wire import MAX_STEP
+from relumine.table import MAX_STEP
 from relumine_server.api import cursors, downsample, layers, problems
 from relumine_server.api.depends import ClockDep, SettingsDep, StoreDep
 from relumine_server.api.schemas import Cursor, Limit, NameQuery, NumberPoint, Numbers, RunChange, RunId, StepQuery

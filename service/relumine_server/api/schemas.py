@@ -7,7 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 from fastapi import Path, Query
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
-from relumine.wire import MAX_STEP
+from relumine.table import MAX_STEP
 
 RUN_ID = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 

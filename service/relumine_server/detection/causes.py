@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from relumine.views import Cause, Kind
-from relumine.wire import Array
+from relumine.table import Array
 from relumine_server.detection import state as st
 from relumine_server.detection.policy import Policy
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from relumine.wire import Array, Record
+from relumine.table import Array, Row
 from relumine_server.detection import state as st
 from relumine_server.detection.policy import Policy
 
@@ -28,7 +28,7 @@ class Look:
     """A record of a layer that can be judged: finite, of known length, of an activation that can die."""
 
     memory: st.LayerMemory
-    record: Record
+    record: Row
     arrays: dict[str, Array]
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from relumine.views import Kind, LayerState
-from relumine.wire import Record
+from relumine.table import Row
 from relumine_server.detection import layers, report, sentinels
 from relumine_server.detection import state as st
 from relumine_server.detection.evidence import Look, Observation, observe
@@ -21,7 +21,7 @@ from relumine_server.detection.policy import Policy
 
 
 def advance(
-    state: st.DetectorState, records: Sequence[Record], policy: Policy
+    state: st.DetectorState, records: Sequence[Row], policy: Policy
 ) -> tuple[st.DetectorState, list[Reading], list[Finding]]:
     """Fold ``records`` into ``state``, which stays as it is. Records of layers never described are passed over."""
     draft = state.draft()
@@ -39,12 +39,12 @@ def advance(
     return draft, readings, findings
 
 
-def _groups(records: Sequence[Record]) -> Iterator[list[Record]]:
+def _groups(records: Sequence[Row]) -> Iterator[list[Row]]:
     """Runs of records whose layers are distinct: what one record does to its units touches no other of them.
 
     A mark stands alone, as it changes them all.
     """
-    group: list[Record] = []
+    group: list[Row] = []
     known: set[int] = set()
     for record in records:
         if group and (record.layer_id in known or record.marks):
@@ -59,7 +59,7 @@ def _groups(records: Sequence[Record]) -> Iterator[list[Record]]:
         yield group
 
 
-def _look(state: st.DetectorState, record: Record) -> Look | None:
+def _look(state: st.DetectorState, record: Row) -> Look | None:
     """The record as something to judge; None where it holds NaN, cannot die, or does not fit its layer."""
     memory = state.layers.get(record.layer_id)
     if memory is None or record.nonfinite or not memory.info.can_die or not record.n_examples:
@@ -69,7 +69,7 @@ def _look(state: st.DetectorState, record: Record) -> Look | None:
     return Look(memory, record, arrays) if fits else None
 
 
-def _run_level(draft: st.DetectorState, record: Record, policy: Policy) -> list[Finding]:
+def _run_level(draft: st.DetectorState, record: Row, policy: Policy) -> list[Finding]:
     run = draft.run
     run.step = max(run.step, record.step)
     sentinels.see_finiteness(run, record)
@@ -85,12 +85,12 @@ def _run_level(draft: st.DetectorState, record: Record, policy: Policy) -> list[
     return findings
 
 
-def _begin_anew(draft: st.DetectorState, record: Record, policy: Policy) -> list[Finding]:
+def _begin_anew(draft: st.DetectorState, record: Row, policy: Policy) -> list[Finding]:
     """A deliberate reset: what was found of layers is over, and every layer starts from a new baseline."""
     findings = [
         report.layer_finding(
             draft,
-            record.model_copy(update={"layer_id": layer_id}),
+            record._replace(layer_id=layer_id),
             layers.Decision(kind, "resolved", problem.severity, "a new baseline was marked"),
             policy,
         )
@@ -105,7 +105,7 @@ def _begin_anew(draft: st.DetectorState, record: Record, policy: Policy) -> list
     return findings
 
 
-def _constant_output(draft: st.DetectorState, record: Record, policy: Policy) -> list[Finding]:
+def _constant_output(draft: st.DetectorState, record: Row, policy: Policy) -> list[Finding]:
     is_open = (0, "constant_output") in draft.open
     if not is_open and draft.run.constant_records >= policy.constant_records:
         return [_raise(draft, record, "constant_output", policy)]
@@ -114,13 +114,13 @@ def _constant_output(draft: st.DetectorState, record: Record, policy: Policy) ->
     return []
 
 
-def _raise(draft: st.DetectorState, record: Record, kind: Kind, policy: Policy) -> Finding:
+def _raise(draft: st.DetectorState, record: Row, kind: Kind, policy: Policy) -> Finding:
     finding = report.run_finding(draft, record, kind, "raised", None, policy)
     draft.open[0, kind] = st.Open(finding.severity, finding.cause, finding.confidence, record.step)
     return finding
 
 
-def _resolve(draft: st.DetectorState, record: Record, kind: Kind, reason: str, policy: Policy) -> Finding:
+def _resolve(draft: st.DetectorState, record: Row, kind: Kind, reason: str, policy: Policy) -> Finding:
     finding = report.run_finding(draft, record, kind, "resolved", reason, policy)
     del draft.open[0, kind]
     if kind == "diverged":
@@ -128,7 +128,7 @@ def _resolve(draft: st.DetectorState, record: Record, kind: Kind, reason: str, p
     return finding
 
 
-def _layer_level(draft: st.DetectorState, record: Record, seen: Observation | None, policy: Policy) -> list[Finding]:
+def _layer_level(draft: st.DetectorState, record: Row, seen: Observation | None, policy: Policy) -> list[Finding]:
     """Decide about one layer. While the run diverges nothing else is said of it."""
     memory = draft.layers[record.layer_id]
     memory.diverged = float(record.nonfinite > 0)
@@ -144,7 +144,7 @@ def _layer_level(draft: st.DetectorState, record: Record, seen: Observation | No
     return findings + [_found(draft, record, decision, policy) for decision in decisions]
 
 
-def _no_data(draft: st.DetectorState, record: Record, policy: Policy) -> list[Finding]:
+def _no_data(draft: st.DetectorState, record: Row, policy: Policy) -> list[Finding]:
     """A record without examples says that the layer's module runs and its activation is not heard any more."""
     silent = not record.n_examples and not record.nonfinite
     if silent == ((record.layer_id, "no_data") in draft.open):
@@ -162,7 +162,7 @@ def _take_baseline(draft: st.DetectorState, memory: st.LayerMemory) -> None:
     memory.baseline = float(np.count_nonzero(codes)) / max(memory.judged_units, 1)
 
 
-def _found(draft: st.DetectorState, record: Record, decision: layers.Decision, policy: Policy) -> Finding:
+def _found(draft: st.DetectorState, record: Row, decision: layers.Decision, policy: Policy) -> Finding:
     finding = report.layer_finding(draft, record, decision, policy)
     key = (record.layer_id, decision.kind)
     if decision.transition == "resolved":
@@ -173,7 +173,7 @@ def _found(draft: st.DetectorState, record: Record, decision: layers.Decision, p
     return finding
 
 
-def _reading(draft: st.DetectorState, record: Record, seen: Observation | None) -> Reading:
+def _reading(draft: st.DetectorState, record: Row, seen: Observation | None) -> Reading:
     """What was measured; of a layer that cannot die or holds NaN only its state."""
     memory = draft.layers[record.layer_id]
     if seen is None:
@@ -191,7 +191,7 @@ def _reading(draft: st.DetectorState, record: Record, seen: Observation | None) 
     )
 
 
-def _active_rate(record: Record) -> float | None:
+def _active_rate(record: Row) -> float | None:
     active = record.arrays().get("active")
     if active is None or not record.n_examples:
         return None

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from relumine.views import Kind, Severity
-from relumine.wire import Array, Record
+from relumine.table import Array, Row
 from relumine_server.detection import state as st
 from relumine_server.detection.causes import Scene, Shares, Verdict, judge, judge_run, shares_of
 from relumine_server.detection.findings import Finding, Transition
@@ -24,7 +24,7 @@ from relumine_server.detection.sentinels import loss_effect, slope
 RULE_OF_THREE = 3.0
 
 
-def layer_finding(state: st.DetectorState, record: Record, decision: Decision, policy: Policy) -> Finding:
+def layer_finding(state: st.DetectorState, record: Row, decision: Decision, policy: Policy) -> Finding:
     """The finding that a decision about a layer makes."""
     memory = state.layers[record.layer_id]
     units = state.units[:, memory.span]
@@ -50,7 +50,7 @@ def layer_finding(state: st.DetectorState, record: Record, decision: Decision, p
 
 
 def run_finding(
-    state: st.DetectorState, record: Record, kind: Kind, transition: Transition, reason: str | None, policy: Policy
+    state: st.DetectorState, record: Row, kind: Kind, transition: Transition, reason: str | None, policy: Policy
 ) -> Finding:
     """The finding of a problem of the run as a whole: divergence, or an output that no longer depends on its input."""
     problem = state.open.get((0, kind))
@@ -64,7 +64,7 @@ def run_finding(
     )  # fmt: skip
 
 
-def _scene(state: st.DetectorState, record: Record, kind: Kind, units: st.Units) -> Scene:
+def _scene(state: st.DetectorState, record: Row, kind: Kind, units: st.Units) -> Scene:
     memory = state.layers[record.layer_id]
     upstream = tuple(
         (layer_id, state.layers[layer_id].lost if k != "born_dead" else 1.0, float(problem.step))
@@ -100,7 +100,7 @@ def _silence(units: st.Units, lost: Array) -> int | None:
     return int(units[st.SILENT, lost].min()) if lost.any() else None
 
 
-def _layer_evidence(scene: Scene, record: Record, lost: Array, n: int | None) -> dict[str, Any]:
+def _layer_evidence(scene: Scene, record: Row, lost: Array, n: int | None) -> dict[str, Any]:
     """Numbers of the layer; ``n`` is the silence that all lost units share, and 3/n bounds their rate."""
     memory = scene.memory
     norms = (record.update_norm, record.weight_norm)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
-from relumine.wire import Record
+from relumine.table import Row
 from relumine_server.detection.policy import Policy
 from relumine_server.detection.state import WINDOW, RunMemory
 
@@ -16,7 +16,7 @@ INPUTS = ("input_mean", "input_std", "input_min", "input_max")
 LEAST_HISTORY = 8
 
 
-def see_run(run: RunMemory, record: Record, policy: Policy) -> None:
+def see_run(run: RunMemory, record: Row, policy: Policy) -> None:
     """Take in a record of layer 0."""
     rates = [rate for rate in record.learning_rates or [] if rate >= 0]
     rate = max(rates, default=record.learning_rate)
@@ -30,7 +30,7 @@ def see_run(run: RunMemory, record: Record, policy: Policy) -> None:
         _push(run, "loss_step", record.step)
 
 
-def see_finiteness(run: RunMemory, record: Record) -> None:
+def see_finiteness(run: RunMemory, record: Row) -> None:
     """Count the sampled steps since a number was last not finite."""
     if record.nonfinite:
         run.diverged_step, run.clean_steps = record.step, 0
@@ -74,7 +74,7 @@ def _see_rate(run: RunMemory, step: int, rate: float, policy: Policy) -> None:
     _push(run, "rate_step", step)
 
 
-def _see_input(run: RunMemory, record: Record, policy: Policy) -> None:
+def _see_input(run: RunMemory, record: Row, policy: Policy) -> None:
     values = {name: value for name in INPUTS if (value := getattr(record, name)) is not None}
     run.novelty = max((_novelty(run, name, value, policy) for name, value in values.items()), default=0.0)
     if run.novelty >= policy.novelty:

@@ -11,7 +11,8 @@ import numpy as np
 import sqlalchemy as sa
 
 from relumine.views import LayerState
-from relumine.wire import RECORD_SCALARS, Column, LayerInfo, Record, Upload
+from relumine.table import RECORD_SCALARS, Row
+from relumine.wire import Column, LayerInfo, Record, Upload
 from relumine_server.detection.findings import Reading
 from relumine_server.storage import packing, runs
 from relumine_server.storage import tables as t
@@ -24,7 +25,7 @@ READING_NUMBERS = tuple(field.name for field in fields(Reading) if field.name no
 
 def append(connection: sa.Connection, upload: Upload, readings: Iterable[Reading]) -> None:
     """Store the records of an upload, with what the detector measured of them."""
-    placed: dict[int, list[tuple[int, Record]]] = defaultdict(list)
+    placed: dict[int, list[tuple[int, Row]]] = defaultdict(list)
     for position, record in enumerate(upload.records):
         placed[record.layer_id].append((position, record))
     measured: dict[int, list[Reading]] = defaultdict(list)
@@ -46,7 +47,7 @@ def append(connection: sa.Connection, upload: Upload, readings: Iterable[Reading
         connection.execute(sa.insert(t.unit_rows), rows)
 
 
-def _segment(placed: Sequence[tuple[int, Record]]) -> dict[str, Any]:
+def _segment(placed: Sequence[tuple[int, Row]]) -> dict[str, Any]:
     records = [record for _, record in placed]
     columns = {name: [getattr(record, name) for record in records] for name in SCALARS}
     kept = {
@@ -71,7 +72,7 @@ def _pack_readings(readings: Sequence[Reading] | None) -> bytes | None:
     return packing.pack({}, columns)
 
 
-def _pack_units(record: Record) -> bytes:
+def _pack_units(record: Row) -> bytes:
     header = {"first_step": record.first_step, "n_examples": record.n_examples, "n_positions": record.n_positions}
     return packing.pack(header, record.arrays())
 

@@ -9,8 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from relumine.table import RecordTable, Row
 from relumine.wire import Column, LayerInfo, Record
 from relumine_server.detection.policy import Policy
+
+
+def row(**fields: Any) -> Row:
+    """A record as the detector gets it."""
+    return RecordTable.of([Record(**fields)])[0]
 
 
 @dataclass
@@ -25,7 +31,7 @@ class Training:
     run: dict[str, float] = field(default_factory=dict)
     columns: dict[str, float] = field(default_factory=dict)
     nonfinite: int = 0
-    records: list[Record] = field(default_factory=list)
+    records: list[Row] = field(default_factory=list)
 
     def __post_init__(self):
         self.random = np.random.default_rng(self.seed)
@@ -45,7 +51,7 @@ class Training:
     def step(self, step: int) -> None:
         run = {"output_spread": 1.0, "input_mean": 0.0, "input_std": 1.0} | self.run
         self.records.append(
-            Record(
+            row(
                 layer_id=0, first_step=step, step=step, n_examples=self.batch, nonfinite=self.nonfinite,
                 learning_rates=[self.learning_rate], learning_rate=self.learning_rate, **run,
             )
@@ -53,16 +59,16 @@ class Training:
         self.records += [self._layer(layer_id, rates, step) for layer_id, rates in self.rates.items()]
         self.last_step = step
 
-    def _layer(self, layer_id: int, rates: np.ndarray, step: int) -> Record:
+    def _layer(self, layer_id: int, rates: np.ndarray, step: int) -> Row:
         scalars = {"first_step": step, "step": step, "n_examples": self.batch, "learning_rate": self.learning_rate}
         if self.nonfinite:
-            return Record(layer_id=layer_id, nonfinite=rates.size, **scalars)
+            return row(layer_id=layer_id, nonfinite=rates.size, **scalars)
         active = self.random.binomial(self.batch, rates)
         ended = np.where(active > 0, self.silent[layer_id], 0)
         self.silent[layer_id] = np.where(active > 0, 0, self.silent[layer_id] + self.batch)
         values = {"mean": 0.0, "var": 1.0, "max": 2.0, "bias": 0.1, "update_shift": -0.001} | self.columns
         columns = {name: Column.pack(np.full(rates.size, v, np.float32)) for name, v in values.items()}
-        return Record(
+        return row(
             layer_id=layer_id, since_step=self.last_step or None, weight_norm=2.0, update_norm=0.01,
             active=Column.pack(active.astype(np.uint16)), silent=Column.pack(self.silent[layer_id].astype(np.uint32)),
             longest_silence=Column.pack(ended.astype(np.uint32)), **columns, **scalars,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from relumine.table import RecordTable
 from relumine.wire import Record
 from relumine_server.detection import onset, state, wording
 from relumine_server.detection.replay import replay
@@ -16,7 +17,7 @@ def marked(training):
     """The training's next record of the run carries a mark."""
     first = len(training.records)
     training.go(1)
-    training.records[first] = training.records[first].model_copy(update={"marks": 1})
+    training.records[first] = training.records[first]._replace(marks=1)
     return training
 
 
@@ -62,7 +63,7 @@ def test_a_mark_between_uploads_or_within_one_gives_the_same(train, policy):
 def test_a_layer_that_falls_silent_to_the_hooks_is_told_and_resolved_when_heard_again(train, policy):
     training = train({1: 0.3}).go(20)
     at = training.last_step + 10
-    training.records.append(Record(layer_id=1, first_step=at, step=at))
+    training.records += RecordTable.of([Record(layer_id=1, first_step=at, step=at)])
     training.last_step = at
     training.go(5)
     readings, findings = replay(training.layers, training.records, policy)

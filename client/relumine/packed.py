@@ -85,7 +85,9 @@ def _kinds(name: str, whole: Array, begins: Array, half: Collection[str]) -> lis
     """The dtype that each record's part needs."""
     if name in COUNTS and bool((whole == np.floor(whole)).all()):
         largest = np.maximum.reduceat(whole, begins)
-        return [UNSIGNED[i] if i < len(UNSIGNED) else "f8" for i in np.searchsorted([2**8, 2**16, 2**32], largest, "right")]
+        return [
+            UNSIGNED[i] if i < len(UNSIGNED) else "f8" for i in np.searchsorted([2**8, 2**16, 2**32], largest, "right")
+        ]
     kind = whole.dtype.kind + str(whole.dtype.itemsize) if whole.dtype.kind == "f" else "f8"
     if name not in half:
         return [kind] * begins.size
@@ -118,7 +120,11 @@ def unpack(
         {name: _scalar(name, scalars.get(name), size) for name in SCALARS},
         _integers("unit_counts", unit_counts, size, MAX_RECORD_UNITS),
         _integers("unit_columns", unit_columns, size, MAX_STEP) & KNOWN,
-        {name: np.concatenate(units[name]) if len(units[name]) > 1 else units[name][0] for name in BITS if name in units},
+        {
+            name: np.concatenate(units[name]) if len(units[name]) > 1 else units[name][0]
+            for name in BITS
+            if name in units
+        },
         _rates(_integers("rate_counts", rate_counts, size, 1000), rates),
     )
     check(table)
@@ -183,7 +189,9 @@ def _rates(counts: Array, rates: Array) -> tuple[tuple[float, ...] | None, ...]:
     if (ends[-1] if ends.size else 0) != rates.size:
         raise ValueError("rates does not fit rate_counts")
     listed = rates.tolist()
-    return tuple(tuple(listed[end - n : end]) if n else None for end, n in zip(ends.tolist(), counts.tolist(), strict=True))
+    return tuple(
+        tuple(listed[end - n : end]) if n else None for end, n in zip(ends.tolist(), counts.tolist(), strict=True)
+    )
 
 
 def from_json(sent: Mapping[str, Any]) -> RecordTable:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
-from relumine.views import Accepted
 from relumine.table import Row
+from relumine.views import Accepted
 from relumine.wire import Upload
 
 _in_use: list[MemoryTransport] = []

@@ -8,8 +8,7 @@ list. Numbers are finite on the wire: NaN and infinity are counted in ``nonfinit
 from __future__ import annotations
 
 import base64
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, TypeAlias, cast
 
 import numpy as np
@@ -28,13 +27,13 @@ from pydantic import (
 from pydantic_core import CoreSchema, core_schema
 
 from relumine import packed
+from relumine._storable import check_storable
 from relumine.table import MAX_STEP, UNIT_COLUMNS, Array, RecordTable
 
 MAX_LAYERS = 10_000
 MAX_RECORDS = 10_000
 MAX_NUMBERS = 10_000
 MAX_UNITS = 1_000_000
-MAX_CONFIG_NODES = 10_000
 
 _DTYPES: Mapping[str, str] = {"u1": "u1", "u2": "<u2", "u4": "<u4", "f2": "<f2", "f4": "<f4", "f8": "<f8"}
 
@@ -126,8 +125,9 @@ class Coverage(WireModel):
 class Record(WireModel):
     """Statistics of one layer over the sampled steps ``first_step … step``, merged. Layer 0 is the run itself.
 
-    The form for people; programs send ``PackedRecords``. A record with neither examples nor columns says that the layer should have been seen and was not. ``marks`` (layer
-    0) counts deliberate resets since the last record: what came before is no baseline any more.
+    The form for people; programs send ``PackedRecords``. A record with neither examples nor columns says that the
+    layer should have been seen and was not. ``marks`` (layer 0) counts deliberate resets since the last record: what
+    came before is no baseline any more.
 
     ``silent`` is the number of examples since a unit was last active, at the record's end, counted across
     records; ``longest_silence`` the longest silence that ended within the record. ``update_shift`` is what
@@ -195,9 +195,7 @@ class PackedRecords(WireModel):
     scalars: dict[str, Column]
     unit_counts: Column | None = None
     unit_columns: Column | None = None
-    units: dict[str, Annotated[list[Column], Field(min_length=1, max_length=MAX_RECORDS)]] = Field(
-        default_factory=dict
-    )
+    units: dict[str, Annotated[list[Column], Field(min_length=1, max_length=MAX_RECORDS)]] = Field(default_factory=dict)
     rate_counts: Column | None = None
     rates: Column | None = None
 
@@ -262,31 +260,6 @@ class Upload(WireModel):
     records: Annotated[RecordTable, _AsTable] = Field(default_factory=lambda: RecordTable.of([]))
     numbers: Annotated[list[LoggedNumber], Field(max_length=MAX_NUMBERS)] = Field(default_factory=list)
     closing: Literal["finished", "failed"] | None = None
-
-
-def check_storable(value: object) -> None:
-    """Raise ValueError where a JSON value could not be stored alike everywhere: NaN, NUL, huge integers, depth."""
-    stack: list[tuple[object, int]] = [(value, 0)]
-    nodes = 0
-    while stack:
-        item, depth = stack.pop()
-        nodes += 1
-        if nodes > MAX_CONFIG_NODES or depth > 20:
-            raise ValueError("config is too large or too deep")
-        if isinstance(item, Mapping):
-            stack.extend((part, depth + 1) for pair in item.items() for part in pair)
-        elif isinstance(item, Sequence) and not isinstance(item, str):
-            stack.extend((part, depth + 1) for part in item)
-        elif not _is_storable_leaf(item):
-            raise ValueError("config holds a value that cannot be stored")
-
-
-def _is_storable_leaf(item: object) -> bool:
-    if isinstance(item, str):
-        return "\x00" not in item and len(item) <= 10_000
-    if isinstance(item, float):
-        return math.isfinite(item)
-    return not isinstance(item, int) or abs(item) <= MAX_STEP
 
 
 def _checked_arrays(record: Record) -> dict[str, Array]:

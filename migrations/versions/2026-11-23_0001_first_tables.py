@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from relumine_server.storage.tables import Document, UtcTime
+from relumine_server.storage.tables import BLOBS, Document, UtcTime
 
 revision = "0001"
 down_revision = None
@@ -83,9 +83,8 @@ def upgrade() -> None:
         "detector_states",
         sa.Column("run_id", sa.Text(), nullable=False),
         sa.Column("session", sa.Text(), nullable=False),
-        sa.Column("last_seq", sa.BigInteger(), nullable=False),
+        sa.Column("seq", sa.BigInteger(), nullable=False),
         sa.Column("state", sa.LargeBinary(), nullable=False),
-        sa.Column("readings", Document, nullable=False),
         sa.Column("updated_at", UtcTime(), nullable=False),
         sa.PrimaryKeyConstraint("run_id", name=op.f("pk_detector_states")),
     )
@@ -113,6 +112,7 @@ def upgrade() -> None:
         "projects",
         sa.Column("project", sa.Text(), nullable=False),
         sa.Column("created_at", UtcTime(), nullable=False),
+        sa.Column("retention", Document),
         sa.PrimaryKeyConstraint("project", name=op.f("pk_projects")),
     )
     op.create_table(
@@ -133,6 +133,13 @@ def upgrade() -> None:
         sa.Column("last_step", sa.BigInteger(), nullable=True),
         sa.Column("dropped", Document, nullable=False),
         sa.Column("coverage", Document),
+        sa.Column("folded_session", sa.Text()),
+        sa.Column("folded_seq", sa.BigInteger()),
+        sa.Column("folded_at", UtcTime()),
+        sa.Column("session_step", sa.BigInteger()),
+        sa.Column("loose_records", sa.BigInteger(), nullable=False),
+        sa.Column("unit_rows", sa.BigInteger(), nullable=False),
+        sa.Column("unit_bytes", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("run_id", name=op.f("pk_runs")),
     )
     with op.batch_alter_table("runs", schema=None) as batch_op:
@@ -152,8 +159,27 @@ def upgrade() -> None:
         sa.Column("last_step", sa.BigInteger(), nullable=False),
         sa.Column("records", sa.Integer(), nullable=False),
         sa.Column("columns", sa.LargeBinary(), nullable=False),
+        sa.Column("rates", sa.LargeBinary()),
         sa.Column("readings", sa.LargeBinary(), nullable=True),
         sa.PrimaryKeyConstraint("run_id", "layer_id", "session", "rank", "seq", name=op.f("pk_segments")),
+    )
+    op.create_table(
+        "chunks",
+        sa.Column("run_id", sa.Text(), nullable=False),
+        sa.Column("layer_id", sa.BigInteger(), nullable=False),
+        sa.Column("statistic", sa.Text(), nullable=False),
+        sa.Column("session", sa.Text(), nullable=False),
+        sa.Column("rank", sa.Integer(), nullable=False),
+        sa.Column("seq", sa.BigInteger(), nullable=False),
+        sa.Column("last_seq", sa.BigInteger(), nullable=False),
+        sa.Column("first_step", sa.BigInteger(), nullable=False),
+        sa.Column("last_step", sa.BigInteger(), nullable=False),
+        sa.Column("records", sa.Integer(), nullable=False),
+        sa.Column("least", sa.Float()),
+        sa.Column("greatest", sa.Float()),
+        sa.Column("latest", sa.Float()),
+        sa.Column("data", sa.LargeBinary()),
+        sa.PrimaryKeyConstraint("run_id", "layer_id", "statistic", "session", "rank", "seq", name=op.f("pk_chunks")),
     )
     op.create_table(
         "sessions",
@@ -162,20 +188,20 @@ def upgrade() -> None:
         sa.Column("created_at", UtcTime(), nullable=False),
         sa.Column("world_size", sa.Integer(), nullable=False),
         sa.Column("first_step", sa.BigInteger(), nullable=True),
-        sa.Column("last_step", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("run_id", "session", name=op.f("pk_sessions")),
     )
     op.create_table(
         "unit_rows",
         sa.Column("run_id", sa.Text(), nullable=False),
-        sa.Column("layer_id", sa.BigInteger(), nullable=False),
+        sa.Column("step", sa.BigInteger(), nullable=False),
         sa.Column("session", sa.Text(), nullable=False),
         sa.Column("rank", sa.Integer(), nullable=False),
-        sa.Column("step", sa.BigInteger(), nullable=False),
         sa.Column("seq", sa.BigInteger(), nullable=False),
-        sa.Column("position", sa.Integer(), nullable=False),
+        sa.Column("ordinal", sa.BigInteger(), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("layers", sa.LargeBinary(), nullable=False),
         sa.Column("columns", sa.LargeBinary(), nullable=False),
-        sa.PrimaryKeyConstraint("run_id", "layer_id", "session", "rank", "step", "seq", name=op.f("pk_unit_rows")),
+        sa.PrimaryKeyConstraint("run_id", "step", "session", "rank", "seq", name=op.f("pk_unit_rows")),
     )
     op.create_table(
         "uploads",
@@ -185,6 +211,7 @@ def upgrade() -> None:
         sa.Column("seq", sa.BigInteger(), nullable=False),
         sa.Column("received_at", UtcTime(), nullable=False),
         sa.Column("records", sa.Integer(), nullable=False),
+        sa.Column("last_step", sa.BigInteger()),
         sa.Column("late", sa.Boolean(), nullable=False),
         sa.Column("folded", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("run_id", "session", "rank", "seq", name=op.f("pk_uploads")),
@@ -201,6 +228,10 @@ def upgrade() -> None:
         sa.Column("created_at", UtcTime(), nullable=False),
         sa.PrimaryKeyConstraint("webhook_id", name=op.f("pk_webhooks")),
     )
+    if op.get_bind().dialect.name == "postgresql":
+        for blob in BLOBS:
+            table, column = blob.split(".")
+            op.execute(f"ALTER TABLE {table} ALTER COLUMN {column} SET STORAGE EXTERNAL")
 
 
 def downgrade() -> None:
@@ -209,6 +240,7 @@ def downgrade() -> None:
     op.drop_table("unit_rows")
     op.drop_table("sessions")
     op.drop_table("segments")
+    op.drop_table("chunks")
     with op.batch_alter_table("runs", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_runs_project_created_at_run_id"))
         batch_op.drop_index(batch_op.f("ix_runs_created_at_run_id"))

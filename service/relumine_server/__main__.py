@@ -24,7 +24,7 @@ from relumine_server.detection.policy import Policy
 from relumine_server.detection.replay import replay as fold
 from relumine_server.errors import FileInUse
 from relumine_server.settings import Settings
-from relumine_server.storage import alerts, migrate, runs, segments, upkeep
+from relumine_server.storage import alerts, journal, migrate, runs, upkeep
 from relumine_server.storage.store import Store
 
 cli = typer.Typer(help="Relumine's server.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -74,7 +74,8 @@ def replay_run(run_id: Annotated[str, typer.Argument(help="the run's id")], data
         with store.read() as connection:
             if runs.find(connection, run_id) is None:
                 _fail(f"no run {run_id}")
-            layers, records = segments.load_records(connection, run_id)
+            layers = runs.load_layers(connection, run_id)
+            records = [row for _session, _seq, table in journal.tables(connection, run_id) for row in table]
             stored = {(a.layer_id, a.kind): a for a in alerts.of_run(connection, run_id, "")}
     finally:
         store.close()

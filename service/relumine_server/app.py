@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from relumine import __version__
 from relumine_server.api import alerts, health, layers, problems, runs, uploads, webhooks
+from relumine_server.ingest import Ingest
 from relumine_server.page import routes as page
 from relumine_server.settings import Settings
 from relumine_server.storage import migrate
@@ -38,6 +39,8 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Callabl
         lifespan=_life,
     )
     app.state.store, app.state.settings, app.state.clock = opened, settings, clock
+    app.state.intake = uploads.Intake(settings.max_intake_bytes)
+    app.state.ingest = Ingest(settings.base_url)
     app.state.courier = Courier(opened, settings, clock)
     app.state.owns_store = store is None
     problems.install(app)

@@ -7,7 +7,8 @@ ProblemError
 ├── 415  UnsupportedEncoding
 ├── 422  InvalidUpload, UnknownLayer, WrongUnits, BadCursor, UnknownStatistic, InvalidWebhook
 ├── 429  Busy
-└── 503  NotReady, StorageUnavailable
+├── 503  NotReady, StorageUnavailable
+└── 507  StorageFull
 """
 
 from __future__ import annotations
@@ -105,6 +106,11 @@ class NotReady(ProblemError):
 class StorageUnavailable(ProblemError):
     status, code, title = 503, "storage_unavailable", "The database does not take writes at present"
     headers: ClassVar[dict[str, str]] = {"Retry-After": "5"}
+
+
+class StorageFull(ProblemError):
+    status, code, title = 507, "storage_full", "The disk of the database is full; reading goes on"
+    headers: ClassVar[dict[str, str]] = {"Retry-After": "30"}
 
 
 class FileInUse(Exception):

@@ -2,98 +2,166 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import sqlalchemy as sa
 
+from relumine.table import RecordTable
 from relumine.views import Accepted
-from relumine.wire import LayerInfo, Upload
+from relumine.wire import Upload
 from relumine_server import alerting
 from relumine_server.detection import onset
 from relumine_server.detection import state as detector
 from relumine_server.detection.findings import Finding, Reading
 from relumine_server.detection.policy import Policy
 from relumine_server.errors import InvalidUpload, RunInOtherProject, UnknownLayer, WrongUnits
-from relumine_server.storage import alerts, numbers, runs, segments, states
+from relumine_server.storage import alerts, numbers, runs, segments, sessions, states, units
 from relumine_server.storage.states import Folded
 
-POLICY = Policy()
+SAVE_EVERY = 8
+"""Uploads between two saved states: a state weighs as much as an upload, and up to so many are folded again."""
+
+CACHE_BYTES = 256 * 2**20
 
 
-def ingest(connection: sa.Connection, upload: Upload, *, base_url: str, now: datetime) -> Accepted:
-    """Store an upload and look for onset.
+class Taken(NamedTuple):
+    """The answer to an upload, and whether any alert moved by it."""
 
-    Raises RunInOtherProject, UnknownLayer, WrongUnits, InvalidUpload; then nothing of it is kept.
+    accepted: Accepted
+    moved: bool
+
+
+class Ingest:
+    """Takes uploads. Remembers the detector states of the runs that write most."""
+
+    def __init__(self, base_url: str, policy: Policy | None = None, *, cache_bytes: int = CACHE_BYTES) -> None:
+        self._base_url = base_url
+        self._policy = policy or Policy()
+        self._states = states.Cache(cache_bytes)
+
+    def take(self, connection: sa.Connection, upload: Upload, now: datetime) -> Taken:
+        """Store an upload and look for onset.
+
+        Raises RunInOtherProject, UnknownLayer, WrongUnits, InvalidUpload; then nothing of it is kept.
+        """
+        run = runs.lock(connection, upload, now)
+        if run.project != upload.run.project:
+            raise RunInOtherProject
+        session, seq, _ = states.version_of(run)
+        folds = upload.rank == 0 and (upload.session, upload.seq) > (session, seq)
+        if not runs.claim(connection, upload, late=upload.rank == 0 and not folds, folded=folds, now=now):
+            return self._answer(connection, run.run_id, upload, duplicate=True, told=[])
+        runs.save_layers(connection, run.run_id, upload.layers)
+        readings: Sequence[Reading] = []
+        findings: Sequence[Finding] = []
+        if folds:
+            readings, findings = self._fold(connection, run, upload, now)
+        else:
+            check(upload.records, {layer.layer_id: layer.units for layer in runs.load_layers(connection, run.run_id)})
+        segments.append(connection, upload, readings)
+        numbers.append(connection, upload)
+        written = units.append(connection, upload, run.unit_rows)
+        _update_run(connection, run, upload, now, folds=folds, written=written)
+        told = alerting.record(connection, run, findings, now)
+        return self._answer(connection, run.run_id, upload, duplicate=False, told=told)
+
+    def _fold(
+        self, connection: sa.Connection, run: sa.Row[Any], upload: Upload, now: datetime
+    ) -> tuple[list[Reading], list[Finding]]:
+        before = self._states.get(run.run_id, states.version_of(run))
+        if before is None:
+            before = states.load(connection, run.run_id, self._policy)
+        described, is_new = _described(connection, before.state, upload)
+        check(upload.records, {layer_id: memory.info.units for layer_id, memory in described.layers.items()})
+        state, readings, findings = onset.advance(described, upload.records, self._policy)
+        due = is_new or upload.closing is not None or before.unsaved + 1 >= SAVE_EVERY
+        if due:
+            states.save(connection, run.run_id, upload.session, upload.seq, state, now)
+        after = Folded(state, 0 if due else before.unsaved + 1)
+        self._states.put(run.run_id, (upload.session, upload.seq, now), after)
+        return readings, findings
+
+    def _answer(
+        self, connection: sa.Connection, run_id: str, upload: Upload, *, duplicate: bool, told: Sequence[str]
+    ) -> Taken:
+        """Alerts of the run that are open, and those that this upload moved."""
+        shown = alerts.current(connection, run_id, told, self._base_url)
+        accepted = 0 if duplicate else len(upload.records)
+        return Taken(Accepted(accepted=accepted, duplicate=duplicate, every=None, alerts=shown), bool(told))
+
+
+def _described(
+    connection: sa.Connection, state: detector.DetectorState, upload: Upload
+) -> tuple[detector.DetectorState, bool]:
+    """The state with the layers of the upload, and whether any was new to it.
+
+    A layer that only a late upload or another rank described is looked up.
     """
-    run = runs.lock(connection, upload, now)
-    if run.project != upload.run.project:
-        raise RunInOtherProject
-    before = states.load(connection, run.run_id)
-    folds = upload.rank == 0 and (upload.session, upload.seq) > (before.session, before.seq)
-    if not runs.claim(connection, upload, late=upload.rank == 0 and not folds, folded=folds, now=now):
-        return _answer(connection, run.run_id, upload, duplicate=True, told=[], base_url=base_url)
-    runs.save_layers(connection, run.run_id, upload.layers)
-    _check(upload, runs.load_layers(connection, run.run_id))
-    readings, findings = _fold(connection, upload, before, now) if folds else ([], [])
-    segments.append(connection, upload, readings)
-    numbers.append(connection, upload)
-    runs.note_session(connection, upload, now)
-    _update_run(connection, run, upload, now, begins=folds and upload.session != before.session)
-    told = alerting.record(connection, run, findings, now)
-    return _answer(connection, run.run_id, upload, duplicate=False, told=told, base_url=base_url)
+    told = {layer.layer_id for layer in upload.layers}
+    unknown = set(np.unique(upload.records.scalars["layer_id"]).tolist()) - {0, *told, *state.layers}
+    if not told and not unknown:
+        return state, False
+    found = runs.load_layers(connection, upload.run.id) if unknown else []
+    return detector.describe(state, [*(one for one in found if one.layer_id in unknown), *upload.layers]), True
 
 
-def _check(upload: Upload, layers: Sequence[LayerInfo]) -> None:
-    """Every record must belong to a described layer and fit its units, at one place in the series."""
-    units = {layer.layer_id: layer.units for layer in layers}
-    seen: set[tuple[int, int]] = set()
-    for record in upload.records:
-        place = (record.layer_id, record.step)
-        if place in seen:
-            raise InvalidUpload(f"two records of layer {record.layer_id} at step {record.step}")
-        seen.add(place)
-        if record.layer_id == 0:
-            continue
-        if record.layer_id not in units:
-            raise UnknownLayer(f"layer {record.layer_id} was never described")
-        size = next((values.size for values in record.arrays().values()), units[record.layer_id])
-        if size != units[record.layer_id]:
-            raise WrongUnits(f"layer {record.layer_id} has {units[record.layer_id]} units, a record has {size}")
+def check(records: RecordTable, units: Mapping[int, int]) -> None:
+    """Every record must belong to a described layer and fit its units, at one place in the series.
+
+    ``records`` are in the order of a series. Raises UnknownLayer, WrongUnits, InvalidUpload.
+    """
+    layers, steps = records.scalars["layer_id"], records.scalars["step"]
+    again = np.flatnonzero((np.diff(steps) == 0) & (np.diff(layers) == 0))
+    if again.size:
+        raise InvalidUpload(f"two records of layer {layers[again[0]]} at step {steps[again[0]]}")
+    for layer_id in np.unique(layers[layers > 0]).tolist():
+        if layer_id not in units:
+            raise UnknownLayer(f"layer {layer_id} was never described")
+    needed = np.array([units.get(layer_id, 0) for layer_id in layers.tolist()], np.int64)
+    wrong = np.flatnonzero((records.present > 0) & (layers > 0) & (records.units != needed))
+    if wrong.size:
+        at = wrong[0]
+        raise WrongUnits(f"layer {layers[at]} has {needed[at]} units, a record has {records.units[at]}")
 
 
-def _fold(
-    connection: sa.Connection, upload: Upload, before: Folded, now: datetime
-) -> tuple[list[Reading], list[Finding]]:
-    described = detector.describe(before.state, upload.layers)
-    state, readings, findings = onset.advance(described, upload.records, POLICY)
-    after = Folded(upload.session, upload.seq, state, states.latest(before.readings, readings))
-    states.save(connection, upload.run.id, after, now)
-    return readings, findings
-
-
-def _update_run(connection: sa.Connection, run: sa.Row[Any], upload: Upload, now: datetime, *, begins: bool) -> None:
-    """Progress and state of the run; a session that ``begins`` later makes a run that ended run again."""
-    values: dict[str, Any] = {"updated_at": now}
-    steps = [record.step for record in upload.records] + [number.step for number in upload.numbers]
-    if steps:
-        values["last_step"] = max(*steps, -1 if run.last_step is None else run.last_step)
+def _update_run(
+    connection: sa.Connection, run: sa.Row[Any], upload: Upload, now: datetime, *, folds: bool, written: units.Written
+) -> None:
+    """Progress and state of the run; a new session that folds makes a run that ended run again."""
+    known = upload.records.scalars
+    begins = folds and upload.session != run.folded_session
+    steps = [int(known["step"].max(initial=-1)), *(number.step for number in upload.numbers)]
+    values: dict[str, Any] = {"updated_at": now, **_note_session(connection, run, upload, now, folds=folds)}
+    if max(steps) > (-1 if run.last_step is None else run.last_step):
+        values["last_step"] = max(steps)
+    if len(upload.records):
+        values["loose_records"] = run.loose_records + int(np.unique(known["layer_id"], return_counts=True)[1].max())
+        values["unit_rows"] = run.unit_rows + written.rows
+        values["unit_bytes"] = run.unit_bytes + written.size
+    if folds:
+        values |= {"folded_session": upload.session, "folded_seq": upload.seq, "folded_at": now}
     if upload.dropped:
         values["dropped"] = {**run.dropped, f"{upload.session}/{upload.rank}": upload.dropped}
     if upload.rank == 0 and upload.coverage is not None:
         values["coverage"] = upload.coverage.model_dump()
     if upload.rank == 0 and upload.closing is not None:
         values |= {"state": upload.closing, "finished_at": now}
-    elif upload.rank == 0 and run.state != "running" and begins:
+    elif run.state != "running" and begins:
         values |= {"state": "running", "finished_at": None}
     runs.update(connection, run.run_id, values)
 
 
-def _answer(
-    connection: sa.Connection, run_id: str, upload: Upload, *, duplicate: bool, told: Sequence[str], base_url: str
-) -> Accepted:
-    """Alerts of the run that are open, and those that this upload moved."""
-    known = alerts.of_run(connection, run_id, base_url)
-    shown = [alert for alert in known if alert.state != "resolved" or alert.id in told]
-    return Accepted(accepted=0 if duplicate else len(upload.records), duplicate=duplicate, every=None, alerts=shown)
+def _note_session(
+    connection: sa.Connection, run: sa.Row[Any], upload: Upload, now: datetime, *, folds: bool
+) -> dict[str, Any]:
+    """Keep where the session begins, where that is news; what of it the run's row must know."""
+    first = int(upload.records.scalars["step"].min()) if len(upload.records) else None
+    begins = upload.session != run.folded_session
+    known = None if begins else run.session_step
+    earlier = first is not None and (known is None or first < known)
+    if begins or earlier or not folds:
+        sessions.note(connection, upload, first, now)
+    return {"session_step": first if earlier else known} if folds and (begins or earlier) else {}

@@ -23,6 +23,9 @@ class Settings(BaseSettings):
         Literal["debug", "info", "warning", "error"], Field(description="What is logged, on standard error.")
     ] = "info"
     max_body_bytes: Annotated[int, Field(ge=1024, description="Largest upload, in bytes.")] = 32 * 2**20
+    max_intake_bytes: Annotated[
+        int, Field(ge=2**20, description="Bytes of uploads that may be under way at once; beyond it: 429.")
+    ] = 256 * 2**20
     insecure_no_auth: Annotated[
         bool, Field(description="Listen on other than loopback although there are no keys.")
     ] = False

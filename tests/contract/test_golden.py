@@ -103,7 +103,9 @@ def test_a_packed_table_that_contradicts_itself_is_refused(changes):
 
 @given(st.data())
 def test_packing_keeps_every_number_and_the_order_of_a_series(data):
-    layers = data.draw(st.lists(st.tuples(st.integers(1, 5), st.integers(1, 9), st.booleans()), max_size=12, unique=True))
+    layers = data.draw(
+        st.lists(st.tuples(st.integers(1, 5), st.integers(1, 9), st.booleans()), max_size=12, unique=True)
+    )
     records = [
         Record(
             layer_id=layer, first_step=step, step=step, n_examples=7, learning_rates=[0.1, step / 7], weight_norm=1 / 3,

@@ -10,13 +10,14 @@ import numpy as np
 from sqlalchemy import func, select
 
 from relumine.wire import LayerInfo, Record, RunInfo, Upload
-from relumine_server import ingest
+from relumine_server.ingest import Ingest
 from relumine_server.storage import alerts, migrate
 from relumine_server.storage import tables as t
 from relumine_server.storage.store import Store
 
 UNITS, N, LOOKS, RUNS = 24, 64, 40, 8
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+INGEST = Ingest("http://x")
 LAYER = LayerInfo(layer_id=1, name="act1", units=UNITS)
 
 
@@ -55,7 +56,7 @@ def opened(url: str) -> Store:
 
 
 def send(store: Store, one: Upload):
-    return store.write(lambda c: ingest.ingest(c, one, base_url="http://x", now=NOW))
+    return store.write(lambda c: INGEST.take(c, one, NOW)).accepted
 
 
 def test_each_is_stored_once_and_alerts_are_those_of_what_came_in_order(new_database):

@@ -2,54 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 
 import numpy as np
 
-from relumine.views import Extremes
-from relumine_server.storage.packing import Array
+from relumine.table import Array
+from relumine_server.storage.series import Spread
 
 
-def edges(length: int, points: int) -> Array:
-    """Where each of at most ``points`` buckets of equal size begins (shape (buckets,))."""
-    buckets = max(1, min(length, points))
-    return np.unique((np.arange(buckets) * length) // buckets)
-
-
-def extremes(values: Array, starts: Array) -> Extremes:
-    """Last, least and greatest value of each bucket; null where a bucket holds none."""
-    some = np.isfinite(values)
-    low = np.minimum.reduceat(np.where(some, values, np.inf), starts)
-    high = np.maximum.reduceat(np.where(some, values, -np.inf), starts)
-    return Extremes(last=listed(_last(values, starts)), min=listed(low), max=listed(high))
-
-
-def last(values: Array, starts: Array) -> list[float | None]:
-    """The last known value of each bucket."""
-    return listed(_last(values, starts))
-
-
-def greatest(values: Array, starts: Array) -> list[float | None]:
-    """The greatest value of each bucket."""
-    return listed(np.maximum.reduceat(np.where(np.isfinite(values), values, -np.inf), starts))
-
-
-def steps(values: Array, starts: Array) -> list[int]:
-    """The last step of each bucket."""
-    ends = np.append(starts[1:], values.size) - 1
-    return [int(step) for step in values[ends]]
+def reduced(spread: Spread, points: int) -> Spread:
+    """At most ``points`` pieces, each standing for about as many records as any other."""
+    before = np.cumsum(spread.weight) - spread.weight
+    total = int(spread.weight.sum())
+    if spread.step.size <= points:
+        return spread
+    starts = np.flatnonzero(np.diff(before * points // total, prepend=-1))
+    ends = np.append(starts[1:], spread.step.size) - 1
+    return Spread(
+        np.add.reduceat(spread.weight, starts),
+        spread.step[ends],
+        {name: np.fmin.reduceat(values, starts) for name, values in spread.least.items()},
+        {name: np.fmax.reduceat(values, starts) for name, values in spread.greatest.items()},
+        {name: _last(values, starts) for name, values in spread.latest.items()},
+    )
 
 
 def _last(values: Array, starts: Array) -> Array:
-    """The last finite value of each bucket; NaN where there is none."""
-    places = np.where(np.isfinite(values), np.arange(values.size), -1)
+    """The last known value of each bucket; NaN where there is none."""
+    places = np.where(np.isnan(values), -1, np.arange(values.size))
     newest = np.maximum.reduceat(places, starts)
-    return np.where(newest >= 0, values[np.maximum(newest, 0)], np.nan)
+    own = newest >= starts
+    return np.where(own, values[np.where(own, newest, 0)], np.nan)
+
+
+def whole(values: Array) -> list[int]:
+    """Steps as integers."""
+    found: list[int] = values.astype(np.int64).tolist()
+    return found
 
 
 def listed(values: Array) -> list[float | None]:
     """Numbers as JSON knows them: what is not finite is null."""
-    return [float(value) if np.isfinite(value) else None for value in values]
+    numbers: list[float] = values.tolist()
+    if bool(np.isfinite(values).all()):
+        return list(numbers)
+    return [number if math.isfinite(number) else None for number in numbers]
 
 
 def nearest(at: Array, points: Sequence[tuple[int, float]]) -> Array:
@@ -58,11 +56,6 @@ def nearest(at: Array, points: Sequence[tuple[int, float]]) -> Array:
     values = np.array([value for _, value in points])
     place = np.searchsorted(steps_known, at, side="right") - 1
     return np.where(place >= 0, values[np.maximum(place, 0)], np.nan)
-
-
-def column(columns: Mapping[str, Array], name: str) -> Array:
-    """A column, or one of NaN where the series does not have it."""
-    return columns.get(name, np.full(columns["step"].size, np.nan))
 
 
 def every_name(known: Sequence[str], asked: str) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import math
+from typing import Annotated
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Path, Query
@@ -14,13 +15,14 @@ from relumine_server.api import downsample, problems
 from relumine_server.api.depends import StoreDep
 from relumine_server.api.schemas import RunId, StepQuery
 from relumine_server.errors import LayerNotFound, RunNotFound, UnitsNotFound, UnknownStatistic
-from relumine_server.storage import runs, segments, states
+from relumine_server.storage import encoding, runs, segments, series, sessions, units
 
 router = APIRouter(prefix="/v1/runs/{run_id}", tags=["layers"])
 
 LayerId = Annotated[int, Path(ge=0, le=MAX_STEP)]
 
-STATISTICS = (*RECORD_SCALARS, *segments.READING_NUMBERS)
+SHARES = ("active_rate", "dying_fraction", "dead_fraction", "born_dead_fraction")
+STATISTICS = (*RECORD_SCALARS, *encoding.READINGS[:-1])
 
 
 @router.get("/layers", responses=problems.responses(RunNotFound))
@@ -46,21 +48,23 @@ def read_series(
         names = downsample.every_name(STATISTICS, statistics)
     except KeyError:
         raise UnknownStatistic(f"known are {', '.join(STATISTICS)}") from None
+    steps = (from_step or 0, MAX_STEP if to_step is None else to_step)
     with store.read() as connection:
         _require(connection, run_id, layer_id)
-        end = MAX_STEP if to_step is None else to_step
-        found = segments.load_series(connection, run_id, layer_id, from_step=from_step or 0, to_step=end)
-    columns = found.get(layer_id)
-    if columns is None or not columns["step"].size:
-        return views.Series(
-            layer_id=layer_id, step=[], statistics={n: views.Extremes(last=[], min=[], max=[]) for n in names}
-        )
-    starts = downsample.edges(columns["step"].size, points)
+        found = series.spread(connection, run_id, [layer_id], names, steps=steps, points=points).get(layer_id)
+    shown = None if found is None else downsample.reduced(found, points)
     return views.Series(
         layer_id=layer_id,
-        step=downsample.steps(columns["step"], starts),
-        statistics={name: downsample.extremes(downsample.column(columns, name), starts) for name in names},
+        step=[] if shown is None else downsample.whole(shown.step),
+        statistics={name: _extremes(shown, name) for name in names},
     )
+
+
+def _extremes(shown: series.Spread | None, name: str) -> views.Extremes:
+    if shown is None:
+        return views.Extremes(last=[], min=[], max=[])
+    last, low, high = (downsample.listed(part[name]) for part in (shown.latest, shown.least, shown.greatest))
+    return views.Extremes(last=last, min=low, max=high)
 
 
 @router.get("/layers/{layer_id}/units", responses=problems.responses(RunNotFound, LayerNotFound, UnitsNotFound))
@@ -68,38 +72,37 @@ def read_units(run_id: RunId, layer_id: LayerId, store: StoreDep, step: StepQuer
     """Per-unit statistics of the record at or before ``step``; of the latest without one."""
     with store.read() as connection:
         _require(connection, run_id, layer_id)
-        found = segments.load_units(connection, run_id, layer_id, step)
+        found = units.load(connection, run_id, layer_id, step, sessions.load(connection, run_id))
     if found is None:
         raise UnitsNotFound
-    at, header, columns = found
     return views.Units(
         layer_id=layer_id,
-        first_step=header["first_step"],
-        step=at,
-        n_examples=header["n_examples"],
-        n_positions=header["n_positions"],
-        columns={name: [float(value) for value in values] for name, values in columns.items()},
+        first_step=found.first_step,
+        step=found.step,
+        n_examples=found.n_examples,
+        n_positions=found.n_positions,
+        columns={name: values.astype(float).tolist() for name, values in found.columns.items()},
     )
 
 
 def ranked(connection: sa.Connection, run_id: str) -> list[views.Layer]:
     """The layers with their latest reading, those at most risk first."""
-    readings = states.load_readings(connection, run_id)
-    shown = [_view(layer, readings.get(str(layer.layer_id))) for layer in runs.load_layers(connection, run_id)]
+    layers = runs.load_layers(connection, run_id)
+    readings = segments.latest_readings(connection, run_id, [layer.layer_id for layer in layers])
+    shown = [_view(layer, readings.get(layer.layer_id)) for layer in layers]
     return sorted(shown, key=lambda layer: (-layer.risk, layer.layer_id))
 
 
-def _view(layer: LayerInfo, reading: dict[str, Any] | None) -> views.Layer:
-    known = reading or {}
+def _view(layer: LayerInfo, reading: dict[str, float] | None) -> views.Layer:
+    known = {} if reading is None else {n: None if math.isnan(v) else v for n, v in reading.items()}
+    state, step = known.get("state"), known.get("step")
+    unseen: views.LayerState = "waiting" if layer.can_die else "cannot_die"
     return views.Layer(
         **layer.model_dump(),
-        state=known.get("state") or ("waiting" if layer.can_die else "cannot_die"),
-        risk=known.get("risk", 0.0),
-        last_step=known.get("step"),
-        active_rate=known.get("active_rate"),
-        dying_fraction=known.get("dying_fraction"),
-        dead_fraction=known.get("dead_fraction"),
-        born_dead_fraction=known.get("born_dead_fraction"),
+        state=unseen if state is None else encoding.STATES[int(state)],
+        risk=known.get("risk") or 0.0,
+        last_step=None if step is None else int(step),
+        **{name: known.get(name) for name in SHARES},
     )
 
 

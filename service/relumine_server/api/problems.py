@@ -10,14 +10,15 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from relumine.views import Problem
-from relumine_server.errors import ProblemError, StorageUnavailable
+from relumine_server.errors import NotReady, ProblemError, StorageUnavailable
 
 MEDIA_TYPE = "application/problem+json"
 CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 415: "unsupported_media_type"}
+
+EVERYWHERE: tuple[type[ProblemError], ...] = (NotReady, StorageUnavailable)
 
 log = structlog.get_logger(__name__)
 
@@ -30,8 +31,8 @@ def answer(status: int, code: str, title: str, detail: str, headers: Mapping[str
 
 def responses(*problems: type[ProblemError]) -> dict[int | str, dict[str, Any]]:
     """What a route may answer beside its success, for OpenAPI; 422 and 500 are possible everywhere."""
-    known: dict[int | str, list[str]] = {422: ["invalid_request"], 500: ["internal"], 503: ["storage_unavailable"]}
-    for problem in problems:
+    known: dict[int | str, list[str]] = {422: ["invalid_request"], 500: ["internal"]}
+    for problem in (*problems, *EVERYWHERE):
         known.setdefault(problem.status, []).append(problem.code)
     schema = {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}
     return {status: {"description": ", ".join(codes), "content": schema} for status, codes in known.items()}
@@ -42,13 +43,14 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ProblemError, _problem)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(SQLAlchemyError, _storage)
     app.add_exception_handler(Exception, _internal)
 
 
-async def _problem(_request: Request, error: Exception) -> JSONResponse:
+async def _problem(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, ProblemError):
         raise error
+    if error.__cause__ is not None:
+        log.error("storage failed", path=request.url.path, code=error.code, error=str(error.__cause__)[:500])
     return answer(error.status, error.code, error.title, error.detail, error.headers)
 
 
@@ -63,11 +65,6 @@ async def _invalid(_request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, RequestValidationError):
         raise error
     return answer(422, "invalid_request", "The request is not valid", places(error.errors()))
-
-
-async def _storage(request: Request, error: Exception) -> JSONResponse:
-    log.error("storage failed", path=request.url.path, error=type(error).__name__)
-    return await _problem(request, StorageUnavailable())
 
 
 async def _internal(request: Request, error: Exception) -> JSONResponse:

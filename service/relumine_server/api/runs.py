@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import sqlalchemy as sa
 from fastapi import APIRouter, Header, Response
 from fastapi.responses import StreamingResponse
@@ -17,11 +18,15 @@ from relumine_server.api import cursors, downsample, layers, problems
 from relumine_server.api.depends import ClockDep, SettingsDep, StoreDep
 from relumine_server.api.schemas import Cursor, Limit, NameQuery, NumberPoint, Numbers, RunChange, RunId, StepQuery
 from relumine_server.errors import BadCursor, RunNotFound
-from relumine_server.storage import alerts, numbers, runs, segments
+from relumine_server.storage import alerts, numbers, runs, series
+from relumine_server.storage.series import Spread
+from relumine_server.storage.store import Store
 
 router = APIRouter(prefix="/v1", tags=["runs"])
 
 OVERVIEW_POINTS = 1_000
+TRACED = ("dead_fraction", "born_dead_fraction", "dying_fraction", "active_rate")
+RUN_TRACED = ("learning_rate", "update_ratio", "loss")
 
 
 @router.get("/projects", responses=problems.responses())
@@ -102,12 +107,15 @@ def read_overview(
         if if_none_match == tag:
             return Response(status_code=304, headers={"etag": tag})  # type: ignore[return-value]  # FastAPI passes it on
         begin = 0 if after_step is None else after_step + 1
-        series = segments.load_series(connection, run_id, None, from_step=begin, to_step=MAX_STEP)
+        ranked = layers.ranked(connection, run_id)
+        ids, steps = [layer.layer_id for layer in ranked], (begin, MAX_STEP)
+        found = series.spread(connection, run_id, ids, TRACED, steps=steps, points=OVERVIEW_POINTS)
+        own = series.spread(connection, run_id, [0], RUN_TRACED, steps=steps, points=OVERVIEW_POINTS).get(0)
         overview = views.Overview(
             run=runs.view(connection, [row], settings.base_url)[0],
-            layers=layers.ranked(connection, run_id),
-            traces=[_trace(layer, columns) for layer, columns in series.items() if layer and columns["step"].size],
-            run_trace=_run_trace(series.get(0), numbers.load(connection, run_id, after_step=begin - 1).get("loss", [])),
+            layers=ranked,
+            traces=[_trace(layer_id, spread) for layer_id, spread in sorted(found.items()) if spread.step.size],
+            run_trace=_run_trace(own, numbers.load(connection, run_id, after_step=begin - 1).get("loss", [])),
             alerts=shown,
             last_step=row.last_step,
         )
@@ -120,31 +128,27 @@ def _etag(row: sa.Row[Any], shown: list[views.Alert], after_step: int | None) ->
     return f'"{row.updated_at.isoformat()}/{newest}/{len(shown)}/{after_step}"'
 
 
-def _trace(layer_id: int, columns: dict[str, Any]) -> views.Trace:
-    starts = downsample.edges(columns["step"].size, OVERVIEW_POINTS)
-    born = downsample.column(columns, "born_dead_fraction")
+def _trace(layer_id: int, spread: Spread) -> views.Trace:
+    shown = downsample.reduced(spread, OVERVIEW_POINTS)
+    most, last = shown.greatest, shown.latest
     return views.Trace(
         layer_id=layer_id,
-        step=downsample.steps(columns["step"], starts),
-        dead_fraction=downsample.greatest(downsample.column(columns, "dead_fraction") + born, starts),
-        dying_fraction=downsample.greatest(downsample.column(columns, "dying_fraction"), starts),
-        active_rate=downsample.last(downsample.column(columns, "active_rate"), starts),
+        step=downsample.whole(shown.step),
+        dead_fraction=downsample.listed(np.nansum([most["dead_fraction"], most["born_dead_fraction"]], axis=0)),
+        dying_fraction=downsample.listed(most["dying_fraction"]),
+        active_rate=downsample.listed(last["active_rate"]),
     )
 
 
-def _run_trace(columns: dict[str, Any] | None, loss: list[tuple[int, float]]) -> views.RunTrace:
-    if columns is None or not columns["step"].size:
+def _run_trace(spread: Spread | None, loss: list[tuple[int, float]]) -> views.RunTrace:
+    if spread is None or not spread.step.size:
         return views.RunTrace(step=[], learning_rate=[], update_ratio=[], loss=[])
-    starts = downsample.edges(columns["step"].size, OVERVIEW_POINTS)
-    steps = downsample.steps(columns["step"], starts)
-    losses = downsample.column(columns, "loss")
-    if loss:
-        losses = downsample.nearest(columns["step"], loss)
+    shown = downsample.reduced(spread, OVERVIEW_POINTS)
     return views.RunTrace(
-        step=steps,
-        learning_rate=downsample.greatest(downsample.column(columns, "learning_rate"), starts),
-        update_ratio=downsample.greatest(downsample.column(columns, "update_ratio"), starts),
-        loss=downsample.last(losses, starts),
+        step=downsample.whole(shown.step),
+        learning_rate=downsample.listed(shown.greatest["learning_rate"]),
+        update_ratio=downsample.listed(shown.greatest["update_ratio"]),
+        loss=downsample.listed(downsample.nearest(shown.step, loss) if loss else shown.latest["loss"]),
     )
 
 
@@ -163,21 +167,28 @@ def export_run(run_id: RunId, store: StoreDep, format: Literal["csv"] = "csv") -
     """All series of a run as one flat table: layer_id, layer, step, statistic, value."""
     with store.read() as connection:
         existing(connection, run_id)
-        names = {layer.layer_id: layer.name for layer in runs.load_layers(connection, run_id)}
-        series = segments.load_series(connection, run_id, None, from_step=0, to_step=MAX_STEP)
-    return StreamingResponse(_lines(names, series), media_type="text/csv")
+        names = {0: "", **{layer.layer_id: layer.name for layer in runs.load_layers(connection, run_id)}}
+    return StreamingResponse(_lines(store, run_id, names), media_type="text/csv")
 
 
-def _lines(names: dict[int, str], series: dict[int, dict[str, Any]]) -> Iterator[str]:
+def _lines(store: Store, run_id: str, names: dict[int, str]) -> Iterator[str]:
+    """One statistic of one layer after the other, each read on its own: a long run does not fit the memory."""
     yield "layer_id,layer,step,statistic,value\n"
-    for layer_id, columns in series.items():
-        for name in sorted(set(columns) - {"step", "first_step", "since_step", "position", "state"}):
-            buffer = io.StringIO()
-            writer = csv.writer(buffer, lineterminator="\n")
-            for step, value in zip(columns["step"], downsample.listed(columns[name]), strict=True):
-                if value is not None:
-                    writer.writerow([layer_id, names.get(layer_id, ""), int(step), name, repr(value)])
-            yield buffer.getvalue()
+    for layer_id, layer in names.items():
+        for name in sorted(layers.STATISTICS):
+            with store.read() as connection:
+                found = series.load(connection, run_id, [layer_id], [name], steps=(0, MAX_STEP)).get(layer_id)
+            if found is not None:
+                yield _csv([layer_id, layer], name, found)
+
+
+def _csv(place: list[Any], name: str, found: series.Columns) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    for step, value in zip(found["step"], downsample.listed(found[name]), strict=True):
+        if value is not None:
+            writer.writerow([*place, int(step), name, repr(value)])
+    return buffer.getvalue()
 
 
 def existing(connection: sa.Connection, run_id: str) -> sa.Row[Any]:

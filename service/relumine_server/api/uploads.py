@@ -5,21 +5,25 @@ The body is no declared parameter: FastAPI would parse it in Python, six times d
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from fastapi import APIRouter, Request
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from relumine.views import Accepted
 from relumine.wire import Upload
-from relumine_server import ingest
 from relumine_server.api import problems
-from relumine_server.api.depends import ClockDep, CourierDep, SettingsDep, StoreDep
+from relumine_server.api.depends import ClockDep, CourierDep, IngestDep, SettingsDep, StoreDep
 from relumine_server.api.encodings import decoded
 from relumine_server.errors import (
     BodyTooLarge,
     Busy,
     InvalidUpload,
     RunInOtherProject,
+    StorageFull,
     UnknownLayer,
     UnsupportedEncoding,
     WrongUnits,
@@ -27,39 +31,70 @@ from relumine_server.errors import (
 
 router = APIRouter(prefix="/v1", tags=["uploads"])
 
-REFUSALS = (BodyTooLarge, Busy, InvalidUpload, RunInOtherProject, UnknownLayer, UnsupportedEncoding, WrongUnits)
-BODY = {"required": True, "content": {"application/json": {"schema": Upload.model_json_schema(mode="serialization")}}}
+REFUSALS = (
+    BodyTooLarge, Busy, InvalidUpload, RunInOtherProject, StorageFull, UnknownLayer, UnsupportedEncoding, WrongUnits,
+)  # fmt: skip
+BODY = {"required": True, "content": {"application/json": {"schema": Upload.model_json_schema(mode="validation")}}}
+DECODING = 4
+SMALL = 2**18
+"""Bytes that are decoded at once; a larger body would hold up the others, and goes through a thread."""
+
+
+class Intake:
+    """How many bytes of bodies are under way, so that no number of clients can fill the memory."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._held = 0
+        self._decoding = asyncio.Semaphore(DECODING)
+
+    @asynccontextmanager
+    async def body(self, request: Request, limit: int) -> AsyncIterator[bytes]:
+        """The body, held to account while it is worked on. Raises BodyTooLarge, Busy."""
+        encoding = request.headers.get("content-encoding", "identity").lower()
+        declared = request.headers.get("content-length", "")
+        if declared.isdigit() and int(declared) > limit:
+            raise BodyTooLarge(f"at most {limit} bytes")
+        read = bytearray()
+        try:
+            async for chunk in request.stream():
+                self._take(len(chunk))
+                read += chunk
+                if len(read) > limit:
+                    raise BodyTooLarge(f"at most {limit} bytes")
+            body = bytes(read) if encoding == "identity" else await self._decoded(bytes(read), encoding, limit)
+            more = len(body)
+            self._take(more)
+            try:
+                yield body
+            finally:
+                self._held -= more
+        finally:
+            self._held -= len(read)
+
+    async def _decoded(self, body: bytes, encoding: str, limit: int) -> bytes:
+        """Few at a time: what comes out may be a thousand times as large."""
+        async with self._decoding:
+            return await run_in_threadpool(decoded, body, encoding, limit)
+
+    def _take(self, size: int) -> None:
+        if self._held + size > self._limit:
+            raise Busy("too many bytes are under way; try again shortly")
+        self._held += size
 
 
 @router.post("/uploads", status_code=202, responses=problems.responses(*REFUSALS), openapi_extra={"requestBody": BODY})
 async def post_upload(
-    request: Request, store: StoreDep, settings: SettingsDep, clock: ClockDep, courier: CourierDep
+    request: Request, store: StoreDep, settings: SettingsDep, clock: ClockDep, courier: CourierDep, ingest: IngestDep
 ) -> Accepted:
     """Store one upload and look for onset. The same upload again is answered ``duplicate`` and changes nothing."""
-    body = await _read(request, settings.max_body_bytes)
-    encoding = request.headers.get("content-encoding", "identity").lower()
-
-    def work() -> Accepted:
-        upload = decode(decoded(body, encoding, settings.max_body_bytes))
-        return store.write(lambda c: ingest.ingest(c, upload, base_url=settings.base_url, now=clock()))
-
-    accepted = await run_in_threadpool(work)
-    if accepted.alerts:
+    intake: Intake = request.app.state.intake
+    async with intake.body(request, settings.max_body_bytes) as body:
+        upload = decode(body) if len(body) <= SMALL else await run_in_threadpool(decode, body)
+        taken = await store.write_soon(lambda connection: ingest.take(connection, upload, clock()))
+    if taken.moved:
         courier.wake()
-    return accepted
-
-
-async def _read(request: Request, limit: int) -> bytes:
-    """The body, as long as it stays within the limit whatever its header said. Raises BodyTooLarge."""
-    declared = request.headers.get("content-length", "0")
-    if declared.isdigit() and int(declared) > limit:
-        raise BodyTooLarge(f"at most {limit} bytes")
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            raise BodyTooLarge(f"at most {limit} bytes")
-    return bytes(body)
+    return taken.accepted
 
 
 def decode(body: bytes) -> Upload:

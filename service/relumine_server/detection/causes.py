@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from relumine.views import Cause, Kind
 from relumine.table import Array
+from relumine.views import Cause, Kind
 from relumine_server.detection import state as st
 from relumine_server.detection.policy import Policy
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from relumine.views import Kind, LayerState
 from relumine.table import Row
+from relumine.views import Kind, LayerState
 from relumine_server.detection import layers, report, sentinels
 from relumine_server.detection import state as st
 from relumine_server.detection.evidence import Look, Observation, observe

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from relumine.views import Cause, Kind
 from relumine.table import Array
+from relumine.views import Cause, Kind
 from relumine_server.detection.findings import Remedy
 
 NEGATIVE_SLOPE = 0.01  # PyTorch's own default for LeakyReLU

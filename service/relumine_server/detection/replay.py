@@ -11,9 +11,7 @@ from relumine_server.detection.findings import Finding, Reading
 from relumine_server.detection.policy import Policy
 
 
-def replay(
-    layers: Sequence[LayerInfo], records: Sequence[Row], policy: Policy
-) -> tuple[list[Reading], list[Finding]]:
+def replay(layers: Sequence[LayerInfo], records: Sequence[Row], policy: Policy) -> tuple[list[Reading], list[Finding]]:
     """Readings and findings of ``records``, in series order, from an empty state."""
     start = state.describe(state.empty(), layers)
     _state, readings, findings = onset.advance(start, records, policy)

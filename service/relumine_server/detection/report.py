@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from relumine.views import Kind, Severity
 from relumine.table import Array, Row
+from relumine.views import Kind, Severity
 from relumine_server.detection import state as st
 from relumine_server.detection.causes import Scene, Shares, Verdict, judge, judge_run, shares_of
 from relumine_server.detection.findings import Finding, Transition

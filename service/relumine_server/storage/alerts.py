@@ -50,6 +50,11 @@ def of_run(connection: sa.Connection, run_id: str, base_url: str) -> list[views.
     return _select(connection, t.alerts.c.run_id == run_id, base_url)
 
 
+def current(connection: sa.Connection, run_id: str, also: Sequence[str], base_url: str) -> list[views.Alert]:
+    """The open alerts of a run, and those with these ids; in the order of the steps they were opened at."""
+    return [view(row, base_url) for row in connection.execute(_CURRENT, {"run": run_id, "also": list(also)})]
+
+
 def _select(connection: sa.Connection, condition: sa.ColumnElement[bool], base_url: str) -> list[views.Alert]:
     c = t.alerts.c
     query = _joined().where(condition).order_by(c.opened_step, c.layer_id, c.kind)
@@ -80,6 +85,14 @@ def _joined() -> sa.Select[Any]:
         .join(t.runs, t.runs.c.run_id == t.alerts.c.run_id)
         .outerjoin(t.layers, layer)
     )
+
+
+_CURRENT = (
+    _joined()
+    .where(t.alerts.c.run_id == sa.bindparam("run"))
+    .where((t.alerts.c.state != "resolved") | t.alerts.c.alert_id.in_(sa.bindparam("also", expanding=True)))
+    .order_by(t.alerts.c.opened_step, t.alerts.c.layer_id, t.alerts.c.kind)
+)
 
 
 def view(row: sa.Row[Any], base_url: str) -> views.Alert:

@@ -12,12 +12,14 @@ from sqlalchemy.dialects import postgresql, sqlite
 from relumine import views
 from relumine.wire import LayerInfo, Upload
 from relumine_server.storage import tables as t
+from relumine_server.storage.dialect import insert
 
 CHILDREN = (
     t.sessions,
     t.uploads,
     t.layers,
     t.segments,
+    t.chunks,
     t.unit_rows,
     t.numbers,
     t.detector_states,
@@ -25,14 +27,22 @@ CHILDREN = (
     t.deliveries,
 )
 
+_r = t.runs.c
+_LOCKED = (
+    sa.select(
+        _r.run_id, _r.project, _r.group_name, _r.name, _r.state, _r.last_step, _r.dropped, _r.loose_records,
+        _r.folded_session, _r.folded_seq, _r.folded_at, _r.session_step, _r.unit_rows, _r.unit_bytes,
+    )
+    .where(_r.run_id == sa.bindparam("run"))
+    .with_for_update()
+)  # fmt: skip
 
-def insert(connection: sa.Connection, table: sa.Table) -> Any:
-    """An INSERT that knows ON CONFLICT, in the dialect of the connection; both spell it the same way."""
-    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
 
-
-def lock(connection: sa.Connection, upload: Upload, now: datetime) -> sa.Row[Any]:
+def lock(connection: sa.Connection, upload: Upload, now: datetime) -> Any:
     """Create the run where it is new, and lock its row for this transaction. Returns the row as it was."""
+    found = connection.execute(_LOCKED, {"run": upload.run.id}).first()
+    if found is not None:
+        return found
     run = upload.run
     connection.execute(
         insert(connection, t.projects).values(project=run.project, created_at=now).on_conflict_do_nothing()
@@ -53,7 +63,13 @@ def lock(connection: sa.Connection, upload: Upload, now: datetime) -> sa.Row[Any
         "dropped": {},
     }
     connection.execute(insert(connection, t.runs).values(**fresh).on_conflict_do_nothing())
-    return connection.execute(sa.select(t.runs).where(t.runs.c.run_id == run.id).with_for_update()).one()
+    return connection.execute(_LOCKED, {"run": run.id}).one()
+
+
+_CLAIMS = {
+    dialect: made.insert(t.uploads).on_conflict_do_nothing().returning(t.uploads.c.seq)
+    for dialect, made in (("sqlite", sqlite), ("postgresql", postgresql))
+}
 
 
 def claim(connection: sa.Connection, upload: Upload, *, late: bool, folded: bool, now: datetime) -> bool:
@@ -65,30 +81,11 @@ def claim(connection: sa.Connection, upload: Upload, *, late: bool, folded: bool
         "seq": upload.seq,
         "received_at": now,
         "records": len(upload.records),
+        "last_step": int(upload.records.scalars["step"].max()) if len(upload.records) else None,
         "late": late,
         "folded": folded,
     }
-    taken = insert(connection, t.uploads).values(**row).on_conflict_do_nothing().returning(t.uploads.c.seq)
-    return connection.execute(taken).first() is not None
-
-
-def note_session(connection: sa.Connection, upload: Upload, now: datetime) -> None:
-    """Keep the span of steps of the session."""
-    steps = [record.step for record in upload.records]
-    first, last = min(steps, default=None), max(steps, default=None)
-    row = {"run_id": upload.run.id, "session": upload.session, "created_at": now, "world_size": upload.world_size}
-    statement = insert(connection, t.sessions).values(**row, first_step=first, last_step=last)
-    span = {}
-    if steps:
-        known = t.sessions.c
-        span = {
-            "first_step": sa.case((known.first_step < first, known.first_step), else_=first),
-            "last_step": sa.case((known.last_step > last, known.last_step), else_=last),
-        }
-    keys = ["run_id", "session"]
-    connection.execute(
-        statement.on_conflict_do_update(index_elements=keys, set_={"world_size": upload.world_size, **span})
-    )
+    return connection.execute(_CLAIMS[connection.dialect.name], row).first() is not None
 
 
 def update(connection: sa.Connection, run_id: str, values: Mapping[str, Any]) -> None:

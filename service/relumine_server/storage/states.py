@@ -1,57 +1,93 @@
-"""The detector's state: one row per run, with the upload it includes and the latest reading of every layer."""
+"""Detector states: one row per run, and the newest of them in memory, where the run's row says that they still hold.
+
+A state is saved every few uploads only: it is as large as what it was made of. What a crash takes is folded again from
+the stored uploads behind it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict
+import threading
+from collections import OrderedDict
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import sqlalchemy as sa
 
+from relumine_server.detection import onset
 from relumine_server.detection import state as detector
-from relumine_server.detection.findings import Reading
-from relumine_server.storage import runs
+from relumine_server.detection.policy import Policy
+from relumine_server.storage import journal
 from relumine_server.storage import tables as t
+from relumine_server.storage.dialect import insert
+
+Version: TypeAlias = tuple[str, int, datetime | None]
+"""Session, seq and moment of the last upload that a state includes."""
+
+NOTHING: Version = ("", 0, None)
 
 
 class Folded(NamedTuple):
-    """The state of a run and the last upload folded into it; nothing was folded where ``seq`` is 0."""
+    """A state, and how many uploads it includes that no saved state does."""
 
-    session: str
-    seq: int
     state: detector.DetectorState
-    readings: dict[str, dict[str, Any]]
+    unsaved: int
 
 
-def load(connection: sa.Connection, run_id: str) -> Folded:
-    """The state of a run; an empty one where there is none."""
+class Cache:
+    """Newest states by run, the least used given up beyond ``capacity`` bytes. Safe to share between threads."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._size = 0
+        self._states: OrderedDict[str, tuple[Version, Folded]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, run_id: str, version: Version) -> Folded | None:
+        """The state of a run, if it is of exactly this version."""
+        with self._lock:
+            found = self._states.get(run_id)
+            if found is None or found[0] != version:
+                return None
+            self._states.move_to_end(run_id)
+            return found[1]
+
+    def put(self, run_id: str, version: Version, folded: Folded) -> None:
+        """Remember a state. If its transaction fails after all, its version will fit no row."""
+        with self._lock:
+            before = self._states.pop(run_id, None)
+            self._size += _size(folded) - (0 if before is None else _size(before[1]))
+            self._states[run_id] = (version, folded)
+            while self._size > self._capacity and len(self._states) > 1:
+                _, (_, oldest) = self._states.popitem(last=False)
+                self._size -= _size(oldest)
+
+
+def _size(folded: Folded) -> int:
+    return folded.state.units.nbytes + 2_000 * len(folded.state.layers) + 2_000
+
+
+def version_of(run: sa.Row[Any]) -> Version:
+    """The version that a run's row asks for."""
+    return NOTHING if run.folded_session is None else (run.folded_session, run.folded_seq, run.folded_at)
+
+
+def load(connection: sa.Connection, run_id: str, policy: Policy) -> Folded:
+    """The saved state of a run with all that was folded since; an empty one where there is none."""
     row = connection.execute(sa.select(t.detector_states).where(t.detector_states.c.run_id == run_id)).first()
-    if row is None:
-        return Folded("", 0, detector.empty(), {})
-    return Folded(row.session, row.last_seq, detector.from_bytes(row.state), row.readings)
+    state, after = (
+        (detector.empty(), ("", 0)) if row is None else (detector.from_bytes(row.state), (row.session, row.seq))
+    )
+    unsaved = 0
+    for _session, _seq, records in journal.tables(connection, run_id, after):
+        state, _readings, _findings = onset.advance(state, records, policy)
+        unsaved += 1
+    return Folded(state, unsaved)
 
 
-def save(connection: sa.Connection, run_id: str, folded: Folded, now: datetime) -> None:
+def save(
+    connection: sa.Connection, run_id: str, session: str, seq: int, state: detector.DetectorState, now: datetime
+) -> None:
     """Put the state in place of the one before."""
-    values = {
-        "session": folded.session,
-        "last_seq": folded.seq,
-        "state": detector.to_bytes(folded.state),
-        "readings": folded.readings,
-        "updated_at": now,
-    }
-    statement = runs.insert(connection, t.detector_states).values(run_id=run_id, **values)
+    values = {"session": session, "seq": seq, "state": detector.to_bytes(state), "updated_at": now}
+    statement = insert(connection, t.detector_states).values(run_id=run_id, **values)
     connection.execute(statement.on_conflict_do_update(index_elements=["run_id"], set_=values))
-
-
-def latest(readings: dict[str, dict[str, Any]], new: Iterable[Reading]) -> dict[str, dict[str, Any]]:
-    """The latest reading of every layer, by its id as text (keys of JSON are text)."""
-    return {**readings, **{str(reading.layer_id): asdict(reading) for reading in new}}
-
-
-def load_readings(connection: sa.Connection, run_id: str) -> dict[str, dict[str, Any]]:
-    """Only the latest readings, without the state."""
-    query = sa.select(t.detector_states.c.readings).where(t.detector_states.c.run_id == run_id)
-    found: dict[str, dict[str, Any]] | None = connection.scalar(query)
-    return found or {}

@@ -1,16 +1,12 @@
 """The two doors to the database: ``read`` and ``write``. They are opened inside a handler, never as a dependency.
 
-SQLite has one writer thread: works that wait are committed together, each in a savepoint of its own, so that a
-failing one fails alone. On Postgres a work is a transaction of its own. A write that returned is committed.
+A write that returned is committed. A work may be run twice, the second time after everything of the first was undone.
 """
 
 from __future__ import annotations
 
 import fcntl
-import queue
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -19,21 +15,30 @@ import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from relumine_server.errors import Busy, FileInUse, NotReady, StorageUnavailable
+from relumine_server.errors import FileInUse
+from relumine_server.storage.troubles import problem_of
+from relumine_server.storage.writer import PATIENCE_S, Transactions, Work, Writer
 
 T = TypeVar("T")
 
-GROUP = 64  # works committed together at most
-WAITING = 256  # works that may wait before callers are told to come back
+WRITERS, READERS = 8, 4
+"""Connections of one process to Postgres: more of them wait for each other's locks and cores, not for the network."""
+
 BUSY_TIMEOUT_MS = 5_000
+WAL_KEPT = 64 * 2**20  # bytes; a WAL that a long reader made large is cut back to this
+POSTGRES_SESSION = {
+    "statement_timeout": "30s",
+    "lock_timeout": "10s",
+    "idle_in_transaction_session_timeout": "60s",
+}
 
 
 class Store:
     """An open database."""
 
-    def __init__(self, engine: sa.Engine, writer: _Writer | None, lock: IO[str] | None) -> None:
+    def __init__(self, engine: sa.Engine, writes: Writer | Transactions, lock: IO[str] | None) -> None:
         self.engine = engine
-        self._writer = writer
+        self._writes = writes
         self._lock = lock
 
     @classmethod
@@ -41,118 +46,71 @@ class Store:
         """Open the database. Raises FileInUse where another process serves the same SQLite file."""
         url = make_url(database_url)
         if url.get_backend_name() != "sqlite":
-            engine = sa.create_engine(url, pool_size=8, max_overflow=0, pool_timeout=1, pool_pre_ping=True)
-            return cls(engine, None, None)
+            engine = _postgres(url)
+            return cls(engine, Transactions(engine, WRITERS), None)
         lock = _lock_file(Path(url.database or "relumine.db"))
-        return cls(_sqlite(url, "BEGIN"), _Writer(_sqlite(url, "BEGIN IMMEDIATE")), lock)
+        return cls(_sqlite(url, "BEGIN"), Writer(_sqlite(url, "BEGIN IMMEDIATE")), lock)
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
-        """A transaction that only reads: one consistent view. Raises NotReady where there is no database."""
+        """A transaction that only reads: one consistent view. Raises NotReady, StorageUnavailable."""
         try:
             connection = self.engine.connect()
         except SQLAlchemyError as error:
-            raise NotReady from error
+            raise problem_of(error, reading=True) from error
         with connection:
-            yield connection
+            try:
+                yield connection
+            except SQLAlchemyError as error:
+                raise problem_of(error, reading=True) from error
 
-    def write(self, work: Callable[[sa.Connection], T]) -> T:
-        """Run ``work`` in a transaction; when this returns it is committed. Raises what ``work`` raises, or Busy."""
-        if self._writer is not None:
-            return self._writer.write(work)
-        try:
-            with self.engine.begin() as connection:
-                return work(connection)
-        except sa.exc.TimeoutError as error:
-            raise Busy from error
+    def write(self, work: Work[T]) -> T:
+        """Run ``work`` in a transaction; when this returns it is committed.
+
+        Raises what ``work`` raises, or Busy, StorageFull, StorageUnavailable.
+        """
+        return self._writes.write(work)
+
+    async def write_soon(self, work: Work[T]) -> T:
+        """``write`` for a coroutine, of a work that does no harm when it is done twice."""
+        return await self._writes.write_soon(work)
 
     @property
     def writing_engine(self) -> sa.Engine:
         """The engine that migrations use."""
-        return self.engine if self._writer is None else self._writer.engine
+        return self._writes.engine
+
+    @property
+    def waiting(self) -> int:
+        """Works that wait to be written."""
+        return self._writes.waiting
 
     def close(self) -> None:
         """Finish what waits, close every connection, give the file free."""
-        if self._writer is not None:
-            self._writer.close()
+        self._writes.close()
         self.engine.dispose()
         if self._lock is not None:
             self._lock.close()
 
 
-class _Writer:
-    """The one thread that writes to SQLite."""
+def _postgres(url: sa.URL) -> sa.Engine:
+    engine = sa.create_engine(
+        url,
+        pool_size=WRITERS + READERS,
+        max_overflow=0,
+        pool_timeout=PATIENCE_S,
+        pool_pre_ping=True,
+        connect_args={"connect_timeout": 5},
+    )
 
-    def __init__(self, engine: sa.Engine) -> None:
-        self.engine = engine
-        self._works: queue.Queue[tuple[Callable[[sa.Connection], Any], Future[Any]] | None] = queue.Queue(WAITING)
-        self._closed = False
-        self._thread = threading.Thread(target=self._run, name="relumine-writer", daemon=True)
-        self._thread.start()
+    @sa.event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: Any) -> None:
+        with connection.cursor() as cursor:
+            for name, value in POSTGRES_SESSION.items():
+                cursor.execute(f"SET {name} = '{value}'")
+        connection.commit()
 
-    def write(self, work: Callable[[sa.Connection], T]) -> T:
-        future: Future[T] = Future()
-        if self._closed:
-            raise StorageUnavailable
-        try:
-            self._works.put_nowait((work, future))
-        except queue.Full:
-            raise Busy from None
-        return future.result()
-
-    def close(self) -> None:
-        self._closed = True
-        self._works.put(None)
-        self._thread.join()
-        self.engine.dispose()
-
-    def _run(self) -> None:
-        while (first := self._works.get()) is not None:
-            group, ending = self._gather(first)
-            self._commit(group)
-            if ending:
-                return
-
-    def _gather(self, first: Any) -> tuple[list[Any], bool]:
-        """What waits already, without waiting for more."""
-        group = [first]
-        while len(group) < GROUP:
-            try:
-                item = self._works.get_nowait()
-            except queue.Empty:
-                break
-            if item is None:
-                return group, True
-            group.append(item)
-        return group, False
-
-    def _commit(self, group: list[tuple[Callable[[sa.Connection], Any], Future[Any]]]) -> None:
-        """One transaction; callers learn their result only after the commit."""
-        done: list[tuple[Future[Any], Any]] = []
-        try:
-            with self.engine.begin() as connection:
-                for work, future in group:
-                    try:
-                        with connection.begin_nested():
-                            done.append((future, work(connection)))
-                    except Exception as error:  # noqa: BLE001 - handed to the caller who owns the work
-                        future.set_exception(error)
-        except Exception as error:  # noqa: BLE001 - nothing of the group is stored, every caller must know
-            for _, future in group:
-                if not future.done():
-                    future.set_exception(_as_problem(error))
-            return
-        for future, result in done:
-            future.set_result(result)
-
-
-def _as_problem(error: Exception) -> Exception:
-    """A disk that is full or read-only is a state of the server, not a fault of the request."""
-    if not isinstance(error, SQLAlchemyError):
-        return error
-    problem = StorageUnavailable("the database refused to commit")
-    problem.__cause__ = error
-    return problem
+    return engine
 
 
 def _sqlite(url: sa.URL, begin: str) -> sa.Engine:
@@ -162,7 +120,8 @@ def _sqlite(url: sa.URL, begin: str) -> sa.Engine:
     @sa.event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: Any) -> None:
         connection.isolation_level = None
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={BUSY_TIMEOUT_MS}", "foreign_keys=ON"):
+        settings = ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={BUSY_TIMEOUT_MS}", "foreign_keys=ON")
+        for pragma in (*settings, f"journal_size_limit={WAL_KEPT}"):
             connection.execute(f"PRAGMA {pragma}")
 
     @sa.event.listens_for(engine, "begin")

@@ -57,6 +57,7 @@ projects = sa.Table(
     metadata,
     sa.Column("project", sa.Text, primary_key=True),
     _required("created_at", UtcTime),
+    sa.Column("retention", Document),
 )
 
 runs = sa.Table(
@@ -78,6 +79,13 @@ runs = sa.Table(
     sa.Column("last_step", sa.BigInteger),
     _required("dropped", Document),
     sa.Column("coverage", Document),
+    sa.Column("folded_session", sa.Text),
+    sa.Column("folded_seq", sa.BigInteger),
+    sa.Column("folded_at", UtcTime),
+    sa.Column("session_step", sa.BigInteger),
+    _required("loose_records", sa.BigInteger, default=0),
+    _required("unit_rows", sa.BigInteger, default=0),
+    _required("unit_bytes", sa.BigInteger, default=0),
     sa.Index(None, "project", "created_at", "run_id"),
     sa.Index(None, "created_at", "run_id"),
 )
@@ -90,7 +98,6 @@ sessions = sa.Table(
     _required("created_at", UtcTime),
     _required("world_size", sa.Integer),
     sa.Column("first_step", sa.BigInteger),
-    sa.Column("last_step", sa.BigInteger),
 )
 
 uploads = sa.Table(
@@ -102,6 +109,7 @@ uploads = sa.Table(
     sa.Column("seq", sa.BigInteger, primary_key=True),
     _required("received_at", UtcTime),
     _required("records", sa.Integer),
+    sa.Column("last_step", sa.BigInteger),
     _required("late", sa.Boolean),
     _required("folded", sa.Boolean),
 )
@@ -128,19 +136,40 @@ segments = sa.Table(
     _required("last_step", sa.BigInteger),
     _required("records", sa.Integer),
     _required("columns", sa.LargeBinary),
+    sa.Column("rates", sa.LargeBinary),
     sa.Column("readings", sa.LargeBinary),
+)
+
+chunks = sa.Table(
+    "chunks",
+    metadata,
+    sa.Column("run_id", sa.Text, primary_key=True),
+    sa.Column("layer_id", sa.BigInteger, primary_key=True),
+    sa.Column("statistic", sa.Text, primary_key=True),
+    sa.Column("session", sa.Text, primary_key=True),
+    sa.Column("rank", sa.Integer, primary_key=True),
+    sa.Column("seq", sa.BigInteger, primary_key=True),
+    _required("last_seq", sa.BigInteger),
+    _required("first_step", sa.BigInteger),
+    _required("last_step", sa.BigInteger),
+    _required("records", sa.Integer),
+    sa.Column("least", sa.Float),
+    sa.Column("greatest", sa.Float),
+    sa.Column("latest", sa.Float),
+    sa.Column("data", sa.LargeBinary),
 )
 
 unit_rows = sa.Table(
     "unit_rows",
     metadata,
     sa.Column("run_id", sa.Text, primary_key=True),
-    sa.Column("layer_id", sa.BigInteger, primary_key=True),
+    sa.Column("step", sa.BigInteger, primary_key=True),
     sa.Column("session", sa.Text, primary_key=True),
     sa.Column("rank", sa.Integer, primary_key=True),
-    sa.Column("step", sa.BigInteger, primary_key=True),
     sa.Column("seq", sa.BigInteger, primary_key=True),
-    _required("position", sa.Integer),
+    _required("ordinal", sa.BigInteger),
+    _required("size", sa.BigInteger),
+    _required("layers", sa.LargeBinary),
     _required("columns", sa.LargeBinary),
 )
 
@@ -161,9 +190,8 @@ detector_states = sa.Table(
     metadata,
     sa.Column("run_id", sa.Text, primary_key=True),
     _required("session", sa.Text),
-    _required("last_seq", sa.BigInteger),
+    _required("seq", sa.BigInteger),
     _required("state", sa.LargeBinary),
-    _required("readings", Document),
     _required("updated_at", UtcTime),
 )
 
@@ -239,3 +267,13 @@ attempts = sa.Table(
     sa.Column("error", sa.Text),
     sa.Column("answer", sa.Text),
 )
+
+BLOBS = (
+    "segments.columns",
+    "segments.rates",
+    "segments.readings",
+    "chunks.data",
+    "unit_rows.columns",
+    "detector_states.state",
+)
+"""Numbers packed by ourselves: Postgres is told not to compress them, which costs more than writing them does."""

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from relumine_server.errors import Busy, FileInUse, StorageUnavailable
-from relumine_server.storage import store as module
+from relumine_server.storage import writer as module
 from relumine_server.storage.store import Store
 
 
@@ -68,7 +68,7 @@ def test_a_full_queue_says_come_back(store, monkeypatch):
         first = pool.submit(small.write, lambda _c: (held.set(), go.wait(10)))
         held.wait(10)
         second = pool.submit(small.write, lambda _c: None)
-        while small._writer._works.qsize() == 0:
+        while small.waiting == 0:
             pass
         with pytest.raises(Busy):
             small.write(lambda _c: None)

@@ -1,0 +1,192 @@
+"""Series of a run: chunks and segments of the sessions that are shown, in the order of steps.
+
+Where there are more records than asked for, whole chunks are answered from their summaries and their data is not read.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import sqlalchemy as sa
+
+from relumine.table import Array
+from relumine_server.storage import encoding, sessions
+from relumine_server.storage import tables as t
+from relumine_server.storage.sessions import Span
+
+Columns = dict[str, Array]
+
+CHUNK = 1024
+"""Records of a full chunk: at this size reading a million records is a thousand short rows."""
+
+
+class Spread(NamedTuple):
+    """A layer's series as pieces, each with how many records it stands for; shape (pieces,) each.
+
+    A piece is one record, or a whole chunk of which the least, greatest and last value are known.
+    """
+
+    weight: Array
+    step: Array
+    least: Columns
+    greatest: Columns
+    latest: Columns
+
+
+def load(
+    connection: sa.Connection, run_id: str, layer_ids: Sequence[int], names: Sequence[str], *, steps: tuple[int, int]
+) -> dict[int, Columns]:
+    """Every record of these layers between two steps: the statistics and ``step``, by layer."""
+    found = spread(connection, run_id, layer_ids, names, steps=steps, points=None)
+    return {layer_id: {**one.latest, "step": one.step} for layer_id, one in found.items()}
+
+
+def spread(
+    connection: sa.Connection,
+    run_id: str,
+    layer_ids: Sequence[int],
+    names: Sequence[str],
+    *,
+    steps: tuple[int, int],
+    points: int | None,
+) -> dict[int, Spread]:
+    """Series of these layers, fine enough for ``points`` points (without it, every record); none of empty layers."""
+    pieces: dict[int, list[Spread]] = defaultdict(list)
+    for span in sessions.load(connection, run_id).within(*steps).parts:
+        older = _from_chunks(connection, run_id, span, layer_ids, names, points)
+        newer = _from_segments(connection, run_id, span, layer_ids, names)
+        for layer_id in layer_ids:
+            own = [*older.get(layer_id, []), *newer.get(layer_id, [])]
+            pieces[layer_id] += [_in_order(own)] if len(own) > 1 else own
+    return {layer_id: _joined(own) for layer_id, own in pieces.items() if own}
+
+
+def _from_segments(
+    connection: sa.Connection, run_id: str, span: Span, layer_ids: Sequence[int], names: Sequence[str]
+) -> dict[int, list[Spread]]:
+    c = t.segments.c
+    query = (
+        sa.select(c.layer_id, c.records, c.columns, c.readings)
+        .where(c.run_id == run_id, c.layer_id.in_(layer_ids), c.session == span.session, c.rank == 0)
+        .where(c.last_step >= span.first, c.first_step <= span.last)
+        .order_by(c.layer_id, c.seq)
+    )
+    if span.first > span.began and (before := _seq_before(connection, run_id, span)) is not None:
+        query = query.where(c.seq > before)
+    rows: dict[int, list[encoding.Stored]] = defaultdict(list)
+    for layer_id, *stored in connection.execute(query):
+        rows[layer_id].append(encoding.Stored(*stored))
+    return {layer_id: [_records(encoding.decode(own, ("step", *names)), names, span)] for layer_id, own in rows.items()}
+
+
+def _seq_before(connection: sa.Connection, run_id: str, span: Span) -> int | None:
+    """The last upload of a session that lies wholly before the span: what is older need not be looked at."""
+    u = t.uploads.c
+    query = sa.select(u.seq).where(
+        u.run_id == run_id, u.session == span.session, u.rank == 0, u.last_step < span.first, ~u.late
+    )
+    found: int | None = connection.scalar(query.order_by(u.seq.desc()).limit(1))
+    return found
+
+
+def _records(columns: Columns, names: Sequence[str], span: Span) -> Spread:
+    """One piece per record within the span."""
+    step = columns["step"]
+    kept = np.flatnonzero((step >= span.first) & (step <= span.last))
+    values = {name: columns[name][kept] for name in names}
+    return Spread(np.ones(kept.size, np.int64), step[kept], values, values, values)
+
+
+def _from_chunks(
+    connection: sa.Connection,
+    run_id: str,
+    span: Span,
+    layer_ids: Sequence[int],
+    names: Sequence[str],
+    points: int | None,
+) -> dict[int, list[Spread]]:
+    """Layers with enough chunks by their summaries, except at the ends of the span; the others record by record."""
+    c = t.chunks.c
+    own = sa.and_(
+        c.run_id == run_id, c.layer_id.in_(layer_ids), c.session == span.session, c.rank == 0,
+        c.last_step >= span.first, c.first_step <= span.last,
+    )  # fmt: skip
+    if points is None:
+        return _whole(connection, own, names, span)
+    counted = sa.select(c.layer_id).where(own, c.statistic == "step").group_by(c.layer_id)
+    many = list(connection.scalars(counted.having(2 * sa.func.count() >= points)))
+    inside = sa.and_(c.layer_id.in_(many), c.first_step >= span.first, c.last_step <= span.last)
+    found = _summaries(connection, sa.and_(own, inside), names) if many else {}
+    for layer_id, pieces in _whole(connection, sa.and_(own, ~inside), names, span).items():
+        found.setdefault(layer_id, []).extend(pieces)
+    return found
+
+
+def _summaries(
+    connection: sa.Connection, chosen: sa.ColumnElement[bool], names: Sequence[str]
+) -> dict[int, list[Spread]]:
+    """Whole chunks, a piece each."""
+    c = t.chunks.c
+    query = sa.select(c.layer_id, c.statistic, c.seq, c.last_step, c.records, c.least, c.greatest, c.latest)
+    known: dict[int, dict[str, dict[int, Any]]] = defaultdict(lambda: defaultdict(dict))
+    for row in connection.execute(query.where(chosen, c.statistic.in_(["step", *names])).order_by(c.seq)):
+        known[row[0]][row[1]][row[2]] = row[3:]
+    return {layer_id: [_summarised(statistics, names)] for layer_id, statistics in known.items()}
+
+
+def _summarised(known: dict[str, dict[int, Any]], names: Sequence[str]) -> Spread:
+    steps = known["step"]
+    nothing = (0, 0, None, None, None)
+    tables = {
+        name: np.array([known[name].get(seq, nothing)[2:] for seq in steps], np.float64).reshape(-1, 3)
+        for name in names
+    }
+    return Spread(
+        np.array([row[1] for row in steps.values()], np.int64),
+        np.array([row[0] for row in steps.values()], np.float64),
+        *({name: values[:, place] for name, values in tables.items()} for place in range(3)),
+    )
+
+
+def _whole(
+    connection: sa.Connection, chosen: sa.ColumnElement[bool], names: Sequence[str], span: Span
+) -> dict[int, list[Spread]]:
+    """Chunks record by record."""
+    c = t.chunks.c
+    query = sa.select(c.layer_id, c.seq, c.statistic, c.records, c.latest, c.data).where(chosen)
+    chunks: dict[tuple[int, int], Columns] = defaultdict(dict)
+    for row in connection.execute(query.where(c.statistic.in_(["step", *names]))):
+        own = chunks[row.layer_id, row.seq]
+        own[row.statistic] = encoding.decode_chunk(row.statistic, row.data, row.latest, row.records)
+    found: dict[int, list[Spread]] = defaultdict(list)
+    for (layer_id, _seq), columns in sorted(chunks.items(), key=lambda chunk: chunk[0]):
+        nothing = np.full(columns["step"].size, np.nan)
+        found[layer_id].append(
+            _records({"step": columns["step"]} | {n: columns.get(n, nothing) for n in names}, names, span)
+        )
+    return found
+
+
+def _joined(pieces: Sequence[Spread]) -> Spread:
+    """Pieces one after the other."""
+    if len(pieces) == 1:
+        return pieces[0]
+
+    def all_of(columns: Sequence[Columns]) -> Columns:
+        return {name: np.concatenate([one[name] for one in columns]) for name in columns[0]}
+
+    weight, step, *columns = zip(*pieces, strict=True)
+    return Spread(np.concatenate(weight), np.concatenate(step), *(all_of(one) for one in columns))
+
+
+def _in_order(pieces: Sequence[Spread]) -> Spread:
+    """The pieces of one session by step: what came late lies between what came in time."""
+    whole = _joined(pieces)
+    order = np.argsort(whole.step, kind="stable")
+    if bool((order == np.arange(order.size)).all()):
+        return whole
+    sorted_columns = ({name: values[order] for name, values in one.items()} for one in whole[2:])
+    return Spread(whole.weight[order], whole.step[order], *sorted_columns)

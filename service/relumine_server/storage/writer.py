@@ -1,0 +1,229 @@
+"""Who writes: to SQLite one thread, which commits what waits together; to Postgres a transaction of its own each.
+
+A work that fails among others fails alone: the group is rolled back and its works are run one by one. Callers learn
+their result after the commit, never before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple, TypeAlias, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from relumine_server.errors import Busy, StorageUnavailable
+from relumine_server.storage.troubles import is_passing, problem_of
+
+T = TypeVar("T")
+Work: TypeAlias = Callable[[sa.Connection], T]
+
+GROUP = 64  # works committed together at most
+WAITING = 256  # works that may wait before callers are told to come back
+IDLE_S = 1.0  # without work for so long, the writer copies the WAL into the file
+PATIENCE_S = 0.9  # for a connection to Postgres
+
+
+class _Item(NamedTuple):
+    work: Work[Any]
+    future: Future[Any]
+
+
+class _Failed(NamedTuple):
+    error: Exception
+
+
+class Writer:
+    """The one thread that writes to SQLite."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self.engine = engine
+        self._items: queue.Queue[_Item | None] = queue.Queue(WAITING)
+        self._closed = False
+        self._dirty = False
+        self._thread = threading.Thread(target=self._run, name="relumine-writer", daemon=True)
+        self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """Works that wait."""
+        return self._items.qsize()
+
+    def submit(self, work: Work[T]) -> Future[T]:
+        """Take a work. Raises Busy where too many wait, StorageUnavailable after the end."""
+        future: Future[T] = Future()
+        if self._closed:
+            raise StorageUnavailable
+        try:
+            self._items.put_nowait(_Item(work, future))
+        except queue.Full:
+            raise Busy from None
+        return future
+
+    def write(self, work: Work[T], *, repeatable: bool = False) -> T:  # noqa: ARG002 - a commit here is never in doubt
+        """Run a work; when this returns it is committed."""
+        return self.submit(work).result()
+
+    async def write_soon(self, work: Work[T]) -> T:
+        """``write`` for a coroutine: no thread waits for it."""
+        return await asyncio.wrap_future(self.submit(work))
+
+    def close(self) -> None:
+        """Finish what waits."""
+        self._closed = True
+        self._items.put(None)
+        self._thread.join()
+        self.engine.dispose()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                first = self._items.get(timeout=IDLE_S if self._dirty else None)
+            except queue.Empty:
+                self._checkpoint()
+                continue
+            if first is None:
+                return
+            group, ending = self._gather(first)
+            self._commit([item for item in group if item.future.set_running_or_notify_cancel()])
+            if ending:
+                return
+
+    def _gather(self, first: _Item) -> tuple[list[_Item], bool]:
+        """What waits already, without waiting for more."""
+        group = [first]
+        while len(group) < GROUP:
+            try:
+                item = self._items.get_nowait()
+            except queue.Empty:
+                break
+            if item is None:
+                return group, True
+            group.append(item)
+        return group, False
+
+    def _commit(self, group: list[_Item]) -> None:
+        """One transaction for all; should the database refuse it, one for each."""
+        self._dirty = True
+        if len(group) > 1:
+            try:
+                with self.engine.begin() as connection:
+                    results = [_guarded(connection, item.work) for item in group]
+            except Exception:  # noqa: BLE001 - whose fault it was shows when each is run alone
+                results = []
+            for item, result in zip(group, results, strict=False):
+                _settle(item.future, result)
+            group = group[len(results) :]
+        for item in group:
+            _settle(item.future, self._alone(item.work))
+
+    def _alone(self, work: Work[Any]) -> Any:
+        try:
+            with self.engine.begin() as connection:
+                return work(connection)
+        except Exception as error:  # noqa: BLE001 - handed to the caller who owns the work
+            return _Failed(_told(error))
+
+    def _checkpoint(self) -> None:
+        """Only this thread does it, in a pause: two connections at it have damaged files before SQLite 3.51.3."""
+        self._dirty = False
+        try:
+            with self.engine.connect() as connection:
+                connection.connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)")
+        except (SQLAlchemyError, OSError):
+            return  # the next commit tries again
+
+
+def _guarded(connection: sa.Connection, work: Work[Any]) -> Any:
+    """One of several works in a transaction. A refusal undoes only itself; an error of the database undoes all."""
+    connection.exec_driver_sql("SAVEPOINT work")
+    try:
+        result = work(connection)
+    except SQLAlchemyError:
+        raise
+    except Exception as error:  # noqa: BLE001 - handed to the caller who owns the work
+        connection.exec_driver_sql("ROLLBACK TO work")
+        result = _Failed(error)
+    connection.exec_driver_sql("RELEASE work")
+    return result
+
+
+def _settle(future: Future[Any], result: Any) -> None:
+    if isinstance(result, _Failed):
+        future.set_exception(result.error)
+    else:
+        future.set_result(result)
+
+
+def _told(error: Exception) -> Exception:
+    problem = problem_of(error)
+    if problem is not error:
+        problem.__cause__ = error
+    return problem
+
+
+class Transactions:
+    """Writes to Postgres: what is in the way for a moment is tried once more, what waits too long is sent away."""
+
+    def __init__(self, engine: sa.Engine, connections: int) -> None:
+        self.engine = engine
+        self.waiting = 0
+        self._pool = ThreadPoolExecutor(connections, "relumine-write")
+        self._free = asyncio.Semaphore(connections)
+
+    def write(self, work: Work[T], *, repeatable: bool = False) -> T:
+        """Run a work in the caller's thread; ``repeatable`` where running it again after its commit does no harm."""
+        try:
+            return self._try(work, repeatable=repeatable)
+        except _InTheWay:
+            pass
+        try:
+            return self._try(work, repeatable=repeatable)
+        except _InTheWay as error:
+            raise _told(error.cause) from error.cause
+
+    def _try(self, work: Work[T], *, repeatable: bool) -> T:
+        committing = False
+        try:
+            with self.engine.connect() as connection:
+                with connection.begin() as transaction:
+                    result = work(connection)
+                    committing = True
+                    transaction.commit()
+                return result
+        except DBAPIError as error:
+            if is_passing(error) and (repeatable or not committing):
+                raise _InTheWay(error) from error
+            raise _told(error) from error
+        except SQLAlchemyError as error:
+            raise _told(error) from error
+
+    async def write_soon(self, work: Work[T]) -> T:
+        """``write`` of a repeatable work for a coroutine. Raises Busy, or StorageUnavailable within a second."""
+        if self.waiting >= WAITING:
+            raise Busy
+        self.waiting += 1
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await self._free.acquire()
+        except TimeoutError:
+            raise StorageUnavailable("all connections to the database are in use") from None
+        finally:
+            self.waiting -= 1
+        loop = asyncio.get_running_loop()
+        running = loop.run_in_executor(self._pool, lambda: self.write(work, repeatable=True))
+        running.add_done_callback(lambda _: self._free.release())
+        return await asyncio.shield(running)
+
+    def close(self) -> None:
+        """Finish what runs."""
+        self._pool.shutdown()
+
+
+class _InTheWay(Exception):
+    def __init__(self, cause: DBAPIError) -> None:
+        self.cause = cause

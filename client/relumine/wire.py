@@ -209,13 +209,17 @@ class _AsTable:
         whole = handler.generate_schema(PackedRecords)
         return core_schema.union_schema(
             [
-                core_schema.is_instance_schema(RecordTable),
-                core_schema.no_info_after_validator_function(lambda rows: RecordTable.of(rows).in_order(), single),
-                core_schema.no_info_after_validator_function(_unpacked, whole),
+                (core_schema.no_info_after_validator_function(_table, single), "rows"),
+                (core_schema.no_info_after_validator_function(_unpacked, whole), "table"),
+                (core_schema.is_instance_schema(RecordTable), "memory"),
             ],
             mode="left_to_right",
             serialization=core_schema.plain_serializer_function_ser_schema(packed.pack),
         )
+
+
+def _table(rows: list[Record]) -> RecordTable:
+    return RecordTable.of(rows).in_order()
 
 
 def _unpacked(sent: PackedRecords) -> RecordTable:

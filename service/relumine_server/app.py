@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from fastapi import FastAPI
 
 from relumine import __version__
-from relumine_server.api import alerts, health, layers, problems, runs, uploads, webhooks
+from relumine_server.api import alerts, health, layers, problems, projects, runs, uploads, webhooks
+from relumine_server.caretaker import Caretaker
 from relumine_server.ingest import Ingest
 from relumine_server.page import routes as page
 from relumine_server.settings import Settings
@@ -42,9 +43,10 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Callabl
     app.state.intake = uploads.Intake(settings.max_intake_bytes)
     app.state.ingest = Ingest(settings.base_url)
     app.state.courier = Courier(opened, settings, clock)
+    app.state.caretaker = Caretaker(opened, settings, clock)
     app.state.owns_store = store is None
     problems.install(app)
-    for module in (uploads, runs, layers, alerts, webhooks, health, page):
+    for module in (uploads, projects, runs, layers, alerts, webhooks, health, page):
         app.include_router(module.router)
     return app
 
@@ -52,7 +54,9 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Callabl
 @asynccontextmanager
 async def _life(app: FastAPI) -> AsyncIterator[None]:
     app.state.courier.start()
+    app.state.caretaker.start()
     yield
+    app.state.caretaker.stop()
     app.state.courier.stop(STOP_S)
     if app.state.owns_store:
         app.state.store.close()

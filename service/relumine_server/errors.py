@@ -1,7 +1,7 @@
 """Problems that callers can meet, as RFC 9457 tells them: each with a status and a stable code.
 
 ProblemError
-├── 404  RunNotFound, LayerNotFound, AlertNotFound, UnitsNotFound, WebhookNotFound
+├── 404  ProjectNotFound, RunNotFound, LayerNotFound, AlertNotFound, UnitsNotFound, WebhookNotFound
 ├── 409  RunInOtherProject, AlertResolved, WebhookDisabled
 ├── 413  BodyTooLarge
 ├── 415  UnsupportedEncoding
@@ -27,6 +27,10 @@ class ProblemError(Exception):
     def __init__(self, detail: str = "") -> None:
         super().__init__(detail or self.title)
         self.detail = detail or self.title
+
+
+class ProjectNotFound(ProblemError):
+    status, code, title = 404, "project_not_found", "No such project"
 
 
 class RunNotFound(ProblemError):

@@ -35,6 +35,15 @@ class Settings(BaseSettings):
     webhook_timeout_s: Annotated[float, Field(gt=0, description="How long a receiver may take to answer.")] = 15.0
     courier_poll_s: Annotated[float, Field(gt=0, description="How often the courier looks for due deliveries.")] = 5.0
 
+    unit_bytes_per_run: Annotated[
+        int, Field(ge=2**16, description="Per-unit statistics that a run keeps before they are thinned, in bytes.")
+    ] = 128 * 2**20
+    unit_rows_every: Annotated[int, Field(ge=2, description="Of thinned rows every so-many-th is kept.")] = 10
+    expire_days: Annotated[
+        int | None, Field(ge=1, description="Runs that ended longer ago are deleted; empty: never.")
+    ] = None
+    upkeep_every_s: Annotated[float, Field(gt=0, description="How often the database is looked after.")] = 10.0
+
     @property
     def base_url(self) -> str:
         """Where links point to, without a slash at the end."""

@@ -16,6 +16,24 @@ def encode(keys: list[Any]) -> str:
     return base64.urlsafe_b64encode(json.dumps([moment.isoformat(), *rest]).encode()).decode()
 
 
+def encode_name(name: str) -> str:
+    """A cursor from the name of the last row shown."""
+    return base64.urlsafe_b64encode(json.dumps(name).encode()).decode()
+
+
+def decode_name(cursor: str | None) -> str | None:
+    """The name in a cursor. Raises BadCursor for what this server never gave out."""
+    if cursor is None:
+        return None
+    try:
+        name = json.loads(base64.urlsafe_b64decode(cursor.encode("ascii")))
+    except ValueError:
+        name = None
+    if not isinstance(name, str) or "\0" in name:
+        raise BadCursor
+    return name
+
+
 def decode(cursor: str | None, length: int) -> list[Any] | None:
     """The keys of a cursor. Raises BadCursor for what this server never gave out."""
     if cursor is None:

@@ -18,6 +18,9 @@ from relumine_server.errors import NotReady, ProblemError, StorageUnavailable
 MEDIA_TYPE = "application/problem+json"
 CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 415: "unsupported_media_type"}
 
+OTHER_FORM = frozenset({"is_instance_of", "list_type", "model_type"})
+"""What a union says of the forms that were not sent; of interest only where there is nothing else to say."""
+
 EVERYWHERE: tuple[type[ProblemError], ...] = (NotReady, StorageUnavailable)
 
 log = structlog.get_logger(__name__)
@@ -78,7 +81,8 @@ def places(errors: Any) -> str:
     Names of fields come from our models; a key of the sender's own (in a dict) is shown as a dot.
     """
     said = []
-    for error in list(errors)[:5]:
+    of_the_form = [error for error in errors if error["type"] not in OTHER_FORM]
+    for error in (of_the_form or list(errors))[:5]:
         where = ".".join(part if _is_ours(part) else "·" for part in map(str, error["loc"]))
         said.append(f"{where or 'body'}: {_reason(error)}")
     return "; ".join(said)

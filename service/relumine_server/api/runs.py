@@ -18,7 +18,7 @@ from relumine_server.api import cursors, downsample, layers, problems
 from relumine_server.api.depends import ClockDep, SettingsDep, StoreDep
 from relumine_server.api.schemas import Cursor, Limit, NameQuery, NumberPoint, Numbers, RunChange, RunId, StepQuery
 from relumine_server.errors import BadCursor, RunNotFound
-from relumine_server.storage import alerts, numbers, runs, series
+from relumine_server.storage import alerts, numbers, retention, runs, series
 from relumine_server.storage.series import Spread
 from relumine_server.storage.store import Store
 
@@ -27,13 +27,6 @@ router = APIRouter(prefix="/v1", tags=["runs"])
 OVERVIEW_POINTS = 1_000
 TRACED = ("dead_fraction", "born_dead_fraction", "dying_fraction", "active_rate")
 RUN_TRACED = ("learning_rate", "update_ratio", "loss")
-
-
-@router.get("/projects", responses=problems.responses())
-def list_projects(store: StoreDep) -> views.Page[views.Project]:
-    """All projects."""
-    with store.read() as connection:
-        return views.Page(items=runs.projects(connection), next_cursor=None)
 
 
 @router.get("/runs", responses=problems.responses(BadCursor))
@@ -81,13 +74,11 @@ def change_run(run_id: RunId, change: RunChange, store: StoreDep, settings: Sett
 
 @router.delete("/runs/{run_id}", status_code=204, responses=problems.responses(RunNotFound))
 def delete_run(run_id: RunId, store: StoreDep) -> None:
-    """Delete a run and everything stored of it."""
-
-    def work(connection: sa.Connection) -> None:
+    """Delete a run and everything stored of it, piece by piece: others write in between."""
+    with store.read() as connection:
         existing(connection, run_id)
-        runs.delete(connection, run_id)
-
-    store.write(work)
+    while store.write(lambda c: retention.delete_some(c, run_id)):
+        pass
 
 
 @router.get("/runs/{run_id}/overview", responses={304: {"description": "unchanged"}, **problems.responses(RunNotFound)})

@@ -14,18 +14,18 @@ from relumine.wire import LayerInfo, Upload
 from relumine_server.storage import tables as t
 from relumine_server.storage.dialect import insert
 
-CHILDREN = (
-    t.sessions,
-    t.uploads,
-    t.layers,
-    t.segments,
-    t.chunks,
-    t.unit_rows,
-    t.numbers,
-    t.detector_states,
-    t.alerts,
-    t.deliveries,
-)
+CHILDREN = {
+    t.unit_rows: 64,
+    t.chunks: 2_000,
+    t.segments: 2_000,
+    t.numbers: 2_000,
+    t.uploads: 10_000,
+    t.sessions: 10_000,
+    t.layers: 10_000,
+    t.detector_states: 1,
+    t.alerts: 10_000,
+}
+"""Tables whose keys begin with a run, and how many rows of each one transaction deletes."""
 
 _r = t.runs.c
 _LOCKED = (
@@ -179,14 +179,17 @@ def _keys(after: Sequence[Any]) -> list[Any]:
     return [sa.bindparam(None, after[0], t.UtcTime), after[1]]
 
 
-def projects(connection: sa.Connection) -> list[views.Project]:
-    """All projects with the number of their runs."""
+def projects(connection: sa.Connection, after: str | None, limit: int) -> list[views.Project]:
+    """Projects behind a name, in the order of names, with the number of their runs."""
     counted = sa.select(t.runs.c.project, sa.func.count().label("runs")).group_by(t.runs.c.project).subquery()
     query = (
         sa.select(t.projects, sa.func.coalesce(counted.c.runs, 0).label("runs"))
         .outerjoin(counted, counted.c.project == t.projects.c.project)
         .order_by(t.projects.c.project)
+        .limit(limit)
     )
+    if after is not None:
+        query = query.where(t.projects.c.project > after)
     return [
         views.Project(project=row.project, runs=row.runs, created_at=moment(row.created_at) or "")
         for row in connection.execute(query)
@@ -194,8 +197,8 @@ def projects(connection: sa.Connection) -> list[views.Project]:
 
 
 def delete(connection: sa.Connection, run_id: str) -> None:
-    """Delete a run and all that hangs on it."""
+    """Delete the row of a run whose children are gone, and what tells of it."""
     orphans = sa.select(t.deliveries.c.delivery_id).where(t.deliveries.c.run_id == run_id)
     connection.execute(sa.delete(t.attempts).where(t.attempts.c.delivery_id.in_(orphans)))
-    for table in (*CHILDREN, t.runs):
+    for table in (t.deliveries, t.runs):
         connection.execute(sa.delete(table).where(table.c.run_id == run_id))

@@ -84,6 +84,13 @@ def load(connection: sa.Connection, run_id: str, policy: Policy) -> Folded:
     return Folded(state, unsaved)
 
 
+def saved_version(connection: sa.Connection, run_id: str) -> tuple[str, int]:
+    """Session and seq of the last upload that the saved state includes."""
+    c = t.detector_states.c
+    row = connection.execute(sa.select(c.session, c.seq).where(c.run_id == run_id)).first()
+    return ("", 0) if row is None else (row.session, row.seq)
+
+
 def save(
     connection: sa.Connection, run_id: str, session: str, seq: int, state: detector.DetectorState, now: datetime
 ) -> None:

@@ -29,7 +29,8 @@ def problem_of(error: Exception, *, reading: bool = False) -> Exception:
         return StorageFull()
     if code in MISSING_TABLE or "no such table" in str(error.orig):
         return NotReady("the database has no tables yet: relumine-server migrate")
-    if isinstance(error, exc.OperationalError | exc.InterfaceError) or error.connection_invalidated:
+    ours = code == "SQLITE_ERROR"  # a statement that SQLite does not understand
+    if error.connection_invalidated or (isinstance(error, exc.OperationalError | exc.InterfaceError) and not ours):
         return StorageUnavailable()
     return error
 

@@ -13,6 +13,7 @@ from sqlalchemy import exc
 from relumine_server.errors import NotReady, StorageFull, StorageUnavailable
 
 FULL = frozenset({"SQLITE_FULL", "53100"})
+READ_ONLY = frozenset({"25006"})
 MISSING_TABLE = frozenset({"42P01", "3F000"})
 AGAIN = frozenset({"40001", "40P01"})
 """Serialization failure and deadlock: the same transaction may well succeed the second time."""
@@ -30,7 +31,11 @@ def problem_of(error: Exception, *, reading: bool = False) -> Exception:
     if code in MISSING_TABLE or "no such table" in str(error.orig):
         return NotReady("the database has no tables yet: relumine-server migrate")
     ours = code == "SQLITE_ERROR"  # a statement that SQLite does not understand
-    if error.connection_invalidated or (isinstance(error, exc.OperationalError | exc.InterfaceError) and not ours):
+    if (
+        code in READ_ONLY
+        or error.connection_invalidated
+        or (isinstance(error, exc.OperationalError | exc.InterfaceError) and not ours)
+    ):
         return StorageUnavailable()
     return error
 

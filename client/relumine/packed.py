@@ -175,12 +175,12 @@ def _scalar(name: str, values: Array | None, size: int) -> Array:
 
 def _integers(name: str, values: Array, size: int, most: int, *, least: int = 0) -> Array:
     """A column of whole numbers in their range."""
-    kept = np.zeros(size) if not values.size else values
-    with np.errstate(invalid="ignore"):  # NaN is out of every range
-        good = kept.size == size and bool(((kept >= least) & (kept <= most) & (kept == np.floor(kept))).all())
-    if not good:
+    kept = np.zeros(size, np.int64) if not values.size else values
+    with np.errstate(invalid="ignore"):  # NaN becomes some number that differs from it
+        whole: Array = kept.astype(np.int64)
+    good = kept.size == size and (not size or (whole.min() >= least and whole.max() <= most))
+    if not good or (kept.dtype.kind == "f" and not (whole == kept).all()):
         raise ValueError(f"column {name} is of another length, or holds numbers that cannot be")
-    whole: Array = kept.astype(np.int64)
     return whole
 
 

@@ -88,6 +88,12 @@ class Row(NamedTuple):
     output_spread: float | None
     loss: float | None
     learning_rates: tuple[float, ...] | None
+    units: int
+    bits: int
+
+    def has(self, name: str) -> bool:
+        """Whether a per-unit column is present."""
+        return bool(self.bits & BITS[name])
 
     def arrays(self) -> dict[str, Array]:
         """The per-unit columns that are present, by name, each of shape (units,)."""
@@ -157,17 +163,19 @@ class RecordTable(Sequence[Row]):
         """The records one by one."""
         values = [_listed(name, self.scalars.get(name), len(self)) for name in SCALARS]
         return [
-            Row._make((self, place, *scalars, rates))
-            for place, (*scalars, rates) in enumerate(zip(*values, self.learning_rates, strict=True))
+            Row._make((self, place, *fields))
+            for place, fields in enumerate(
+                zip(*values, self.learning_rates, self.units.tolist(), self.present.tolist(), strict=True)
+            )
         ]
 
     @cached_property
     def starts(self) -> Mapping[str, Array]:
         """Where each record's part of a column begins, and where the last one's ends: shape (n + 1,)."""
-        return {
-            name: np.concatenate([[0], np.cumsum(np.where(self.present & BITS[name], self.units, 0))])
-            for name in self.columns
-        }
+        bits = np.array([BITS[name] for name in self.columns], np.int64)
+        held = np.zeros((len(self) + 1, bits.size), np.int64)
+        np.multiply(self.units[:, None], (self.present[:, None] & bits) > 0, out=held[1:])
+        return dict(zip(self.columns, np.cumsum(held, axis=0).T, strict=True))
 
     def arrays(self, place: int) -> dict[str, Array]:
         """The per-unit columns of one record."""

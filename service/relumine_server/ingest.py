@@ -117,10 +117,11 @@ def check(records: RecordTable, units: Mapping[int, int]) -> None:
     again = np.flatnonzero((np.diff(steps) == 0) & (np.diff(layers) == 0))
     if again.size:
         raise InvalidUpload(f"two records of layer {layers[again[0]]} at step {steps[again[0]]}")
-    for layer_id in np.unique(layers[layers > 0]).tolist():
-        if layer_id not in units:
+    present, place = np.unique(layers, return_inverse=True)
+    for layer_id in present.tolist():
+        if layer_id and layer_id not in units:
             raise UnknownLayer(f"layer {layer_id} was never described")
-    needed = np.array([units.get(layer_id, 0) for layer_id in layers.tolist()], np.int64)
+    needed = np.array([units.get(layer_id, 0) for layer_id in present.tolist()], np.int64)[place]
     wrong = np.flatnonzero((records.present > 0) & (layers > 0) & (records.units != needed))
     if wrong.size:
         at = wrong[0]

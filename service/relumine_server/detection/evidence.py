@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from relumine.table import Array, Row
+from relumine.table import Row
 from relumine_server.detection import state as st
 from relumine_server.detection.policy import Policy
 
@@ -29,7 +29,6 @@ class Look:
 
     memory: st.LayerMemory
     record: Row
-    arrays: dict[str, Array]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +73,9 @@ class _Batch:
         self.index = _index(looks)
         self.block = units[:, self.index]  # a view where the layers lie side by side
         self._columns: dict[str, Floats] = {}
+        places = [look.record.place for look in looks]
+        same = all(look.record.table is looks[0].record.table for look in looks)
+        self._are_neighbours = same and places == list(range(places[0], places[0] + len(places)))
 
     def column(self, name: str) -> Floats:
         """A column of all layers; zeros where a layer did not send it."""
@@ -82,13 +84,18 @@ class _Batch:
         return self._columns[name]
 
     def _read(self, name: str) -> Floats:
+        first, last = self.looks[0].record, self.looks[-1].record
+        if self._are_neighbours:
+            whole = first.table.span(name, first.place, last.place)
+            if whole is not None and whole.size == self.segment.size:
+                return whole.astype(np.float32)
+            if whole is None or not whole.size:
+                return np.zeros(self.segment.size, np.float32)
         parts = [
-            np.asarray(look.arrays[name], np.float32)
-            if name in look.arrays
-            else np.zeros(look.memory.judged_units, np.float32)
+            look.record.arrays()[name] if look.record.has(name) else np.zeros(look.memory.judged_units)
             for look in self.looks
         ]
-        return np.concatenate(parts)
+        return np.concatenate([part.astype(np.float32) for part in parts])
 
     def spread(self, values: Sequence[float]) -> Floats:
         """One number per layer, repeated for its units."""
@@ -153,7 +160,7 @@ def _observation(
 ) -> Observation:
     n = max(look.record.n_examples, 1)
     units = look.memory.judged_units
-    bias = float(totals[2]) / units if "bias" in look.arrays else math.nan
+    bias = float(totals[2]) / units if look.record.has("bias") else math.nan
     silent, eligible, dying, dense, strict, dead, born, all_dying, all_dead = (int(c) for c in counts)
     median, kill, moved = typical
     kill = 0.0 if math.isnan(kill) else kill

@@ -64,9 +64,8 @@ def _look(state: st.DetectorState, record: Row) -> Look | None:
     memory = state.layers.get(record.layer_id)
     if memory is None or record.nonfinite or not memory.info.can_die or not record.n_examples:
         return None
-    arrays = record.arrays()
-    fits = "active" in arrays and arrays["active"].size == memory.info.units
-    return Look(memory, record, arrays) if fits else None
+    fits = record.has("active") and record.units == memory.info.units
+    return Look(memory, record) if fits else None
 
 
 def _run_level(draft: st.DetectorState, record: Row, policy: Policy) -> list[Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -90,7 +91,14 @@ def claim(connection: sa.Connection, upload: Upload, *, late: bool, folded: bool
 
 def update(connection: sa.Connection, run_id: str, values: Mapping[str, Any]) -> None:
     """Set columns of a run."""
-    connection.execute(sa.update(t.runs).where(t.runs.c.run_id == run_id).values(**values))
+    connection.execute(_update(tuple(values)), {"run": run_id, **{f"new_{n}": value for n, value in values.items()}})
+
+
+@lru_cache(maxsize=256)
+def _update(names: tuple[str, ...]) -> sa.Update:
+    """The statement that sets these columns; building it costs more than SQLite's work with it."""
+    new = {name: sa.bindparam(f"new_{name}", type_=t.runs.c[name].type) for name in names}
+    return sa.update(t.runs).where(t.runs.c.run_id == sa.bindparam("run")).values(new)
 
 
 def save_layers(connection: sa.Connection, run_id: str, layers: Sequence[LayerInfo]) -> None:

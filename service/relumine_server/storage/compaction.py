@@ -21,8 +21,6 @@ CHUNK = 1024
 PIECE = 16 * CHUNK
 """Records of all layers that one transaction takes on: about 20 ms of a writer."""
 
-ROWS = 4096  # segments read at once, however small they are
-
 
 class Stream(NamedTuple):
     """The segments of one layer that one process wrote in one session."""
@@ -84,15 +82,16 @@ def _one_chunk(connection: sa.Connection, run_id: str, stream: Stream, least: in
     c = t.segments.c
     own = (c.run_id == run_id, c.layer_id == stream.layer_id, c.session == stream.session, c.rank == stream.rank)
     newest = sa.select(sa.func.max(c.seq)).where(*own).scalar_subquery()
-    query = sa.select(c.seq, c.records, c.columns, c.rates, c.readings).where(*own, c.seq < newest)
-    query = query.order_by(c.seq).limit(ROWS)
+    query = sa.select(c.seq, c.records).where(*own, c.seq < newest).order_by(c.seq).limit(CHUNK)
     if not stream.rank and stream.session >= saved[0]:
         query = query.where(c.seq <= (saved[1] if stream.session == saved[0] else 0))
-    rows = _enough(connection.execute(query).all())
-    if sum(row.records for row in rows) < least:
+    chosen = _enough(connection.execute(query).all())
+    if sum(row.records for row in chosen) < least:
         return 0
-    records = _insert(connection, run_id, stream, rows)
-    connection.execute(sa.delete(t.segments).where(*own, c.seq.between(rows[0].seq, rows[-1].seq)))
+    oldest = sa.and_(*own, c.seq.between(chosen[0].seq, chosen[-1].seq))
+    rows = sa.select(c.seq, c.records, c.columns, c.rates, c.readings).where(oldest).order_by(c.seq)
+    records = _insert(connection, run_id, stream, connection.execute(rows).all())
+    connection.execute(sa.delete(t.segments).where(oldest))
     return records
 
 

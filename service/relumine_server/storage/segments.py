@@ -24,14 +24,17 @@ SELECT %s, %s, %s, %s, * FROM unnest(
 def append(connection: sa.Connection, upload: Upload, readings: Sequence[Reading]) -> None:
     """Store the scalars of an upload's records, with what the detector measured of them."""
     segments = encoding.encode(upload.records, readings)
-    if not segments:
-        return
+    if segments:
+        insert(connection, (upload.run.id, upload.session, upload.rank, upload.seq), segments)
+
+
+def insert(connection: sa.Connection, key: tuple[str, str, int, int], segments: Sequence[Segment]) -> None:
+    """Write the segments of one upload; ``key`` is its run, session, rank and seq."""
     if connection.dialect.name == "postgresql":
         columns = [list(column) for column in zip(*segments, strict=True)]
-        key = (upload.run.id, upload.session, upload.rank, upload.seq)
         connection.exec_driver_sql(_UNNEST, (*key, *columns))  # binary arrays: half the cost of a row each
         return
-    shared = {"run_id": upload.run.id, "session": upload.session, "rank": upload.rank, "seq": upload.seq}
+    shared = dict(zip(("run_id", "session", "rank", "seq"), key, strict=True))
     connection.execute(_INSERT, [{**shared, **dict(zip(Segment._fields, one, strict=True))} for one in segments])
 
 

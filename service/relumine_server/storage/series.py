@@ -116,39 +116,47 @@ def _from_chunks(
     )  # fmt: skip
     if points is None:
         return _whole(connection, own, names, span)
-    counted = sa.select(c.layer_id).where(own, c.statistic == "step").group_by(c.layer_id)
-    many = list(connection.scalars(counted.having(2 * sa.func.count() >= points)))
-    inside = sa.and_(c.layer_id.in_(many), c.first_step >= span.first, c.last_step <= span.last)
-    found = _summaries(connection, sa.and_(own, inside), names) if many else {}
-    for layer_id, pieces in _whole(connection, sa.and_(own, ~inside), names, span).items():
-        found.setdefault(layer_id, []).extend(pieces)
+    query = sa.select(c.layer_id, sa.func.count(), sa.func.min(c.first_step), sa.func.max(c.last_step))
+    counted = connection.execute(query.where(own, c.statistic == "step").group_by(c.layer_id))
+    many = [row for row in counted if 2 * row[1] >= points]
+    inside = sa.and_(c.first_step >= span.first, c.last_step <= span.last)
+    found: dict[int, list[Spread]] = defaultdict(list)
+    for layer_id, _, first, last in many:
+        found[layer_id] += _summaries(connection, sa.and_(own, c.layer_id == layer_id, inside), names)
+        if first < span.first or last > span.last:
+            found[layer_id] += _whole(connection, sa.and_(own, c.layer_id == layer_id, ~inside), names, span)[layer_id]
+    few = sa.and_(own, c.layer_id.not_in([row[0] for row in many]))
+    if len(many) < len(layer_ids):
+        found |= _whole(connection, few, names, span)
     return found
 
 
-def _summaries(
-    connection: sa.Connection, chosen: sa.ColumnElement[bool], names: Sequence[str]
-) -> dict[int, list[Spread]]:
-    """Whole chunks, a piece each."""
+def _summaries(connection: sa.Connection, chosen: sa.ColumnElement[bool], names: Sequence[str]) -> list[Spread]:
+    """Whole chunks of one layer, a piece each."""
     c = t.chunks.c
-    query = sa.select(c.layer_id, c.statistic, c.seq, c.last_step, c.records, c.least, c.greatest, c.latest)
-    known: dict[int, dict[str, dict[int, Any]]] = defaultdict(lambda: defaultdict(dict))
-    for row in connection.execute(query.where(chosen, c.statistic.in_(["step", *names])).order_by(c.seq)):
-        known[row[0]][row[1]][row[2]] = row[3:]
-    return {layer_id: [_summarised(statistics, names)] for layer_id, statistics in known.items()}
+    query = sa.select(c.seq, c.last_step, c.records, c.least, c.greatest, c.latest).where(chosen).order_by(c.seq)
+    tables = {name: _table(connection, query.where(c.statistic == name)) for name in names}
+    places = next(iter(tables.values()))
+    if any(not np.array_equal(one[0], places[0]) for one in tables.values()) or not places.size:
+        places = _table(connection, query.where(c.statistic == "step"))
+        tables = {name: _beside(one, places) for name, one in tables.items()}
+    if not places.size:
+        return []
+    summaries = ({name: values[row] for name, values in tables.items()} for row in (3, 4, 5))
+    return [Spread(places[2].astype(np.int64), places[1], *summaries)]
 
 
-def _summarised(known: dict[str, dict[int, Any]], names: Sequence[str]) -> Spread:
-    steps = known["step"]
-    nothing = (0, 0, None, None, None)
-    tables = {
-        name: np.array([known[name].get(seq, nothing)[2:] for seq in steps], np.float64).reshape(-1, 3)
-        for name in names
-    }
-    return Spread(
-        np.array([row[1] for row in steps.values()], np.int64),
-        np.array([row[0] for row in steps.values()], np.float64),
-        *({name: values[:, place] for name, values in tables.items()} for place in range(3)),
-    )
+def _table(connection: sa.Connection, query: sa.Select[Any]) -> Array:
+    """The columns of a query as rows of numbers, NaN for null: shape (columns, rows)."""
+    rows = connection.execute(query).all()
+    return np.array([tuple(row) for row in rows], np.float64).reshape(-1, len(query.selected_columns)).T
+
+
+def _beside(known: Array, places: Array) -> Array:
+    """Summaries put beside the chunks they belong to; NaN where a chunk knows nothing of the statistic."""
+    whole = np.full(places.shape, np.nan)
+    whole[:, np.isin(places[0], known[0])] = known
+    return whole
 
 
 def _whole(

@@ -24,6 +24,10 @@ T = TypeVar("T")
 WRITERS, READERS = 8, 4
 """Connections of one process to Postgres: more of them wait for each other's locks and cores, not for the network."""
 
+READING = 8  # connections that read from SQLite
+READ_CACHE, WRITE_CACHE = 16 * 2**20, 64 * 2**20
+"""Bytes of pages that a connection keeps: a long series several times over, the largest group of uploads."""
+
 BUSY_TIMEOUT_MS = 5_000
 WAL_KEPT = 64 * 2**20  # bytes; a WAL that a long reader made large is cut back to this
 POSTGRES_SESSION = {
@@ -49,7 +53,7 @@ class Store:
             engine = _postgres(url)
             return cls(engine, Transactions(engine, WRITERS), None)
         lock = _lock_file(Path(url.database or "relumine.db"))
-        return cls(_sqlite(url, "BEGIN"), Writer(_sqlite(url, "BEGIN IMMEDIATE")), lock)
+        return cls(_sqlite(url, "BEGIN", READ_CACHE), Writer(_sqlite(url, "BEGIN IMMEDIATE", WRITE_CACHE)), lock)
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
@@ -113,15 +117,21 @@ def _postgres(url: sa.URL) -> sa.Engine:
     return engine
 
 
-def _sqlite(url: sa.URL, begin: str) -> sa.Engine:
+def _sqlite(url: sa.URL, begin: str, cache: int) -> sa.Engine:
     """An engine whose transactions begin as told: sqlite3's own would begin too late and deferred."""
-    engine = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False})
+    engine = sa.create_engine(
+        url,
+        pool_size=READING,
+        max_overflow=0,
+        pool_timeout=5,
+        connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False},
+    )
 
     @sa.event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: Any) -> None:
         connection.isolation_level = None
         settings = ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={BUSY_TIMEOUT_MS}", "foreign_keys=ON")
-        for pragma in (*settings, f"journal_size_limit={WAL_KEPT}"):
+        for pragma in (*settings, f"journal_size_limit={WAL_KEPT}", f"cache_size=-{cache // 1024}"):
             connection.execute(f"PRAGMA {pragma}")
 
     @sa.event.listens_for(engine, "begin")

@@ -1,4 +1,4 @@
-"""A real, durable Postgres for measurements, from the binaries of a pip wheel, and the processor time its processes take.
+"""A real, durable Postgres for measurements, from the binaries of a pip wheel, and the processor time it takes.
 
     with running() as cluster:
         url = cluster.new_database()

@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from relumine_server.storage import migrate
+
 _numbers = count(1)
 NOBODY = 65534
 
@@ -68,28 +70,54 @@ def postgres() -> Iterator[sa.URL]:
     shutil.rmtree(folder)
 
 
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory) -> Path:
+    """A migrated SQLite file without rows, to be copied."""
+    file = tmp_path_factory.mktemp("template") / "x.db"
+    _migrate(f"sqlite:///{file}")
+    return file
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres: sa.URL) -> sa.URL:
+    """A migrated Postgres database without rows, to be copied."""
+    made = _create_database(postgres, "template0")
+    _migrate(made.render_as_string(hide_password=False))
+    return made
+
+
+def _migrate(url: str) -> None:
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    migrate.upgrade(engine)
+    engine.dispose()
+
+
 @pytest.fixture
 def new_database(request, tmp_path):
-    """Makes empty databases of the kind asked for, "sqlite" or "postgresql"; gives their addresses."""
+    """Makes migrated databases of the kind asked for, "sqlite" or "postgresql"; gives their addresses."""
 
     def make(kind: str) -> str:
         if kind == "sqlite":
-            return f"sqlite:///{tmp_path / f'x{next(_numbers)}.db'}"
-        return _new_postgres_database(request.getfixturevalue("postgres"))
+            file = tmp_path / f"x{next(_numbers)}.db"
+            shutil.copy(request.getfixturevalue("sqlite_template"), file)
+            return f"sqlite:///{file}"
+        template = request.getfixturevalue("postgres_template")
+        made = _create_database(request.getfixturevalue("postgres"), template.database)
+        return made.render_as_string(hide_password=False)
 
     return make
 
 
-def _new_postgres_database(address: sa.URL) -> str:
+def _create_database(address: sa.URL, template: str) -> sa.URL:
     name = f"test_{next(_numbers)}"
     engine = sa.create_engine(address, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
     with engine.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+        connection.execute(sa.text(f"CREATE DATABASE {name} TEMPLATE {template}"))
     engine.dispose()
-    return address.set(database=name).render_as_string(hide_password=False)
+    return address.set(database=name)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request, new_database) -> str:
-    """An empty database, once of each kind: every promise holds on both."""
+    """A migrated database, once of each kind: every promise holds on both."""
     return new_database(request.param)

@@ -2,9 +2,10 @@
 
     python benchmarks/read/series.py [--records 1000000] [--rounds 7]
 
-Records are stored as ingest stores them and compacted by the server's own compaction, whose cost is printed. The floor is
-numpy's least and greatest of a thousand buckets of one float64 array. Processor time of this process and, on Postgres, of
-all its processes; rounds are interleaved, medians with the least and greatest ratio. Not measured: HTTP, several readers.
+Records are stored as ingest stores them and compacted by the server's own compaction, whose cost is printed. The floor
+is numpy's least and greatest of a thousand buckets of one float64 array. Processor time of this process and, on Postgres,
+of all its processes; rounds are interleaved, medians with the least and greatest ratio. Not measured: HTTP, several
+readers at once.
 """
 
 from __future__ import annotations
@@ -132,9 +133,8 @@ def measure(name: str, store: Store, values: np.ndarray, meter: Meter, rounds: i
     for work, pairs in found.items():
         ratios = sorted(mine / least for mine, least in pairs)
         ms = statistics.median(mine for mine, _ in pairs)
-        print(
-            f"  {work:<44} {ms:8.2f} ms  {statistics.median(ratios):6.1f} × floor  ({ratios[0]:.1f} – {ratios[-1]:.1f})"
-        )
+        least, middle, most = ratios[0], statistics.median(ratios), ratios[-1]
+        print(f"  {work:<44} {ms:8.2f} ms  {middle:6.1f} × floor  ({least:.1f} – {most:.1f})")
 
 
 def main() -> None:

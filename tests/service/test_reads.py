@@ -8,6 +8,7 @@ from sqlalchemy import func, select
 
 from relumine_server.app import create_app
 from relumine_server.settings import Settings
+from relumine_server.storage import numbers
 from relumine_server.storage import tables as t
 
 UNITS = 4
@@ -134,8 +135,8 @@ def test_the_last_upload_ends_the_run_and_a_new_session_takes_it_up(call):
 
 
 def test_numbers_and_the_export_hold_what_was_sent(call):
-    numbers = [{"step": 1, "name": "loss", "value": 0.5}, {"step": 2, "name": "loss", "value": 0.25}]
-    call("POST", "/v1/uploads", json=upload(steps=[1, 2], numbers=numbers, peak=2))
+    logged = [{"step": 1, "name": "loss", "value": 0.5}, {"step": 2, "name": "loss", "value": 0.25}]
+    call("POST", "/v1/uploads", json=upload(steps=[1, 2], numbers=logged, peak=2))
     loss = call("GET", "/v1/runs/r1/numbers").json()["numbers"]["loss"]
     assert loss == [{"step": 1, "value": 0.5}, {"step": 2, "value": 0.25}]
     lines = call("GET", "/v1/runs/r1/export?format=csv").text.splitlines()
@@ -143,11 +144,28 @@ def test_numbers_and_the_export_hold_what_was_sent(call):
     assert "1,act1,2,weight_norm,9.0" in lines
 
 
+def test_the_numbers_of_a_long_run_come_in_pages(call, monkeypatch):
+    monkeypatch.setattr(numbers, "ROWS", 3)
+    for seq in range(1, 11):
+        own = [{"step": step, "name": "loss", "value": step / 2} for step in (2 * seq, 2 * seq + 1)]
+        call("POST", "/v1/uploads", json=upload(seq=seq, steps=[seq], numbers=own))
+    seen, cursor = [], None
+    while True:
+        page = call("GET", "/v1/runs/r1/numbers", params={"cursor": cursor} if cursor else {}).json()
+        seen += [(point["step"], point["value"]) for point in page["numbers"]["loss"]]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert seen == [(step, step / 2) for step in range(2, 22)]
+    for odd in ("x", "bnVsbA==", "LTE=", "dHJ1ZQ==", "Wzdd"):
+        assert call("GET", "/v1/runs/r1/numbers", params={"cursor": odd}).json()["code"] == "bad_cursor"
+
+
 def test_deleting_a_run_leaves_no_row_of_it(app, call):
     call("POST", "/v1/webhooks", json={"url": "https://example.org/hook"})
     dead = [{**r, "active": [0] * UNITS} for r in upload()["records"][:10]]
-    numbers = [{"step": 1, "name": "loss", "value": 0.5}]
-    call("POST", "/v1/uploads", json={**upload(numbers=numbers), "records": dead})
+    logged = [{"step": 1, "name": "loss", "value": 0.5}]
+    call("POST", "/v1/uploads", json={**upload(numbers=logged), "records": dead})
     assert call("DELETE", "/v1/runs/r1").status_code == 204
     assert call("GET", "/v1/runs/r1").status_code == 404
     with app.state.store.read() as connection:

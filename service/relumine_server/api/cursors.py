@@ -7,6 +7,7 @@ import json
 from datetime import datetime
 from typing import Any
 
+from relumine.table import MAX_STEP
 from relumine_server.errors import BadCursor
 
 
@@ -32,6 +33,24 @@ def decode_name(cursor: str | None) -> str | None:
     if not isinstance(name, str) or "\0" in name:
         raise BadCursor
     return name
+
+
+def encode_step(step: int | None) -> str | None:
+    """A cursor from the last step shown; None at the end."""
+    return None if step is None else base64.urlsafe_b64encode(json.dumps(step).encode()).decode()
+
+
+def decode_step(cursor: str | None) -> int | None:
+    """The step in a cursor. Raises BadCursor for what this server never gave out."""
+    if cursor is None:
+        return None
+    try:
+        step = json.loads(base64.urlsafe_b64decode(cursor.encode("ascii")))
+    except (ValueError, RecursionError):
+        step = None
+    if not isinstance(step, int) or isinstance(step, bool) or not 0 <= step <= MAX_STEP:
+        raise BadCursor
+    return step
 
 
 def decode(cursor: str | None, length: int) -> list[Any] | None:

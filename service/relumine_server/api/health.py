@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastapi import APIRouter
+from pydantic import BaseModel
 
 from relumine_server.api import problems
 from relumine_server.api.depends import StoreDep
@@ -12,6 +13,13 @@ from relumine_server.storage import migrate
 router = APIRouter(tags=["health"])
 
 
+class Readiness(BaseModel):
+    """That the server can work, and how much work waits."""
+
+    status: str
+    waiting: int
+
+
 @router.get("/livez")
 async def livez() -> dict[str, str]:
     """The process answers; the database is not asked."""
@@ -19,10 +27,10 @@ async def livez() -> dict[str, str]:
 
 
 @router.get("/readyz", responses=problems.responses(NotReady))
-def readyz(store: StoreDep) -> dict[str, str]:
-    """The database answers and has the schema that this version needs."""
+def readyz(store: StoreDep) -> Readiness:
+    """The database answers and has the schema that this version needs; ``waiting`` uploads are in its queue."""
     with store.read() as connection:
         found = migrate.current(connection)
     if found != migrate.head():
         raise NotReady(f"the schema is at {found or 'nothing'}, run relumine-server migrate")
-    return {"status": "ready"}
+    return Readiness(status="ready", waiting=store.waiting)

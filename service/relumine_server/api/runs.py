@@ -106,7 +106,7 @@ def read_overview(
             run=runs.view(connection, [row], settings.base_url)[0],
             layers=ranked,
             traces=[_trace(layer_id, spread) for layer_id, spread in sorted(found.items()) if spread.step.size],
-            run_trace=_run_trace(own, numbers.load(connection, run_id, after_step=begin - 1).get("loss", [])),
+            run_trace=_run_trace(own, _logged_loss(connection, run_id, own, begin - 1)),
             alerts=shown,
             last_step=row.last_step,
         )
@@ -131,6 +131,15 @@ def _trace(layer_id: int, spread: Spread) -> views.Trace:
     )
 
 
+def _logged_loss(
+    connection: sa.Connection, run_id: str, own: Spread | None, after_step: int
+) -> list[tuple[int, float]]:
+    """The loss as it was logged, where the records of the run do not carry it."""
+    if own is not None and not np.isnan(own.latest["loss"]).all():
+        return []
+    return numbers.load(connection, run_id, after_step=after_step).points.get("loss", [])
+
+
 def _run_trace(spread: Spread | None, loss: list[tuple[int, float]]) -> views.RunTrace:
     if spread is None or not spread.step.size:
         return views.RunTrace(step=[], learning_rate=[], update_ratio=[], loss=[])
@@ -143,14 +152,19 @@ def _run_trace(spread: Spread | None, loss: list[tuple[int, float]]) -> views.Ru
     )
 
 
-@router.get("/runs/{run_id}/numbers", responses=problems.responses(RunNotFound))
-def read_numbers(run_id: RunId, store: StoreDep, after_step: StepQuery = None) -> Numbers:
-    """Numbers that the training logged, by name."""
+@router.get("/runs/{run_id}/numbers", responses=problems.responses(RunNotFound, BadCursor))
+def read_numbers(run_id: RunId, store: StoreDep, after_step: StepQuery = None, cursor: Cursor = None) -> Numbers:
+    """Numbers that the training logged, by name, a stretch of steps at a time."""
+    begin = cursors.decode_step(cursor)
+    if begin is None:
+        begin = -1 if after_step is None else after_step
     with store.read() as connection:
         existing(connection, run_id)
-        found = numbers.load(connection, run_id, after_step=-1 if after_step is None else after_step)
-    points = {name: [NumberPoint(step=step, value=value) for step, value in rows] for name, rows in found.items()}
-    return Numbers(numbers=points)
+        found = numbers.load(connection, run_id, after_step=begin)
+    points = {
+        name: [NumberPoint(step=step, value=value) for step, value in rows] for name, rows in found.points.items()
+    }
+    return Numbers(numbers=points, next_cursor=cursors.encode_step(found.until))
 
 
 @router.get("/runs/{run_id}/export", response_class=StreamingResponse, responses=problems.responses(RunNotFound))

@@ -48,6 +48,7 @@ class NumberPoint(BaseModel):
 
 
 class Numbers(BaseModel):
-    """Logged numbers by name, in the order of steps."""
+    """Logged numbers by name, in the order of steps; ``next_cursor`` is opaque and null at the end."""
 
     numbers: dict[str, list[NumberPoint]]
+    next_cursor: str | None

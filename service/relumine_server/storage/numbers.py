@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import sqlalchemy as sa
 
+from relumine.table import MAX_STEP
 from relumine.wire import Upload
 from relumine_server.storage import tables as t
 
@@ -24,13 +27,27 @@ def append(connection: sa.Connection, upload: Upload) -> None:
     connection.execute(sa.insert(t.numbers).values(**row))
 
 
-def load(connection: sa.Connection, run_id: str, *, after_step: int = -1) -> dict[str, list[tuple[int, float]]]:
-    """By name, (step, value) in the order of steps; at a step logged twice the later one wins."""
+ROWS = 500
+"""Uploads whose numbers one page holds."""
+
+
+class Numbers(NamedTuple):
+    """By name, (step, value) in the order of steps; ``until`` is the last step of the page, None at the end."""
+
+    points: dict[str, list[tuple[int, float]]]
+    until: int | None
+
+
+def load(connection: sa.Connection, run_id: str, *, after_step: int = -1) -> Numbers:
+    """A page of numbers behind a step; at a step logged twice the later one wins."""
     c = t.numbers.c
-    query = sa.select(c["items"]).where(c.run_id == run_id, c.last_step > after_step).order_by(c.session, c.rank, c.seq)
+    own = sa.and_(c.run_id == run_id, c.last_step > after_step)
+    until = connection.scalar(sa.select(c.last_step).where(own).order_by(c.last_step).offset(ROWS).limit(1))
+    end = MAX_STEP if until is None else until
+    query = sa.select(c["items"]).where(own, c.first_step <= end).order_by(c.session, c.rank, c.seq)
     latest: dict[str, dict[int, float]] = {}
     for items in connection.scalars(query):
         for step, name, value in items:
-            if step > after_step:
+            if after_step < step <= end:
                 latest.setdefault(name, {})[step] = value
-    return {name: sorted(points.items()) for name, points in latest.items()}
+    return Numbers({name: sorted(points.items()) for name, points in latest.items()}, until)

@@ -2,9 +2,9 @@
 
     python benchmarks/ingest/streams.py [--streams 20] [--seconds 600] [--every 30]
 
-A real server on SQLite with the detector on. 49 layers, 22,720 units, one sampled step an upload, random phases; a stream
-sends when an upload is due or, if it is late, at once. Lag is from when it was due to its 202. Prints a line per interval:
-processor time of the server, lag, works that wait, resident memory, bytes of the file and its WAL.
+A real server on SQLite with the detector on. 49 layers, 22,720 units, one sampled step an upload, random phases; a
+stream sends when an upload is due or, if it is late, at once. Lag is from when it was due to its 202. Prints a line per
+interval: processor time of the server, lag, works that wait, resident memory, bytes of the file and its WAL.
 """
 
 from __future__ import annotations

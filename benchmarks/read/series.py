@@ -3,9 +3,9 @@
     python benchmarks/read/series.py [--records 1000000] [--rounds 7]
 
 Records are stored as ingest stores them and compacted by the server's own compaction, whose cost is printed. The floor
-is numpy's least and greatest of a thousand buckets of one float64 array. Processor time of this process and, on Postgres,
-of all its processes; rounds are interleaved, medians with the least and greatest ratio. Not measured: HTTP, several
-readers at once.
+is numpy's least and greatest of a thousand buckets of one float64 array. Processor time of this process and, on
+Postgres, of all its processes; rounds are interleaved, medians with the least and greatest ratio. Not measured: HTTP,
+several readers at once.
 """
 
 from __future__ import annotations

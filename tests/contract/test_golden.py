@@ -85,6 +85,7 @@ SCALARS = json.loads((FOLDER / "upload_v1_packed.json").read_text())["records"][
         {"scalars": SCALARS | {"n_examples": of(0, 2.0**60)}},
         {"scalars": SCALARS | {"loss": of(np.inf, 0)}},
         {"scalars": {k: v for k, v in SCALARS.items() if k != "layer_id"}},
+        {"scalars": {name: of(*[1] * 10_001, dtype="u2") for name in ("layer_id", "first_step", "step")}},
         {"unit_counts": of(0, 4)},
         {"unit_counts": of(0, -3)},
         {"unit_counts": of(0, 2e6)},

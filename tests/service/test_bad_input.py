@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import math
 
+import numpy as np
 import pytest
 from live_server import caller
 from sqlalchemy import func, select
@@ -42,6 +45,28 @@ def record(**changes) -> bytes:
     return changed(records=[{**GOOD["records"][0], **changes}])
 
 
+PLACE = {"layer_id": [1], "first_step": [1], "step": [1], "n_examples": [8]}
+
+
+def packed(numbers) -> object:
+    """A column of numbers as it travels; what is packed already stays as it is."""
+    if isinstance(numbers, dict):
+        return numbers
+    return {"dtype": "f8", "data": base64.b64encode(np.array(numbers, "<f8").tobytes()).decode()}
+
+
+def table(**changes) -> bytes:
+    """One record of the good layer as a table, with changes."""
+    good = {"scalars": PLACE, "unit_counts": [3], "unit_columns": [1], "units": {"active": [[1, 2, 3]]}} | changes
+    sent = {
+        "scalars": {name: packed(values) for name, values in good["scalars"].items()},
+        "unit_counts": packed(good["unit_counts"]),
+        "unit_columns": packed(good["unit_columns"]),
+        "units": {name: [packed(piece) for piece in pieces] for name, pieces in good["units"].items()},
+    }
+    return changed(records=sent)
+
+
 def run(**changes) -> bytes:
     return changed(run={**GOOD["run"], **changes})
 
@@ -75,6 +100,14 @@ BAD = {
     "steps backwards": record(first_step=2),
     "negative step": record(step=-1),
     "two records of one place": changed(records=GOOD["records"] * 2),
+    "a table without steps": table(scalars={"layer_id": [1], "first_step": [1]}),
+    "a table of two lengths": table(scalars={"layer_id": [1, 1], "first_step": [1], "step": [1]}),
+    "a table with an infinite loss": table(scalars=PLACE | {"loss": [math.inf]}),
+    "a table with a step that is none": table(scalars=PLACE | {"step": [math.nan]}),
+    "a table of a million units each": table(unit_counts=[10**6], unit_columns=[1], units={"active": [[1.0, 2.0]]}),
+    "a table with units of NaN": table(unit_columns=[17], units={"active": [[1, 2, 3]], "mean": [[0, 0, math.nan]]}),
+    "a table that is a number": changed(records=7),
+    "a table in pieces of junk": table(units={"active": [{"dtype": "u1", "data": "!"}]}),
     "bad id": run(id="a/b"),
     "too many units": changed(layers=[{"layer_id": 1, "name": "x", "units": 10**9}]),
 }
@@ -94,8 +127,9 @@ def test_a_bad_upload_is_a_problem_and_leaves_nothing(name, app, call):
             assert connection.scalar(select(func.count()).select_from(table)) == 0
 
 
-def test_the_good_upload_is_good(call):
-    assert call("POST", "/v1/uploads", content=changed()).status_code == 202
+@pytest.mark.parametrize("form", [changed, table])
+def test_the_good_upload_is_good(call, form):
+    assert call("POST", "/v1/uploads", content=form()).status_code == 202
 
 
 def test_a_body_over_the_limit_is_refused_with_and_without_its_length(call):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 import sqlite3
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -13,7 +15,8 @@ try:
     import structlog
     import typer
     import uvicorn
-    from sqlalchemy.engine import make_url
+    from alembic.util import CommandError
+    from sqlalchemy.exc import DBAPIError
 except ImportError:  # installed without the extra
     sys.stderr.write("relumine-server: the server is not installed: pip install 'relumine[server]'\n")
     raise SystemExit(2) from None
@@ -22,10 +25,10 @@ from relumine_server.app import create_app
 from relumine_server.detection.findings import Finding
 from relumine_server.detection.policy import Policy
 from relumine_server.detection.replay import replay as fold
-from relumine_server.errors import FileInUse
+from relumine_server.errors import FileInUse, ProblemError, UnknownDatabase
 from relumine_server.settings import Settings
 from relumine_server.storage import alerts, journal, migrate, runs, upkeep
-from relumine_server.storage.store import Store
+from relumine_server.storage.store import Store, address
 
 cli = typer.Typer(help="Relumine's server.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -47,10 +50,8 @@ def serve(
             f"{settings.host} can be reached from other machines and there are no keys yet: "
             "listen on 127.0.0.1, or say --insecure-no-auth if the network is yours alone"
         )
-    try:
+    with _database_trouble(settings):
         app = create_app(settings)
-    except FileInUse as error:
-        _fail(str(error))
     _log_to_stderr(settings.log_level)
     typer.echo(f"relumine-server: {settings.base_url} (database {_shown(settings.database_url)})", err=True)
     uvicorn.run(app, host=settings.host, port=settings.port, log_level="warning", timeout_graceful_shutdown=10)
@@ -59,8 +60,10 @@ def serve(
 @cli.command("migrate")
 def migrate_database(database_url: DatabaseUrl = None) -> None:
     """Bring the database to the schema of this version."""
-    store = _open(_settings(database_url=database_url))
-    migrate.upgrade(store.writing_engine)
+    settings = _settings(database_url=database_url)
+    store = _open(settings)
+    with _database_trouble(settings):
+        migrate.upgrade(store.writing_engine)
     with store.read() as connection:
         typer.echo(f"at {migrate.current(connection)}")
     store.close()
@@ -69,9 +72,10 @@ def migrate_database(database_url: DatabaseUrl = None) -> None:
 @cli.command("replay")
 def replay_run(run_id: Annotated[str, typer.Argument(help="the run's id")], database_url: DatabaseUrl = None) -> None:
     """Fold a stored run again and print what the detector finds; exit 1 where that differs from its alerts."""
-    store = _open(_settings(database_url=database_url))
+    settings = _settings(database_url=database_url)
+    store = _open(settings)
     try:
-        with store.read() as connection:
+        with _database_trouble(settings), store.read() as connection:
             if runs.find(connection, run_id) is None:
                 _fail(f"no run {run_id}")
             layers = runs.load_layers(connection, run_id)
@@ -143,14 +147,30 @@ def _settings(**given: Any) -> Settings:
 
 
 def _open(settings: Settings) -> Store:
-    try:
+    with _database_trouble(settings):
         return Store.open(settings.database_url)
-    except FileInUse as error:
+
+
+@contextmanager
+def _database_trouble(settings: Settings) -> Iterator[None]:
+    """A database that cannot be opened or migrated ends the command with a sentence, not with a traceback."""
+    try:
+        yield
+    except (FileInUse, UnknownDatabase) as error:
         _fail(str(error))
+    except ImportError:
+        _fail("Postgres needs its driver: pip install 'relumine[server,postgres]'")
+    except ProblemError as error:
+        _fail(f"{_shown(settings.database_url)}: {error.detail}")
+    except CommandError as error:
+        _fail(f"{_shown(settings.database_url)} is not of this version: {error}")
+    except (OSError, DBAPIError) as error:
+        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+        _fail(f"{_shown(settings.database_url)} cannot be used: {reason}")
 
 
 def _shown(database_url: str) -> str:
-    return make_url(database_url).render_as_string(hide_password=True)
+    return address(database_url).render_as_string(hide_password=True)
 
 
 def _fail(sentence: str) -> NoReturn:

@@ -108,13 +108,17 @@ class NotReady(ProblemError):
 
 
 class StorageUnavailable(ProblemError):
-    status, code, title = 503, "storage_unavailable", "The database does not take writes at present"
+    status, code, title = 503, "storage_unavailable", "The database is out of reach, or does not take writes"
     headers: ClassVar[dict[str, str]] = {"Retry-After": "5"}
 
 
 class StorageFull(ProblemError):
     status, code, title = 507, "storage_full", "The disk of the database is full; reading goes on"
     headers: ClassVar[dict[str, str]] = {"Retry-After": "30"}
+
+
+class UnknownDatabase(Exception):
+    """The address names a kind of database that we do not speak to."""
 
 
 class FileInUse(Exception):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -102,3 +103,34 @@ def test_a_run_that_is_not_there_cannot_be_replayed(tmp_path):
     subprocess.run([*COMMAND, "migrate", "--database-url", database], check=True, capture_output=True)
     done = subprocess.run([*COMMAND, "replay", "none", "--database-url", database], capture_output=True, text=True)
     assert (done.returncode, done.stderr.strip()) == (2, "relumine-server: no run none")
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("postgresql://ada:secret@127.0.0.1:1/x", "cannot be used: connection failed"),
+        ("nonsense", "is no address of a database"),
+        ("mysql://x", "mysql is not supported"),
+        ("sqlite:////proc/nope/x.db", "cannot be used"),
+    ],
+)
+@pytest.mark.parametrize("command", [["serve"], ["migrate"], ["replay", "r1"]])
+def test_a_database_that_cannot_be_used_is_a_sentence(url, said, command):
+    environment = {**os.environ, "RELUMINE_DATABASE_URL": url}
+    done = subprocess.run([*COMMAND, *command], env=environment, capture_output=True, text=True, timeout=DEADLINE_S)
+    if command == ["replay", "r1"] and url.startswith("postgresql"):
+        said = "out of reach"  # it only reads
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "secret" not in done.stderr
+
+
+def test_a_database_of_a_newer_version_is_left_alone(tmp_path):
+    environment = {**os.environ, "RELUMINE_DATABASE_URL": f"sqlite:///{tmp_path / 'x.db'}"}
+    subprocess.run([*COMMAND, "migrate"], env=environment, check=True, timeout=DEADLINE_S)
+    with sqlite3.connect(tmp_path / "x.db") as database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+    database.close()
+    done = subprocess.run([*COMMAND, "serve"], env=environment, capture_output=True, text=True, timeout=DEADLINE_S)
+    assert (done.returncode, "is not of this version" in done.stderr) == (2, True)

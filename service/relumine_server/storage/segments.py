@@ -40,18 +40,18 @@ def insert(connection: sa.Connection, key: tuple[str, str, int, int], segments: 
 
 def latest_readings(connection: sa.Connection, run_id: str, layer_ids: Sequence[int]) -> dict[int, dict[str, float]]:
     """The last reading of every layer that has one in a segment, with its step."""
-    c = t.segments.c
+    c, r = t.segments.c, t.runs.c
+    newest = connection.execute(sa.select(r.folded_session, r.folded_seq).where(r.run_id == run_id)).first()
+    if newest is None or newest.folded_session is None:
+        return {}
     own = (c.run_id == run_id, c.rank == 0, c.readings.is_not(None))
     rows = sa.select(c.layer_id, c.records, c.columns, c.readings)
-    newest = sa.select(c.session, c.seq).where(*own).order_by(c.session.desc(), c.seq.desc()).limit(1)
-    found: dict[int, dict[str, float]] = {}
-    last = connection.execute(newest.where(c.layer_id.in_(layer_ids))).first()
-    if last is not None:  # mostly it holds all layers
-        query = rows.where(*own, c.layer_id.in_(layer_ids), c.session == last.session, c.seq == last.seq)
-        found |= {row.layer_id: _last_reading(row) for row in connection.execute(query)}
+    last = rows.where(*own, c.layer_id.in_(layer_ids), c.session == newest.folded_session, c.seq == newest.folded_seq)
+    found = {row.layer_id: _last_reading(row) for row in connection.execute(last)}  # mostly all of them
+    in_order = (c.session.desc(), c.rank.desc(), c.seq.desc())  # as the key lies, so that nothing is sorted
     for layer_id in layer_ids:
-        if last is not None and layer_id not in found:
-            query = rows.where(*own, c.layer_id == layer_id).order_by(c.session.desc(), c.seq.desc()).limit(1)
+        if layer_id not in found:
+            query = rows.where(*own, c.layer_id == layer_id).order_by(*in_order).limit(1)
             found |= {row.layer_id: _last_reading(row) for row in connection.execute(query)}
     return found
 

@@ -13,9 +13,9 @@ from typing import IO, Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from relumine_server.errors import FileInUse
+from relumine_server.errors import FileInUse, UnknownDatabase
 from relumine_server.storage.troubles import problem_of
 from relumine_server.storage.writer import PATIENCE_S, Transactions, Work, Writer
 
@@ -47,8 +47,11 @@ class Store:
 
     @classmethod
     def open(cls, database_url: str) -> Store:
-        """Open the database. Raises FileInUse where another process serves the same SQLite file."""
-        url = make_url(database_url)
+        """Open the database.
+
+        Raises FileInUse where another process serves the same SQLite file, UnknownDatabase for any other kind.
+        """
+        url = address(database_url)
         if url.get_backend_name() != "sqlite":
             engine = _postgres(url)
             return cls(engine, Transactions(engine, WRITERS), None)
@@ -95,6 +98,21 @@ class Store:
         self.engine.dispose()
         if self._lock is not None:
             self._lock.close()
+
+
+def address(database_url: str) -> sa.URL:
+    """The address of a database we speak to; however Postgres is spelled, the driver is psycopg 3.
+
+    Raises UnknownDatabase.
+    """
+    try:
+        url = make_url(database_url)
+    except ArgumentError:
+        raise UnknownDatabase("RELUMINE_DATABASE_URL is no address of a database") from None
+    kind = url.drivername.split("+")[0]
+    if kind not in ("sqlite", "postgresql", "postgres"):
+        raise UnknownDatabase(f"{kind} is not supported: sqlite:///file or postgresql://user:password@host/name")
+    return url if kind == "sqlite" else url.set(drivername="postgresql+psycopg")
 
 
 def _postgres(url: sa.URL) -> sa.Engine:

@@ -19,8 +19,14 @@ from relumine_server.storage.sessions import Span
 
 Columns = dict[str, Array]
 
-CHUNK = 1024
-"""Records of a full chunk: at this size reading a million records is a thousand short rows."""
+
+class Asked(NamedTuple):
+    """What is to be read: statistics of layers of a run, for so many points; without them, every record."""
+
+    run_id: str
+    layer_ids: Sequence[int]
+    names: Sequence[str]
+    points: int | None
 
 
 class Spread(NamedTuple):
@@ -54,32 +60,32 @@ def spread(
     points: int | None,
 ) -> dict[int, Spread]:
     """Series of these layers, fine enough for ``points`` points (without it, every record); none of empty layers."""
+    asked = Asked(run_id, layer_ids, names, points)
     pieces: dict[int, list[Spread]] = defaultdict(list)
     for span in sessions.load(connection, run_id).within(*steps).parts:
-        older = _from_chunks(connection, run_id, span, layer_ids, names, points)
-        newer = _from_segments(connection, run_id, span, layer_ids, names)
+        older = _from_chunks(connection, asked, span)
+        newer = _from_segments(connection, asked, span)
         for layer_id in layer_ids:
             own = [*older.get(layer_id, []), *newer.get(layer_id, [])]
             pieces[layer_id] += [_in_order(own)] if len(own) > 1 else own
     return {layer_id: _joined(own) for layer_id, own in pieces.items() if own}
 
 
-def _from_segments(
-    connection: sa.Connection, run_id: str, span: Span, layer_ids: Sequence[int], names: Sequence[str]
-) -> dict[int, list[Spread]]:
+def _from_segments(connection: sa.Connection, asked: Asked, span: Span) -> dict[int, list[Spread]]:
     c = t.segments.c
     query = (
         sa.select(c.layer_id, c.records, c.columns, c.readings)
-        .where(c.run_id == run_id, c.layer_id.in_(layer_ids), c.session == span.session, c.rank == 0)
+        .where(c.run_id == asked.run_id, c.layer_id.in_(asked.layer_ids), c.session == span.session, c.rank == 0)
         .where(c.last_step >= span.first, c.first_step <= span.last)
         .order_by(c.layer_id, c.seq)
     )
-    if span.first > span.began and (before := _seq_before(connection, run_id, span)) is not None:
+    if span.first > span.began and (before := _seq_before(connection, asked.run_id, span)) is not None:
         query = query.where(c.seq > before)
     rows: dict[int, list[encoding.Stored]] = defaultdict(list)
     for layer_id, *stored in connection.execute(query):
         rows[layer_id].append(encoding.Stored(*stored))
-    return {layer_id: [_records(encoding.decode(own, ("step", *names)), names, span)] for layer_id, own in rows.items()}
+    names = ("step", *asked.names)
+    return {layer_id: [_records(encoding.decode(own, names), asked.names, span)] for layer_id, own in rows.items()}
 
 
 def _seq_before(connection: sa.Connection, run_id: str, span: Span) -> int | None:
@@ -100,34 +106,28 @@ def _records(columns: Columns, names: Sequence[str], span: Span) -> Spread:
     return Spread(np.ones(kept.size, np.int64), step[kept], values, values, values)
 
 
-def _from_chunks(
-    connection: sa.Connection,
-    run_id: str,
-    span: Span,
-    layer_ids: Sequence[int],
-    names: Sequence[str],
-    points: int | None,
-) -> dict[int, list[Spread]]:
+def _from_chunks(connection: sa.Connection, asked: Asked, span: Span) -> dict[int, list[Spread]]:
     """Layers with enough chunks by their summaries, except at the ends of the span; the others record by record."""
     c = t.chunks.c
     own = sa.and_(
-        c.run_id == run_id, c.layer_id.in_(layer_ids), c.session == span.session, c.rank == 0,
+        c.run_id == asked.run_id, c.layer_id.in_(asked.layer_ids), c.session == span.session, c.rank == 0,
         c.last_step >= span.first, c.first_step <= span.last,
     )  # fmt: skip
-    if points is None:
-        return _whole(connection, own, names, span)
+    if asked.points is None:
+        return _whole(connection, own, asked.names, span)
     query = sa.select(c.layer_id, sa.func.count(), sa.func.min(c.first_step), sa.func.max(c.last_step))
-    counted = connection.execute(query.where(own, c.statistic == "step").group_by(c.layer_id))
-    many = [row for row in counted if 2 * row[1] >= points]
+    counted = connection.execute(query.where(own, c.statistic == "step").group_by(c.layer_id)).all()
+    many = [row for row in counted if 2 * row[1] >= asked.points]
     inside = sa.and_(c.first_step >= span.first, c.last_step <= span.last)
-    found: dict[int, list[Spread]] = defaultdict(list)
+    found: dict[int, list[Spread]] = {}
     for layer_id, _, first, last in many:
-        found[layer_id] += _summaries(connection, sa.and_(own, c.layer_id == layer_id, inside), names)
+        of_layer = sa.and_(own, c.layer_id == layer_id)
+        found[layer_id] = _summaries(connection, sa.and_(of_layer, inside), asked.names)
         if first < span.first or last > span.last:
-            found[layer_id] += _whole(connection, sa.and_(own, c.layer_id == layer_id, ~inside), names, span)[layer_id]
-    few = sa.and_(own, c.layer_id.not_in([row[0] for row in many]))
-    if len(many) < len(layer_ids):
-        found |= _whole(connection, few, names, span)
+            found[layer_id] += _whole(connection, sa.and_(of_layer, ~inside), asked.names, span)[layer_id]
+    if len(many) < len(counted):
+        few = sa.and_(own, c.layer_id.not_in(list(found)))
+        found |= _whole(connection, few, asked.names, span)
     return found
 
 
@@ -136,8 +136,8 @@ def _summaries(connection: sa.Connection, chosen: sa.ColumnElement[bool], names:
     c = t.chunks.c
     query = sa.select(c.seq, c.last_step, c.records, c.least, c.greatest, c.latest).where(chosen).order_by(c.seq)
     tables = {name: _table(connection, query.where(c.statistic == name)) for name in names}
-    places = next(iter(tables.values()))
-    if any(not np.array_equal(one[0], places[0]) for one in tables.values()) or not places.size:
+    places = next(iter(tables.values()), np.zeros((6, 0)))
+    if not places.size or any(not np.array_equal(one[0], places[0]) for one in tables.values()):
         places = _table(connection, query.where(c.statistic == "step"))
         tables = {name: _beside(one, places) for name, one in tables.items()}
     if not places.size:

@@ -157,3 +157,20 @@ def test_a_newer_session_takes_over_within_a_chunk(store):
         few = series.spread(connection, "r1", [2], ["n_examples"], steps=(0, 2**50), points=2)[2]
     assert found.step.tolist() == list(range(1, 250))
     assert int(few.weight.sum()) == 249
+
+
+def test_many_chunks_are_answered_from_their_summaries_with_the_extremes_kept(store):
+    fill(store, 40, 30)
+    compact(store)
+    with store.read() as connection:
+        whole = series.load(connection, "r1", [0, 1], ["weight_norm", "loss"], steps=(0, 2**50))
+        for names in (["weight_norm"], ["weight_norm", "loss"], []):
+            few = series.spread(connection, "r1", [0, 1], names, steps=(100, 1100), points=8)
+            assert {layer_id: int(one.weight.sum()) for layer_id, one in few.items()} == {0: 1001, 1: 1001}
+            assert few[1].step.size < 400
+            for layer_id, name in ((layer_id, name) for layer_id in (0, 1) for name in names):
+                kept = whole[layer_id][name][(whole[layer_id]["step"] >= 100) & (whole[layer_id]["step"] <= 1100)]
+                assert np.array_equal(np.fmin.reduce(few[layer_id].least[name]), np.fmin.reduce(kept), equal_nan=True)
+                assert np.array_equal(
+                    np.fmax.reduce(few[layer_id].greatest[name]), np.fmax.reduce(kept), equal_nan=True
+                )

@@ -6,8 +6,9 @@ The body is no declared parameter: FastAPI would parse it in Python, six times d
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request
 from pydantic import ValidationError
@@ -29,13 +30,15 @@ from relumine_server.errors import (
     WrongUnits,
 )
 
+T = TypeVar("T")
+
 router = APIRouter(prefix="/v1", tags=["uploads"])
 
 REFUSALS = (
     BodyTooLarge, Busy, InvalidUpload, RunInOtherProject, StorageFull, UnknownLayer, UnsupportedEncoding, WrongUnits,
 )  # fmt: skip
 BODY = {"required": True, "content": {"application/json": {"schema": Upload.model_json_schema(mode="validation")}}}
-DECODING = 4
+DECODING = 2  # large bodies decoded at once
 SMALL = 2**18
 """Bytes that are decoded at once; a larger body would hold up the others, and goes through a thread."""
 
@@ -73,9 +76,12 @@ class Intake:
             self._held -= len(read)
 
     async def _decoded(self, body: bytes, encoding: str, limit: int) -> bytes:
-        """Few at a time: what comes out may be a thousand times as large."""
+        return await self.in_turn(decoded, body, encoding, limit)
+
+    async def in_turn(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Run something large in a thread, few at a time: more would only fight for memory and for the interpreter."""
         async with self._decoding:
-            return await run_in_threadpool(decoded, body, encoding, limit)
+            return await run_in_threadpool(work, *arguments)
 
     def _take(self, size: int) -> None:
         if self._held + size > self._limit:
@@ -90,7 +96,7 @@ async def post_upload(
     """Store one upload and look for onset. The same upload again is answered ``duplicate`` and changes nothing."""
     intake: Intake = request.app.state.intake
     async with intake.body(request, settings.max_body_bytes) as body:
-        upload = decode(body) if len(body) <= SMALL else await run_in_threadpool(decode, body)
+        upload = decode(body) if len(body) <= SMALL else await intake.in_turn(decode, body)
         taken = await store.write_soon(lambda connection: ingest.take(connection, upload, clock()))
     if taken.moved:
         courier.wake()

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
+
+
+def plain_insert(table: sa.Table, columns: Sequence[str]) -> str:
+    """SQLite's text of an INSERT of these columns in this order, for values that need no translation."""
+    names, marks = ", ".join(f'"{table.c[name].name}"' for name in columns), ", ".join("?" * len(columns))
+    return f"INSERT INTO {table.name} ({names}) VALUES ({marks})"  # noqa: S608 - names of our own tables
 
 
 def insert(connection: sa.Connection, table: sa.Table) -> Any:

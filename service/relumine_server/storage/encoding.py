@@ -50,26 +50,72 @@ def encode(table: RecordTable, readings: Sequence[Reading]) -> list[Segment]:
     layers = table.scalars["layer_id"]
     order = np.argsort(layers, kind="stable")
     bounds = np.flatnonzero(np.diff(layers[order], prepend=-1))
-    matrix = np.stack([table.scalars[name].astype(np.float64)[order] for name in SCALARS])
-    told = ~np.isnan(matrix) & (matrix != _DEFAULTS[:, None])
+    counts = np.diff(bounds, append=order.size)
+    matrix = np.empty((len(SCALARS), order.size))
+    for row, name in enumerate(SCALARS):
+        matrix[row] = table.scalars[name][order]
+    told = (matrix == matrix) & (matrix != _DEFAULTS[:, None])  # noqa: PLR0124 - NaN differs from itself
     masks = np.bitwise_or.reduce(np.bitwise_or.reduceat(told * _BITS[:, None], bounds, axis=1), axis=0)
-    measured = _measurements(table, readings)
-    taken = None if measured is None else measured[:, order].astype("<f4")
-    segments = []
-    for mask, begin, end in zip(masks.tolist(), bounds.tolist(), [*bounds[1:].tolist(), order.size], strict=True):
-        own = matrix[:, begin:end]
-        segments.append(
-            Segment(
-                int(layers[order[begin]]),
-                int(own[0].min()),
-                int(own[1].max()),
-                end - begin,
-                _MASK.pack(mask) + own[_rows(mask)].tobytes(),
-                encode_rates([table.learning_rates[place] for place in order[begin:end].tolist()]),
-                None if taken is None or not layers[order[begin]] else taken[:, begin:end].tobytes(),
-            )
+    return [
+        Segment(*fields)
+        for fields in zip(
+            layers[order[bounds]].tolist(),
+            np.minimum.reduceat(matrix[0], bounds).astype(np.int64).tolist(),
+            np.maximum.reduceat(matrix[1], bounds).astype(np.int64).tolist(),
+            counts.tolist(),
+            _columns(matrix, masks, bounds, counts),
+            _rates(table, order, bounds, counts),
+            _taken(table, readings, order, bounds, counts),
+            strict=True,
         )
-    return segments
+    ]
+
+
+def _columns(matrix: Array, masks: Array, bounds: Array, counts: Array) -> list[bytes]:
+    """The blob of each segment: those of one layout at a stroke."""
+    blobs: list[bytes] = [b""] * masks.size
+    for mask, count in set(zip(masks.tolist(), counts.tolist(), strict=True)):
+        places = np.flatnonzero((masks == mask) & (counts == count))
+        parts = _cut(matrix[_rows(mask)], bounds[places], count)
+        for place, part in zip(places.tolist(), parts, strict=True):
+            blobs[place] = _MASK.pack(mask) + part
+    return blobs
+
+
+def _taken(
+    table: RecordTable, readings: Sequence[Reading], order: Array, bounds: Array, counts: Array
+) -> list[bytes | None]:
+    """The readings of each segment; None for the run itself, and where none were taken."""
+    taken: list[bytes | None] = [None] * bounds.size
+    measured = _measurements(table, readings)
+    if measured is None:
+        return taken
+    sorted_by_layer = measured[:, order].astype("<f4")
+    of_layers = table.scalars["layer_id"][order[bounds]] > 0
+    for count in set(counts.tolist()):
+        places = np.flatnonzero((counts == count) & of_layers)
+        for place, part in zip(places.tolist(), _cut(sorted_by_layer, bounds[places], count), strict=True):
+            taken[place] = part
+    return taken
+
+
+def _cut(rows: Array, begins: Array, count: int) -> list[bytes]:
+    """The bytes of ``rows[:, begin : begin + count]`` for each begin, row after row."""
+    if not begins.size:
+        return []
+    columns = (begins[:, None] + np.arange(count)).ravel()
+    cube = rows[:, columns].reshape(rows.shape[0], begins.size, count).transpose(1, 0, 2)
+    raw, size = cube.tobytes(), rows.shape[0] * count * rows.itemsize
+    return [raw[at : at + size] for at in range(0, len(raw), size)]
+
+
+def _rates(table: RecordTable, order: Array, bounds: Array, counts: Array) -> list[bytes | None]:
+    rates: list[bytes | None] = [None] * bounds.size
+    told = np.array([own is not None for own in table.learning_rates])[order]
+    for place in np.flatnonzero(np.logical_or.reduceat(told, bounds)).tolist():
+        records = order[bounds[place] : bounds[place] + counts[place]].tolist()
+        rates[place] = encode_rates([table.learning_rates[record] for record in records])
+    return rates
 
 
 @lru_cache(maxsize=1024)

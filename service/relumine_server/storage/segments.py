@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,9 @@ from relumine.wire import Upload
 from relumine_server.detection.findings import Reading
 from relumine_server.storage import encoding
 from relumine_server.storage import tables as t
+from relumine_server.storage.dialect import plain_insert
 from relumine_server.storage.encoding import Segment
 
-_INSERT = sa.insert(t.segments)
 _UNNEST = """INSERT INTO segments (run_id, session, rank, seq,
  layer_id, first_step, last_step, records, columns, rates, readings)
 SELECT %s, %s, %s, %s, * FROM unnest(
@@ -34,8 +35,13 @@ def insert(connection: sa.Connection, key: tuple[str, str, int, int], segments: 
         columns = [list(column) for column in zip(*segments, strict=True)]
         connection.exec_driver_sql(_UNNEST, (*key, *columns))  # binary arrays: half the cost of a row each
         return
-    shared = dict(zip(("run_id", "session", "rank", "seq"), key, strict=True))
-    connection.execute(_INSERT, [{**shared, **dict(zip(Segment._fields, one, strict=True))} for one in segments])
+    connection.exec_driver_sql(_insert_text(), [(*key, *one) for one in segments])
+
+
+@lru_cache
+def _insert_text() -> str:
+    """SQLite's INSERT of a key and a segment."""
+    return plain_insert(t.segments, ("run_id", "session", "rank", "seq", *Segment._fields))
 
 
 def latest_readings(connection: sa.Connection, run_id: str, layer_ids: Sequence[int]) -> dict[int, dict[str, float]]:

@@ -16,10 +16,12 @@ from relumine.table import BITS, Array, RecordTable
 from relumine.wire import Upload
 from relumine_server.storage import packing
 from relumine_server.storage import tables as t
+from relumine_server.storage.dialect import plain_insert
 from relumine_server.storage.sessions import Spans
 
 _SHRINKING = ("active", "active_positions", "silent", "longest_silence")
 _CANDIDATES = 16
+_COLUMNS = ("run_id", "session", "rank", "seq", "step", "ordinal", "size", "layers", "columns")
 _INSERT = sa.insert(t.unit_rows)
 
 
@@ -43,22 +45,16 @@ class UnitsAt(NamedTuple):
 def append(connection: sa.Connection, upload: Upload, ordinal: int) -> Written:
     """Store the unit columns of an upload; ``ordinal`` is how many rows the run has had before."""
     encoded = list(_encode(upload.records))
+    if not encoded:
+        return Written(0, 0)
+    key = (upload.run.id, upload.session, upload.rank, upload.seq)
     rows = [
-        {
-            "run_id": upload.run.id,
-            "session": upload.session,
-            "rank": upload.rank,
-            "seq": upload.seq,
-            "step": step,
-            "ordinal": ordinal + place,
-            "size": len(blob),
-            "layers": layers,
-            "columns": blob,
-        }
-        for place, (step, layers, blob) in enumerate(encoded)
+        (*key, step, ordinal + place, len(blob), layers, blob) for place, (step, layers, blob) in enumerate(encoded)
     ]
-    if rows:
-        connection.execute(_INSERT, rows)
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(plain_insert(t.unit_rows, _COLUMNS), rows)
+    else:
+        connection.execute(_INSERT, [dict(zip(_COLUMNS, row, strict=True)) for row in rows])
     return Written(len(rows), sum(len(blob) for _, _, blob in encoded))
 
 

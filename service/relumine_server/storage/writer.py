@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
@@ -23,6 +24,7 @@ T = TypeVar("T")
 Work: TypeAlias = Callable[[sa.Connection], T]
 
 GROUP = 64  # works committed together at most
+GROUP_S = 0.05  # … and no more are begun after so long: large works gain nothing from company
 WAITING = 256  # works that may wait before callers are told to come back
 IDLE_S = 1.0  # without work for so long, the writer copies the WAL into the file
 PATIENCE_S = 0.9  # for a connection to Postgres
@@ -45,6 +47,7 @@ class Writer:
         self._items: queue.Queue[_Item | None] = queue.Queue(WAITING)
         self._closed = False
         self._dirty = False
+        self._ending = False
         self._thread = threading.Thread(target=self._run, name="relumine-writer", daemon=True)
         self._thread.start()
 
@@ -86,40 +89,43 @@ class Writer:
             except queue.Empty:
                 self._checkpoint()
                 continue
-            if first is None:
-                return
-            group, ending = self._gather(first)
-            self._commit([item for item in group if item.future.set_running_or_notify_cancel()])
-            if ending:
+            if first is None or self._commit(first):
                 return
 
-    def _gather(self, first: _Item) -> tuple[list[_Item], bool]:
-        """What waits already, without waiting for more."""
-        group = [first]
-        while len(group) < GROUP:
+    def _commit(self, first: _Item) -> bool:
+        """One transaction for what waits; should the database refuse it, one for each. Says whether it was the end."""
+        self._dirty = True
+        items: list[_Item] = []
+        results: list[Any] = []
+        group = self._group(first)
+        try:
+            with self.engine.begin() as connection:
+                for item in group:
+                    items.append(item)
+                    results.append(_guarded(connection, item.work))
+        except Exception:  # noqa: BLE001 - whose fault it was shows when each is run alone
+            items = items or list(group)
+            results = [self._alone(item.work) for item in items]
+        for item, result in zip(items, results, strict=True):
+            _settle(item.future, result)
+        return self._ending
+
+    def _group(self, first: _Item) -> Iterator[_Item]:
+        """Works that wait, as long as there is room and time for them; never waits for more."""
+        began = time.monotonic()
+        item: _Item | None = first
+        for place in range(GROUP):
+            if item is None:
+                self._ending = True
+                return
+            if item.future.set_running_or_notify_cancel():
+                yield item
+            if time.monotonic() - began > GROUP_S or place == GROUP - 1:
+                return
             try:
                 item = self._items.get_nowait()
             except queue.Empty:
-                break
-            if item is None:
-                return group, True
-            group.append(item)
-        return group, False
-
-    def _commit(self, group: list[_Item]) -> None:
-        """One transaction for all; should the database refuse it, one for each."""
-        self._dirty = True
-        if len(group) > 1:
-            try:
-                with self.engine.begin() as connection:
-                    results = [_guarded(connection, item.work) for item in group]
-            except Exception:  # noqa: BLE001 - whose fault it was shows when each is run alone
-                results = []
-            for item, result in zip(group, results, strict=False):
-                _settle(item.future, result)
-            group = group[len(results) :]
-        for item in group:
-            _settle(item.future, self._alone(item.work))
+                return
 
     def _alone(self, work: Work[Any]) -> Any:
         try:

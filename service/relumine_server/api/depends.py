@@ -11,7 +11,6 @@ from typing import Annotated, Protocol, TypeAlias, cast
 
 from fastapi import Depends, Request
 
-from relumine_server.ingest import Ingest
 from relumine_server.settings import Settings
 from relumine_server.storage.store import Store
 
@@ -30,10 +29,6 @@ async def _store(request: Request) -> Store:
     return cast("Store", request.app.state.store)
 
 
-async def _ingest(request: Request) -> Ingest:
-    return cast("Ingest", request.app.state.ingest)
-
-
 async def _settings(request: Request) -> Settings:
     return cast("Settings", request.app.state.settings)
 
@@ -46,7 +41,6 @@ async def _courier(request: Request) -> Wakeable:
     return cast("Wakeable", request.app.state.courier)
 
 
-IngestDep = Annotated[Ingest, Depends(_ingest)]
 StoreDep = Annotated[Store, Depends(_store)]
 SettingsDep = Annotated[Settings, Depends(_settings)]
 ClockDep = Annotated[Clock, Depends(_clock)]

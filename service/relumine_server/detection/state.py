@@ -150,15 +150,16 @@ def _placed(state: DetectorState, known: dict[int, LayerMemory], blocks: dict[in
     return DetectorState(placed, units, state.run, state.open)
 
 
+_RUN = tuple(f.name for f in fields(RunMemory))
 _SCALARS = tuple(f.name for f in fields(LayerMemory) if f.name not in {"info", "offset", "trail"})
 
 
 def to_bytes(state: DetectorState) -> bytes:
     """Exact and compact: a header in JSON, then the numbers of the layers and of the units, little-endian."""
     header: dict[str, Any] = {
-        "run": asdict(state.run),
+        "run": {name: getattr(state.run, name) for name in _RUN},
         "open": [[layer_id, kind, asdict(problem)] for (layer_id, kind), problem in state.open.items()],
-        "layers": [memory.info.model_dump() for memory in state.layers.values()],
+        "layers": [dict(memory.info) for memory in state.layers.values()],
         "trails": [len(memory.trail) for memory in state.layers.values()],
     }
     text = json.dumps(header, separators=(",", ":")).encode()

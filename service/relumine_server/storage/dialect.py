@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 
-def plain_insert(table: sa.Table, columns: Sequence[str]) -> str:
+def stored_moment(moment: datetime) -> str:
+    """A moment as SQLAlchemy keeps it in SQLite."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+
+
+@lru_cache
+def plain_insert(table: sa.Table, columns: tuple[str, ...]) -> str:
     """SQLite's text of an INSERT of these columns in this order, for values that need no translation."""
     names, marks = ", ".join(f'"{table.c[name].name}"' for name in columns), ", ".join("?" * len(columns))
     return f"INSERT INTO {table.name} ({names}) VALUES ({marks})"  # noqa: S608 - names of our own tables

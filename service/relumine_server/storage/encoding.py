@@ -53,7 +53,9 @@ def encode(table: RecordTable, readings: Sequence[Reading]) -> list[Segment]:
     counts = np.diff(bounds, append=order.size)
     matrix = np.empty((len(SCALARS), order.size))
     for row, name in enumerate(SCALARS):
-        matrix[row] = table.scalars[name][order]
+        matrix[row] = table.scalars[name]
+    if (np.diff(layers) < 0).any():
+        matrix = matrix[:, order]
     told = (matrix == matrix) & (matrix != _DEFAULTS[:, None])  # noqa: PLR0124 - NaN differs from itself
     masks = np.bitwise_or.reduce(np.bitwise_or.reduceat(told * _BITS[:, None], bounds, axis=1), axis=0)
     return [

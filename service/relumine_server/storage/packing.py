@@ -18,7 +18,7 @@ def pack(header: Mapping[str, Any], columns: Mapping[str, Array]) -> bytes:
     """Pack named one-dimensional arrays, each of its own dtype, with a header of JSON values."""
     layout = [[name, values.dtype.str, values.size] for name, values in columns.items()]
     text = json.dumps({**header, "columns": layout}, separators=(",", ":")).encode()
-    return b"".join([_LENGTH.pack(len(text)), text, *(np.ascontiguousarray(v).tobytes() for v in columns.values())])
+    return b"".join([_LENGTH.pack(len(text)), text, *(values.tobytes() for values in columns.values())])
 
 
 def unpack(raw: bytes) -> tuple[dict[str, Any], dict[str, Array]]:

@@ -8,12 +8,12 @@ from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import postgresql
 
 from relumine import views
 from relumine.wire import LayerInfo, Upload
 from relumine_server.storage import tables as t
-from relumine_server.storage.dialect import insert
+from relumine_server.storage.dialect import insert, plain_insert, stored_moment
 
 CHILDREN = {
     t.unit_rows: 64,
@@ -67,26 +67,20 @@ def lock(connection: sa.Connection, upload: Upload, now: datetime) -> Any:
     return connection.execute(_LOCKED, {"run": run.id}).one()
 
 
-_CLAIMS = {
-    dialect: made.insert(t.uploads).on_conflict_do_nothing().returning(t.uploads.c.seq)
-    for dialect, made in (("sqlite", sqlite), ("postgresql", postgresql))
-}
+_UPLOAD = tuple(column.name for column in t.uploads.columns)
+_CLAIM = postgresql.insert(t.uploads).on_conflict_do_nothing().returning(t.uploads.c.seq)
 
 
 def claim(connection: sa.Connection, upload: Upload, *, late: bool, folded: bool, now: datetime) -> bool:
     """Take the upload's key. False where it was taken before: a duplicate."""
-    row = {
-        "run_id": upload.run.id,
-        "session": upload.session,
-        "rank": upload.rank,
-        "seq": upload.seq,
-        "received_at": now,
-        "records": len(upload.records),
-        "last_step": int(upload.records.scalars["step"].max()) if len(upload.records) else None,
-        "late": late,
-        "folded": folded,
-    }
-    return connection.execute(_CLAIMS[connection.dialect.name], row).first() is not None
+    last = int(upload.records.scalars["step"].max()) if len(upload.records) else None
+    key = (upload.run.id, upload.session, upload.rank, upload.seq)
+    about = (len(upload.records), last, late, folded)
+    if connection.dialect.name == "sqlite":
+        statement = f"{plain_insert(t.uploads, _UPLOAD)} ON CONFLICT DO NOTHING"
+        return connection.exec_driver_sql(statement, (*key, stored_moment(now), *about)).rowcount > 0
+    row = dict(zip(_UPLOAD, (*key, now, *about), strict=True))
+    return connection.execute(_CLAIM, row).first() is not None
 
 
 def update(connection: sa.Connection, run_id: str, values: Mapping[str, Any]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from relumine_server.storage import tables as t
 from relumine_server.storage.dialect import plain_insert
 from relumine_server.storage.encoding import Segment
 
+_COLUMNS = ("run_id", "session", "rank", "seq", *Segment._fields)
 _UNNEST = """INSERT INTO segments (run_id, session, rank, seq,
  layer_id, first_step, last_step, records, columns, rates, readings)
 SELECT %s, %s, %s, %s, * FROM unnest(
@@ -35,13 +35,7 @@ def insert(connection: sa.Connection, key: tuple[str, str, int, int], segments: 
         columns = [list(column) for column in zip(*segments, strict=True)]
         connection.exec_driver_sql(_UNNEST, (*key, *columns))  # binary arrays: half the cost of a row each
         return
-    connection.exec_driver_sql(_insert_text(), [(*key, *one) for one in segments])
-
-
-@lru_cache
-def _insert_text() -> str:
-    """SQLite's INSERT of a key and a segment."""
-    return plain_insert(t.segments, ("run_id", "session", "rank", "seq", *Segment._fields))
+    connection.exec_driver_sql(plain_insert(t.segments, _COLUMNS), [(*key, *one) for one in segments])
 
 
 def latest_readings(connection: sa.Connection, run_id: str, layer_ids: Sequence[int]) -> dict[int, dict[str, float]]:

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import ast
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
 import pytest
 import sqlalchemy as sa
 from alembic import command
 
+import relumine_server
 from relumine_server.storage import migrate
-from relumine_server.storage.tables import metadata
+from relumine_server.storage.tables import BLOBS, UtcTime, metadata
 
 REFERENCE = {"projects", "webhooks", "deliveries", "attempts"}  # small, or kept on one shard
+COMPRESSED = {"unit_rows.layers": "ids of the layers, eight bytes each and the same in every row: it compresses well"}
+SET_BY_CALLERS = {"runs._update", "alerts.update", "webhooks.change"}
+"""Updates whose columns their callers choose; what callers choose is looked at, too."""
+
+VOLATILE = re.compile(r"\(|\bcurrent_|\blocaltime|'now'", re.IGNORECASE)
+SERVER = Path(relumine_server.__file__).parent
 
 
 @pytest.fixture
@@ -35,9 +47,242 @@ def test_migrations_make_what_the_tables_say(engine):
         command.check(migrate.config(connection))  # raises where they differ
 
 
-@pytest.mark.parametrize("table", [t for t in metadata.sorted_tables if t.name not in REFERENCE], ids=lambda t: t.name)
-def test_the_run_comes_first_in_every_key_of_a_run_and_its_children(table):
-    assert next(iter(table.primary_key.columns)).name == "run_id"
-    for constraint in table.constraints:
-        if isinstance(constraint, sa.UniqueConstraint):
-            assert next(iter(constraint.columns)).name == "run_id"
+# The rules. Each gives what of a table breaks it.
+
+
+def the_run_comes_first_in_every_key_of_a_run_and_its_children(table: sa.Table) -> Iterator[str]:
+    keys = [list(table.primary_key.columns)]
+    keys += [list(one.columns) for one in table.constraints if isinstance(one, sa.UniqueConstraint)]
+    keys += [list(index.expressions) for index in table.indexes if index.unique]
+    keys += [[column] for column in table.columns if column.unique]
+    for key in keys if table.name not in REFERENCE else ():
+        first = key[0] if key else None
+        if first is not table.columns.get("run_id") or first is None or first.nullable:
+            yield f"a key of {table.name} begins with {first}"
+
+
+def a_run_id_is_text_everywhere(table: sa.Table) -> Iterator[str]:
+    column = table.columns.get("run_id")
+    if column is not None and (type(column.type) is not sa.Text or column.type.length or column.nullable):
+        yield f"{column} is {column.type}"
+
+
+def foreign_keys_stay_within_a_run_and_never_set_null(table: sa.Table) -> Iterator[str]:
+    for one in table.foreign_key_constraints:
+        pairs = [(element.parent.name, element.target_fullname) for element in one.elements]
+        parent = pairs[0][1].split(".")[0]
+        actions = {one.ondelete, one.onupdate} - {None}
+        within = pairs[0] == ("run_id", f"{parent}.run_id") and one.ondelete == "CASCADE"
+        if any("SET" in action.upper() for action in actions) or not (parent in REFERENCE or within):
+            yield f"{table.name}: {pairs} {actions}"
+
+
+def every_value_is_bound_by_the_application(table: sa.Table) -> Iterator[str]:
+    for column in table.columns:
+        default = column.server_default
+        told = str(getattr(default, "arg", default or ""))
+        if VOLATILE.search(told) or column.computed is not None or column.server_onupdate is not None:
+            yield f"{column} is filled in by the database: {told}"
+        if column.onupdate is not None:
+            yield f"{column} changes by itself"
+
+
+def numbers_that_the_database_counts_are_large(table: sa.Table) -> Iterator[str]:
+    for column in table.columns:
+        counted = column.identity is not None or column is table.autoincrement_column
+        if counted and not isinstance(column.type, sa.BigInteger):
+            yield f"{column} is counted by the database and of type {column.type}"
+
+
+def a_moment_is_in_utc(table: sa.Table) -> Iterator[str]:
+    for column in table.columns:
+        named = column.name.endswith(("_at", "_until", "_time"))
+        timed = isinstance(column.type, sa.DateTime | sa.Date | sa.Time)
+        if (named or timed) and not isinstance(column.type, UtcTime):
+            yield f"{column} is {column.type}"
+
+
+def large_blobs_are_listed(table: sa.Table) -> Iterator[str]:
+    for column in table.columns:
+        if isinstance(column.type, sa.LargeBinary) and str(column) not in {*BLOBS, *COMPRESSED}:
+            yield f"{column} is neither in BLOBS nor said to be small or worth compressing"
+
+
+RULES = [
+    the_run_comes_first_in_every_key_of_a_run_and_its_children,
+    a_run_id_is_text_everywhere,
+    foreign_keys_stay_within_a_run_and_never_set_null,
+    every_value_is_bound_by_the_application,
+    numbers_that_the_database_counts_are_large,
+    a_moment_is_in_utc,
+    large_blobs_are_listed,
+]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_every_table_keeps_the_rule(rule):
+    assert [fault for table in metadata.sorted_tables for fault in rule(table)] == []
+
+
+def _text(name: str, **options) -> sa.Column:
+    return sa.Column(name, sa.Text, **options)
+
+
+FAULTS: list[tuple[Callable[[sa.Table], Iterator[str]], list[sa.schema.SchemaItem]]] = [
+    (RULES[0], [_text("id", primary_key=True), _text("run_id", nullable=False)]),
+    (RULES[0], [_text("run_id", primary_key=True), _text("slug", unique=True)]),
+    (RULES[0], [_text("run_id", primary_key=True), _text("a"), sa.UniqueConstraint("a", "run_id")]),
+    (RULES[0], [_text("run_id", primary_key=True), _text("a"), sa.Index("i", "a", unique=True)]),
+    (RULES[0], [_text("run_id"), sa.UniqueConstraint("run_id")]),
+    (RULES[1], [sa.Column("run_id", sa.String(64), primary_key=True)]),
+    (RULES[1], [_text("run_id")]),
+    (RULES[2], [sa.Column("run_id", sa.ForeignKey("runs.run_id"), primary_key=True)]),
+    (RULES[2], [_text("a"), sa.ForeignKeyConstraint(["a"], ["alerts.alert_id"], ondelete="CASCADE")]),
+    (RULES[2], [_text("a"), sa.ForeignKeyConstraint(["a"], ["projects.project"], ondelete="SET NULL")]),
+    (RULES[3], [sa.Column("at", UtcTime, server_default=sa.func.now())]),
+    (RULES[3], [_text("a", server_default=sa.text("gen_random_uuid()"))]),
+    (RULES[3], [_text("a", server_default=sa.text("CURRENT_TIMESTAMP"))]),
+    (RULES[3], [_text("a", onupdate="x")]),
+    (RULES[4], [sa.Column("a", sa.Integer, primary_key=True)]),
+    (RULES[4], [_text("run_id", primary_key=True), sa.Column("a", sa.SmallInteger, sa.Identity())]),
+    (RULES[5], [sa.Column("seen", sa.DateTime(timezone=True))]),
+    (RULES[5], [sa.Column("seen_at", sa.Float)]),
+    (RULES[6], [sa.Column("data", sa.LargeBinary)]),
+]
+
+
+@pytest.mark.parametrize(("rule", "columns"), FAULTS, ids=lambda value: getattr(value, "__name__", ""))
+def test_a_table_that_breaks_a_rule_is_noticed(rule, columns):
+    assert list(rule(sa.Table("fault", sa.MetaData(), *columns)))
+
+
+# What the databases say themselves.
+
+ASKED = {
+    "triggers": {
+        "sqlite": "SELECT name FROM sqlite_master WHERE type = 'trigger'",
+        "postgresql": "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal",
+    },
+    "defaults": {
+        "sqlite": "SELECT m.name, c.dflt_value FROM sqlite_master m, pragma_table_info(m.name) c"
+        " WHERE m.type = 'table' AND c.dflt_value IS NOT NULL",
+        "postgresql": "SELECT adrelid::regclass, pg_get_expr(adbin, adrelid) FROM pg_attrdef",
+    },
+    "counters": {
+        "sqlite": "SELECT name FROM sqlite_master WHERE sql LIKE '%AUTOINCREMENT%'",
+        "postgresql": "SELECT attrelid::regclass, attname FROM pg_attribute a JOIN pg_class r ON r.oid = attrelid"
+        " WHERE attidentity <> '' OR (relkind = 'S' AND attname = 'last_value')",
+    },
+    "moments without a zone": {
+        "postgresql": "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public'"
+        " AND data_type IN ('timestamp without time zone', 'date', 'time without time zone')",
+    },
+}
+
+
+@pytest.mark.parametrize("what", ASKED)
+def test_the_database_does_nothing_by_itself(engine, what):
+    migrate.upgrade(engine)
+    with engine.connect() as connection:
+        question = ASKED[what].get(engine.name)
+        found = [] if question is None else connection.execute(sa.text(question)).all()
+    assert [row for row in found if what != "defaults" or VOLATILE.search(row[1])] == []
+
+
+def test_postgres_compresses_no_blob_that_is_packed_already(new_database):
+    engine = sa.create_engine(new_database("postgresql"), poolclass=sa.NullPool)
+    migrate.upgrade(engine)
+    question = "SELECT relname || '.' || attname, attstorage FROM pg_attribute a JOIN pg_class r ON r.oid = a.attrelid"
+    with engine.connect() as connection:
+        rows = connection.execute(sa.text(f"{question} WHERE atttypid = 'bytea'::regtype AND relkind = 'r'"))
+        stored = {name: storage for name, storage in rows if name.split(".")[0] in metadata.tables}
+    assert {name for name, storage in stored.items() if storage == "e"} == set(BLOBS)
+    assert stored.keys() - set(BLOBS) == COMPRESSED.keys()
+
+
+# What the source says: a run keeps its id.
+
+
+def set_columns(function: ast.AST, expression: ast.expr) -> Iterator[str]:
+    """The columns that an expression sets: keys of dicts, and of those that its names stand for; ``*`` for unknown."""
+    if isinstance(expression, ast.Dict):
+        for key, value in zip(expression.keys, expression.values, strict=True):
+            if isinstance(key, ast.Constant):
+                yield str(key.value)
+            else:
+                yield from set_columns(function, value) if key is None else "*"
+    elif isinstance(expression, ast.DictComp) and isinstance(expression.generators[0].iter, ast.Tuple):
+        yield from (str(one.value) for one in expression.generators[0].iter.elts if isinstance(one, ast.Constant))
+    elif isinstance(expression, ast.IfExp):
+        yield from (*set_columns(function, expression.body), *set_columns(function, expression.orelse))
+    else:
+        told = assigned(function, expression.id) if isinstance(expression, ast.Name) else []
+        yield from (name for value in told for name in set_columns(function, value)) if told else "*"
+
+
+def assigned(function: ast.AST, name: str) -> list[ast.expr]:
+    """What a function assigns to a name."""
+    found = [node for node in ast.walk(function) if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign)]
+    pairs = [(target, n.value) for n in found for target in (n.targets if isinstance(n, ast.Assign) else [n.target])]
+    return [value for target, value in pairs if isinstance(target, ast.Name) and target.id == name and value]
+
+
+def is_update(function: ast.AST, statement: ast.expr) -> bool:
+    """Whether ``statement.values(…)`` belongs to an UPDATE."""
+    sources = [statement, *(assigned(function, statement.id) if isinstance(statement, ast.Name) else [])]
+    calls = [node.func for one in sources for node in ast.walk(one) if isinstance(node, ast.Call)]
+    return any(getattr(call, "attr", getattr(call, "id", "")) == "update" for call in calls)
+
+
+def updates(source: str) -> Iterator[tuple[str, set[str]]]:
+    """Every UPDATE in a source: the function it stands in, and the columns it sets."""
+    for function in (n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.FunctionDef)):
+        for call in (n for n in ast.walk(function) if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)):
+            if call.func.attr == "values" and is_update(function, call.func.value):
+                columns = {keyword.arg for keyword in call.keywords if keyword.arg}
+                whole = [*call.args, *(keyword.value for keyword in call.keywords if not keyword.arg)]
+            elif call.func.attr == "on_conflict_do_update":
+                columns, whole = set(), [keyword.value for keyword in call.keywords if keyword.arg == "set_"]
+            else:
+                continue
+            yield function.name, columns.union(*(set_columns(function, one) for one in whole))
+
+
+def chosen_by_callers(source: str) -> Iterator[tuple[str, str]]:
+    """Every key of a dict in a function that hands columns over to one of ``SET_BY_CALLERS``, with its name."""
+    for function in (n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.FunctionDef)):
+        calls = [ast.unparse(n.func) for n in ast.walk(function) if isinstance(n, ast.Call)]
+        if {"runs.update", "alerts.update"} & set(calls):
+            dicts = [key for node in ast.walk(function) if isinstance(node, ast.Dict) for key in node.keys]
+            stored = [node.slice for node in ast.walk(function) if isinstance(node, ast.Subscript)]
+            yield from ((function.name, key.value) for key in [*dicts, *stored] if isinstance(key, ast.Constant))
+
+
+def test_no_statement_changes_the_id_of_a_run():
+    found = {}
+    for file in sorted((SERVER / "storage").glob("*.py")):
+        assert not re.search(r"\bSET\b((?!WHERE)[^;\"])*\brun_id\s*=", file.read_text())
+        for number, (name, columns) in enumerate(updates(file.read_text())):
+            found[f"{file.stem}.{name}", number] = columns
+    assert len(found) > 10
+    assert [place for place, columns in found.items() if "run_id" in columns] == []
+    assert {place for (place, _), columns in found.items() if "*" in columns} <= SET_BY_CALLERS
+
+
+def test_nobody_asks_for_another_id_of_a_run():
+    chosen = [one for file in SERVER.rglob("*.py") for one in chosen_by_callers(file.read_text())]
+    assert ("_update_run", "last_step") in chosen
+    assert [function for function, key in chosen if key == "run_id"] == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "sa.update(t.runs).where(x).values(run_id=y)",
+        "values = {'run_id': y}; sa.update(t.runs).values(**values)",
+        "values = {}; values |= {'a': 1, **{'run_id': y}}; statement = sa.update(t.runs); statement.values(values)",
+        "s.on_conflict_do_update(index_elements=['a'], set_={name: s.excluded[name] for name in ('a', 'run_id')})",
+    ],
+)
+def test_an_update_of_the_id_of_a_run_is_noticed(body):
+    assert [columns for _, columns in updates(f"def f(x, y): {body}") if "run_id" in columns]

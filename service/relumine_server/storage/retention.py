@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -19,7 +20,9 @@ from relumine_server.storage import tables as t
 FIRST, LATEST, AROUND = 10, 64, 5
 """Rows kept whatever happens: of the baseline, those a reader looks at first, and on each side of an alert."""
 
-PIECE = 256  # rows that one transaction deletes at most
+PIECE, PIECE_BYTES = 256, 8 * 2**20
+"""Rows and bytes that one transaction deletes at most: uploads wait for it."""
+
 SIEVES = 3  # every 10th row, every 100th, every 1,000th: then it is what it is
 ALERTS = 200  # whose surroundings are kept
 
@@ -122,7 +125,9 @@ def _beyond_sieve(connection: sa.Connection, run: Run, every: int, rows: int) ->
     kept = _around_alerts(connection, run.run_id)
     if kept:
         query = query.where(c.step.not_in(kept))
-    return list(connection.execute(query))
+    found = list(connection.execute(query))
+    within = sum(end - row.size < PIECE_BYTES for row, end in zip(found, accumulate(r.size for r in found), strict=True))
+    return found[:within]
 
 
 def _around_alerts(connection: sa.Connection, run_id: str) -> set[int]:

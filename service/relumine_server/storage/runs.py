@@ -16,7 +16,7 @@ from relumine_server.storage import tables as t
 from relumine_server.storage.dialect import insert, plain_insert, stored_moment
 
 CHILDREN = {
-    t.unit_rows: 64,
+    t.unit_rows: 16,
     t.chunks: 2_000,
     t.segments: 2_000,
     t.numbers: 2_000,

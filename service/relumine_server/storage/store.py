@@ -149,7 +149,9 @@ def _sqlite(url: sa.URL, begin: str, cache: int) -> sa.Engine:
     def prepare(connection: Any, _record: Any) -> None:
         connection.isolation_level = None
         settings = ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={BUSY_TIMEOUT_MS}", "foreign_keys=ON")
-        for pragma in (*settings, f"journal_size_limit={WAL_KEPT}", f"cache_size=-{cache // 1024}"):
+        # Debian's SQLite overwrites what is deleted with zeros: thinning would cost six times as much.
+        more = (f"journal_size_limit={WAL_KEPT}", f"cache_size=-{cache // 1024}", "secure_delete=FAST")
+        for pragma in (*settings, *more):
             connection.execute(f"PRAGMA {pragma}")
 
     @sa.event.listens_for(engine, "begin")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from relumine_server.storage.tables import BLOBS, Document, UtcTime
+from relumine_server.storage.tables import BLOBS, Document, SessionId, UtcTime
 
 revision = "0001"
 down_revision = None
@@ -82,7 +82,7 @@ def upgrade() -> None:
     op.create_table(
         "detector_states",
         sa.Column("run_id", sa.Text(), nullable=False),
-        sa.Column("session", sa.Text(), nullable=False),
+        sa.Column("session", SessionId, nullable=False),
         sa.Column("seq", sa.BigInteger(), nullable=False),
         sa.Column("state", sa.LargeBinary(), nullable=False),
         sa.Column("updated_at", UtcTime(), nullable=False),
@@ -100,7 +100,7 @@ def upgrade() -> None:
     op.create_table(
         "numbers",
         sa.Column("run_id", sa.Text(), nullable=False),
-        sa.Column("session", sa.Text(), nullable=False),
+        sa.Column("session", SessionId, nullable=False),
         sa.Column("rank", sa.Integer(), nullable=False),
         sa.Column("seq", sa.BigInteger(), nullable=False),
         sa.Column("first_step", sa.BigInteger(), nullable=False),
@@ -133,7 +133,7 @@ def upgrade() -> None:
         sa.Column("last_step", sa.BigInteger(), nullable=True),
         sa.Column("dropped", Document, nullable=False),
         sa.Column("coverage", Document),
-        sa.Column("folded_session", sa.Text()),
+        sa.Column("folded_session", SessionId),
         sa.Column("folded_seq", sa.BigInteger()),
         sa.Column("folded_at", UtcTime()),
         sa.Column("session_step", sa.BigInteger()),
@@ -152,7 +152,7 @@ def upgrade() -> None:
         "segments",
         sa.Column("run_id", sa.Text(), nullable=False),
         sa.Column("layer_id", sa.BigInteger(), nullable=False),
-        sa.Column("session", sa.Text(), nullable=False),
+        sa.Column("session", SessionId, nullable=False),
         sa.Column("rank", sa.Integer(), nullable=False),
         sa.Column("seq", sa.BigInteger(), nullable=False),
         sa.Column("first_step", sa.BigInteger(), nullable=False),
@@ -168,7 +168,7 @@ def upgrade() -> None:
         sa.Column("run_id", sa.Text(), nullable=False),
         sa.Column("layer_id", sa.BigInteger(), nullable=False),
         sa.Column("statistic", sa.Text(), nullable=False),
-        sa.Column("session", sa.Text(), nullable=False),
+        sa.Column("session", SessionId, nullable=False),
         sa.Column("rank", sa.Integer(), nullable=False),
         sa.Column("seq", sa.BigInteger(), nullable=False),
         sa.Column("last_seq", sa.BigInteger(), nullable=False),
@@ -184,17 +184,18 @@ def upgrade() -> None:
     op.create_table(
         "sessions",
         sa.Column("run_id", sa.Text(), nullable=False),
-        sa.Column("session", sa.Text(), nullable=False),
+        sa.Column("session", SessionId, nullable=False),
         sa.Column("created_at", UtcTime(), nullable=False),
         sa.Column("world_size", sa.Integer(), nullable=False),
         sa.Column("first_step", sa.BigInteger(), nullable=True),
+        sa.Column("disordered", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("run_id", "session", name=op.f("pk_sessions")),
     )
     op.create_table(
         "unit_rows",
         sa.Column("run_id", sa.Text(), nullable=False),
         sa.Column("step", sa.BigInteger(), nullable=False),
-        sa.Column("session", sa.Text(), nullable=False),
+        sa.Column("session", SessionId, nullable=False),
         sa.Column("rank", sa.Integer(), nullable=False),
         sa.Column("seq", sa.BigInteger(), nullable=False),
         sa.Column("ordinal", sa.BigInteger(), nullable=False),
@@ -206,7 +207,7 @@ def upgrade() -> None:
     op.create_table(
         "uploads",
         sa.Column("run_id", sa.Text(), nullable=False),
-        sa.Column("session", sa.Text(), nullable=False),
+        sa.Column("session", SessionId, nullable=False),
         sa.Column("rank", sa.Integer(), nullable=False),
         sa.Column("seq", sa.BigInteger(), nullable=False),
         sa.Column("received_at", UtcTime(), nullable=False),

@@ -146,9 +146,9 @@ def _update_run(
         values |= {"folded_session": upload.session, "folded_seq": upload.seq, "folded_at": now}
     if upload.dropped:
         values["dropped"] = {**run.dropped, f"{upload.session}/{upload.rank}": upload.dropped}
-    if upload.rank == 0 and upload.coverage is not None:
+    if folds and upload.coverage is not None:
         values["coverage"] = upload.coverage.model_dump()
-    if upload.rank == 0 and upload.closing is not None:
+    if folds and upload.closing is not None:
         values |= {"state": upload.closing, "finished_at": now}
     elif run.state != "running" and begins:
         values |= {"state": "running", "finished_at": None}
@@ -163,6 +163,7 @@ def _note_session(
     begins = upload.session != run.folded_session
     known = None if begins else run.session_step
     earlier = first is not None and (known is None or first < known)
-    if begins or earlier or not folds:
-        sessions.note(connection, upload, first, now)
+    again = not begins and first is not None and run.last_step is not None and first <= run.last_step
+    if begins or earlier or again or not folds:
+        sessions.note(connection, upload, first, now, disordered=again or not folds)
     return {"session_step": first if earlier else known} if folds and (begins or earlier) else {}

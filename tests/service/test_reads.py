@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 
 from relumine_server.app import create_app
 from relumine_server.settings import Settings
-from relumine_server.storage import numbers
+from relumine_server.storage import compaction, numbers
 from relumine_server.storage import tables as t
 
 UNITS = 4
@@ -211,3 +211,49 @@ def test_a_layer_that_fell_silent_raises_no_data_and_recovers(call):
     assert [(a["kind"], a["state"], a["severity"]) for a in answer["alerts"]] == [("no_data", "firing", "warning")]
     answer = call("POST", "/v1/uploads", json=upload(seq=3, steps=[30])).json()
     assert [(a["kind"], a["state"]) for a in answer["alerts"]] == [("no_data", "resolved")]
+
+
+def shown(call):
+    return [(one["state"], one["last_step"]) for one in call("GET", "/v1/runs/r1/layers").json()["items"]]
+
+
+def test_a_layer_shows_its_last_reading_whatever_came_after_it(app, call):
+    call("POST", "/v1/uploads", json=upload(steps=[1, 2, 3]))
+    silent = {"layer_id": 1, "first_step": 5, "step": 5}
+    of_run = {"layer_id": 0, "first_step": 5, "step": 5, "n_examples": 64, "loss": 1.0}
+    call("POST", "/v1/uploads", json=upload(seq=2, closing="finished") | {"records": [of_run, silent]})
+    assert shown(call) == [("healthy", 3)]
+    while app.state.store.write(lambda c: compaction.compact(c, "r1")):
+        pass
+    assert shown(call) == [("healthy", 3)]
+
+
+def test_a_late_end_of_an_older_session_does_not_end_the_run(call):
+    call("POST", "/v1/uploads", json=upload(steps=[1]))
+    call("POST", "/v1/uploads", json=upload(steps=[2], session="s2"))
+    call("POST", "/v1/uploads", json=upload(seq=2, steps=[3], closing="failed"))
+    run = call("GET", "/v1/runs/r1").json()
+    assert (run["state"], run["finished_at"]) == ("running", None)
+
+
+def test_sessions_are_ordered_by_their_bytes_on_both_databases(call):
+    call("POST", "/v1/uploads", json=upload(steps=range(1, 11), session="B", peak=0))
+    call("POST", "/v1/uploads", json=upload(steps=range(5, 8), session="a", peak=6))
+    norms = call("GET", "/v1/runs/r1/layers/1/series?statistics=weight_norm").json()
+    assert norms["step"] == [1, 2, 3, 4, 5, 6, 7]
+    assert max(norms["statistics"]["weight_norm"]["max"]) == 9.0
+
+
+def test_steps_that_do_not_follow_the_uploads_are_read_all_the_same(call):
+    call("POST", "/v1/uploads", json=upload(steps=[1, 2, 3]))
+    call("POST", "/v1/uploads", json=upload(seq=3, steps=[4, 5, 6]))
+    call("POST", "/v1/uploads", json=upload(seq=2, steps=[10, 11, 12]))
+    for begin, steps in ((0, [1, 2, 3, 4, 5, 6, 10, 11, 12]), (5, [5, 6, 10, 11, 12]), (10, [10, 11, 12])):
+        assert call("GET", f"/v1/runs/r1/layers/1/series?from_step={begin}").json()["step"] == steps
+
+
+def test_of_a_step_sent_twice_the_later_upload_is_shown(call):
+    call("POST", "/v1/uploads", json=upload(steps=[1, 2, 3], peak=3))
+    call("POST", "/v1/uploads", json=upload(seq=2, steps=[3, 4], peak=0))
+    norms = call("GET", "/v1/runs/r1/layers/1/series?statistics=weight_norm").json()
+    assert (norms["step"], norms["statistics"]["weight_norm"]["last"]) == ([1, 2, 3, 4], [1.0] * 4)

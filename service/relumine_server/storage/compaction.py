@@ -42,7 +42,7 @@ def compact(connection: sa.Connection, run_id: str) -> int:
     """Compact a bounded piece of a run; the number of records that went into chunks, 0 where nothing is left to do.
 
     What the saved detector state does not include stays as it is: it may have to be folded again. So does the newest
-    segment of a layer, which has its last reading.
+    segment of a layer that has a reading, and what came after it.
     """
     c = t.runs.c
     run = connection.execute(sa.select(c.state).where(c.run_id == run_id).with_for_update()).first()
@@ -81,7 +81,8 @@ def _one_chunk(connection: sa.Connection, run_id: str, stream: Stream, least: in
     """Make a chunk of the oldest segments of a stream; the number of its records."""
     c = t.segments.c
     own = (c.run_id == run_id, c.layer_id == stream.layer_id, c.session == stream.session, c.rank == stream.rank)
-    newest = sa.select(sa.func.max(c.seq)).where(*own).scalar_subquery()
+    judged = sa.case((c.readings.is_not(None), c.seq))
+    newest = sa.select(sa.func.coalesce(sa.func.max(judged), sa.func.max(c.seq))).where(*own).scalar_subquery()
     query = sa.select(c.seq, c.records).where(*own, c.seq < newest).order_by(c.seq).limit(CHUNK)
     if not stream.rank and stream.session >= saved[0]:
         query = query.where(c.seq <= (saved[1] if stream.session == saved[0] else 0))

@@ -93,7 +93,7 @@ def _taken(
     if measured is None:
         return taken
     sorted_by_layer = measured[:, order].astype("<f4")
-    of_layers = table.scalars["layer_id"][order[bounds]] > 0
+    of_layers = np.logical_or.reduceat(~np.isnan(sorted_by_layer[-1]), bounds)
     for count in set(counts.tolist()):
         places = np.flatnonzero((counts == count) & of_layers)
         for place, part in zip(places.tolist(), _cut(sorted_by_layer, bounds[places], count), strict=True):

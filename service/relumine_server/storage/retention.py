@@ -126,8 +126,8 @@ def _beyond_sieve(connection: sa.Connection, run: Run, every: int, rows: int) ->
     if kept:
         query = query.where(c.step.not_in(kept))
     found = list(connection.execute(query))
-    within = sum(end - row.size < PIECE_BYTES for row, end in zip(found, accumulate(r.size for r in found), strict=True))
-    return found[:within]
+    ends = accumulate(row.size for row in found)
+    return [row for row, end in zip(found, ends, strict=True) if end - row.size < PIECE_BYTES]
 
 
 def _around_alerts(connection: sa.Connection, run_id: str) -> set[int]:

@@ -67,7 +67,7 @@ def spread(
         newer = _from_segments(connection, asked, span)
         for layer_id in layer_ids:
             own = [*older.get(layer_id, []), *newer.get(layer_id, [])]
-            pieces[layer_id] += [_in_order(own)] if len(own) > 1 else own
+            pieces[layer_id] += [_in_order(own)] if own else []
     return {layer_id: _joined(own) for layer_id, own in pieces.items() if own}
 
 
@@ -79,8 +79,8 @@ def _from_segments(connection: sa.Connection, asked: Asked, span: Span) -> dict[
         .where(c.last_step >= span.first, c.first_step <= span.last)
         .order_by(c.layer_id, c.seq)
     )
-    if span.first > span.began and (before := _seq_before(connection, asked.run_id, span)) is not None:
-        query = query.where(c.seq > before)
+    if span.first > span.began and not span.disordered:
+        query = query.where(c.seq > _seq_before(connection, asked.run_id, span))
     rows: dict[int, list[encoding.Stored]] = defaultdict(list)
     for layer_id, *stored in connection.execute(query):
         rows[layer_id].append(encoding.Stored(*stored))
@@ -88,14 +88,12 @@ def _from_segments(connection: sa.Connection, asked: Asked, span: Span) -> dict[
     return {layer_id: [_records(encoding.decode(own, names), asked.names, span)] for layer_id, own in rows.items()}
 
 
-def _seq_before(connection: sa.Connection, run_id: str, span: Span) -> int | None:
-    """The last upload of a session that lies wholly before the span: what is older need not be looked at."""
+def _seq_before(connection: sa.Connection, run_id: str, span: Span) -> int:
+    """The last upload of a session that lies wholly before the span: what is older need not be looked at. Or 0."""
     u = t.uploads.c
-    query = sa.select(u.seq).where(
-        u.run_id == run_id, u.session == span.session, u.rank == 0, u.last_step < span.first, ~u.late
-    )
+    query = sa.select(u.seq).where(u.run_id == run_id, u.session == span.session, u.rank == 0, u.last_step < span.first)
     found: int | None = connection.scalar(query.order_by(u.seq.desc()).limit(1))
-    return found
+    return found or 0
 
 
 def _records(columns: Columns, names: Sequence[str], span: Span) -> Spread:
@@ -191,10 +189,12 @@ def _joined(pieces: Sequence[Spread]) -> Spread:
 
 
 def _in_order(pieces: Sequence[Spread]) -> Spread:
-    """The pieces of one session by step: what came late lies between what came in time."""
+    """The pieces of one session by step: what came late lies between, and of a step seen twice the later one stays."""
     whole = _joined(pieces)
-    order = np.argsort(whole.step, kind="stable")
-    if bool((order == np.arange(order.size)).all()):
+    if bool((np.diff(whole.step) > 0).all()):
         return whole
+    order = np.argsort(whole.step, kind="stable")
+    repeated = (np.diff(whole.step[order]) == 0) & (whole.weight[order][:-1] == 1) & (whole.weight[order][1:] == 1)
+    order = order[np.append(~repeated, True)]
     sorted_columns = ({name: values[order] for name, values in one.items()} for one in whole[2:])
     return Spread(whole.weight[order], whole.step[order], *sorted_columns)

@@ -17,12 +17,16 @@ from relumine_server.storage.dialect import insert
 
 
 class Span(NamedTuple):
-    """The steps ``first … last`` of a session that the run shows; it ``began`` at the first it ever recorded."""
+    """The steps ``first … last`` of a session that the run shows; it ``began`` at the first it ever recorded.
+
+    ``disordered``: not every upload has later steps than the one before.
+    """
 
     session: str
     first: int
     last: int
     began: int
+    disordered: bool
 
 
 class Spans(NamedTuple):
@@ -36,32 +40,33 @@ class Spans(NamedTuple):
 
     def within(self, from_step: int, to_step: int) -> Spans:
         """Only what lies between two steps, both included."""
-        cut = [Span(p.session, max(p.first, from_step), min(p.last, to_step), p.began) for p in self.parts]
+        cut = [Span(p.session, max(p.first, from_step), min(p.last, to_step), *p[3:]) for p in self.parts]
         return Spans([part for part in cut if part.first <= part.last])
 
 
 def load(connection: sa.Connection, run_id: str) -> Spans:
     """The spans of a run's sessions that recorded anything on rank 0."""
     c = t.sessions.c
-    query = sa.select(c.session, c.first_step).where(c.run_id == run_id, c.first_step.is_not(None))
+    query = sa.select(c.session, c.first_step, c.disordered).where(c.run_id == run_id, c.first_step.is_not(None))
     end = MAX_STEP
     parts = []
     for row in connection.execute(query.order_by(c.session.desc())):
         if row.first_step <= end:
-            parts.append(Span(row.session, row.first_step, end, row.first_step))
+            parts.append(Span(row.session, row.first_step, end, row.first_step, row.disordered))
             end = row.first_step - 1
     return Spans(parts[::-1])
 
 
-def note(connection: sa.Connection, upload: Upload, first_step: int | None, now: datetime) -> None:
-    """Make the session known, and its first step on rank 0."""
+def note(connection: sa.Connection, upload: Upload, first_step: int | None, now: datetime, *, disordered: bool) -> None:
+    """Make the session known, its first step on rank 0, and that its steps do not follow its uploads."""
     shown = first_step if upload.rank == 0 else None
     row: dict[str, Any] = {"run_id": upload.run.id, "session": upload.session, "created_at": now}
-    statement = insert(connection, t.sessions).values(**row, world_size=upload.world_size, first_step=shown)
-    known = t.sessions.c.first_step
+    row |= {"world_size": upload.world_size, "first_step": shown, "disordered": disordered and upload.rank == 0}
+    statement = insert(connection, t.sessions).values(**row)
+    known, new = t.sessions.c, statement.excluded
     earlier = sa.case(
-        (known < statement.excluded.first_step, known), else_=sa.func.coalesce(statement.excluded.first_step, known)
+        (known.first_step < new.first_step, known.first_step),
+        else_=sa.func.coalesce(new.first_step, known.first_step),
     )
-    connection.execute(
-        statement.on_conflict_do_update(index_elements=["run_id", "session"], set_={"first_step": earlier})
-    )
+    news = {"first_step": earlier, "disordered": sa.or_(known.disordered, new.disordered)}
+    connection.execute(statement.on_conflict_do_update(index_elements=["run_id", "session"], set_=news))

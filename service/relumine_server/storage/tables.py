@@ -25,6 +25,10 @@ metadata = sa.MetaData(
 Document = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
 
 
+SessionId = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+"""Sessions are ordered by their bytes, as in Python and SQLite; a database's own collation would order otherwise."""
+
+
 class UtcTime(TypeDecorator[datetime]):
     """A moment in UTC: timestamptz on Postgres; on SQLite, which has no time zones, naive text that means UTC."""
 
@@ -79,7 +83,7 @@ runs = sa.Table(
     sa.Column("last_step", sa.BigInteger),
     _required("dropped", Document),
     sa.Column("coverage", Document),
-    sa.Column("folded_session", sa.Text),
+    sa.Column("folded_session", SessionId),
     sa.Column("folded_seq", sa.BigInteger),
     sa.Column("folded_at", UtcTime),
     sa.Column("session_step", sa.BigInteger),
@@ -94,17 +98,18 @@ sessions = sa.Table(
     "sessions",
     metadata,
     sa.Column("run_id", sa.Text, primary_key=True),
-    sa.Column("session", sa.Text, primary_key=True),
+    sa.Column("session", SessionId, primary_key=True),
     _required("created_at", UtcTime),
     _required("world_size", sa.Integer),
     sa.Column("first_step", sa.BigInteger),
+    _required("disordered", sa.Boolean),
 )
 
 uploads = sa.Table(
     "uploads",
     metadata,
     sa.Column("run_id", sa.Text, primary_key=True),
-    sa.Column("session", sa.Text, primary_key=True),
+    sa.Column("session", SessionId, primary_key=True),
     sa.Column("rank", sa.Integer, primary_key=True),
     sa.Column("seq", sa.BigInteger, primary_key=True),
     _required("received_at", UtcTime),
@@ -129,7 +134,7 @@ segments = sa.Table(
     metadata,
     sa.Column("run_id", sa.Text, primary_key=True),
     sa.Column("layer_id", sa.BigInteger, primary_key=True),
-    sa.Column("session", sa.Text, primary_key=True),
+    sa.Column("session", SessionId, primary_key=True),
     sa.Column("rank", sa.Integer, primary_key=True),
     sa.Column("seq", sa.BigInteger, primary_key=True),
     _required("first_step", sa.BigInteger),
@@ -146,7 +151,7 @@ chunks = sa.Table(
     sa.Column("run_id", sa.Text, primary_key=True),
     sa.Column("layer_id", sa.BigInteger, primary_key=True),
     sa.Column("statistic", sa.Text, primary_key=True),
-    sa.Column("session", sa.Text, primary_key=True),
+    sa.Column("session", SessionId, primary_key=True),
     sa.Column("rank", sa.Integer, primary_key=True),
     sa.Column("seq", sa.BigInteger, primary_key=True),
     _required("last_seq", sa.BigInteger),
@@ -164,7 +169,7 @@ unit_rows = sa.Table(
     metadata,
     sa.Column("run_id", sa.Text, primary_key=True),
     sa.Column("step", sa.BigInteger, primary_key=True),
-    sa.Column("session", sa.Text, primary_key=True),
+    sa.Column("session", SessionId, primary_key=True),
     sa.Column("rank", sa.Integer, primary_key=True),
     sa.Column("seq", sa.BigInteger, primary_key=True),
     _required("ordinal", sa.BigInteger),
@@ -177,7 +182,7 @@ numbers = sa.Table(
     "numbers",
     metadata,
     sa.Column("run_id", sa.Text, primary_key=True),
-    sa.Column("session", sa.Text, primary_key=True),
+    sa.Column("session", SessionId, primary_key=True),
     sa.Column("rank", sa.Integer, primary_key=True),
     sa.Column("seq", sa.BigInteger, primary_key=True),
     _required("first_step", sa.BigInteger),
@@ -189,7 +194,7 @@ detector_states = sa.Table(
     "detector_states",
     metadata,
     sa.Column("run_id", sa.Text, primary_key=True),
-    _required("session", sa.Text),
+    _required("session", SessionId),
     _required("seq", sa.BigInteger),
     _required("state", sa.LargeBinary),
     _required("updated_at", UtcTime),

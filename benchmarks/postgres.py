@@ -11,9 +11,12 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import os
+import random
 import shutil
+import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,26 +31,45 @@ class Cluster:
     """A running Postgres."""
 
     def __init__(self, address: sa.URL, postmaster: int) -> None:
-        self.address = address
-        self.postmaster = postmaster
+        self._engine = sa.create_engine(address, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+        self._postmaster = postmaster
         self._numbers = itertools.count(1)
 
     def new_database(self) -> str:
-        """The address of an empty database."""
+        """The address of an empty database. What was written before is on the disk then, and costs nobody later."""
         name = f"bench_{next(self._numbers)}"
-        engine = sa.create_engine(self.address, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
-        with engine.connect() as connection:
-            connection.execute(sa.text(f"CREATE DATABASE {name}"))
-        engine.dispose()
-        return self.address.set(database=name).render_as_string(hide_password=False)
+        self._run(f"CREATE DATABASE {name}")
+        self._run("CHECKPOINT")
+        return self._engine.url.set(database=name).render_as_string(hide_password=False)
 
-    def backends(self) -> list[int]:
-        """The processes that serve connections."""
-        return [pid for pid in children(self.postmaster) if " idle" in _title(pid) or "[local]" in _title(pid)]
+    def drop(self, url: str) -> None:
+        """Drop a database that ``new_database`` made."""
+        self._run(f"DROP DATABASE {sa.make_url(url).database} WITH (FORCE)")
 
     def cpu_s(self) -> float:
         """Seconds of processor of the postmaster and all its processes, those that ended included."""
-        return cpu_s(self.postmaster, dead_children=True) + sum(cpu_s(pid) for pid in children(self.postmaster))
+        return cpu_s(self._postmaster, dead_children=True) + sum(cpu_s(pid) for pid in children(self._postmaster))
+
+    def kill_a_backend(self, url: str) -> None:
+        """SIGKILL to a random backend of a database, which makes Postgres end all others and recover.
+
+        Returns when Postgres has noticed.
+        """
+        chosen = f"SELECT pid FROM pg_stat_activity WHERE datname = '{sa.make_url(url).database}'"  # noqa: S608 - ours
+        victim = int(random.choice(self._run(f"{chosen} AND backend_type = 'client backend'")))
+        os.kill(victim, signal.SIGKILL)
+        try:
+            while True:
+                os.kill(victim, 0)
+                time.sleep(0.001)  # until Postgres has taken note of its child's death
+        except ProcessLookupError:
+            return
+
+    def _run(self, statement: str) -> list[int]:
+        """The first column of the answer."""
+        with self._engine.connect() as connection:
+            done = connection.execute(sa.text(statement))
+            return [row[0] for row in done] if done.returns_rows else []
 
 
 def cpu_s(pid: int, *, dead_children: bool = False) -> float:
@@ -67,13 +89,6 @@ def children(pid: int) -> list[int]:
         return []
 
 
-def _title(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text()
-    except OSError:
-        return ""
-
-
 @contextmanager
 def running() -> Iterator[Cluster]:
     """A cluster that keeps what it acknowledged (fsync and synchronous_commit on); gone afterwards."""
@@ -86,7 +101,7 @@ def running() -> Iterator[Cluster]:
         if os.getuid() == 0:
             os.chown(made, NOBODY, NOBODY)
     _run([binaries / "initdb", "-D", data, "-U", "relumine", "-A", "trust", "-E", "UTF8", "--no-sync"])
-    options = f"-k {socket} -c listen_addresses='' -c max_connections=100 -c shared_buffers=256MB"
+    options = f"-k {socket} -c listen_addresses='' -c max_connections=100"
     _run([binaries / "pg_ctl", "-D", data, "-w", "-l", data / "log", "-o", options, "start"])
     postmaster = int((data / "postmaster.pid").read_text().splitlines()[0])
     try:

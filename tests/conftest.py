@@ -14,10 +14,14 @@ from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
+import hypothesis
 import pytest
 import sqlalchemy as sa
 
 from relumine_server.storage import migrate
+
+hypothesis.settings.register_profile("relumine", deadline=None)  # time is never asserted, machines are shared
+hypothesis.settings.load_profile("relumine")
 
 _numbers = count(1)
 NOBODY = 65534

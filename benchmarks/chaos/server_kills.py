@@ -22,11 +22,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import httpx
 import sqlalchemy as sa
-from postgres import cluster
 from rig import free_port
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from postgres import running
 
 from relumine_server.storage import encoding
 from relumine_server.storage import tables as t
@@ -199,8 +203,9 @@ def sqlite() -> Iterator[tuple[str, list[Callable[[Server], None]]]]:
 @contextmanager
 def postgres() -> Iterator[tuple[str, list[Callable[[Server], None]]]]:
     """The same on a durable Postgres: its backends are killed, too."""
-    with cluster() as made:
-        yield made.url, [Server.restart, lambda _server: made.kill_a_backend()]
+    with running() as cluster:
+        url = cluster.new_database()
+        yield url, [Server.restart, lambda _server: cluster.kill_a_backend(url)]
 
 
 def report(name: str, kills: int) -> bool:

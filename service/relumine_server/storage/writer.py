@@ -27,7 +27,7 @@ GROUP = 64  # works committed together at most
 GROUP_S = 0.05  # … and no more are begun after so long: large works gain nothing from company
 WAITING = 256  # works that may wait before callers are told to come back
 IDLE_S = 1.0  # without work for so long, the writer copies the WAL into the file
-PATIENCE_S = 0.9  # for a connection to Postgres
+PATIENCE_S = 0.9  # for a connection to Postgres, while none comes free
 
 
 class _Item(NamedTuple):
@@ -173,11 +173,12 @@ def _told(error: Exception) -> Exception:
 
 
 class Transactions:
-    """Writes to Postgres: what is in the way for a moment is tried once more, what waits too long is sent away."""
+    """Writes to Postgres: what is in the way for a moment is tried once more, who waits for nothing is sent away."""
 
     def __init__(self, engine: sa.Engine, connections: int) -> None:
         self.engine = engine
         self.waiting = 0
+        self._moved = 0.0
         self._pool = ThreadPoolExecutor(connections, "relumine-write")
         self._free = asyncio.Semaphore(connections)
 
@@ -209,21 +210,38 @@ class Transactions:
             raise _told(error) from error
 
     async def write_soon(self, work: Work[T]) -> T:
-        """``write`` of a repeatable work for a coroutine. Raises Busy, or StorageUnavailable within a second."""
+        """``write`` of a repeatable work for a coroutine.
+
+        Raises Busy where too many wait, StorageUnavailable where no connection came free for about a second.
+        """
         if self.waiting >= WAITING:
             raise Busy
         self.waiting += 1
         try:
-            async with asyncio.timeout(PATIENCE_S):
-                await self._free.acquire()
-        except TimeoutError:
-            raise StorageUnavailable("all connections to the database are in use") from None
+            await self._connection()
         finally:
             self.waiting -= 1
         loop = asyncio.get_running_loop()
         running = loop.run_in_executor(self._pool, lambda: self.write(work, repeatable=True))
-        running.add_done_callback(lambda _: self._free.release())
+        running.add_done_callback(self._done)
         return await asyncio.shield(running)
+
+    async def _connection(self) -> None:
+        """Wait for a free connection as long as others come free: a queue that moves is no trouble."""
+        while True:
+            asked = time.monotonic()
+            try:
+                async with asyncio.timeout(PATIENCE_S):
+                    await self._free.acquire()
+            except TimeoutError:
+                if self._moved < asked:
+                    raise StorageUnavailable("all connections to the database are in use") from None
+            else:
+                return
+
+    def _done(self, _running: Any) -> None:
+        self._moved = time.monotonic()
+        self._free.release()
 
     def close(self) -> None:
         """Finish what runs."""

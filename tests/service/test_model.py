@@ -52,8 +52,7 @@ ACTS: dict[str, dict[str, Any]] = {
     "delete": {"expires": st.booleans()},
 }  # fmt: skip
 OFTEN = [*5 * ["send"], *3 * ["compact"], "thin", "thin", "restart", "read_parts", "read_parts", "delete"]
-Record = dict[str, Any]
-Key = tuple[str, int, int]  # session, rank, seq
+Record, Key = dict[str, Any], tuple[str, int, int]  # a key is session, rank, seq
 
 
 class Sent(NamedTuple):
@@ -207,18 +206,19 @@ class Machine(stateful.RuleBasedStateMachine):
 
     def compact(self, pieces) -> None:
         """To its end, or as far as a process came that was killed."""
+        before = self.get(f"{RUN}/layers")
         while pieces and self.store.write(lambda c: compaction.compact(c, "r1")):
             pieces -= 1
+        assert self.get(f"{RUN}/layers") == before
 
     def thin(self, every, unit_bytes) -> None:
         run = Run("r1", Retention(unit_bytes=unit_bytes, unit_rows_every=every))
         while self.store.write(lambda c: retention.thin(c, run)):
             pass
-        c = t.unit_rows.c
-        left = set(self.stored(c.step, c.session, c.rank, c.seq))
+        left = set(self.stored(*list(t.unit_rows.primary_key)[1:]))
         gone = [ordinal for key, (ordinal, _) in self.model.rows.items() if key not in left]
-        assert all(retention.FIRST <= ordinal < self.model.ever - retention.LATEST for ordinal in gone)
-        assert all(ordinal % every**retention.SIEVES for ordinal in gone)
+        most, kept = self.model.ever - retention.LATEST, every**retention.SIEVES
+        assert all(retention.FIRST <= ordinal < most and ordinal % kept for ordinal in gone)
         self.model.rows = {key: row for key, row in self.model.rows.items() if key in left}
 
     def restart(self) -> None:
@@ -254,8 +254,8 @@ class Machine(stateful.RuleBasedStateMachine):
         assert [point for page in pages for point in page["numbers"].get("acc", [])] == self.model.numbers()
         for layer in UNITS:
             self._check_series(layer, self.model.series(layer))
-        for layer in (1, 2):
-            self._check_units(layer)
+        self._check_units(1)
+        self._check_units(2)
 
     def _check_series(self, layer: int, wanted: list[Record], points: int = 5, **window: int) -> None:
         path, names = f"{RUN}/layers/{layer}/series", ",".join(SERIES)

@@ -1,0 +1,51 @@
+"""All recipes, their twins, and the two halves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal, TypeAlias
+
+import biases
+import diverging
+import healthy
+import high_rates
+import shifted
+import starts
+from halves import REPORT
+from recipe import Recipe, without_fault
+
+Half: TypeAlias = Literal["tune", "report"]
+
+RECIPES: tuple[Recipe, ...] = (
+    *healthy.RECIPES,
+    *high_rates.RECIPES,
+    *biases.RECIPES,
+    *starts.RECIPES,
+    *shifted.RECIPES,
+    *diverging.RECIPES,
+)
+BY_NAME = {recipe.name: recipe for recipe in RECIPES}
+if len(BY_NAME) < len(RECIPES) or BY_NAME.keys() < REPORT:
+    raise SystemExit("two recipes share a name, or a name of the report half is none")
+
+
+def half_of(recipe: Recipe) -> Half:
+    """The half that a recipe and its twin belong to."""
+    return "report" if recipe.base in REPORT else "tune"
+
+
+def twin_of(recipe: Recipe) -> Recipe | None:
+    """The healthy twin; None of a recipe that is healthy itself, and where nothing could be learned from one."""
+    if recipe.fault is None or recipe.group == "divergence":
+        return None
+    return BY_NAME[recipe.twin] if recipe.twin else without_fault(recipe)
+
+
+def trainings(half: Half) -> Iterator[Recipe]:
+    """Every training of a half: its recipes, each ill one after its own twin."""
+    for recipe in RECIPES:
+        if half_of(recipe) == half:
+            twin = twin_of(recipe)
+            if twin is not None and twin.name not in BY_NAME:
+                yield twin
+            yield recipe

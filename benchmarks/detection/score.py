@@ -1,0 +1,120 @@
+"""Replays kept runs through the detector and the published rules, and prints how each of them did, with intervals.
+
+    python benchmarks/detection/score.py --half tune --from DIR [--seeds N] [--runs] [--set nats=8]
+    python benchmarks/detection/score.py --half report --from DIR --why "who: what for"
+
+The report half is held out: each scoring of it is noted in looks.log. A policy can be tried out on the tune half only.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from dataclasses import fields, replace
+from pathlib import Path
+
+from alarms import Alarm, alarms_of
+from cases import Case
+from corpus import cases
+from looks import looks, note_look
+from rules import RULES
+from runs import Run
+from scorer import HEADLINES, Score, Verdict, judge, most_common_cause, scores
+
+from relumine_server.detection.policy import Policy
+from relumine_server.detection.replay import replay
+
+OURS = "relumine"
+
+
+def main() -> None:
+    """Print the table."""
+    arguments = _arguments()
+    if arguments.half == "report":
+        note_look(arguments.why)
+    found = cases(arguments.half, arguments.source, arguments.seeds)
+    if not found:
+        raise SystemExit(f"no runs of the {arguments.half} half in {arguments.source}: train them with corpus.py")
+    told = {OURS: [judge(case, _ours(run, arguments.policy)) for run, case in found]}
+    for name, rule in RULES.items():
+        told[name] = [judge(case, rule(run.infos(), run.records())) for run, case in found]
+    if arguments.runs:
+        _print_runs(told[OURS])
+    _print_truth(arguments.half, [case for _, case in found])
+    _print_table({name: scores(verdicts, _metrics(verdicts)) for name, verdicts in told.items()})
+    print(f"\nThe report half was scored {len(looks())} times so far.")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--half", choices=("tune", "report"), default="tune")
+    parser.add_argument("--from", dest="source", type=Path, default=Path(".corpus"), metavar="DIR")
+    parser.add_argument("--seeds", type=int, default=100, help="at most so many seeds of what was kept")
+    parser.add_argument("--runs", action="store_true", help="a line per run of what was true and what was said")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="another policy (tune only)")
+    parser.add_argument("--why", help="who looks at the report half, and what for")
+    arguments = parser.parse_args()
+    if arguments.half == "report" and (not arguments.why or arguments.set):
+        parser.error("the report half needs --why, and is judged by the policy as it stands")
+    arguments.policy = _policy(arguments.set)
+    return arguments
+
+
+def _policy(settings: list[str]) -> Policy:
+    kinds = {field.name: type(getattr(Policy(), field.name)) for field in fields(Policy)}
+    pairs = [setting.split("=", 1) for setting in settings]
+    return replace(Policy(), **{name: kinds[name](float(value)) for name, value in pairs})
+
+
+def _ours(run: Run, policy: Policy) -> list[Alarm]:
+    _readings, findings = replay(run.infos(), run.records(), policy)
+    return alarms_of(findings)
+
+
+def _metrics(verdicts: list[Verdict]) -> list:  # type: ignore[type-arg]
+    at = [metric.name for metric in HEADLINES].index("cause right") + 1
+    return [*HEADLINES[:at], most_common_cause(verdicts), *HEADLINES[at:]]
+
+
+def _print_truth(half: str, known: list[Case]) -> None:
+    kinds = Counter(case.kind for case in known)
+    harmless = sum(case.is_positive and not case.harmful for case in known)
+    print(f"{half} half: {len({c.recipe.base for c in known})} recipes, {len(known)} runs: "
+          + ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+          + f"; {harmless} collapses cost nothing")  # fmt: skip
+
+
+def _print_table(table: dict[str, list[Score]]) -> None:
+    names = [score.name for score in next(iter(table.values()))]
+    print("\n" + " " * 32 + "".join(f"{name:>20s}" for name in table))
+    for place, name in enumerate(names):
+        print(f"{name:32s}" + "".join(f"{_cell(column[place]):>20s}" for column in table.values()))
+
+
+def _cell(score: Score) -> str:
+    if score.value != score.value:
+        return "–"
+    return f"{score.value:.2f} [{score.low:.2f} {score.high:.2f}]"
+
+
+def _print_runs(verdicts: list[Verdict]) -> None:
+    for v in verdicts:
+        case = v.case
+        layers = [layer for layer, step in case.collapses.items() if step == case.collapse] if case.collapses else []
+        true = f"{case.kind} at {case.at}, collapse {case.collapse} (layer {layers[0]})" if layers else case.kind
+        print(f"{case.recipe.name:48s} s{case.seed}  {true:50s}  {_told(v)}")
+
+
+def _told(v: Verdict) -> str:
+    parts = [f"FALSE {a.kind} layer {a.layer_id} step {a.step}–{a.closed or ''} ({a.cause})" for a in v.false]
+    if v.found is not None:
+        marks = "in time" if v.is_timely else "LATE"
+        cause = v.found.cause if v.is_cause_right else f"{v.found.cause} WRONG"
+        parts.append(f"{v.found.kind} layer {v.found.layer_id} step {v.found.step} {marks}, {cause}")
+    elif v.case.is_positive:
+        parts.append("told as info" if v.is_quiet else "MISSED")
+    return "; ".join(parts)
+
+
+if __name__ == "__main__":
+    main()

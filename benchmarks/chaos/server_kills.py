@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import os
 import random
 import subprocess
@@ -23,6 +24,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
+from typing import TypeAlias
 
 import httpx
 import sqlalchemy as sa
@@ -38,7 +41,7 @@ from relumine_server.storage import tables as t
 CLIENTS, RECORDS, UNITS = 8, 64, 16
 AGAIN = (429, 503, 507)
 
-Key = tuple[str, int]
+Key: TypeAlias = tuple[str, int]
 
 
 class Server:
@@ -83,6 +86,9 @@ class Server:
         self.start()
 
 
+Kill: TypeAlias = Callable[[Server], None]
+
+
 @dataclass
 class Told:
     """What the server answered."""
@@ -106,37 +112,39 @@ def send(url: str, run: str, stop: threading.Event, told: Told) -> None:
     """Send uploads in order until told to stop, each until it was acknowledged."""
     with httpx.Client(base_url=url, timeout=10) as client:
         for seq in itertools.count(1):
-            while not stop.is_set() and not send_one(client, run, seq, told):
-                time.sleep(0.02)  # between two tries at a server that was just killed
+            content = json.dumps(body(run, seq))  # once: trying again must not take the cores from a starting server
+            while not stop.is_set() and not send_one(client, (run, seq), content, told):
+                time.sleep(0.1)  # between two tries at a server that was just killed
             if stop.is_set():
                 return
 
 
-def send_one(client: httpx.Client, run: str, seq: int, told: Told) -> bool:
+def send_one(client: httpx.Client, key: Key, content: str, told: Told) -> bool:
     """Whether an upload was acknowledged."""
     try:
-        answer = client.post("/v1/uploads", json=body(run, seq))
+        answer = client.post("/v1/uploads", content=content)
     except httpx.HTTPError as error:
         told.again[type(error).__name__] += 1
         return False
     if answer.status_code == 202:
-        told.acknowledged.append((run, seq))
+        told.acknowledged.append(key)
         return True
     (told.again if answer.status_code in AGAIN else told.strange)[str(answer.status_code)] += 1
     return False
 
 
 def seconds_until_taken(server: Server, seq: int, began: float, told: Told) -> float:
-    """Seconds from ``began`` until the server said that it is ready and took an upload."""
+    """Seconds from ``began`` until the server took an upload."""
+    content = json.dumps(body("probe", seq))
     with httpx.Client(base_url=server.url, timeout=10) as client:
         while time.monotonic() - began < 60:
-            if send_one(client, "probe", seq, told) and client.get("/readyz").status_code == 200:
+            if send_one(client, ("probe", seq), content, told):
                 return time.monotonic() - began
             time.sleep(0.02)  # between two tries
     raise RuntimeError("no upload was taken in a minute")
 
 
-def endure(database_url: str, kills: Sequence[Callable[[Server], None]]) -> tuple[Told, list[float]]:
+def endure(database_url: str, kills: Sequence[Kill]) -> tuple[Told, list[float]]:
     """Send, kill, and wait until it is ready again, as often as there are kills; seconds of each wait."""
     server, stop, told, ready = Server("", database_url), threading.Event(), Told(), []
     server.start()
@@ -194,28 +202,31 @@ def stored_records(connection: sa.Connection) -> Iterator[tuple[str, int]]:
 
 
 @contextmanager
-def sqlite() -> Iterator[tuple[str, list[Callable[[Server], None]]]]:
+def sqlite() -> Iterator[tuple[str, dict[str, Kill]]]:
     """The address of a new database, and the ways in which it is disturbed."""
     with tempfile.TemporaryDirectory() as folder:
-        yield f"sqlite:///{folder}/relumine.db", [Server.restart]
+        yield f"sqlite:///{folder}/relumine.db", {"server": Server.restart}
 
 
 @contextmanager
-def postgres() -> Iterator[tuple[str, list[Callable[[Server], None]]]]:
+def postgres() -> Iterator[tuple[str, dict[str, Kill]]]:
     """The same on a durable Postgres: its backends are killed, too."""
     with running() as cluster:
         url = cluster.new_database()
-        yield url, [Server.restart, lambda _server: cluster.kill_a_backend(url)]
+        yield url, {"server": Server.restart, "backend": lambda _server: cluster.kill_a_backend(url)}
 
 
 def report(name: str, kills: int) -> bool:
     """Disturb a database of one kind and print what became of it; whether it kept what it promises."""
     with {"sqlite": sqlite, "postgres": postgres}[name]() as (database_url, ways):
-        told, ready = endure(database_url, [ways[number % len(ways)] for number in range(kills)])
+        order = list(itertools.islice(itertools.cycle(ways), kills))
+        told, ready = endure(database_url, [ways[way] for way in order])
         said, good = check(database_url, told)
-    waited = " / ".join(f"{max(ready[place :: len(ways)]):.2f}" for place in range(len(ways)))
+    for way in dict.fromkeys(order):
+        waits = [seconds for one, seconds in zip(order, ready, strict=True) if one == way]
+        said += f"; {way} killed: ready in {median(waits):.2f} s, at most {max(waits):.2f} s"
     strange = f"; answered strangely {dict(told.strange)}" if told.strange else ""
-    print(f"{name}: {kills} kills, {CLIENTS} clients: {said}; ready again in at most {waited} s{strange}")
+    print(f"{name}: {kills} kills, {CLIENTS} clients: {said}{strange}", flush=True)
     return good and not told.strange
 
 

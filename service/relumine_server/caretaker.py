@@ -73,10 +73,11 @@ class Caretaker:
             self._until_done(partial(retention.thin, run=run))
 
     def _expire(self) -> None:
+        now = self._clock()
         with self._store.read() as connection:
-            expired = retention.expired(connection, self._default, self._clock())
+            expired = retention.expired(connection, self._default, now)
         for run_id in expired:
-            self._until_done(partial(retention.delete_some, run_id=run_id))
+            self._until_done(partial(retention.delete_expired, run_id=run_id, default=self._default, now=now))
 
     def _until_done(self, step: Callable[[sa.Connection], object]) -> None:
         while not self._stopping.is_set() and self._store.write(step):

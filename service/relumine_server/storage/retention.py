@@ -154,8 +154,18 @@ def _delete(connection: sa.Connection, run_id: str, rows: list[Any]) -> None:
     connection.execute(one, [{"at": r.step, "of": r.session, "by": r.rank, "number": r.seq} for r in rows])
 
 
+def delete_expired(connection: sa.Connection, run_id: str, default: Retention, now: datetime) -> bool:
+    """``delete_some`` of a run, unless it was taken up again since it was found to be expired."""
+    connection.execute(sa.select(t.runs.c.run_id).where(t.runs.c.run_id == run_id).with_for_update())
+    return run_id in expired(connection, default, now) and delete_some(connection, run_id)
+
+
 def delete_some(connection: sa.Connection, run_id: str) -> bool:
-    """Delete a piece of a run, the large tables first and the run's own row last; whether anything is left."""
+    """Delete a piece of a run, the large tables first and the run's own row last; whether anything is left.
+
+    Holds the run, so that an upload under way is deleted with it or begins it anew.
+    """
+    connection.execute(sa.select(t.runs.c.run_id).where(t.runs.c.run_id == run_id).with_for_update())
     for table, most in runs.CHILDREN.items():
         rest = list(table.primary_key.columns)[1:]
         keys = sa.select(*rest).where(table.c.run_id == run_id).order_by(*rest)

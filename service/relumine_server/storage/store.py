@@ -63,6 +63,8 @@ class Store:
         """A transaction that only reads: one consistent view. Raises NotReady, StorageUnavailable."""
         try:
             connection = self.engine.connect()
+            if connection.dialect.name == "postgresql":  # its default shows each statement another state
+                connection = connection.execution_options(isolation_level="REPEATABLE READ")
         except SQLAlchemyError as error:
             raise problem_of(error, reading=True) from error
         with connection:

@@ -146,3 +146,25 @@ def test_deletion_that_stopped_half_way_is_taken_up(store, app, monkeypatch):
         for table in t.metadata.sorted_tables:
             if table.name not in ("projects", "webhooks"):
                 assert connection.scalar(select(func.count()).select_from(table)) == 0, table.name
+
+
+def test_a_run_that_was_taken_up_again_is_not_expired(store):
+    fill(store, uploads=2, closing="finished")
+    keep, later = Retention(expire_days=7), NOW + timedelta(days=8)
+    with store.read() as connection:
+        assert retention.expired(connection, keep, later) == ["r1"]
+    one = Upload(run=RunInfo(id="r1"), session="s2", seq=1, layers=LAYERS)
+    store.write(lambda c: Ingest("").take(c, one, later))
+    assert store.write(lambda c: retention.delete_expired(c, "r1", keep, later)) is False
+    with store.read() as connection:
+        assert connection.scalar(select(func.count()).select_from(t.uploads)) == 3
+
+
+def test_a_read_is_one_view_whatever_is_committed_meanwhile(store):
+    fill(store, uploads=2)
+    count = select(func.count()).select_from(t.uploads)
+    with store.read() as connection:
+        before = connection.scalar(count)
+        while store.write(lambda c: retention.delete_some(c, "r1")):
+            pass
+        assert connection.scalar(count) == before == 2

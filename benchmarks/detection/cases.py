@@ -18,6 +18,8 @@ Kind: TypeAlias = Literal["healthy", "twin", "born", "abrupt", "onset", "diverge
 
 ABRUPT = 10
 """Steps from fault to collapse: within one interval of looks nobody can warn."""
+LEAST_ALIVE = 0.1
+"""Share of a layer's units that must be alive at the start, or there is nothing left to lose."""
 HARM = 0.02
 """Of accuracy, or of explained variance: less is no harm."""
 
@@ -93,14 +95,15 @@ def _shares(run: Run, reference: Run) -> dict[int, list[float]]:
         start = reference.truth.dead[0]
         fits = len(start) == len(run.truth.dead[0]) and start[place].shape == own.shape
         alive = ~start[place] if fits else np.ones_like(own)
-        shares[int(info["layer_id"])] = lost_shares(run.truth, place, alive)
+        if alive.mean() >= LEAST_ALIVE:
+            shares[int(info["layer_id"])] = lost_shares(run.truth, place, alive)
     return shares
 
 
 def _kind(run: Run, collapses: dict[int, int], at: int) -> Kind:
     if run.recipe.fault is None:
-        whole = "twin" if run.recipe.name.endswith(TWIN) else "healthy"
-        return "unclear" if collapses or run.diverged else whole  # type: ignore[return-value]
+        whole: Kind = "twin" if run.recipe.name.endswith(TWIN) else "healthy"
+        return "unclear" if collapses or run.diverged else whole
     if run.diverged:
         return "diverged"
     if not collapses:

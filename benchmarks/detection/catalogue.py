@@ -38,7 +38,7 @@ def twin_of(recipe: Recipe) -> Recipe | None:
     """The healthy twin; None of a recipe that is healthy itself, and where nothing could be learned from one."""
     if recipe.fault is None or recipe.group == "divergence":
         return None
-    return BY_NAME[recipe.twin] if recipe.twin else without_fault(recipe)
+    return without_fault(recipe)
 
 
 def trainings(half: Half) -> Iterator[Recipe]:
@@ -46,6 +46,6 @@ def trainings(half: Half) -> Iterator[Recipe]:
     for recipe in RECIPES:
         if half_of(recipe) == half:
             twin = twin_of(recipe)
-            if twin is not None and twin.name not in BY_NAME:
+            if twin is not None:
                 yield twin
             yield recipe

@@ -1,13 +1,14 @@
 """Trains the corpus through the public SDK and keeps every run; prints what was true, and nothing a detector says.
 
-    python benchmarks/detection/corpus.py --half tune|report --keep DIR [--seeds N] [--every N] [--only TEXT] [--list]
+    python benchmarks/detection/corpus.py --half tune|report [--seeds N] [--keep DIR] [--every N] [--only TEXT] [--list]
 
-Runs that are kept already are not trained again, unless their recipe was changed.
+Runs that are kept already are not trained again, unless their recipe was changed. ``score.py`` judges them.
 """
 
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
 from collections import Counter
 from pathlib import Path
@@ -18,6 +19,8 @@ from catalogue import BY_NAME, RECIPES, Half, half_of, trainings, twin_of
 from recipe import Recipe
 from runs import Run, keep, kept
 from training import train
+
+FOLDER = Path(tempfile.gettempdir()) / "relumine-corpus"
 
 
 def main() -> None:
@@ -40,7 +43,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--half", choices=("tune", "report"), default="tune")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--every", type=int, help="look at every n-th step; default: the SDK's own pace")
-    parser.add_argument("--keep", type=Path, default=Path(".corpus"), metavar="DIR")
+    parser.add_argument("--keep", type=Path, default=FOLDER, metavar="DIR", help=f"default: {FOLDER}")
     parser.add_argument("--only", action="append", metavar="TEXT", help="recipes whose name contains this")
     parser.add_argument("--list", action="store_true", help="print the catalogue and train nothing")
     return parser.parse_args()
@@ -49,7 +52,9 @@ def _arguments() -> argparse.Namespace:
 def _run(recipe: Recipe, seed: int, folder: Path, every: int | None) -> tuple[Run, float]:
     """A run, and the seconds it took; 0 if it was kept."""
     known = kept(folder, recipe, seed)
-    if known is not None and known.every == every:
+    if known is not None and known.every != every:
+        raise SystemExit(f"{folder} holds runs that were looked at at another pace: give each pace its own folder")
+    if known is not None:
         return known, 0.0
     began = time.perf_counter()
     run = train(recipe, seed, every)

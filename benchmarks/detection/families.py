@@ -33,7 +33,8 @@ def producers(model: nn.Module) -> list[nn.Module]:
     if isinstance(model, nn.Sequential):
         kinds = (nn.ReLU, nn.LeakyReLU, nn.GELU)
         return [before for before, after in pairwise(model) if isinstance(after, kinds)]
-    return [model.get_submodule(name) for name in model.fed_by]  # type: ignore[union-attr, operator]
+    fed_by: list[str] = model.fed_by  # type: ignore[assignment]
+    return [model.get_submodule(name) for name in fed_by]
 
 
 def head(model: nn.Module) -> nn.Module:

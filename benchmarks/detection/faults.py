@@ -111,7 +111,7 @@ def _changed(fault: Fault, material: Material, x: Tensor, part: float, step: int
     if fault.kind == "offset":
         return x + part * fault.amount
     if fault.kind == "gain":
-        return x * fault.amount**part
+        return x * float(fault.amount**part)
     if fault.kind == "raw":
         return x * material.raw[1] + material.raw[0]
     if fault.kind == "stuck":

@@ -100,8 +100,8 @@ class Fault:
 class Recipe:
     """One way to train. ``cause`` None: healthy, nothing but ``info`` may be said of it.
 
-    ``twin`` names a healthy recipe that is this one without its fault; None: the fault is just left out.
-    ``sparse`` marks nets that are silent by design; ``benign`` is something that looks like a fault and is none.
+    Its healthy twin is itself without ``fault``. ``sparse`` marks nets that are silent by design; ``benign`` is
+    something that looks like a fault and is none.
     """
 
     name: str
@@ -118,7 +118,6 @@ class Recipe:
     benign: tuple[Fault, ...] = ()
     fault: Fault | None = None
     cause: str | None = None
-    twin: str | None = None
     sparse: bool = False
 
     @property
@@ -138,7 +137,7 @@ class Recipe:
 
     def fingerprint(self) -> str:
         """Changes with whatever would make another run of it; the names do not."""
-        plain = replace(self, name="", twin=None, cause=None, group="healthy")
+        plain = replace(self, name="", cause=None, group="healthy", sparse=False)
         return hashlib.sha256(repr(plain).encode()).hexdigest()[:16]
 
 
@@ -147,4 +146,4 @@ TWIN = " (twin)"
 
 def without_fault(recipe: Recipe) -> Recipe:
     """The healthy twin of a recipe: the same but for its fault."""
-    return replace(recipe, name=recipe.name + TWIN, group="healthy", fault=None, cause=None, twin=None)
+    return replace(recipe, name=recipe.name + TWIN, group="healthy", fault=None, cause=None)

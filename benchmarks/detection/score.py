@@ -15,11 +15,11 @@ from pathlib import Path
 
 from alarms import Alarm, alarms_of
 from cases import Case
-from corpus import cases
+from corpus import FOLDER, cases
 from looks import looks, note_look
 from rules import RULES
 from runs import Run
-from scorer import HEADLINES, Score, Verdict, judge, most_common_cause, scores
+from scorer import HEADLINES, Metric, Score, Verdict, judge, most_common_cause, scores
 
 from relumine_server.detection.policy import Policy
 from relumine_server.detection.replay import replay
@@ -42,13 +42,14 @@ def main() -> None:
         _print_runs(told[OURS])
     _print_truth(arguments.half, [case for _, case in found])
     _print_table({name: scores(verdicts, _metrics(verdicts)) for name, verdicts in told.items()})
+    _print_groups(told[OURS])
     print(f"\nThe report half was scored {len(looks())} times so far.")
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--half", choices=("tune", "report"), default="tune")
-    parser.add_argument("--from", dest="source", type=Path, default=Path(".corpus"), metavar="DIR")
+    parser.add_argument("--from", dest="source", type=Path, default=FOLDER, metavar="DIR", help=f"default: {FOLDER}")
     parser.add_argument("--seeds", type=int, default=100, help="at most so many seeds of what was kept")
     parser.add_argument("--runs", action="store_true", help="a line per run of what was true and what was said")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="another policy (tune only)")
@@ -71,7 +72,7 @@ def _ours(run: Run, policy: Policy) -> list[Alarm]:
     return alarms_of(findings)
 
 
-def _metrics(verdicts: list[Verdict]) -> list:  # type: ignore[type-arg]
+def _metrics(verdicts: list[Verdict]) -> list[Metric]:
     at = [metric.name for metric in HEADLINES].index("cause right") + 1
     return [*HEADLINES[:at], most_common_cause(verdicts), *HEADLINES[at:]]
 
@@ -79,9 +80,11 @@ def _metrics(verdicts: list[Verdict]) -> list:  # type: ignore[type-arg]
 def _print_truth(half: str, known: list[Case]) -> None:
     kinds = Counter(case.kind for case in known)
     harmless = sum(case.is_positive and not case.harmful for case in known)
+    sparse = [case for case in known if case.recipe.sparse]
+    ill = sum(case.is_positive for case in sparse)
     print(f"{half} half: {len({c.recipe.base for c in known})} recipes, {len(known)} runs: "
           + ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
-          + f"; {harmless} collapses cost nothing")  # fmt: skip
+          + f"; {harmless} collapses cost nothing; {ill} of {len(sparse)} runs of sparse nets collapsed")  # fmt: skip
 
 
 def _print_table(table: dict[str, list[Score]]) -> None:
@@ -97,6 +100,19 @@ def _cell(score: Score) -> str:
     return f"{score.value:.2f} [{score.low:.2f} {score.high:.2f}]"
 
 
+def _print_groups(verdicts: list[Verdict]) -> None:
+    """Our own numbers by what was done, and by model family."""
+    print(f"\n{OURS} by:         collapsed   found  in time  cause right  |  sound  alarmed")
+    groups = {v.case.recipe.group for v in verdicts if v.case.is_positive}
+    for name in (*sorted(groups), *sorted({v.case.recipe.family for v in verdicts})):
+        own = [v for v in verdicts if name in (v.case.recipe.group, v.case.recipe.family)]
+        ill, sound = [v for v in own if v.case.is_positive], [v for v in own if v.case.is_negative]
+        print(
+            f"  {name:16s}{len(ill):12d}{sum(v.found is not None for v in ill):8d}{sum(v.is_timely for v in ill):9d}"
+            f"{sum(v.is_cause_right for v in ill):13d}  |{len(sound):7d}{sum(bool(v.false) for v in sound):9d}"
+        )
+
+
 def _print_runs(verdicts: list[Verdict]) -> None:
     for v in verdicts:
         case = v.case
@@ -106,7 +122,8 @@ def _print_runs(verdicts: list[Verdict]) -> None:
 
 
 def _told(v: Verdict) -> str:
-    parts = [f"FALSE {a.kind} layer {a.layer_id} step {a.step}–{a.closed or ''} ({a.cause})" for a in v.false]
+    mark = "FALSE " if v.case.is_positive or v.case.is_negative else ""
+    parts = [f"{mark}{a.kind} layer {a.layer_id} step {a.step}–{a.closed or ''} ({a.cause})" for a in v.false]
     if v.found is not None:
         marks = "in time" if v.is_timely else "LATE"
         cause = v.found.cause if v.is_cause_right else f"{v.found.cause} WRONG"

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from alarms import DEATHS, Alarm
@@ -23,11 +23,14 @@ LONG_BEFORE = 50
 SAME_LOOK = 10
 """Layers that collapse within so many steps collapse together."""
 RESAMPLES = 1000
+NAN = float("nan")
+
+Counts: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One run and what was said of it. ``false``: raised without need."""
+    """One run and what was said of it. ``false``: raised without need; of a run that diverged, all that was raised."""
 
     case: Case
     false: tuple[Alarm, ...]
@@ -139,6 +142,10 @@ def _found(v: Verdict) -> bool:
     return v.found is not None
 
 
+def _names_cause(v: Verdict) -> bool:
+    return v.found is not None and v.found.cause is not None
+
+
 RATE = "high_learning_rate"
 HEADLINES: tuple[Metric, ...] = (
     Ratio("precision", _found, lambda v: _found(v) + _wrong(v)),
@@ -156,7 +163,7 @@ HEADLINES: tuple[Metric, ...] = (
           lambda v: _is_sparse(v) * (_found(v) + _wrong(v))),
     Ratio("sparse nets: timely recall", lambda v: _is_sparse(v) and v.is_timely,
           lambda v: _is_sparse(v) and _is_counted(v)),
-    Ratio("cause right", lambda v: _found(v) and v.is_cause_right, _found),
+    Ratio("cause right", lambda v: _found(v) and v.is_cause_right, _names_cause),
     Ratio("first collapsing layer named", lambda v: _found(v) and v.is_layer_right, _found),
     Median("abrupt: delay in looks", lambda v: v.delay if v.case.kind == "abrupt" else None),
     Median("born dead: delay in looks", lambda v: v.delay if v.case.kind == "born" else None),
@@ -172,7 +179,7 @@ def most_common_cause(verdicts: Sequence[Verdict]) -> Ratio:
     """How often one is right who always names the most common cause."""
     causes = Counter(v.case.recipe.cause for v in verdicts if v.case.is_positive)
     most = causes.most_common(1)[0][0] if causes else None
-    return Ratio("  always the most common", lambda v: _found(v) and v.case.recipe.cause == most, _found)
+    return Ratio("  always the most common", lambda v: _names_cause(v) and v.case.recipe.cause == most, _names_cause)
 
 
 @dataclass(frozen=True)
@@ -195,20 +202,28 @@ def scores(verdicts: Sequence[Verdict], metrics: Sequence[Metric], seed: int = 0
     return [_score(metric, verdicts, owner, drawn) for metric in metrics]
 
 
-def _score(metric: Metric, verdicts: Sequence[Verdict], owner: np.ndarray, drawn: np.ndarray) -> Score:  # type: ignore[type-arg]
-    if isinstance(metric, Median):
-        values = [metric.value(v) for v in verdicts]
-        known = np.array([value is not None for value in values])
-        numbers = np.array([value for value in values if value is not None], float)
-        if not numbers.size:
-            return Score(metric.name, *[float("nan")] * 3)
-        again = [np.median(many) for row in drawn if (many := np.repeat(numbers, row[owner[known]])).size]
-        return Score(metric.name, float(np.median(numbers)), *np.percentile(again, [2.5, 97.5]).tolist())
+def _score(metric: Metric, verdicts: Sequence[Verdict], owner: Counts, drawn: Counts) -> Score:
+    """``owner`` (runs,) is the place of each run's recipe, ``drawn`` (resamples, recipes) how often each was drawn."""
+    value, again = (_median if isinstance(metric, Median) else _ratio)(metric, verdicts, owner, drawn)  # type: ignore[arg-type]
+    low, high = np.percentile(again, [2.5, 97.5]).tolist() if len(again) else (NAN, NAN)
+    return Score(metric.name, value, low, high)
+
+
+def _median(metric: Median, verdicts: Sequence[Verdict], owner: Counts, drawn: Counts) -> tuple[float, Sequence[float]]:
+    values = [metric.value(v) for v in verdicts]
+    known = np.array([value is not None for value in values])
+    numbers = np.array([value for value in values if value is not None], float)
+    if not numbers.size:
+        return NAN, []
+    many = (np.repeat(numbers, row[owner[known]]) for row in drawn)
+    return float(np.median(numbers)), [float(np.median(some)) for some in many if some.size]
+
+
+def _ratio(metric: Ratio, verdicts: Sequence[Verdict], owner: Counts, drawn: Counts) -> tuple[float, Sequence[float]]:
     parts, wholes = (
         np.bincount(owner, [float(of(v)) for v in verdicts], drawn.shape[1]) for of in (metric.part, metric.whole)
     )
     if not wholes.sum():
-        return Score(metric.name, *[float("nan")] * 3)
+        return NAN, []
     below = drawn @ wholes
-    again = (drawn @ parts)[below > 0] / below[below > 0]
-    return Score(metric.name, float(parts.sum() / wholes.sum()), *np.percentile(again, [2.5, 97.5]).tolist())
+    return float(parts.sum() / wholes.sum()), ((drawn @ parts)[below > 0] / below[below > 0]).tolist()

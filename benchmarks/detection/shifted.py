@@ -33,7 +33,7 @@ RECIPES = (
         fault=Fault("offset", -6.0, at=256, ramp=300)),
     ill("functional wine normalisation lost", net=Net("functional", (48, 24)), material="wine",
         optim=Optim("momentum", 0.02), loader=Loader(batch=8), fault=Fault("raw", at=223)),
-    ill("functional sparse adam offset", net=Net("functional", (128, 64)), optim=Optim("adam", 0.002), penalty=0.002,
+    ill("functional sparse adam offset", net=Net("functional", (128, 64)), optim=Optim("adam", 0.002), penalty=0.008,
         steps=600, fault=Fault("offset", -8.0, at=354), sparse=True),
     ill("transformer rows adam offset", net=Net("transformer", (32, 96)), material="rows", optim=Optim("adam", 0.002),
         steps=400, fault=Fault("offset", -100.0, at=202)),

@@ -6,7 +6,7 @@ import contextlib
 import io
 import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import families
@@ -26,7 +26,7 @@ from relumine.testing import MemoryTransport
 
 AFTER_NAN = 40  # steps that a diverged training goes on
 WEIGHTS = 0  # the parameter group of the weights, where biases have their own
-OPTIMIZERS = {
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "sgd": torch.optim.SGD,
     "momentum": torch.optim.SGD,
     "adam": torch.optim.Adam,
@@ -77,7 +77,6 @@ class _Training:
             self.optimizer.zero_grad()
             self.material.loss(self.model(self.material.x[rows]), self.material.y[rows]).backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
-        self.watcher = Watcher(self.model, lambda step: self._whole(step)[0])
 
     def steps(self) -> Iterator[float]:
         """Make the steps; give out the loss of each, measuring in between."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -19,12 +20,17 @@ from relumine_server.detection.findings import Finding, Reading
 from relumine_server.detection.policy import Policy
 from relumine_server.errors import InvalidUpload, RunInOtherProject, UnknownLayer, WrongUnits
 from relumine_server.storage import alerts, numbers, runs, segments, sessions, states, units
+from relumine_server.storage.dialect import pipelined
 from relumine_server.storage.states import Folded
 
 SAVE_EVERY = 8
 """Uploads between two saved states: a state weighs as much as an upload, and up to so many are folded again."""
 
 CACHE_BYTES = 256 * 2**20
+
+COMPUTING = 2
+"""Uploads that one process works on at once: more take turns at the interpreter, which costs up to half as much again.
+Those that wait for a run another upload has locked are not among them."""
 
 
 class Taken(NamedTuple):
@@ -41,6 +47,13 @@ class Ingest:
         self._base_url = base_url
         self._policy = policy or Policy()
         self._states = states.Cache(cache_bytes)
+        self._computing = threading.Semaphore(COMPUTING)
+
+    def receive(self, connection: sa.Connection, decode: Callable[[], Upload], now: datetime) -> Taken:
+        """Decode an upload in its turn, then ``take`` it. Raises what either raises."""
+        with self._computing:
+            upload = decode()
+        return self.take(connection, upload, now)
 
     def take(self, connection: sa.Connection, upload: Upload, now: datetime) -> Taken:
         """Store an upload and look for onset.
@@ -48,12 +61,16 @@ class Ingest:
         Raises RunInOtherProject, UnknownLayer, WrongUnits, InvalidUpload; then nothing of it is kept.
         """
         run = runs.lock(connection, upload, now)
+        with self._computing:
+            return self._take(connection, run, upload, now)
+
+    def _take(self, connection: sa.Connection, run: sa.Row[Any], upload: Upload, now: datetime) -> Taken:
         if run.project != upload.run.project:
             raise RunInOtherProject
         session, seq, _ = states.version_of(run)
         folds = upload.rank == 0 and (upload.session, upload.seq) > (session, seq)
         if not runs.claim(connection, upload, late=upload.rank == 0 and not folds, folded=folds, now=now):
-            return self._answer(connection, run.run_id, upload, duplicate=True, told=[])
+            return self._answer(connection, run, upload, duplicate=True, told=[])
         runs.save_layers(connection, run.run_id, upload.layers)
         readings: Sequence[Reading] = []
         findings: Sequence[Finding] = []
@@ -61,12 +78,13 @@ class Ingest:
             readings, findings = self._fold(connection, run, upload, now)
         else:
             check(upload.records, {layer.layer_id: layer.units for layer in runs.load_layers(connection, run.run_id)})
-        segments.append(connection, upload, readings)
-        numbers.append(connection, upload)
-        written = units.append(connection, upload, run.unit_rows)
-        _update_run(connection, run, upload, now, folds=folds, written=written)
+        with pipelined(connection):
+            segments.append(connection, upload, readings)
+            numbers.append(connection, upload)
+            written = units.append(connection, upload, run.unit_rows)
+            _update_run(connection, run, upload, now, folds=folds, written=written)
         told = alerting.record(connection, run, findings, now)
-        return self._answer(connection, run.run_id, upload, duplicate=False, told=told)
+        return self._answer(connection, run, upload, duplicate=False, told=told)
 
     def _fold(
         self, connection: sa.Connection, run: sa.Row[Any], upload: Upload, now: datetime
@@ -85,10 +103,11 @@ class Ingest:
         return readings, findings
 
     def _answer(
-        self, connection: sa.Connection, run_id: str, upload: Upload, *, duplicate: bool, told: Sequence[str]
+        self, connection: sa.Connection, run: sa.Row[Any], upload: Upload, *, duplicate: bool, told: Sequence[str]
     ) -> Taken:
         """Alerts of the run that are open, and those that this upload moved."""
-        shown = alerts.current(connection, run_id, told, self._base_url)
+        any_shown = told or run.has_open_alerts
+        shown = alerts.current(connection, run.run_id, told, self._base_url) if any_shown else []
         accepted = 0 if duplicate else len(upload.records)
         return Taken(Accepted(accepted=accepted, duplicate=duplicate, every=None, alerts=shown), bool(told))
 

@@ -121,7 +121,7 @@ def test_a_read_only_database_refuses_and_recovers(app):
 def test_a_postgres_that_is_read_only_refuses_and_recovers(new_database):
     url = sa.make_url(new_database("postgresql"))
     app = create_app(Settings(database_url=url.render_as_string(hide_password=False)))
-    call, engine = caller(app), app.state.store.engine
+    call, engine = caller(app), app.state.store.writing_engine
     assert call("POST", "/v1/uploads", json=body("r1", 1)).status_code == 202
     for mode, status in (("on", 503), ("off", 202)):
         with engine.begin() as connection:

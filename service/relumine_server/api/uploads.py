@@ -6,9 +6,10 @@ The body is no declared parameter: FastAPI would parse it in Python, six times d
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar, cast
+from functools import partial
+from typing import cast
 
 from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
@@ -31,17 +32,13 @@ from relumine_server.errors import (
 from relumine_server.ingest import Ingest
 from relumine_server.storage.store import Store
 
-T = TypeVar("T")
-
 router = APIRouter(prefix="/v1", tags=["uploads"])
 
 REFUSALS = (
     BodyTooLarge, Busy, InvalidUpload, RunInOtherProject, StorageFull, UnknownLayer, UnsupportedEncoding, WrongUnits,
 )  # fmt: skip
 BODY = {"required": True, "content": {"application/json": {"schema": Upload.model_json_schema(mode="validation")}}}
-DECODING = 2  # large bodies decoded at once
-SMALL = 2**18
-"""Bytes that are decoded at once; a larger body would hold up the others, and goes through a thread."""
+UNPACKING = 2  # compressed bodies unpacked at once: more would only fight for memory and for the interpreter
 
 
 class Intake:
@@ -50,7 +47,7 @@ class Intake:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._held = 0
-        self._decoding = asyncio.Semaphore(DECODING)
+        self._unpacking = asyncio.Semaphore(UNPACKING)
 
     @asynccontextmanager
     async def body(self, request: Request, limit: int) -> AsyncIterator[bytes]:
@@ -77,12 +74,8 @@ class Intake:
             self._held -= len(read)
 
     async def _decoded(self, body: bytes, encoding: str, limit: int) -> bytes:
-        return await self.in_turn(decoded, body, encoding, limit)
-
-    async def in_turn(self, work: Callable[..., T], *arguments: Any) -> T:
-        """Run something large in a thread, few at a time: more would only fight for memory and for the interpreter."""
-        async with self._decoding:
-            return await run_in_threadpool(work, *arguments)
+        async with self._unpacking:
+            return await run_in_threadpool(decoded, body, encoding, limit)
 
     def _take(self, size: int) -> None:
         if self._held + size > self._limit:
@@ -103,8 +96,7 @@ async def post_upload(request: Request) -> Response:
     state = request.app.state
     store, intake, ingest = cast("Store", state.store), cast("Intake", state.intake), cast("Ingest", state.ingest)
     async with intake.body(request, state.settings.max_body_bytes) as body:
-        upload = decode(body) if len(body) <= SMALL else await intake.in_turn(decode, body)
-        taken = await store.write_soon(lambda connection: ingest.take(connection, upload, state.clock()))
+        taken = await store.write_soon(lambda c: ingest.receive(c, partial(decode, body), state.clock()))
     if taken.moved:
         state.courier.wake()
     return Response(taken.accepted.model_dump_json(), 202, media_type="application/json")

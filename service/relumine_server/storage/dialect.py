@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -20,6 +22,26 @@ def plain_insert(table: sa.Table, columns: tuple[str, ...]) -> str:
     """SQLite's text of an INSERT of these columns in this order, for values that need no translation."""
     names, marks = ", ".join(f'"{table.c[name].name}"' for name in columns), ", ".join("?" * len(columns))
     return f"INSERT INTO {table.name} ({names}) VALUES ({marks})"  # noqa: S608 - names of our own tables
+
+
+@contextmanager
+def pipelined(connection: sa.Connection) -> Iterator[None]:
+    """Postgres is sent what is executed inside without waiting for each answer; nothing in it may be read."""
+    if connection.dialect.name != "postgresql":
+        yield
+        return
+    driver: Any = connection.connection.driver_connection
+    dbapi = connection.dialect.loaded_dbapi
+    try:
+        with driver.pipeline():
+            yield
+    except dbapi.Error as error:  # an answer that came after SQLAlchemy had left the statement
+        lost = connection.dialect.is_disconnect(error, driver, None)
+        if lost:
+            connection.invalidate(error)
+        raise sa.exc.DBAPIError.instance(
+            "pipeline", None, error, dbapi.Error, connection_invalidated=lost, dialect=connection.dialect
+        ) from error
 
 
 def insert(connection: sa.Connection, table: sa.Table) -> Any:

@@ -33,6 +33,7 @@ _LOCKED = (
     sa.select(
         _r.run_id, _r.project, _r.group_name, _r.name, _r.state, _r.last_step, _r.dropped, _r.loose_records,
         _r.folded_session, _r.folded_seq, _r.folded_at, _r.session_step, _r.unit_rows, _r.unit_bytes,
+        sa.exists().where(t.alerts.c.run_id == _r.run_id, t.alerts.c.state != "resolved").label("has_open_alerts"),
     )
     .where(_r.run_id == sa.bindparam("run"))
     .with_for_update()

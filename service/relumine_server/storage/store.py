@@ -22,7 +22,7 @@ from relumine_server.storage.writer import PATIENCE_S, Transactions, Work, Write
 T = TypeVar("T")
 
 WRITERS, READERS = 8, 4
-"""Connections of one process to Postgres: more of them wait for each other's locks and cores, not for the network."""
+"""Connections of one process to Postgres. More write than ever compute at once: some wait for a run that is locked."""
 
 READING = 8  # connections that read from SQLite
 READ_CACHE, WRITE_CACHE = 16 * 2**20, 64 * 2**20
@@ -53,8 +53,9 @@ class Store:
         """
         url = address(database_url)
         if url.get_backend_name() != "sqlite":
-            engine = _postgres(url)
-            return cls(engine, Transactions(engine, WRITERS), None)
+            return cls(
+                _postgres(url, READERS, ping=True), Transactions(_postgres(url, WRITERS, ping=False), WRITERS), None
+            )
         lock = _lock_file(Path(url.database or "relumine.db"))
         return cls(_sqlite(url, "BEGIN", READ_CACHE), Writer(_sqlite(url, "BEGIN IMMEDIATE", WRITE_CACHE)), lock)
 
@@ -117,13 +118,14 @@ def address(database_url: str) -> sa.URL:
     return url if kind == "sqlite" else url.set(drivername="postgresql+psycopg")
 
 
-def _postgres(url: sa.URL) -> sa.Engine:
+def _postgres(url: sa.URL, connections: int, *, ping: bool) -> sa.Engine:
+    """An engine of so many connections; without ``ping`` a lost one is noticed by who uses it next."""
     engine = sa.create_engine(
         url,
-        pool_size=WRITERS + READERS,
+        pool_size=connections,
         max_overflow=0,
         pool_timeout=PATIENCE_S,
-        pool_pre_ping=True,
+        pool_pre_ping=ping,
         connect_args={"connect_timeout": 5},
     )
 

@@ -246,6 +246,7 @@ class Transactions:
     def close(self) -> None:
         """Finish what runs."""
         self._pool.shutdown()
+        self.engine.dispose()
 
 
 class _InTheWay(Exception):

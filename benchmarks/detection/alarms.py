@@ -19,6 +19,7 @@ class Alarm:
     kind: str = "dead"
     is_info: bool = False
     cause: str | None = None
+    confidence: float | None = None
     closed: int | None = None
 
 
@@ -34,7 +35,8 @@ def alarms_of(findings: Sequence[Finding]) -> list[Alarm]:
         if found.transition == "resolved":
             _close(now, key, found)
         elif found.transition == "raised" or (key in now and now[key].is_info and found.severity != "info"):
-            alarm = Alarm(found.step, found.layer_id, found.kind, found.severity == "info", found.cause)
+            is_info = found.severity == "info"
+            alarm = Alarm(found.step, found.layer_id, found.kind, is_info, found.cause, found.confidence)
             dying = now.get((found.layer_id, "dying"))
             if found.kind == "dead" and dying is not None and not dying.is_info and not alarm.is_info:
                 alarm = dying  # the same story goes on

@@ -11,12 +11,12 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from dataclasses import fields, replace
-from pathlib import Path
 
+import commandline
 from alarms import Alarm, alarms_of
+from calibration import print_reliability
 from cases import Case
-from corpus import FOLDER, cases
-from looks import looks, note_look
+from looks import looks
 from rules import RULES
 from runs import Run
 from scorer import HEADLINES, Metric, Score, Verdict, judge, most_common_cause, scores
@@ -30,12 +30,8 @@ OURS = "relumine"
 def main() -> None:
     """Print the table."""
     arguments = _arguments()
-    if arguments.half == "report":
-        note_look(arguments.why)
-    found = cases(arguments.half, arguments.source, arguments.seeds)
-    if not found:
-        raise SystemExit(f"no runs of the {arguments.half} half in {arguments.source}: train them with corpus.py")
-    told = {OURS: [judge(case, _ours(run, arguments.policy)) for run, case in found]}
+    found = commandline.known(arguments)
+    told = {OURS: [judge(case, ours(run, arguments.policy)) for run, case in found]}
     for name, rule in RULES.items():
         told[name] = [judge(case, rule(run.infos(), run.records())) for run, case in found]
     if arguments.runs:
@@ -43,20 +39,17 @@ def main() -> None:
     _print_truth(arguments.half, [case for _, case in found])
     _print_table({name: scores(verdicts, _metrics(verdicts)) for name, verdicts in told.items()})
     _print_groups(told[OURS])
+    print_reliability(told[OURS])
     print(f"\nThe report half was scored {len(looks())} times so far.")
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--half", choices=("tune", "report"), default="tune")
-    parser.add_argument("--from", dest="source", type=Path, default=FOLDER, metavar="DIR", help=f"default: {FOLDER}")
-    parser.add_argument("--seeds", type=int, default=100, help="at most so many seeds of what was kept")
-    parser.add_argument("--runs", action="store_true", help="a line per run of what was true and what was said")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="another policy (tune only)")
-    parser.add_argument("--why", help="who looks at the report half, and what for")
-    arguments = parser.parse_args()
-    if arguments.half == "report" and (not arguments.why or arguments.set):
-        parser.error("the report half needs --why, and is judged by the policy as it stands")
+    options = commandline.parser(__doc__)
+    options.add_argument("--runs", action="store_true", help="a line per run of what was true and what was said")
+    options.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="another policy (tune only)")
+    arguments = commandline.parsed(options)
+    if arguments.half == "report" and arguments.set:
+        options.error("the report half is judged by the policy as it stands")
     arguments.policy = _policy(arguments.set)
     return arguments
 
@@ -67,7 +60,8 @@ def _policy(settings: list[str]) -> Policy:
     return replace(Policy(), **{name: kinds[name](float(value)) for name, value in pairs})
 
 
-def _ours(run: Run, policy: Policy) -> list[Alarm]:
+def ours(run: Run, policy: Policy) -> list[Alarm]:
+    """What our detector says of a run."""
     _readings, findings = replay(run.infos(), run.records(), policy)
     return alarms_of(findings)
 

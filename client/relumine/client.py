@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
+from urllib.parse import quote
 
 import httpx
 
 from relumine.errors import ServerError
+from relumine.policies import Backtest, Policy
 from relumine.settings import resolve
 from relumine.views import Alert, Layer, Overview, Page, Problem, Project, Run, Series, Units, View
 
 ViewT = TypeVar("ViewT", bound=View)
+
+BACKTEST_TIMEOUT_S = 120.0  # thousands of records are folded twice before the answer begins
 
 
 class Client:
@@ -32,6 +36,24 @@ class Client:
     def projects(self) -> Iterator[Project]:
         """All projects."""
         return self._items("/v1/projects", Project)
+
+    def policy(self, project: str) -> Policy:
+        """The thresholds of the detector that are in force in a project."""
+        return self._get(_policy_path(project), Policy)
+
+    def set_policy(self, project: str, thresholds: Mapping[str, float]) -> Policy:
+        """Replace the thresholds that a project changed; those left out are at their default again."""
+        response = self._send("PUT", _policy_path(project), json={"thresholds": dict(thresholds)})
+        return Policy.model_validate_json(response.content)
+
+    def backtest(
+        self, project: str, thresholds: Mapping[str, float], *, run_ids: Sequence[str] | None = None, limit: int = 20
+    ) -> Backtest:
+        """What these thresholds would have raised on stored runs, beside those in force; it may take a minute."""
+        body = {"project": project, "thresholds": dict(thresholds), "limit": limit}
+        body |= {} if run_ids is None else {"run_ids": list(run_ids)}
+        response = self._send("POST", "/v1/policy/backtest", json=body, timeout=BACKTEST_TIMEOUT_S)
+        return Backtest.model_validate_json(response.content)
 
     def runs(self, *, project: str | None = None, group: str | None = None, state: str | None = None) -> Iterator[Run]:
         """Runs, newest first; pages are fetched as they are needed."""
@@ -129,6 +151,10 @@ class Client:
         except ValueError:
             raise ServerError("the answer is none of a Relumine server", status=response.status_code) from None
         raise ServerError(f"{problem.title}: {problem.detail}", status=response.status_code, code=problem.code)
+
+
+def _policy_path(project: str) -> str:
+    return f"/v1/projects/{quote(project, safe='')}/policy"
 
 
 def _given(query: dict[str, Any]) -> dict[str, Any]:

@@ -23,11 +23,11 @@ except ImportError:  # installed without the extra
 
 from relumine_server.app import create_app
 from relumine_server.detection.findings import Finding
-from relumine_server.detection.policy import Policy
+from relumine_server.detection.policy import DEFAULT
 from relumine_server.detection.replay import replay as fold
 from relumine_server.errors import FileInUse, ProblemError, UnknownDatabase
 from relumine_server.settings import Settings
-from relumine_server.storage import alerts, journal, migrate, runs, upkeep
+from relumine_server.storage import alerts, journal, migrate, policies, runs, upkeep
 from relumine_server.storage.store import Store, address
 
 cli = typer.Typer(help="Relumine's server.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -71,19 +71,20 @@ def migrate_database(database_url: DatabaseUrl = None) -> None:
 
 @cli.command("replay")
 def replay_run(run_id: Annotated[str, typer.Argument(help="the run's id")], database_url: DatabaseUrl = None) -> None:
-    """Fold a stored run again and print what the detector finds; exit 1 where that differs from its alerts."""
+    """Fold a stored run again by its project's policy and print the findings; exit 1 where its alerts differ."""
     settings = _settings(database_url=database_url)
     store = _open(settings)
     try:
         with _database_trouble(settings), store.read() as connection:
-            if runs.find(connection, run_id) is None:
+            if (run := runs.find(connection, run_id)) is None:
                 _fail(f"no run {run_id}")
+            policy = policies.load(connection, run.project) or DEFAULT
             layers = runs.load_layers(connection, run_id)
             records = [row for _session, _seq, table in journal.tables(connection, run_id) for row in table]
             stored = {(a.layer_id, a.kind): a for a in alerts.of_run(connection, run_id, "")}
     finally:
         store.close()
-    _, findings = fold(layers, records, Policy())
+    _, findings = fold(layers, records, policy)
     for finding in findings:
         where = finding.layer or "run"
         typer.echo(

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from fastapi import FastAPI
 
 from relumine import __version__
-from relumine_server.api import alerts, health, layers, problems, projects, runs, uploads, webhooks
+from relumine_server.api import alerts, health, layers, policy, problems, projects, runs, uploads, webhooks
+from relumine_server.backtest import Backtests
 from relumine_server.caretaker import Caretaker
 from relumine_server.ingest import Ingest
 from relumine_server.page import routes as page
@@ -42,11 +43,12 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Callabl
     app.state.store, app.state.settings, app.state.clock = opened, settings, clock
     app.state.intake = uploads.Intake(settings.max_intake_bytes)
     app.state.ingest = Ingest(settings.base_url)
+    app.state.backtests = Backtests(opened)
     app.state.courier = Courier(opened, settings, clock)
     app.state.caretaker = Caretaker(opened, settings, clock)
     app.state.owns_store = store is None
     problems.install(app)
-    for module in (uploads, projects, runs, layers, alerts, webhooks, health, page):
+    for module in (uploads, projects, policy, runs, layers, alerts, webhooks, health, page):
         app.include_router(module.router)
     return app
 

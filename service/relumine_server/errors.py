@@ -5,7 +5,8 @@ ProblemError
 ├── 409  RunInOtherProject, AlertResolved, WebhookDisabled
 ├── 413  BodyTooLarge
 ├── 415  UnsupportedEncoding
-├── 422  InvalidUpload, UnknownLayer, WrongUnits, BadCursor, UnknownStatistic, InvalidWebhook
+├── 422  InvalidUpload, UnknownLayer, WrongUnits, BadCursor, UnknownStatistic, InvalidWebhook,
+│        InvalidPolicy
 ├── 429  Busy
 ├── 503  NotReady, StorageUnavailable
 └── 507  StorageFull
@@ -97,8 +98,12 @@ class InvalidWebhook(ProblemError):
     status, code, title = 422, "invalid_webhook", "The webhook cannot be used"
 
 
+class InvalidPolicy(ProblemError):
+    status, code, title = 422, "invalid_policy", "These thresholds cannot be used"
+
+
 class Busy(ProblemError):
-    status, code, title = 429, "busy", "The server is busy writing; try again shortly"
+    status, code, title = 429, "busy", "The server is busy; try again shortly"
     headers: ClassVar[dict[str, str]] = {"Retry-After": "1"}
 
 

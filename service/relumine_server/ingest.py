@@ -17,9 +17,8 @@ from relumine_server import alerting
 from relumine_server.detection import onset
 from relumine_server.detection import state as detector
 from relumine_server.detection.findings import Finding, Reading
-from relumine_server.detection.policy import Policy
 from relumine_server.errors import InvalidUpload, RunInOtherProject, UnknownLayer, WrongUnits
-from relumine_server.storage import alerts, numbers, runs, segments, sessions, states, units
+from relumine_server.storage import alerts, numbers, policies, runs, segments, sessions, states, units
 from relumine_server.storage.dialect import pipelined
 from relumine_server.storage.states import Folded
 
@@ -41,11 +40,11 @@ class Taken(NamedTuple):
 
 
 class Ingest:
-    """Takes uploads. Remembers the detector states of the runs that write most."""
+    """Takes uploads. Remembers the detector states of the runs that write most, and for moments the policies."""
 
-    def __init__(self, base_url: str, policy: Policy | None = None, *, cache_bytes: int = CACHE_BYTES) -> None:
+    def __init__(self, base_url: str, *, cache_bytes: int = CACHE_BYTES) -> None:
         self._base_url = base_url
-        self._policy = policy or Policy()
+        self._policies = policies.Cache()
         self._states = states.Cache(cache_bytes)
         self._computing = threading.Semaphore(COMPUTING)
 
@@ -89,12 +88,13 @@ class Ingest:
     def _fold(
         self, connection: sa.Connection, run: sa.Row[Any], upload: Upload, now: datetime
     ) -> tuple[list[Reading], list[Finding]]:
+        policy = self._policies.get(connection, run.project, now)
         before = self._states.get(run.run_id, states.version_of(run))
         if before is None:
-            before = states.load(connection, run.run_id, self._policy)
+            before = states.load(connection, run.run_id, policy)
         described, is_new = _described(connection, before.state, upload)
         check(upload.records, {layer_id: memory.info.units for layer_id, memory in described.layers.items()})
-        state, readings, findings = onset.advance(described, upload.records, self._policy)
+        state, readings, findings = onset.advance(described, upload.records, policy)
         due = is_new or upload.closing is not None or before.unsaved + 1 >= SAVE_EVERY
         if due:
             states.save(connection, run.run_id, upload.session, upload.seq, state, now)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from alembic import command
 
 import relumine_server
 from relumine_server.storage import migrate
-from relumine_server.storage.tables import BLOBS, UtcTime, metadata
+from relumine_server.storage.tables import BLOBS, UtcTime, metadata, projects
 
 REFERENCE = {"projects", "webhooks", "deliveries", "attempts"}  # small, or kept on one shard
 COMPRESSED = {"unit_rows.layers": "ids of the layers, eight bytes each and the same in every row: it compresses well"}
@@ -21,6 +22,7 @@ SET_BY_CALLERS = {"runs._update", "alerts.update", "webhooks.change"}
 """Updates whose columns their callers choose; what callers choose is looked at, too."""
 
 VOLATILE = re.compile(r"\(|\bcurrent_|\blocaltime|'now'", re.IGNORECASE)
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SERVER = Path(relumine_server.__file__).parent
 
 
@@ -45,6 +47,25 @@ def test_migrations_make_what_the_tables_say(engine):
     migrate.upgrade(engine)
     with engine.begin() as connection:
         command.check(migrate.config(connection))  # raises where they differ
+
+
+def test_projects_keep_what_they_hold_when_policies_come_and_go(engine):
+    migrate.downgrade(engine, "0001")
+    held = [("p", {"unit_bytes": 1}), ("q", None)]
+    with engine.begin() as connection:
+        columns = [projects.c.project, projects.c.created_at, projects.c.retention]
+        table = sa.table("projects", *(sa.column(one.name, one.type) for one in columns))
+        rows = [{"project": name, "created_at": NOW, "retention": kept} for name, kept in held]
+        connection.execute(sa.insert(table), rows)
+    migrate.upgrade(engine)
+    with engine.begin() as connection:
+        assert set(connection.scalars(sa.select(projects.c.policy))) == {None}
+        connection.execute(sa.update(projects).values(policy={"nats": 12.5}))
+        assert connection.scalars(sa.select(projects.c.policy)).all() == [{"nats": 12.5}] * 2
+    migrate.downgrade(engine, "0001")
+    with engine.connect() as connection:
+        query = sa.select(projects.c.project, projects.c.created_at, projects.c.retention).order_by("project")
+        assert [tuple(row) for row in connection.execute(query)] == [(name, NOW, kept) for name, kept in held]
 
 
 # The rules. Each gives what of a table breaks it.

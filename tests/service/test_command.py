@@ -88,6 +88,18 @@ def test_what_was_acknowledged_survives_kill_9_and_a_replay_agrees(start, tmp_pa
     assert "as stored" in done.stdout
 
 
+def test_a_replay_goes_by_the_policy_of_the_project(start, tmp_path):
+    process, url = start()
+    assert [alert["kind"] for alert in upload(url).json()["alerts"]] == ["born_dead"]
+    quiet = {"thresholds": {"born_dead_examples": 10_000}}
+    assert httpx.put(f"{url}/v1/projects/default/policy", json=quiet).status_code == 200
+    process.terminate()
+    process.wait(30)
+    database = f"sqlite:///{tmp_path / 'x.db'}"
+    done = subprocess.run([*COMMAND, "replay", "r1", "--database-url", database], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "5 records, 0 findings, NOT as stored\n")
+
+
 def test_a_second_server_on_the_same_file_is_refused_by_name(start, tmp_path):
     start()
     environment = {**os.environ, "RELUMINE_DATABASE_URL": f"sqlite:///{tmp_path / 'x.db'}"}

@@ -1,4 +1,4 @@
-"""What handlers ask for: the store, the settings, the clock, the courier. All live on ``app.state``.
+"""What handlers ask for: the store, the settings, the clock, the courier, backtests. All live on ``app.state``.
 
 They are ``async`` only because FastAPI would send plain functions through the thread pool, one hop each.
 """
@@ -11,6 +11,7 @@ from typing import Annotated, Protocol, TypeAlias, cast
 
 from fastapi import Depends, Request
 
+from relumine_server.backtest import Backtests
 from relumine_server.settings import Settings
 from relumine_server.storage.store import Store
 
@@ -41,7 +42,12 @@ async def _courier(request: Request) -> Wakeable:
     return cast("Wakeable", request.app.state.courier)
 
 
+async def _backtests(request: Request) -> Backtests:
+    return cast("Backtests", request.app.state.backtests)
+
+
 StoreDep = Annotated[Store, Depends(_store)]
 SettingsDep = Annotated[Settings, Depends(_settings)]
 ClockDep = Annotated[Clock, Depends(_clock)]
 CourierDep = Annotated[Wakeable, Depends(_courier)]
+BacktestsDep = Annotated[Backtests, Depends(_backtests)]

@@ -22,13 +22,13 @@ Units = dict[tuple[int, int], tuple[Array, dict[str, Array]]]
 
 
 def tables(
-    connection: sa.Connection, run_id: str, after: tuple[str, int] = ("", 0)
+    connection: sa.Connection, run_id: str, after: tuple[str, int] = ("", 0), *, uploads: int | None = None
 ) -> Iterator[tuple[str, int, RecordTable]]:
-    """Session, seq and records of every folded upload behind ``after``, in the order of the fold."""
+    """Session, seq and records of the folded uploads behind ``after``, in the order of the fold; all, or so many."""
     u = t.uploads.c
     key = sa.tuple_(u.session, u.seq) > sa.tuple_(sa.literal(after[0]), sa.literal(after[1]))
     query = sa.select(u.session, u.seq).where(u.run_id == run_id, u.rank == 0, u.folded, key)
-    keys = connection.execute(query.order_by(u.session, u.seq)).all()
+    keys = connection.execute(query.order_by(u.session, u.seq).limit(uploads)).all()
     for session, own in groupby(keys, key=lambda row: row.session):
         seqs = [row.seq for row in own]
         for begin in range(0, len(seqs), BATCH):

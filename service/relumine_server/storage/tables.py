@@ -62,6 +62,7 @@ projects = sa.Table(
     sa.Column("project", sa.Text, primary_key=True),
     _required("created_at", UtcTime),
     sa.Column("retention", Document),
+    sa.Column("policy", Document),
 )
 
 runs = sa.Table(

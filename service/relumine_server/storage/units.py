@@ -135,6 +135,12 @@ def _of_layer(step: int, raw: bytes, place: int) -> UnitsAt | None:
     return UnitsAt(step, first_step, n_examples, n_positions, columns) if columns else None
 
 
+def is_whole(connection: sa.Connection, run_id: str) -> bool:
+    """Whether every row that was ever written of a run is still there: none was thinned."""
+    kept = sa.select(sa.func.count()).where(t.unit_rows.c.run_id == run_id).scalar_subquery()
+    return bool(connection.scalar(sa.select(t.runs.c.unit_rows == kept).where(t.runs.c.run_id == run_id)))
+
+
 def load_uploads(
     connection: sa.Connection, run_id: str, session: str, first_seq: int, last_seq: int
 ) -> dict[tuple[int, int], tuple[Array, dict[str, Array]]]:

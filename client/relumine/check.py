@@ -1,55 +1,25 @@
-"""A look at a model before it is trained: what can be seen of it, and which units its first batch leaves silent."""
+"""A look at a model before it is trained: what can be seen of it, which units are silent, what nets like it risk."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from relumine._chains import Follower, chains
 from relumine._cost import Cost
 from relumine._coverage import as_rows
 from relumine._discover import Names, named_models
 from relumine._guard import Guard
 from relumine._hooks import Hooks
+from relumine._report import LayerCheck, Report
+from relumine._risk import Risk, risks_of
+from relumine._site import ROWS, Site
 
-
-@dataclass(frozen=True, slots=True)
-class LayerCheck:
-    """One activation. ``silent`` is how many of its units were active on no example; None where none can die."""
-
-    name: str
-    activation: str
-    can_die: bool
-    units: int
-    silent: int | None
-    examples: int
-    split: str
-    producer: str | None
-    missing: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What ``check`` found: the layers in order of use, and ReLU modules that the forward never used."""
-
-    layers: tuple[LayerCheck, ...]
-    unused: tuple[str, ...]
-
-    @property
-    def units(self) -> int:
-        """Units that can die."""
-        return sum(layer.units for layer in self.layers if layer.can_die)
-
-    def __str__(self) -> str:
-        can_die = [layer for layer in self.layers if layer.can_die]
-        lines = [f"{len(can_die)} ReLUs with {self.units:,} units, {len(self.layers) - len(can_die)} that cannot die"]
-        lines += [_line(layer) for layer in self.layers]
-        lines += [f"  {name}: never used" for name in self.unused]
-        return "\n".join(lines)
+ACTIVE, TOTAL = ROWS.index("active"), ROWS.index("total")
 
 
 def check(
@@ -61,6 +31,8 @@ def check(
 ) -> Report:
     """Run one forward as training would, and report; the model, its buffers and the generators stay as they were.
 
+    Chains of plain layers are also drawn anew, apart from the model, to say how many such nets would be born dead.
+
     Args:
         model: the module to look at.
         inputs: what its forward takes: a tensor, a tuple of arguments or a mapping of keyword arguments.
@@ -68,42 +40,59 @@ def check(
         exclude: glob patterns of layers to leave out.
 
     Raises:
-        Whatever the model's own forward raises.
+        ValueError: the inputs hold no example.
+        And whatever the model's own forward raises.
     """
     models = named_models(model)
     names = Names(models, include, exclude)
     hooks = Hooks(names, Cost(), Guard(strict=True))
+    follower = Follower()
     whole = next(iter(models.values())) if isinstance(model, nn.Module) else nn.ModuleDict(dict(model))
     with _untouched(whole), torch.enable_grad():
         whole.train()
         hooks.arm(1)
-        try:
-            _call(whole, inputs)
-        finally:
-            hooks.disarm()
+        with follower:
+            try:
+                _call(whole, inputs)
+            finally:
+                hooks.disarm()
         with torch.no_grad():
-            return _report(hooks, names)
+            return _report(hooks, names, follower)
 
 
-def _report(hooks: Hooks, names: Names) -> Report:
+def _report(hooks: Hooks, names: Names, follower: Follower) -> Report:
     rows = as_rows(hooks.sites.values(), names, hooks.stance, 1)
-    layers = []
-    for site in hooks.sites.values():
-        snapshot, row = site.snapshot(1, None), rows[site.name]
-        layers.append(
-            LayerCheck(
-                site.name,
-                site.activation,
-                site.can_die,
-                site.units,
-                int((snapshot.matrix[0] == 0).sum()) if snapshot else None,
-                snapshot.examples if snapshot else 0,
-                row["split"],
-                row["producer"],
-                tuple(row["missing"]),
-            )
-        )
-    return Report(tuple(layers), tuple(name for name, row in rows.items() if row["observed"] == "never"))
+    layers = tuple(_layer(site, rows[site.name]) for site in hooks.sites.values())
+    dying = [layer for layer in layers if layer.can_die]
+    if dying and not any(layer.examples for layer in dying):
+        raise ValueError("the inputs hold no example: no ReLU had anything to read")
+    unused = tuple(name for name, row in rows.items() if row["observed"] == "never")
+    return Report(layers, unused, _risks(hooks.sites.values(), follower))
+
+
+def _layer(site: Site, row: Mapping[str, Any]) -> LayerCheck:
+    snapshot = site.snapshot(1, None)
+    return LayerCheck(
+        site.name,
+        site.activation,
+        site.can_die,
+        site.units,
+        int((snapshot.matrix[ACTIVE] == 0).sum()) if snapshot else None,
+        snapshot.examples if snapshot else 0,
+        row["split"],
+        row["producer"],
+        tuple(row["missing"]),
+        finite=bool(snapshot.matrix[TOTAL].isfinite().all()) if snapshot else True,
+    )
+
+
+def _risks(sites: Iterable[Site], follower: Follower) -> tuple[Risk, ...]:
+    """Of the chains of layers that are known to be plain."""
+    plain = [site for site in sites if site.can_die and site.split == "linear" and not site.sharded]
+    names: dict[int, str] = {}
+    for site in plain:
+        names.setdefault(id(getattr(site.producer, "weight", None)), site.name)
+    return risks_of(chains(follower.links, names), names)
 
 
 def _call(model: nn.Module, inputs: Tensor | tuple[Any, ...] | Mapping[str, Any]) -> None:
@@ -129,11 +118,3 @@ def _untouched(model: nn.Module) -> Iterator[None]:
             with torch.no_grad():
                 for name, buffer in model.named_buffers():
                     buffer.copy_(buffers[name])
-
-
-def _line(layer: LayerCheck) -> str:
-    if not layer.can_die:
-        return f"  {layer.name}: {layer.activation}, cannot die"
-    seen = f"{layer.silent} of {layer.units} units silent on {layer.examples} examples"
-    missing = f"; not known: {', '.join(layer.missing)}" if layer.missing else ""
-    return f"  {layer.name}: {layer.activation} after {layer.producer or 'an unknown layer'}, {seen}{missing}"

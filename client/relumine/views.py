@@ -5,7 +5,7 @@ Output models have no defaults: a field that is missing is a bug, not a null. Ti
 
 from __future__ import annotations
 
-from typing import Any, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict
 
@@ -13,6 +13,8 @@ from relumine.wire import Coverage
 
 Kind: TypeAlias = Literal["dying", "dead", "born_dead", "constant_output", "diverged", "no_data", "stalled"]
 Severity: TypeAlias = Literal["info", "warning", "critical"]
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)
+"""From the least to the greatest."""
 Cause: TypeAlias = Literal[
     "high_learning_rate", "negative_bias", "bad_initialization", "input_shift", "upstream_collapse", "unknown"
 ]

@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from relumine.views import SEVERITIES
 from relumine_server.detection import wording
 from relumine_server.detection.findings import Finding
 from relumine_server.storage import alerts, deliveries
@@ -46,7 +47,7 @@ def _move(
     state = "regressed" if before.state == "resolved" else before.state
     again = {"resolved_step": None, "resolved_at": None, "resolved_reason": None, "state": state}
     alerts.update(connection, run.run_id, key, {**_said(run, finding), **again, "updated_at": now})
-    worse = finding.severity == "critical" and before.severity != "critical"
+    worse = SEVERITIES.index(finding.severity) > SEVERITIES.index(before.severity)
     return "alert.firing" if state == "regressed" or worse else None
 
 

@@ -18,6 +18,9 @@ from relumine.table import Row
 from relumine_server.detection import state as st
 from relumine_server.detection.policy import Policy
 
+HEADROOM = 6.0  # standard deviations; beyond, a unit is just alive or just dead
+WEAKEST, LEAST_WEAK = 0.1, 2  # the tenth that is watched, and how many units are below it at least
+
 Floats = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
@@ -55,6 +58,8 @@ class Observation:
     kill_ratio: float
     displacement: float
     mean_bias: float
+    headroom: float
+    bias_sigma: float
 
     @property
     def excess_silence(self) -> float:
@@ -111,15 +116,17 @@ class _Batch:
         totals: npt.NDArray[np.float64] = np.add.reduceat(np.stack(values).astype(np.float64), self.starts, axis=1)
         return totals
 
-    def quantile(self, values: Floats, valid: Flags, share: float) -> list[float]:
+    def quantile(self, values: Floats, valid: Flags, share: float, least: int = 0) -> list[float]:
         """The lower quantile over the valid units of each layer; NaN where there is none. Values are >= 0.
 
+        ``least`` units lie below it where there are as many: one odd unit of a narrow layer is no tenth of it.
         One sort for all layers: the bits of a non-negative float32 are ordered as its value is.
         """
         bits = np.where(valid, np.abs(values), np.float32(np.inf)).view(np.int32).astype(np.int64)
         ordered = np.sort((self.segment << 32) | bits) & 0xFFFFFFFF
         counts = self.count([valid])[0]
-        found = ordered[self.starts + (share * np.maximum(counts - 1, 0)).astype(np.int64)]
+        last = np.maximum(counts - 1, 0)
+        found = ordered[self.starts + np.minimum(np.maximum((share * last).astype(np.int64), least), last)]
         numbers = found.astype(np.int32).view(np.float32)
         return [float(v) if n else math.nan for v, n in zip(numbers, counts, strict=True)]
 
@@ -149,25 +156,36 @@ def observe(units: st.Units, looks: Sequence[Look], policy: Policy) -> list[Obse
         units[:, batch.index] = batch.block
     counts = batch.count([~fired, *flags])
     totals = batch.sums([active, expected, batch.column("bias")])
-    kill, moved = _kill_ratio(batch, fired), _displacement(batch, fired)
+    typical = zip(
+        median, _kill_ratio(batch, fired), _displacement(batch, fired), *_headroom(batch, flags[0]), strict=True
+    )
     return [
-        _observation(look, counts[:, i], totals[:, i], (median[i], kill[i], moved[i])) for i, look in enumerate(looks)
+        _observation(look, counts[:, i], totals[:, i], numbers)
+        for i, (look, numbers) in enumerate(zip(looks, typical, strict=True))
     ]
 
 
 def _observation(
-    look: Look, counts: Ints, totals: npt.NDArray[np.float64], typical: tuple[float, float, float]
+    look: Look, counts: Ints, totals: npt.NDArray[np.float64], typical: tuple[float, float, float, float, float]
 ) -> Observation:
     n = max(look.record.n_examples, 1)
     units = look.memory.judged_units
     bias = float(totals[2]) / units if look.record.has("bias") else math.nan
     silent, eligible, dying, dense, strict, dead, born, all_dying, all_dead = (int(c) for c in counts)
-    median, kill, moved = typical
+    median, kill, moved, headroom, sigma = typical
     kill = 0.0 if math.isnan(kill) else kill
     return Observation(
         units, eligible, silent, dying, dense, strict, dead, born, all_dying, all_dead,
         float(totals[0]) / (n * units), float(totals[1]), median, kill, moved, bias,
+        headroom, _in_sigma(bias, sigma),
     )  # fmt: skip
+
+
+def _in_sigma(value: float, sigma: float) -> float:
+    """In standard deviations, within the bounds of the headroom; NaN where either is not known."""
+    if math.isnan(value) or math.isnan(sigma):
+        return math.nan
+    return max(-HEADROOM, min(HEADROOM, value / max(sigma, 1e-6)))
 
 
 def _rate(block: st.Units) -> Floats:
@@ -242,7 +260,8 @@ def _judge(batch: _Batch, nats: Floats, median: list[float], policy: Policy) -> 
     )
     settled = batch.spread([float(look.memory.records + 1 >= policy.born_dead_records) for look in batch.looks]) > 0
     enough = batch.spread([policy.born_dead_examples * _effect(look, policy) for look in batch.looks])
-    born = ~ever & settled & (silent >= enough)
+    deep = batch.column("mean") < np.float32(-policy.born_dead_sigma) * np.sqrt(batch.column("var"))
+    born = ~ever & settled & ((silent >= enough) | deep)
     code = np.select([born, dead, dying], [st.BORN_DEAD, st.DEAD, st.DYING], st.ALIVE)
     excluded &= ~((block[st.SILENT] == 0) & ever)  # it lives again: from now on its loss would be news
     block[st.CODE] = code + st.EXCLUDED * excluded
@@ -267,6 +286,15 @@ def _kill_ratio(batch: _Batch, fired: Flags) -> list[float]:
     lost = np.maximum(-batch.column("update_shift"), np.float32(0))
     ratio = np.minimum(lost / np.maximum(top, np.float32(1e-12)), np.float32(100))
     return batch.quantile(ratio, fired, 0.9)
+
+
+def _headroom(batch: _Batch, eligible: Flags) -> tuple[list[float], list[float]]:
+    """Batch maximum in standard deviations, of the weakest tenth of each layer's units; and the median deviation."""
+    sigma = np.sqrt(batch.column("var"))
+    top = batch.column("max") / np.maximum(sigma, np.float32(1e-6))
+    lifted: Floats = np.clip(top, -HEADROOM, HEADROOM).astype(np.float32) + np.float32(HEADROOM)
+    weakest = batch.quantile(lifted, eligible, WEAKEST, LEAST_WEAK)
+    return [value - HEADROOM for value in weakest], batch.quantile(sigma, eligible, 0.5)
 
 
 def _displacement(batch: _Batch, fired: Flags) -> list[float]:

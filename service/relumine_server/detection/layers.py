@@ -8,12 +8,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from relumine.views import Kind, Severity
+from relumine.views import SEVERITIES, Kind, Severity
 from relumine_server.detection.evidence import Observation
 from relumine_server.detection.findings import Transition
 from relumine_server.detection.policy import Policy
+from relumine_server.detection.risk import risk, signs
 from relumine_server.detection.sentinels import is_armed, loss_effect
 from relumine_server.detection.state import TRAIL, LayerMemory, Open, RunMemory
+from relumine_server.detection.trends import BRIEF, LONG, SMOOTH, faded, passed
 
 Problems = dict[tuple[int, Kind], Open]
 
@@ -28,10 +30,15 @@ class Decision:
     reason: str | None = None
 
 
-def remember(memory: LayerMemory, seen: Observation, step: int) -> None:
-    """Fold one observation into the layer's scalars, whatever is decided on it."""
+def remember(memory: LayerMemory, seen: Observation, step: int, norms: tuple[float | None, float | None]) -> None:
+    """Fold one observation into the layer's scalars, whatever is decided on it.
+
+    ``norms`` are those of the weights after the update, and of the update.
+    """
     if 0 <= memory.step < step:
         memory.gap = step - memory.step
+    _remember_trends(memory, seen)
+    _remember_weights(memory, seen.units, *norms)
     if not memory.records:
         memory.first_silent, memory.first_bias = seen.silent_now / seen.units, seen.mean_bias
     memory.records += 1
@@ -40,6 +47,30 @@ def remember(memory: LayerMemory, seen: Observation, step: int) -> None:
     _remember_displacement(memory, seen.displacement)
     memory.lost = seen.dying / seen.eligible if seen.eligible else 0.0
     memory.trail = (*memory.trail[-(TRAIL - 1) :], (float(step), memory.lost, seen.mean_bias))
+
+
+def _remember_trends(memory: LayerMemory, seen: Observation) -> None:
+    """The weakest units' headroom and the bias, and what is usual of them."""
+    looks = passed(memory.gap)
+    memory.age += looks
+    memory.headroom = faded(memory.headroom, seen.headroom, looks, SMOOTH)
+    memory.usual_headroom = faded(memory.usual_headroom, memory.headroom, looks, LONG, memory.age)
+    memory.bias_sigma = seen.bias_sigma
+    memory.usual_bias_sigma = faded(memory.usual_bias_sigma, seen.bias_sigma, looks, BRIEF, memory.age)
+
+
+def _remember_weights(memory: LayerMemory, units: int, norm: float | None, update: float | None) -> None:
+    """How large the weights are; at first against He's, whose norm is √(2 · units) whatever the fan-in.
+
+    The first update is taken off: at a high rate it is all that is seen.
+    """
+    if norm is None or norm <= 0:
+        return
+    moved = update or 0.0
+    if math.isnan(memory.first_weight):
+        memory.first_weight = max(norm - moved, 0.0) / math.sqrt(2 * units)
+    memory.log_weight = math.log(norm)
+    memory.usual_log_weight = faded(memory.usual_log_weight, memory.log_weight, passed(memory.gap), LONG, memory.age)
 
 
 def _remember_displacement(memory: LayerMemory, displacement: float) -> None:
@@ -128,36 +159,37 @@ def _decide_dying(
         return Decision("dying", "resolved", problem.severity, "became dead")
     if memory.calm >= policy.resolve_records:
         return Decision("dying", "resolved", problem.severity, "its units are active")
-    if tier == "critical" and problem.severity == "warning":
-        return Decision("dying", "changed", "critical")
+    if tier is not None and SEVERITIES.index(tier) > SEVERITIES.index(problem.severity):
+        return Decision("dying", "changed", tier)
     return None
 
 
 def _tier(memory: LayerMemory, seen: Observation, run: RunMemory, policy: Policy) -> Severity | None:
     """The severity the evidence carries at this look; keeps the counters of the hysteresis."""
-    armed = is_armed(run, int(memory.step), policy)
-    dense = memory.gap <= policy.dense_gap_steps and not armed
+    dense = memory.gap <= policy.dense_gap_steps and not is_armed(run, int(memory.step), policy)
     early = seen.dying_dense if dense else seen.dying
-    _keep_counters(memory, seen, early, policy)
+    memory.lost = early / seen.eligible if seen.eligible else 0.0
+    memory.risk = risk(signs(memory, run)) if memory.records >= policy.risk_records else 0.0
+    _keep_counters(memory, seen, policy)
     if not seen.eligible:
         return None
-    if not is_warm(memory, policy):
-        return "critical" if seen.dying_strict >= _need(policy.warmup_share, seen, policy) else None
-    if seen.dying_strict >= _need(policy.critical_share, seen, policy):
+    share = policy.critical_share if is_warm(memory, policy) else policy.warmup_share
+    if seen.dying_strict >= _need(share, seen, policy):
         return "critical"
-    confirmed = memory.streak >= (1 if armed else policy.confirm_records)
-    killing = armed and seen.kill_ratio >= policy.kill_ratio
-    memory.calm = 0 if killing else memory.calm
-    return "warning" if confirmed or killing else None
+    alone = policy.risk if run.novel_records else policy.risk_sure
+    sure = memory.records > policy.risk_records and memory.risk >= alone
+    if sure or memory.streak >= policy.confirm_records:
+        return "warning"
+    return "info" if is_warm(memory, policy) and early >= _need(policy.info_share, seen, policy) else None
 
 
-def _keep_counters(memory: LayerMemory, seen: Observation, early: int, policy: Policy) -> None:
-    is_sparse = seen.median_rate < policy.sparse_rate
-    need = _need(policy.sparse_warning_share if is_sparse else policy.warning_share, seen, policy)
-    memory.streak = memory.streak + 1 if early >= need else 0
-    memory.calm = memory.calm + 1 if seen.dying < need * policy.resolve_factor else 0
-    rising = seen.dying >= need * policy.resolve_factor
-    if rising and memory.onset < 0:
+def _keep_counters(memory: LayerMemory, seen: Observation, policy: Policy) -> None:
+    """Looks in a row that speak for a warning, or for its end; and since when something has been going on."""
+    low = policy.risk * policy.resolve_factor
+    lost = seen.dying >= _need(policy.info_share * policy.resolve_factor, seen, policy)
+    memory.streak = memory.streak + 1 if memory.risk >= policy.risk else 0
+    memory.calm = memory.calm + 1 if memory.risk < low and not lost else 0
+    if (memory.risk >= low or lost) and memory.onset < 0:
         memory.onset = memory.step
-    elif not rising:
+    elif memory.calm:
         memory.onset = -1.0

@@ -134,7 +134,7 @@ def _layer_level(draft: st.DetectorState, record: Row, seen: Observation | None,
     findings = _no_data(draft, record, policy)
     if seen is None:
         return findings
-    layers.remember(memory, seen, record.step)
+    layers.remember(memory, seen, record.step, (record.weight_norm, record.update_norm))
     if layers.ends_warmup(memory, seen, draft.open, policy):
         _take_baseline(draft, memory)
     if (0, "diverged") in draft.open:

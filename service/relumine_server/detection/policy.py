@@ -49,6 +49,8 @@ class Policy:
     """The first step is one batch; three looks are three."""
     born_dead_examples: int = 200
     """Rule of three: never active on 200 examples bounds the rate by 1.5 %."""
+    born_dead_sigma: float = 4.0
+    """… or a mean so many standard deviations below zero: of a Gaussian 3 in 100,000 lie above."""
     born_dead_layer: float = 0.5
     """Share of a layer that makes it mostly born dead: worth knowing, for sound released models have it too."""
     born_dead_critical: float = 0.9
@@ -57,12 +59,14 @@ class Policy:
     # A layer's decision.
     warmup_records: int = 10
     """Units settle during the first looks: they build the baseline, and only the strict tier may speak (runs)."""
-    warning_share: float = 0.15
-    """Share of units in unexplained silence that makes a warning (runs: healthy narrow layers stay below)."""
-    sparse_rate: float = 0.1
-    """A layer whose median unit fires less often than this is sparse …"""
-    sparse_warning_share: float = 0.25
-    """… and loses a fifth of its units in the ordinary course of things (runs: activation penalties)."""
+    risk: float = 0.52
+    """Risk (``risk.py``) that makes a warning: of the sound runs of the tune half 3 of 162 reach it (runs)."""
+    risk_sure: float = 0.8
+    """Risk that needs no second look: a kill is over before there is one (runs)."""
+    risk_records: int = 3
+    """Looks at a layer before it has a risk: trends need a past."""
+    info_share: float = 0.2
+    """Share of units in unexplained silence that is worth showing where nothing else speaks of danger."""
     critical_share: float = 0.35
     """Share at the strict tier that makes it critical (runs: healthy layers were never seen there)."""
     warmup_share: float = 0.5
@@ -79,8 +83,6 @@ class Policy:
     """A decision is withdrawn below half of what raised it, so that it cannot flap."""
     resolve_records: int = 3
     """… and only when that has lasted for three looks."""
-    kill_ratio: float = 1.0
-    """One update takes from the mean what the best example had left, for a tenth of the units: a warning at most."""
 
     # Sentinels of the run.
     rate_jump: float = 2.0
@@ -105,10 +107,22 @@ class Policy:
     # Causes.
     fast_sigma: float = 0.05
     """Displacement of half a standard deviation in ten steps: what high rates do to a layer (runs)."""
-    slow_sigma: float = 0.02
-    """Below this per step a layer drifts rather than jumps."""
-    share_majority: float = 0.5
-    """A part that took most of the way down is the mechanism."""
+    early_records: int = 12
+    """Looks after which a start is no explanation any more."""
+    tiny_weights: float = 0.25
+    """Norm of the first weights over that of He's; PyTorch's default has 0.41. Below, the bias is all there is."""
+    huge_weights: float = 1.8
+    """… and above this no initialization in use."""
+    rate_trend: float = 0.35
+    """A rate 40 % above what is usual of it, in log, is on its way somewhere else."""
+    bias_fall: float = 0.3
+    """Standard deviations by which a bias that runs away lies below its own past (runs)."""
+    bias_lead: float = 0.5
+    """Part of the way of the weights that such a bias takes at least."""
+    weights_shrink: float = 0.3
+    """Log by which weights under a decay of their own fall below what is usual of them."""
+    drift_sigma: float = 0.1
+    """Standard deviations in ten looks by which the typical unit sinks where it is pushed (runs)."""
     upstream_share: float = 0.8
     """A layer that has lost this share passes almost nothing on."""
 

@@ -13,7 +13,7 @@ import numpy as np
 from relumine.table import Array, Row
 from relumine.views import Kind, Severity
 from relumine_server.detection import state as st
-from relumine_server.detection.causes import Scene, Shares, Verdict, judge, judge_run, shares_of
+from relumine_server.detection.causes import Scene, Shares, Verdict, drift_of, judge, judge_run, shares_of
 from relumine_server.detection.findings import Finding, Transition
 from relumine_server.detection.forecast import forecast
 from relumine_server.detection.layers import Decision
@@ -72,7 +72,9 @@ def _scene(state: st.DetectorState, record: Row, kind: Kind, units: st.Units) ->
         if 0 < layer_id < record.layer_id and k in {"dying", "dead", "born_dead"} and layer_id in state.layers
     )
     onset = memory.onset if memory.onset >= 0 else float(record.step)
-    return Scene(kind, memory, state.run, record.step, onset, shares_of(memory, units), record.arrays(), upstream)
+    arrays = record.arrays()
+    shares, drift = shares_of(memory, units), drift_of(memory, units, arrays)
+    return Scene(kind, memory, state.run, record.step, onset, shares, drift, arrays, upstream)
 
 
 def _verdict(state: st.DetectorState, scene: Scene, decision: Decision, policy: Policy) -> Verdict:

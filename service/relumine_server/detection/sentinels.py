@@ -5,12 +5,14 @@ Everything here writes to a draft of the run's memory and decides nothing about 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from statistics import median
 
 from relumine.table import Row
 from relumine_server.detection.policy import Policy
 from relumine_server.detection.state import WINDOW, RunMemory
+from relumine_server.detection.trends import LONG, faded, passed
 
 INPUTS = ("input_mean", "input_std", "input_min", "input_max")
 LEAST_HISTORY = 8
@@ -70,6 +72,12 @@ def _see_rate(run: RunMemory, step: int, rate: float, policy: Policy) -> None:
     if usual > 0 and rate >= policy.rate_jump * usual and rate >= policy.rate_step * history[-1]:
         run.jump_step, run.jump_before = step, usual
     run.rate = rate
+    if rate > 0:
+        steps = run.windows.get("rate_step", ())
+        looks = passed(step - steps[-1] if steps else math.nan)
+        run.age += looks
+        before = math.nan if run.usual_log_rate is None else run.usual_log_rate
+        run.usual_log_rate = faded(before, math.log(rate), looks, LONG, run.age)
     _push(run, "rate", rate)
     _push(run, "rate_step", step)
 

@@ -57,6 +57,15 @@ class LayerMemory:
     median_rate: float = math.nan
     kill_ratio: float = math.nan
     peak_displacement: float = math.nan
+    age: float = 0.0
+    headroom: float = math.nan
+    usual_headroom: float = math.nan
+    bias_sigma: float = math.nan
+    usual_bias_sigma: float = math.nan
+    first_weight: float = math.nan
+    log_weight: float = math.nan
+    usual_log_weight: float = math.nan
+    risk: float = 0.0
     first_bias: float = math.nan
     lost: float = 0.0
     onset: float = -1.0
@@ -90,6 +99,8 @@ class RunMemory:
     step: int = -1
     windows: dict[str, tuple[float, ...]] = field(default_factory=dict)
     rate: float | None = None
+    age: float = 0.0
+    usual_log_rate: float | None = None
     jump_step: int | None = None
     jump_before: float | None = None
     novel_step: int | None = None

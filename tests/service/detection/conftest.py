@@ -66,10 +66,11 @@ class Training:
         active = self.random.binomial(self.batch, rates)
         ended = np.where(active > 0, self.silent[layer_id], 0)
         self.silent[layer_id] = np.where(active > 0, 0, self.silent[layer_id] + self.batch)
-        values = {"mean": 0.0, "var": 1.0, "max": 2.0, "bias": 0.1, "update_shift": -0.001} | self.columns
-        columns = {name: Column.pack(np.full(rates.size, v, np.float32)) for name, v in values.items()}
+        top = np.where(active > 0, 2.0, -0.5)  # the pre-activation of a unit that was silent stayed below zero
+        values = {"mean": 0.0, "var": 1.0, "max": top, "bias": 0.1, "update_shift": -0.001} | self.columns
+        columns = {name: Column.pack(np.full(rates.size, v).astype(np.float32)) for name, v in values.items()}
         return row(
-            layer_id=layer_id, since_step=self.last_step or None, weight_norm=2.0, update_norm=0.01,
+            layer_id=layer_id, since_step=self.last_step or None, weight_norm=5.0, update_norm=0.01,
             active=Column.pack(active.astype(np.uint16)), silent=Column.pack(self.silent[layer_id].astype(np.uint32)),
             longest_silence=Column.pack(ended.astype(np.uint32)), **columns, **scalars,
         )  # fmt: skip

@@ -59,8 +59,8 @@ class Policy:
     # A layer's decision.
     warmup_records: int = 10
     """Units settle during the first looks: they build the baseline, and only the strict tier may speak (runs)."""
-    risk: float = 0.52
-    """Risk (``risk.py``) that makes a warning: of the sound runs of the tune half 3 of 162 reach it (runs)."""
+    risk: float = 0.45
+    """Risk (``risk.py``) that makes a warning: 1 of 162 sound runs of the tune half was warned of at it (runs)."""
     risk_sure: float = 0.8
     """Risk that needs no second look: a kill is over before there is one (runs)."""
     risk_records: int = 3
@@ -71,6 +71,10 @@ class Policy:
     """Share at the strict tier that makes it critical (runs: healthy layers were never seen there)."""
     warmup_share: float = 0.5
     """Share at the strict tier that is believed even before a baseline exists: a sudden kill."""
+    improving: float = 0.2
+    """A loss that fell by a tenth is still falling: what would be a warning is shown as ``info`` meanwhile …"""
+    improving_looks: int = 5
+    """… the median of so many looks against that of twice as many before (runs: harmless deaths, one-cycle ramps)."""
     harmless_records: int = 10
     """A death during which the loss went on falling for this many looks is told as ``info``."""
     least_units: int = 4
@@ -81,8 +85,8 @@ class Policy:
     """Share of the units alive at the start, confirmed dead, at which the layer is called dead."""
     resolve_factor: float = 0.5
     """A decision is withdrawn below half of what raised it, so that it cannot flap."""
-    resolve_records: int = 3
-    """… and only when that has lasted for three looks."""
+    resolve_records: int = 8
+    """… and only when that has lasted for eight looks: a rate that comes back brings the danger back (runs)."""
 
     # Sentinels of the run.
     rate_jump: float = 2.0

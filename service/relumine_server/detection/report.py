@@ -118,6 +118,8 @@ def _layer_evidence(scene: Scene, record: Row, lost: Array, n: int | None) -> di
         "shift": _shift(scene.shares),
         "update_to_weight": norms[0] / norms[1] if norms[0] is not None and norms[1] else None,
         "kill_ratio": _finite(memory.kill_ratio),
+        "risk": memory.risk,
+        "headroom": {"now": _finite(memory.headroom), "usual": _finite(memory.usual_headroom)},
         "upstream": sorted({layer_id for layer_id, _share, _onset in scene.upstream}),
     }
 
@@ -145,6 +147,8 @@ def _run_evidence(
         "shift": {"weight": None, "input": None, "bias": None},
         "update_to_weight": None,
         "kill_ratio": None,
+        "risk": None,
+        "headroom": {"now": None, "usual": None},
         "upstream": [],
         "loss_effect": loss_effect(run, _first_cause(run, float(step) if onset is None else onset)),
     }

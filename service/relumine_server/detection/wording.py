@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from relumine_server.detection.findings import Finding, Forecast, Remedy
 
+FEW = 0.1  # of the units: with fewer silent, the message says what else it rests on
 _KINDS = {
     "dying": "is dying",
     "dead": "is dead",
@@ -50,13 +53,25 @@ def _silence(finding: Finding) -> str:
     silent, units, kill = evidence.get("units_silent"), evidence.get("units"), evidence.get("kill_ratio")
     if finding.kind == "dying" and units and kill is not None and kill >= 1 and (silent or 0) < 0.1 * units:
         return f"One update took {kill:,.1f} times what a tenth of the units had left."
-    if not silent or not units:
+    if not units or (silent or 0) < FEW * units:
+        return _headroom(evidence)
+    if not silent:
         return ""
     baseline = evidence.get("baseline_fraction")
     note = "" if baseline is None else f"; baseline {_percent(baseline)}"
     n = evidence.get("n")
     seen = f" on {n:,} {evidence['n_unit']}" if n else ""
     return f"{silent:,} of {units:,} units ({_percent(silent / units)}{note}) silent{seen}."
+
+
+def _headroom(evidence: dict[str, Any]) -> str:
+    """What a warning rests on before many units are silent."""
+    now, usual = (evidence.get("headroom") or {}).get("now"), (evidence.get("headroom") or {}).get("usual")
+    silent, units = evidence.get("units_silent") or 0, evidence.get("units") or 0
+    seen = f"{silent:,} of {units:,} units silent; " if silent and units else ""
+    if now is None or usual is None:
+        return seen.rstrip("; ") + "." if seen else ""
+    return f"{seen}{'the' if seen else 'The'} weakest tenth reaches {now:+.1f} σ at most (usually {usual:+.1f} σ)."
 
 
 def _forecast(forecast: Forecast | None) -> str:

@@ -31,6 +31,7 @@ class Training:
     run: dict[str, float] = field(default_factory=dict)
     columns: dict[str, float] = field(default_factory=dict)
     nonfinite: int = 0
+    weight_norm: float = 5.0
     records: list[Row] = field(default_factory=list)
 
     def __post_init__(self):
@@ -70,7 +71,7 @@ class Training:
         values = {"mean": 0.0, "var": 1.0, "max": top, "bias": 0.1, "update_shift": -0.001} | self.columns
         columns = {name: Column.pack(np.full(rates.size, v).astype(np.float32)) for name, v in values.items()}
         return row(
-            layer_id=layer_id, since_step=self.last_step or None, weight_norm=5.0, update_norm=0.01,
+            layer_id=layer_id, since_step=self.last_step or None, weight_norm=self.weight_norm, update_norm=0.01,
             active=Column.pack(active.astype(np.uint16)), silent=Column.pack(self.silent[layer_id].astype(np.uint32)),
             longest_silence=Column.pack(ended.astype(np.uint32)), **columns, **scalars,
         )  # fmt: skip

@@ -13,7 +13,7 @@ from relumine_server.detection.replay import replay
 
 KEYS = {
     "units", "units_silent", "baseline_fraction", "n", "n_unit", "p_bound", "learning_rate", "bias", "shift",
-    "update_to_weight", "kill_ratio", "upstream", "loss_effect",
+    "update_to_weight", "kill_ratio", "risk", "headroom", "upstream", "loss_effect",
 }  # fmt: skip
 
 

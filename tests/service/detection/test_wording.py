@@ -56,6 +56,13 @@ def test_a_warning_before_any_unit_is_silent_says_what_it_rests_on():
     )
 
 
+def test_a_warning_from_little_headroom_says_how_little():
+    text = wording.message(but(units_silent=5, kill_ratio=0.1, headroom={"now": -0.31, "usual": 1.44}), "a/b")
+    assert (
+        "(step 4,410). 5 of 256 units silent; the weakest tenth reaches -0.3 σ at most (usually +1.4 σ). Half" in text
+    )
+
+
 def test_a_doubtful_cause_is_only_possible():
     assert "Possible cause: " in wording.message(replace(FINDING, confidence=0.5), "a/b")
 

@@ -6,7 +6,6 @@ depend on which other layers are looked at together with it, to the last bit.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,24 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from relumine.table import Row
 from relumine_server.detection import state as st
+from relumine_server.detection.batch import Batch, Flags, Floats, Ints, Look
 from relumine_server.detection.policy import Policy
 
 HEADROOM = 6.0  # standard deviations; beyond, a unit is just alive or just dead
 WEAKEST, LEAST_WEAK = 0.1, 2  # the tenth that is watched, and how many units are below it at least
-
-Floats = npt.NDArray[np.float32]
-Flags = npt.NDArray[np.bool_]
-Ints = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """A record of a layer that can be judged: finite, of known length, of an activation that can die."""
-
-    memory: st.LayerMemory
-    record: Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,83 +54,11 @@ class Observation:
         return self.silent_now / self.units - self.expected_silent / self.units
 
 
-class _Batch:
-    """The layers of one group side by side: where they lie, and their columns in one array each."""
-
-    def __init__(self, units: st.Units, looks: Sequence[Look]) -> None:
-        self.looks = looks
-        self.sizes = np.array([look.memory.judged_units for look in looks])
-        self.starts = np.concatenate([[0], np.cumsum(self.sizes)[:-1]])
-        self.segment = np.repeat(np.arange(len(looks)), self.sizes)
-        self.index = _index(looks)
-        self.block = units[:, self.index]  # a view where the layers lie side by side
-        self._columns: dict[str, Floats] = {}
-        places = [look.record.place for look in looks]
-        same = all(look.record.table is looks[0].record.table for look in looks)
-        self._are_neighbours = same and places == list(range(places[0], places[0] + len(places)))
-
-    def column(self, name: str) -> Floats:
-        """A column of all layers; zeros where a layer did not send it."""
-        if name not in self._columns:
-            self._columns[name] = self._read(name)
-        return self._columns[name]
-
-    def _read(self, name: str) -> Floats:
-        first, last = self.looks[0].record, self.looks[-1].record
-        if self._are_neighbours:
-            whole = first.table.span(name, first.place, last.place)
-            if whole is not None and whole.size == self.segment.size:
-                return whole.astype(np.float32)
-            if whole is None or not whole.size:
-                return np.zeros(self.segment.size, np.float32)
-        parts = [
-            look.record.arrays()[name] if look.record.has(name) else np.zeros(look.memory.judged_units)
-            for look in self.looks
-        ]
-        return np.concatenate([part.astype(np.float32) for part in parts])
-
-    def spread(self, values: Sequence[float]) -> Floats:
-        """One number per layer, repeated for its units."""
-        return np.repeat(np.asarray(values, np.float32), self.sizes)
-
-    def count(self, flags: Sequence[Flags]) -> Ints:
-        """How many units of each layer bear each flag: shape (flags, layers)."""
-        counts: Ints = np.add.reduceat(np.stack(flags).astype(np.int64), self.starts, axis=1)
-        return counts
-
-    def sums(self, values: Sequence[Floats]) -> npt.NDArray[np.float64]:
-        """Sum over the units of each layer, in double precision: shape (values, layers)."""
-        totals: npt.NDArray[np.float64] = np.add.reduceat(np.stack(values).astype(np.float64), self.starts, axis=1)
-        return totals
-
-    def quantile(self, values: Floats, valid: Flags, share: float, least: int = 0) -> list[float]:
-        """The lower quantile over the valid units of each layer; NaN where there is none. Values are >= 0.
-
-        ``least`` units lie below it where there are as many: one odd unit of a narrow layer is no tenth of it.
-        One sort for all layers: the bits of a non-negative float32 are ordered as its value is.
-        """
-        bits = np.where(valid, np.abs(values), np.float32(np.inf)).view(np.int32).astype(np.int64)
-        ordered = np.sort((self.segment << 32) | bits) & 0xFFFFFFFF
-        counts = self.count([valid])[0]
-        last = np.maximum(counts - 1, 0)
-        found = ordered[self.starts + np.minimum(np.maximum((share * last).astype(np.int64), least), last)]
-        numbers = found.astype(np.int32).view(np.float32)
-        return [float(v) if n else math.nan for v, n in zip(numbers, counts, strict=True)]
-
-
-def _index(looks: Sequence[Look]) -> slice | Ints:
-    """Where the units of these layers lie: one slice for neighbours, which saves copying them."""
-    spans = [look.memory.span for look in looks]
-    if all(left.stop == right.start for left, right in itertools.pairwise(spans)):
-        return slice(spans[0].start, spans[-1].stop)
-    return np.concatenate([np.arange(span.start, span.stop) for span in spans])
-
-
 def observe(units: st.Units, looks: Sequence[Look], policy: Policy) -> list[Observation]:
     """Fold one record each of distinct layers into ``units``, which is written to, and say what was seen."""
     if not looks:
         return []
-    batch = _Batch(units, looks)
+    batch = Batch(units, looks)
     active, fired = batch.column("active"), batch.column("active") > 0
     expected = _expected_silence(batch, policy)
     _account(batch)
@@ -194,7 +109,7 @@ def _rate(block: st.Units) -> Floats:
     return rate
 
 
-def _expected_silence(batch: _Batch, policy: Policy) -> Floats:
+def _expected_silence(batch: Batch, policy: Policy) -> Floats:
     """Chance of each unit to be silent on this record by its own past rate; 1 where it never fired."""
     rate = np.minimum(_rate(batch.block), np.float32(0.999))
     n = batch.spread([min(look.record.n_examples, 10**6) / _effect(look, policy) for look in batch.looks])
@@ -202,7 +117,7 @@ def _expected_silence(batch: _Batch, policy: Policy) -> Floats:
     return chance
 
 
-def _account(batch: _Batch) -> None:
+def _account(batch: Batch) -> None:
     """Add up what moved the mean of units that are not lost yet: a fading sum over about ten records."""
     alive = np.mod(batch.block[st.CODE], st.EXCLUDED) == st.ALIVE
     parts = ((st.SHIFT_WEIGHT, "shift_weight"), (st.SHIFT_INPUT, "shift_input"), (st.SHIFT_BIAS, "shift_bias"))
@@ -211,7 +126,7 @@ def _account(batch: _Batch) -> None:
         batch.block[row] = np.where(alive, before * np.float32(0.9) + batch.column(name), before)
 
 
-def _count(batch: _Batch, active: Floats, fired: Flags, policy: Policy) -> None:
+def _count(batch: Batch, active: Floats, fired: Flags, policy: Policy) -> None:
     """Silences and rates. A rate moves only when the unit fires, so that silence never lowers it."""
     block = batch.block
     n = batch.spread([float(look.record.n_examples) for look in batch.looks])
@@ -234,7 +149,7 @@ def _memory(look: Look, policy: Policy) -> float:
     return max(1.0, policy.memory_least_examples / n, min(most, look.memory.records * policy.memory_part))
 
 
-def _nats(batch: _Batch, policy: Policy) -> Floats:
+def _nats(batch: Batch, policy: Policy) -> Floats:
     """How unlikely the present silence is at the unit's own rate, which is itself only known from so many examples."""
     block = batch.block
     seen = np.maximum(block[st.SEEN], np.float32(1))
@@ -248,7 +163,7 @@ def _effect(look: Look, policy: Policy) -> float:
     return policy.positions_design_effect if look.memory.info.n_unit == "positions" else 1.0
 
 
-def _judge(batch: _Batch, nats: Floats, median: list[float], policy: Policy) -> list[Flags]:
+def _judge(batch: Batch, nats: Floats, median: list[float], policy: Policy) -> list[Flags]:
     """Write each unit's code; flags in the order of the counts of ``Observation``."""
     block = batch.block
     excluded = block[st.CODE] >= st.EXCLUDED
@@ -280,7 +195,7 @@ def dead_after(look: Look, median_rate: float, policy: Policy) -> float:
     return effect * math.log(look.memory.judged_units / policy.alpha) / max(least, 1e-9)
 
 
-def _kill_ratio(batch: _Batch, fired: Flags) -> list[float]:
+def _kill_ratio(batch: Batch, fired: Flags) -> list[float]:
     """Upper decile over living units of what one update took from the mean, over the batch maximum."""
     top = np.maximum(batch.column("max"), np.float32(0.01) * np.sqrt(batch.column("var")))
     lost = np.maximum(-batch.column("update_shift"), np.float32(0))
@@ -288,7 +203,7 @@ def _kill_ratio(batch: _Batch, fired: Flags) -> list[float]:
     return batch.quantile(ratio, fired, 0.9)
 
 
-def _headroom(batch: _Batch, eligible: Flags) -> tuple[list[float], list[float]]:
+def _headroom(batch: Batch, eligible: Flags) -> tuple[list[float], list[float]]:
     """Batch maximum in standard deviations, of the weakest tenth of each layer's units; and the median deviation."""
     sigma = np.sqrt(batch.column("var"))
     top = batch.column("max") / np.maximum(sigma, np.float32(1e-6))
@@ -297,7 +212,7 @@ def _headroom(batch: _Batch, eligible: Flags) -> tuple[list[float], list[float]]
     return [value - HEADROOM for value in weakest], batch.quantile(sigma, eligible, 0.5)
 
 
-def _displacement(batch: _Batch, fired: Flags) -> list[float]:
+def _displacement(batch: Batch, fired: Flags) -> list[float]:
     """Median over living units of what one update moved the mean, in standard deviations of the unit."""
     sigma = np.sqrt(batch.column("var"))
     moved = np.abs(batch.column("update_shift"))

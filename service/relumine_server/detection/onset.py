@@ -15,7 +15,8 @@ from relumine.table import Row
 from relumine.views import Kind, LayerState
 from relumine_server.detection import layers, report, sentinels
 from relumine_server.detection import state as st
-from relumine_server.detection.evidence import Look, Observation, observe
+from relumine_server.detection.batch import Look
+from relumine_server.detection.evidence import Observation, observe
 from relumine_server.detection.findings import Finding, Reading, Transition
 from relumine_server.detection.policy import Policy
 

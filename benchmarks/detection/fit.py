@@ -3,8 +3,8 @@
     pip install -e '.[server,dev]'
     python benchmarks/detection/fit.py --from DIR [--seeds N]
 
-One row per layer and look, of layers of healthy runs, of runs before their fault began, and of layers that collapse after
-theirs; rows behind the collapse count a tenth. Born dead and diverged runs are left out. Beside the weights, by
+One row per layer and look, of layers of healthy runs, of runs before their fault began, and of layers that collapse
+after theirs; rows behind the collapse count a tenth. Born dead and diverged runs are left out. Beside the weights, by
 cross-validation over recipes (six folds): at a threshold that so many of the sound runs pass on two looks in a row,
 the share of onsets that pass it before the collapse, of high rates among them, and the median lead.
 """

@@ -137,7 +137,6 @@ ODD = {
     "zero": b'{"thresholds": {"nats": 0}}',
     "a share of more than all": b'{"thresholds": {"critical_share": 1.5}}',
     "half a count": b'{"thresholds": {"warmup_records": 2.5}}',
-    "a line through two points": b'{"thresholds": {"forecast_points": 2}}',
     "an endless integer": b'{"thresholds": {"nats": ' + b"9" * 400 + b"}}",
     "an integer beyond the parser": b'{"thresholds": {"nats": ' + b"9" * 5000 + b"}}",
     "a name that is no text": b'{"thresholds": {"\\ud800": 1}}',

@@ -131,12 +131,8 @@ class Policy:
     """A layer that has lost this share passes almost nothing on."""
 
     # Forecast.
-    forecast_points: int = 5
-    """Fewer points do not show a course."""
-    forecast_t: float = 3.0
-    """The hazard must stand out of its own scatter by this many standard errors."""
-    forecast_horizon: float = 5.0
-    """Nothing is said beyond this multiple of the course that was seen."""
+    forecast_chance: float = 0.8
+    """A collapse less likely than this is not foretold: the interval could not hold four times in five."""
 
 
 DEFAULT = Policy()

@@ -14,11 +14,12 @@ from relumine.table import Array, Row
 from relumine.views import Kind, Severity
 from relumine_server.detection import state as st
 from relumine_server.detection.causes import Scene, Shares, Verdict, drift_of, judge, judge_run, shares_of
-from relumine_server.detection.findings import Finding, Transition
-from relumine_server.detection.forecast import forecast
+from relumine_server.detection.findings import Finding, Forecast, Transition
+from relumine_server.detection.forecast import course, forecast
 from relumine_server.detection.layers import Decision
 from relumine_server.detection.policy import Policy
 from relumine_server.detection.remedies import remedies
+from relumine_server.detection.risk import signs
 from relumine_server.detection.sentinels import loss_effect, slope
 
 RULE_OF_THREE = 3.0
@@ -43,10 +44,15 @@ def layer_finding(state: st.DetectorState, record: Row, decision: Decision, poli
         confidence=verdict.confidence,
         step=record.step,
         evidence=evidence,
-        forecast=forecast(memory.trail, policy) if open_ended else None,
+        forecast=_forecast(memory, state.run, record.step, policy) if open_ended else None,
         remedies=remedies(decision.kind, verdict.cause, evidence, scene.arrays, lost),
         reason=decision.reason,
     )
+
+
+def _forecast(memory: st.LayerMemory, run: st.RunMemory, step: int, policy: Policy) -> Forecast | None:
+    seen = course(memory.risk, signs(memory, run).kill, memory.headroom, memory.records)
+    return forecast(step, memory.lost, seen, policy)
 
 
 def run_finding(

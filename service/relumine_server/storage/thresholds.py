@@ -26,16 +26,11 @@ DEFAULTS: Mapping[str, float] = {
     field.name: value for field in fields(Policy) if type(value := getattr(DEFAULT, field.name)) in (int, float)
 }
 
-NARROW: Mapping[str, Range] = {
-    "forecast_points": Range(3, 10**6),  # the scatter about a line through two points is nothing over nothing
-}
-"""Thresholds with which a fold would fail at the edge of the range that follows from their default."""
-
 
 def range_of(name: str) -> Range:
     """The range of a threshold: what is less than one by default is a share, or small against one."""
     default = DEFAULTS[name]
-    found = NARROW.get(name) or (COUNT if is_whole(name) else SHARE if default < 1 else NUMBER)
+    found = COUNT if is_whole(name) else SHARE if default < 1 else NUMBER
     return found._replace(least=min(found.least, default))
 
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 
-import numpy as np
 import pytest
 
-from relumine_server.detection.forecast import forecast
 from relumine_server.detection.replay import replay
 
 KEYS = {
@@ -136,32 +133,3 @@ def test_the_loss_says_whether_it_harms(train, policy):
     _readings, findings = replay(training.layers, killed(training, records=30).records, policy)
     dead = next(f for f in findings if f.kind == "dead")
     assert dead.evidence["loss_effect"] == pytest.approx(3.0)
-
-
-def survivors(hazard, steps, start=100):
-    return [(float(s), 1 - math.exp(-hazard * (s - start)), math.nan) for s in steps]
-
-
-def test_a_forecast_finds_the_half_of_a_constant_hazard(policy):
-    steps = range(100, 400, 10)
-    noisy = [(s, max(0.0, lost + e), b) for (s, lost, b), e in zip(
-        survivors(0.001, steps), np.random.default_rng(0).normal(0, 0.004, 30), strict=True)]  # fmt: skip
-    said = forecast(noisy, policy)
-    assert said is not None
-    assert said.low <= said.step <= said.high
-    assert said.step == pytest.approx(100 + math.log(2) / 0.001, abs=60)
-
-
-@pytest.mark.parametrize(
-    "trail",
-    [
-        [],
-        survivors(0.001, range(100, 130, 10)),
-        survivors(0.0, range(100, 400, 10)),
-        survivors(0.00001, range(100, 400, 10)),
-        survivors(0.01, range(100, 400, 10)),
-    ],
-    ids=["nothing", "few points", "no course", "too far ahead", "half gone already"],
-)
-def test_a_forecast_is_withheld_where_nothing_can_be_said(policy, trail):
-    assert forecast(trail, policy) is None

@@ -88,7 +88,9 @@ def test_works_committed_together_on_a_full_disk_fail_one_by_one(app):
         go.wait(10)
 
     def write(connection, size):
-        connection.execute(sa.text("INSERT INTO projects VALUES (:p, '2026-01-01', NULL)"), {"p": "x" * size})
+        connection.execute(
+            sa.text("INSERT INTO projects (project, created_at) VALUES (:p, '2026-01-01')"), {"p": "x" * size}
+        )
 
     with ThreadPoolExecutor(9) as pool:
         first = pool.submit(store.write, hold)
@@ -195,7 +197,7 @@ def test_a_fault_of_ours_stays_one(app):
     with pytest.raises(sa.exc.OperationalError), app.state.store.read() as connection:
         connection.execute(sa.text("SELEKT"))
     with pytest.raises(sa.exc.IntegrityError):
-        app.state.store.write(lambda c: c.execute(sa.text("INSERT INTO projects VALUES (NULL, NULL, NULL)")))
+        app.state.store.write(lambda c: c.execute(sa.text("INSERT INTO projects (project) VALUES (NULL)")))
 
 
 def test_the_queue_of_the_writer_is_bounded(app):

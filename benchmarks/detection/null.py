@@ -1,14 +1,16 @@
 """How often chance alone alarms: simulated units whose rates never change, so that every alert is a false one.
 
-    python benchmarks/detection/null.py [--runs N] [--seed N]
+    python benchmarks/detection/null.py [--runs N] [--seed N] [--fallen SHARE]
 
 A setting is a layer's size, its rates, its batch, and how many looks there are. Each run is one layer, folded by the
 real detector. Printed per setting: alerts per run and runs alarmed (beside policy.alpha), both with 95 % intervals;
 units that were ever coded dying or dead, per run (beside what J·T·exp(-nats) allows, a test at every look); and what
 that calm costs: after 30 % of the units fell from a rate of 0.2 to 0, the median examples (or positions) until such a
-unit is coded and until the layer is warned of. The least possible, for someone who knows the rate and how positions
-go together, is ln(J·T/alpha) over the nats of one silent example; for a single unit asked once, ln(1/alpha). Both are
-rounded up to whole records: nobody knows earlier.
+unit is coded, until the layer is told of (``info`` is enough), and until it is warned of. Nothing but their silence
+and their pre-activations speaks of that fall: no learning rate, no update.
+
+The least possible, for someone who knows the rate and how positions go together, is ln(J·T/alpha) over the nats of one
+silent example; for a single unit asked once, ln(1/alpha). Both are rounded up to whole records: nobody knows earlier.
 """
 
 from __future__ import annotations
@@ -32,13 +34,11 @@ from relumine_server.detection.policy import Policy
 Flags: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
 Rates: TypeAlias = Callable[[np.random.Generator, tuple[int, int]], Floats]
 
-FALLEN = 0.3
-"""Share of units that fall …"""
 FROM = 0.2
-"""… from this rate to none …"""
+"""The rate from which units fall to none …"""
 AFTER = 60
 """… after so many looks; no longer than ``PATIENCE`` looks are waited for."""
-PATIENCE = 300
+PATIENCE = 100
 POLICY = Policy()
 
 
@@ -77,15 +77,15 @@ HARD = ("sparse 0.01–0.1", "a tenth at 0.001", "wide 0.001–0.8")
 SETTINGS = (
     *(Setting(64, rates, Look(batch=32)) for rates in KINDS),
     *(Setting(512, rates, Look(batch=32), looks=200) for rates in HARD),
-    *(Setting(64, rates, Look(batch=4), looks=1000) for rates in ("dense 0.2–0.8", "wide 0.001–0.8")),
-    *(Setting(64, rates, Look(batch=128), looks=1000) for rates in HARD),
+    *(Setting(64, rates, Look(batch=4), looks=600) for rates in ("dense 0.2–0.8", "wide 0.001–0.8")),
+    *(Setting(64, rates, Look(batch=128), looks=600) for rates in HARD),
     Setting(512, "wide 0.001–0.8", Look(batch=128)),
-    *(Setting(64, rates, Look(batch=32, every=1), looks=1000) for rates in ("dense 0.2–0.8", "sparse 0.01–0.1")),
+    *(Setting(64, rates, Look(batch=32, every=1), looks=600) for rates in ("dense 0.2–0.8", "sparse 0.01–0.1")),
     *(Setting(64, rates, Look(batch=32, merged=10), looks=200) for rates in ("dense 0.2–0.8", "wide 0.001–0.8")),
     *(
         Setting(64, rates, Look(correlation=correlation, **PIXELS), looks=200)
-        for correlation in (0.02, 0.05)
-        for rates in KINDS
+        for correlation, kinds in ((0.02, HARD), (0.05, KINDS))
+        for rates in kinds
     ),
     Setting(512, "wide 0.001–0.8", Look(correlation=0.05, **PIXELS), looks=200),
     Setting(64, "wide 0.001–0.8", Look(correlation=0.05, merged=4, **PIXELS), looks=100),
@@ -108,7 +108,8 @@ class Delay:
     """Medians in what a record counts; infinite where half were never told."""
 
     unit: float
-    layer: float
+    told: float
+    warned: float
 
 
 def main() -> None:
@@ -116,17 +117,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=100, help="of 64 units; three quarters of them for 512")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--fallen", type=float, default=0.3, help="share of the units that fall; default 0.3")
     arguments = parser.parse_args()
     began = time.perf_counter()
     print(f"alpha {POLICY.alpha}, early tier {POLICY.nats} nats, strict tier {POLICY.nats_strict} nats")
-    print(f"{'':58s}|{'false':>27s}{'':>17s} |{'units per run':^34s}|{'delay after the fall to 0':^40s}")
+    print(f"{'':58s}|{'false':>27s}{'':>17s} |{'units per run':^34s}|{'delay after the fall to 0':^46s}")
     print(f"{'units  rates             a record counts           looks':58s}|  runs   alerts per run"
-          f"{'runs alarmed':>20s} | ever dying  J·T·e^-nats  ever dead |   unit   least  (one)   layer  counted"
+          f"{'runs alarmed':>20s} | ever dying  J·T·e^-nats  ever dead |   unit   least  (one)   told  warned  counted"
     )  # fmt: skip
     for place, setting in enumerate(SETTINGS):
         runs = max(4, arguments.runs if setting.units <= 64 else arguments.runs * 3 // 4)
         seed = 1000 * arguments.seed + 2 * place
-        _show(setting, healthy(setting, runs, seed), delay(setting, max(4, runs // 5), seed + 1))
+        _show(setting, healthy(setting, runs, seed), delay(setting, max(4, runs // 5), seed + 1, arguments.fallen))
     print(f"{time.perf_counter() - began:.0f} s")
 
 
@@ -146,14 +148,14 @@ def healthy(setting: Setting, runs: int, seed: int) -> Outcome:
     return Outcome(runs, len(alerts), len({a.layer_id for a in alerts}), int(dying.sum()), int(dead.sum()))
 
 
-def delay(setting: Setting, runs: int, seed: int) -> Delay:
-    """Fold ``runs`` runs of which a part of the units falls silent."""
+def delay(setting: Setting, runs: int, seed: int, fallen: float) -> Delay:
+    """Fold ``runs`` runs of which the share ``fallen`` of the units falls silent."""
     random = np.random.default_rng(seed)
     rates = KINDS[setting.rates](random, (runs, setting.units))
-    falling = random.permuted(np.arange(setting.units) < FALLEN * setting.units + np.zeros((runs, 1)), axis=1)
+    falling = random.permuted(np.arange(setting.units) < fallen * setting.units + np.zeros((runs, 1)), axis=1)
     simulation = Simulation(np.where(falling, FROM, rates), setting.look, seed)
     state = st.describe(st.empty(), simulation.layers)
-    units, warned = np.full((runs, setting.units), np.inf), np.full(runs, np.inf)
+    units, (told, warned) = np.full((runs, setting.units), np.inf), np.full((2, runs), np.inf)
     for place in range(AFTER + PATIENCE):
         if place == AFTER:
             simulation.set_rates(np.where(falling, 0.0, rates))
@@ -161,12 +163,17 @@ def delay(setting: Setting, runs: int, seed: int) -> Delay:
         state, _readings, findings = onset.advance(state, list(simulation.look()), POLICY)
         if place >= AFTER:
             waited = float((place - AFTER + 1) * setting.look.counted)
-            units[_is_lost(state, runs)] = np.minimum(units[_is_lost(state, runs)], waited)
-            spoken = [f.layer_id - 1 for f in findings if f.transition == "raised" and f.severity != "info"]
-            warned[spoken] = np.minimum(warned[spoken], waited)
+            _first(units, _is_lost(state, runs), waited)
+            spoken = [f for f in findings if f.transition != "resolved"]
+            _first(told, [f.layer_id - 1 for f in spoken], waited)
+            _first(warned, [f.layer_id - 1 for f in spoken if f.severity != "info"], waited)
             if np.isfinite(units[falling]).all() and np.isfinite(warned).all():
                 break
-    return Delay(float(np.median(units[falling])), float(np.median(warned)))
+    return Delay(float(np.median(units[falling])), float(np.median(told)), float(np.median(warned)))
+
+
+def _first(known: Floats, places: Any, now: float) -> None:
+    known[places] = np.minimum(known[places], now)
 
 
 def _codes(state: st.DetectorState, runs: int) -> Floats:
@@ -196,7 +203,7 @@ def _show(setting: Setting, outcome: Outcome, late: Delay) -> None:
         f"{outcome.runs:6d}  {outcome.alerts / outcome.runs:5.2f} [{low:.2f} {high:.2f}]"
         f"   {outcome.alarmed / outcome.runs:5.2f} [{few:.2f} {many:.2f}] |"
         f"{outcome.dying / outcome.runs:11.2f}{allowed:13.2f}{outcome.dead / outcome.runs:11.2f} |"
-        f"{late.unit:7.0f}{least(setting, tests):8.0f}{least(setting, 1):7.0f}{late.layer:8.0f}"
+        f"{late.unit:7.0f}{least(setting, tests):8.0f}{least(setting, 1):7.0f}{late.told:7.0f}{late.warned:8.0f}"
         f"  {'positions' if setting.look.positions > 1 else 'examples'}",
         flush=True,
     )

@@ -1,17 +1,18 @@
 """Layers whose units fire at stated rates, recorded as the SDK would: no torch, no training, a table per look.
 
 The layers of one simulation are many runs side by side: what the detector says of a layer does not depend on its
-neighbours. Pre-activations are stand-ins that agree with the counts; nothing about them changes over time.
+neighbours. Pre-activations are Gaussian with a standard deviation of 1 and the mean that the rate asks for; a unit
+that never fires lies 4.3 deviations below zero. Updates move a mean by a hundredth of a deviation, up or down.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Any, TypeAlias
 
 import numpy as np
+from scipy.special import ndtri
 
 from relumine.table import BITS, DEFAULTS, SCALARS, UNIT_COLUMNS, WHOLE, RecordTable
 from relumine.wire import LayerInfo
@@ -19,7 +20,9 @@ from relumine.wire import LayerInfo
 Floats: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 
 ALL_BITS = sum(BITS.values()) - BITS["active_positions"]
-STEADY = {"update_shift": -0.001, "shift_weight": -0.001, "shift_input": 0.001, "shift_bias": 0.0}
+NEVER = 1e-5
+"""Chance above zero of a unit that never fires."""
+UPDATE = 0.01
 RUN = {"input_mean": 0.0, "input_std": 1.0, "input_min": -3.0, "input_max": 3.0, "update_ratio": 0.001,
        "output_spread": 1.0, "loss": 1.0}  # fmt: skip
 RATE = 0.05
@@ -53,6 +56,11 @@ class Look:
         chances = (math.log((b + i) / (a + b + i)) for i in range(self.positions))
         return -sum(chances) / self.positions
 
+    @property
+    def scatter(self) -> float:
+        """Variance of a record's mean where that of one pre-activation is 1."""
+        return (1 + (self.positions - 1) * self.correlation) / self.counted
+
 
 def _beta(rate: Any, correlation: float) -> tuple[Any, Any]:
     """Of the rate from one example to the next, so that positions of one example are correlated like this."""
@@ -74,8 +82,8 @@ class Simulation:
         """From the next look on."""
         self._rates = rates.ravel()
         self._layers, self._units = rates.shape
-        inverse = NormalDist().inv_cdf
-        self._mean = np.array([inverse(min(max(rate, 1e-6), 1 - 1e-6)) for rate in self._rates.tolist()])
+        self._above = np.clip(self._rates, NEVER, 1 - NEVER)
+        self._mean = ndtri(self._above)
 
     @property
     def layers(self) -> list[LayerInfo]:
@@ -110,10 +118,30 @@ class Simulation:
         return fired
 
     def _columns(self, active: Floats, longest: Floats) -> dict[str, Floats]:
-        top = np.where(active > 0, 0.1 + 0.5 * np.log1p(active), -0.1)
-        shown = {"active": active, "silent": self._silent, "longest_silence": longest, "mean": self._mean, "max": top}
-        steady = {"var": 1.0, "bias": 0.1, **STEADY}
-        return shown | {name: np.full(active.size, value) for name, value in steady.items()}
+        noise = self._random.standard_normal((5, active.size))
+        scatter = math.sqrt(self.how.scatter)
+        weight, read = UPDATE * noise[2:4]
+        return {
+            "active": active,
+            "silent": self._silent,
+            "longest_silence": longest,
+            "mean": self._mean + scatter * noise[0],
+            "var": np.maximum(1 + math.sqrt(2) * scatter * noise[1], 0.05),
+            "max": self._top(active),
+            "bias": np.full(active.size, 0.1),
+            "update_shift": UPDATE * noise[4],
+            "shift_weight": weight,
+            "shift_input": read,
+            "shift_bias": np.zeros(active.size),
+        }
+
+    def _top(self, active: Floats) -> Floats:
+        """The largest pre-activation, given how many lie above zero."""
+        luck = self._random.random(active.size)
+        above = self._above * (1 - luck ** (1 / np.maximum(active, 1)))
+        below = (1 - self._above) * luck ** (1 / self.how.counted)
+        top: Floats = self._mean + np.where(active > 0, -ndtri(np.maximum(above, 1e-12)), ndtri(below))
+        return top
 
     def _table(self, columns: dict[str, Floats]) -> RecordTable:
         n = self._layers + 1

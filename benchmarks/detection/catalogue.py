@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 
 import biases
 import diverging
+import drawn
 import healthy
 import high_rates
 import shifted
@@ -14,7 +15,9 @@ import starts
 from halves import REPORT
 from recipe import Recipe, without_fault
 
-Half: TypeAlias = Literal["tune", "report"]
+Half: TypeAlias = Literal["tune", "report", "drawn"]
+DRAWN = 240
+"""Recipes of the third part, which only fits are made on."""
 
 RECIPES: tuple[Recipe, ...] = (
     *healthy.RECIPES,
@@ -36,13 +39,16 @@ def half_of(recipe: Recipe) -> Half:
 
 def twin_of(recipe: Recipe) -> Recipe | None:
     """The healthy twin; None of a recipe that is healthy itself, and where nothing could be learned from one."""
-    if recipe.fault is None or recipe.group == "divergence":
+    if recipe.fault is None or recipe.group == "divergence" or recipe.name.startswith("drawn"):
         return None
     return without_fault(recipe)
 
 
 def trainings(half: Half) -> Iterator[Recipe]:
-    """Every training of a half: its recipes, each ill one after its own twin."""
+    """Every training of a half: its recipes, each ill one after its own twin; what is drawn at random has none."""
+    if half == "drawn":
+        yield from (drawn.recipe(number) for number in range(DRAWN))
+        return
     for recipe in RECIPES:
         if half_of(recipe) == half:
             twin = twin_of(recipe)

@@ -46,8 +46,10 @@ def _move(
         return "alert.resolved"
     state = "regressed" if before.state == "resolved" else before.state
     again = {"resolved_step": None, "resolved_at": None, "resolved_reason": None, "state": state}
-    alerts.update(connection, run.run_id, key, {**_said(run, finding), **again, "updated_at": now})
     worse = SEVERITIES.index(finding.severity) > SEVERITIES.index(before.severity)
+    if worse and before.severity == "info":  # what was merely shown becomes an alarm: it is as old as that
+        again |= {"opened_step": finding.step, "opened_at": now}
+    alerts.update(connection, run.run_id, key, {**_said(run, finding), **again, "updated_at": now})
     return "alert.firing" if state == "regressed" or worse else None
 
 

@@ -176,7 +176,9 @@ def _judge(batch: Batch, nats: Floats, median: list[float], policy: Policy) -> l
     settled = batch.spread([float(look.memory.records + 1 >= policy.born_dead_records) for look in batch.looks]) > 0
     enough = batch.spread([policy.born_dead_examples * _effect(look, policy) for look in batch.looks])
     deep = batch.column("mean") < np.float32(-policy.born_dead_sigma) * np.sqrt(batch.column("var"))
-    born = ~ever & settled & ((silent >= enough) | deep)
+    whole = batch.spread([float(not alive) for alive in batch.count([ever])[0]]) > 0
+    few = whole & (silent >= batch.spread([policy.born_dead_whole * _effect(look, policy) for look in batch.looks]))
+    born = ~ever & settled & ((silent >= enough) | deep | few)
     code = np.select([born, dead, dying], [st.BORN_DEAD, st.DEAD, st.DYING], st.ALIVE)
     excluded &= ~((block[st.SILENT] == 0) & ever)  # it lives again: from now on its loss would be news
     block[st.CODE] = code + st.EXCLUDED * excluded

@@ -51,6 +51,8 @@ class Policy:
     """Rule of three: never active on 200 examples bounds the rate by 1.5 %."""
     born_dead_sigma: float = 4.0
     """… or a mean so many standard deviations below zero: of a Gaussian 3 in 100,000 lie above."""
+    born_dead_whole: int = 30
+    """… or so many examples that fired no unit of the layer at all: nothing has passed it yet."""
     born_dead_layer: float = 0.5
     """Share of a layer that makes it mostly born dead: worth knowing, for sound released models have it too."""
     born_dead_critical: float = 0.9

@@ -27,11 +27,11 @@ class Course(NamedTuple):
     looks: float
 
 
-INTERCEPT_STEPS, STEPS = 3.54, Course(odds=-0.22, kill=-0.74, headroom=0.0, looks=0.0)
+INTERCEPT_STEPS, STEPS = 3.29, Course(odds=-0.16, kill=-0.68, headroom=0.0, looks=0.0)
 """Log of the steps that are left."""
-EARLY, LATE = -2.08, 1.77
+EARLY, LATE = -2.18, 1.92
 """Scatter of that log: what a twentieth of the times lies below, and above."""
-INTERCEPT_CHANCE, CHANCE = 1.33, Course(odds=0.0, kill=1.69, headroom=-0.26, looks=0.51)
+INTERCEPT_CHANCE, CHANCE = 1.28, Course(odds=0.0, kill=1.76, headroom=-0.34, looks=0.47)
 """Log odds that the collapse comes at all."""
 
 

@@ -61,8 +61,8 @@ class Policy:
     # A layer's decision.
     warmup_records: int = 10
     """Units settle during the first looks: they build the baseline, and only the strict tier may speak (runs)."""
-    risk: float = 0.45
-    """Risk (``risk.py``) that makes a warning: 1 of 162 sound runs of the tune half was warned of at it (runs)."""
+    risk: float = 0.5
+    """Risk (``risk.py``) that makes a warning: it warned of 1 of 162 sound runs of the tune half (runs)."""
     risk_sure: float = 0.8
     """Risk that needs no second look: a kill is over before there is one (runs)."""
     risk_records: int = 3

@@ -2,7 +2,8 @@
 
 Published rules are thresholds on what is dead already. Before that the weakest tenth of the units comes close to
 silence, an update takes much of what they have left, a learning rate or a bias leaves its own history. Weights are
-fitted on the tune half of the corpus and never on the half that is reported (``benchmarks/detection/fit.py``).
+fitted on the tune half of the corpus and on drawn recipes, never on the half that is reported
+(``benchmarks/detection/fit.py``).
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ class Signs(NamedTuple):
     bias_trend: float
 
 
-INTERCEPT = 0.06
-WEIGHTS = Signs(dying=8.07, headroom_trend=-0.56, kill=2.00, rate_trend=1.83, bias_trend=-1.72)
+INTERCEPT = -0.26
+WEIGHTS = Signs(dying=7.24, headroom_trend=-0.55, kill=1.76, rate_trend=1.09, bias_trend=-0.60)
 
 
 def signs(memory: LayerMemory, run: RunMemory) -> Signs:

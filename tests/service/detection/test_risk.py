@@ -18,7 +18,7 @@ CALM = Signs(dying=0.0, headroom_trend=0.0, kill=-2.0, rate_trend=0.0, bias_tren
 def near_death(train, **run):
     """Every unit's best example comes down to zero while updates grow: nothing is silent yet."""
     training = train({1: 0.3}, run={"loss": 1.0} | run).go(30)
-    for step in range(6):
+    for step in range(8):
         training.columns = {"update_shift": -0.1 * step, "max": 2.0 - 0.3 * step, "mean": -0.3 * step}
         yield training
 

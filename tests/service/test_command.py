@@ -48,14 +48,14 @@ def start(tmp_path):
         process.wait()
 
 
-def upload(url):
+def upload(url, active=(0, 0, 0, 0)):
     body = {
         "run": {"id": "r1"},
         "session": "s1",
         "seq": 1,
         "layers": [{"layer_id": 1, "name": "act1", "units": 4}],
         "records": [
-            {"layer_id": 1, "first_step": s, "step": s, "n_examples": 100, "active": [0, 0, 0, 0]} for s in range(1, 6)
+            {"layer_id": 1, "first_step": s, "step": s, "n_examples": 100, "active": active} for s in range(1, 6)
         ],
     }
     return httpx.post(f"{url}/v1/uploads", json=body)
@@ -90,8 +90,8 @@ def test_what_was_acknowledged_survives_kill_9_and_a_replay_agrees(start, tmp_pa
 
 def test_a_replay_goes_by_the_policy_of_the_project(start, tmp_path):
     process, url = start()
-    assert [alert["kind"] for alert in upload(url).json()["alerts"]] == ["born_dead"]
-    quiet = {"thresholds": {"born_dead_examples": 10_000}}
+    assert [alert["kind"] for alert in upload(url, (30, 0, 0, 0)).json()["alerts"]] == ["born_dead"]
+    quiet = {"thresholds": {"born_dead_layer": 1.0}}
     assert httpx.put(f"{url}/v1/projects/default/policy", json=quiet).status_code == 200
     process.terminate()
     process.wait(30)

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 import biases
 import diverging
 import drawn
+import fresh
 import healthy
 import high_rates
 import shifted
@@ -15,7 +16,7 @@ import starts
 from halves import REPORT
 from recipe import Recipe, without_fault
 
-Half: TypeAlias = Literal["tune", "report", "drawn"]
+Half: TypeAlias = Literal["tune", "report", "drawn", "fresh"]
 DRAWN = 240
 """Recipes of the third part, which only fits are made on."""
 
@@ -49,8 +50,8 @@ def trainings(half: Half) -> Iterator[Recipe]:
     if half == "drawn":
         yield from (drawn.recipe(number) for number in range(DRAWN))
         return
-    for recipe in RECIPES:
-        if half_of(recipe) == half:
+    for recipe in fresh.RECIPES if half == "fresh" else RECIPES:
+        if half in ("fresh", half_of(recipe)):
             twin = twin_of(recipe)
             if twin is not None:
                 yield twin

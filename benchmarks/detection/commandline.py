@@ -14,7 +14,7 @@ from runs import Run
 def parser(text: str | None, *, tune_only: bool = False) -> argparse.ArgumentParser:
     """The options that are common to them; ``text`` is the docstring of the script."""
     options = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--half", choices=("tune",) if tune_only else ("tune", "report"), default="tune")
+    options.add_argument("--half", choices=("tune",) if tune_only else ("tune", "report", "fresh"), default="tune")
     options.add_argument("--from", dest="source", type=Path, default=FOLDER, metavar="DIR", help=f"default: {FOLDER}")
     options.add_argument("--seeds", type=int, default=100, help="at most so many seeds of what was kept")
     options.add_argument("--why", help="who looks at the report half, and what for")

@@ -40,7 +40,7 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--half", choices=("tune", "report", "drawn"), default="tune")
+    parser.add_argument("--half", choices=("tune", "report", "drawn", "fresh"), default="tune")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--every", type=int, help="look at every n-th step; default: the SDK's own pace")
     parser.add_argument("--keep", type=Path, default=FOLDER, metavar="DIR", help=f"default: {FOLDER}")

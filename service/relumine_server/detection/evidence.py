@@ -197,12 +197,18 @@ def dead_after(look: Look, median_rate: float, policy: Policy) -> float:
     return effect * math.log(look.memory.judged_units / policy.alpha) / max(least, 1e-9)
 
 
+def _has_peak(batch: Batch) -> Flags:
+    """Which units' records carry the batch maximum and its scale; what was not sent is not zero."""
+    known = [float(look.record.has("max") and look.record.has("var")) for look in batch.looks]
+    return batch.spread(known) > 0
+
+
 def _kill_ratio(batch: Batch, fired: Flags) -> list[float]:
     """Upper decile over living units of what one update took from the mean, over the batch maximum."""
     top = np.maximum(batch.column("max"), np.float32(0.01) * np.sqrt(batch.column("var")))
     lost = np.maximum(-batch.column("update_shift"), np.float32(0))
     ratio = np.minimum(lost / np.maximum(top, np.float32(1e-12)), np.float32(100))
-    return batch.quantile(ratio, fired, 0.9)
+    return batch.quantile(ratio, fired & _has_peak(batch), 0.9)
 
 
 def _headroom(batch: Batch, eligible: Flags) -> tuple[list[float], list[float]]:
@@ -210,7 +216,7 @@ def _headroom(batch: Batch, eligible: Flags) -> tuple[list[float], list[float]]:
     sigma = np.sqrt(batch.column("var"))
     top = batch.column("max") / np.maximum(sigma, np.float32(1e-6))
     lifted: Floats = np.clip(top, -HEADROOM, HEADROOM).astype(np.float32) + np.float32(HEADROOM)
-    weakest = batch.quantile(lifted, eligible, WEAKEST, LEAST_WEAK)
+    weakest = batch.quantile(lifted, eligible & _has_peak(batch), WEAKEST, LEAST_WEAK)
     return [value - HEADROOM for value in weakest], batch.quantile(sigma, eligible, 0.5)
 
 

@@ -187,7 +187,8 @@ def _keep_counters(memory: LayerMemory, seen: Observation, policy: Policy) -> No
     """Looks in a row that speak for a warning, or for its end; and since when something has been going on."""
     low = policy.risk * policy.resolve_factor
     lost = seen.dying >= _need(policy.info_share * policy.resolve_factor, seen, policy)
-    memory.streak = memory.streak + 1 if memory.risk >= policy.risk else 0
+    limit = policy.risk if is_warm(memory, policy) else policy.risk_early
+    memory.streak = memory.streak + 1 if memory.risk >= limit else 0
     memory.calm = memory.calm + 1 if memory.risk < low and not lost else 0
     if (memory.risk >= low or lost) and memory.onset < 0:
         memory.onset = memory.step

@@ -63,6 +63,8 @@ class Policy:
     """Units settle during the first looks: they build the baseline, and only the strict tier may speak (runs)."""
     risk: float = 0.5
     """Risk (``risk.py``) that makes a warning: it warned of 1 of 162 sound runs of the tune half (runs)."""
+    risk_early: float = 0.65
+    """Risk that makes one before there is a baseline: every layer changes much at first (runs)."""
     risk_sure: float = 0.8
     """Risk that needs no second look: a kill is over before there is one (runs)."""
     risk_records: int = 3

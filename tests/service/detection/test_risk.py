@@ -7,6 +7,8 @@ import math
 import numpy as np
 import pytest
 
+from relumine.table import RecordTable
+from relumine.wire import Record
 from relumine_server.detection import trends
 from relumine_server.detection.replay import replay
 from relumine_server.detection.risk import Signs, risk, signs
@@ -95,3 +97,16 @@ def test_one_odd_unit_of_a_narrow_layer_is_no_tenth_of_it(train, policy):
     training = train({1: rates}, units=8).go(30)
     training.rates[1][0] = 0.0
     assert all(f.severity == "info" for f in findings_of(training.go(30), policy))
+
+
+def test_records_without_a_batch_maximum_are_no_sign_of_anything(train, policy):
+    training = train({1: 0.3}).go(40)
+    for place, record in enumerate(training.records):
+        if record.layer_id:
+            kept = {name: values for name, values in record.arrays().items() if name not in ("max", "mean", "var")}
+            bare = Record(
+                layer_id=1, first_step=record.step, step=record.step, n_examples=record.n_examples,
+                **{name: values.tolist() for name, values in kept.items()},
+            )  # fmt: skip
+            training.records[place] = RecordTable.of([bare])[0]
+    assert findings_of(training, policy) == []

@@ -17,6 +17,8 @@ Floats = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 
+WIDE = 128  # units from which a partition of its own is cheaper than a part in a common sort
+
 
 @dataclass(frozen=True, slots=True)
 class Look:
@@ -79,15 +81,26 @@ class Batch:
         """The lower quantile over the valid units of each layer; NaN where there is none. Values are >= 0.
 
         ``least`` units lie below it where there are as many: one odd unit of a narrow layer is no tenth of it.
-        One sort for all layers: the bits of a non-negative float32 are ordered as its value is.
+        Narrow layers take one sort together: the bits of a non-negative float32 are ordered as its value is. Wide ones
+        are partitioned one by one, which is linear.
         """
-        bits = np.where(valid, np.abs(values), np.float32(np.inf)).view(np.int32).astype(np.int64)
-        ordered = np.sort((self.segment << 32) | bits) & 0xFFFFFFFF
         counts = self.count([valid])[0]
         last = np.maximum(counts - 1, 0)
-        found = ordered[self.starts + np.minimum(np.maximum((share * last).astype(np.int64), least), last)]
-        numbers = found.astype(np.int32).view(np.float32)
-        return [float(v) if n else math.nan for v, n in zip(numbers, counts, strict=True)]
+        ranks = np.minimum(np.maximum((share * last).astype(np.int64), least), last)
+        kept = np.where(valid, np.abs(values), np.float32(np.inf))
+        found = self._one_by_one(kept, ranks) if kept.size >= WIDE * ranks.size else self._together(kept, ranks)
+        return [float(v) if n else math.nan for v, n in zip(found, counts, strict=True)]
+
+    def _one_by_one(self, kept: Floats, ranks: Ints) -> list[float]:
+        ends = self.starts + self.sizes
+        bounds = zip(self.starts.tolist(), ends.tolist(), ranks.tolist(), strict=True)
+        return [float(np.partition(kept[start:end], rank)[rank]) for start, end, rank in bounds]
+
+    def _together(self, kept: Floats, ranks: Ints) -> list[float]:
+        bits = kept.view(np.int32).astype(np.int64)
+        ordered = np.sort((self.segment << 32) | bits) & 0xFFFFFFFF
+        found: list[float] = ordered[self.starts + ranks].astype(np.int32).view(np.float32).tolist()
+        return found
 
 
 def _index(looks: Sequence[Look]) -> slice | Ints:

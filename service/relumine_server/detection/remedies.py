@@ -11,6 +11,11 @@ from relumine.views import Cause, Kind
 from relumine_server.detection.findings import Remedy
 
 NEGATIVE_SLOPE = 0.01  # PyTorch's own default for LeakyReLU
+BEARABLE = 0.1
+"""Kill ratio that a layer stands: updates scale with the rate to first order, so the rate is lowered to it …"""
+LEAST_PART, MOST_PART = 0.01, 0.5
+"""… within these parts of the present rate: beyond, first order says nothing; above a half little would change."""
+
 REPLACE = Remedy(
     "replace_relu", "negative_slope", NEGATIVE_SLOPE, "a LeakyReLU passes a gradient, so that lost units can return"
 )
@@ -50,8 +55,13 @@ def _lower_rate(evidence: dict[str, Any]) -> Remedy:
     now, before = rate["now"], rate["before"]
     if before is not None and now is not None and before < now:
         return Remedy("lower_learning_rate", "lr", before, "the rate at which the layer was alive")
-    value = None if now is None else now / 10
-    return Remedy("lower_learning_rate", "lr", value, "a tenth of the present rate moves a unit a tenth as far")
+    kill = evidence["kill_ratio"]
+    if now is None or not kill:
+        value = None if now is None else now / 10
+        return Remedy("lower_learning_rate", "lr", value, "a tenth of the present rate moves a unit a tenth as far")
+    part = min(max(BEARABLE / kill, LEAST_PART), MOST_PART)
+    reason = "at this rate one update takes about a tenth of what the weakest units have left"
+    return Remedy("lower_learning_rate", "lr", now * part, reason)
 
 
 def _reset_bias(arrays: dict[str, Array], lost: Array | None) -> tuple[Remedy, ...]:

@@ -69,6 +69,9 @@ def _headroom(evidence: dict[str, Any]) -> str:
     now, usual = (evidence.get("headroom") or {}).get("now"), (evidence.get("headroom") or {}).get("usual")
     silent, units = evidence.get("units_silent") or 0, evidence.get("units") or 0
     seen = f"{silent:,} of {units:,} units silent; " if silent and units else ""
+    kill = evidence.get("kill_ratio")
+    if (now is None or usual is None or now >= usual) and kill is not None and kill >= 0.01:
+        return f"{seen}{'one' if seen else 'One'} update takes {_percent(kill)} of what the weakest tenth has left."
     if now is None or usual is None:
         return seen.rstrip("; ") + "." if seen else ""
     return f"{seen}{'the' if seen else 'The'} weakest tenth reaches {now:+.1f} σ at most (usually {usual:+.1f} σ)."

@@ -63,6 +63,11 @@ def test_a_warning_from_little_headroom_says_how_little():
     )
 
 
+def test_a_warning_under_as_much_headroom_as_ever_names_the_updates():
+    text = wording.message(but(units_silent=0, kill_ratio=0.12, headroom={"now": 1.2, "usual": 1.0}), "a/b")
+    assert "(step 4,410). One update takes 12 % of what the weakest tenth has left. Half" in text
+
+
 def test_a_doubtful_cause_is_only_possible():
     assert "Possible cause: " in wording.message(replace(FINDING, confidence=0.5), "a/b")
 

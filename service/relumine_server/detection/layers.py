@@ -39,8 +39,6 @@ def remember(memory: LayerMemory, seen: Observation, step: int, norms: tuple[flo
         memory.gap = step - memory.step
     _remember_trends(memory, seen)
     _remember_weights(memory, seen.units, *norms)
-    if not memory.records:
-        memory.first_silent, memory.first_bias = seen.silent_now / seen.units, seen.mean_bias
     memory.records += 1
     memory.step = step
     memory.median_rate, memory.kill_ratio = seen.median_rate, seen.kill_ratio

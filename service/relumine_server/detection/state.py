@@ -30,7 +30,7 @@ EXCLUDED = 8
 
 WINDOW = 51
 TRAIL = 24
-_MAGIC = b"RLD1"
+_MAGIC = b"RLD2"
 
 
 @dataclass(slots=True)
@@ -53,7 +53,6 @@ class LayerMemory:
     step: float = -1.0
     gap: float = math.nan
     baseline: float = math.nan
-    first_silent: float = math.nan
     median_rate: float = math.nan
     kill_ratio: float = math.nan
     peak_displacement: float = math.nan
@@ -66,7 +65,6 @@ class LayerMemory:
     log_weight: float = math.nan
     usual_log_weight: float = math.nan
     risk: float = 0.0
-    first_bias: float = math.nan
     lost: float = 0.0
     onset: float = -1.0
     streak: float = 0.0

@@ -20,6 +20,7 @@ Request: TypeAlias = Callable[[int, int], Sequence[bytes]]
 
 PAUSE_S = 0.05  # before a request that was refused is sent again
 STUCK_S = 120
+STALE_S = 2.0  # a server gives up idle connections after five seconds: not while the next request is on its way
 REFUSED = (429, 503)
 
 
@@ -142,6 +143,7 @@ class _Client:
         self._out: list[memoryview] = []
         self._answer = b""
         self._began = 0.0
+        self._heard = time.monotonic()
         self.socket = self._connect()
 
     def _connect(self) -> socket.socket:
@@ -160,7 +162,7 @@ class _Client:
 
     def begin(self) -> None:
         """Make the next request ready."""
-        if self._is_closed():
+        if self._is_closed() or time.monotonic() - self._heard > STALE_S:
             self.socket.close()
             self.socket = self._connect()
         parts = self._request(self.place, self.number)
@@ -188,6 +190,7 @@ class _Client:
         more = self.socket.recv(65_536)
         if not more:
             raise RuntimeError("the server closed the connection")
+        self._heard = time.monotonic()
         self._answer += more
         head, gap, body = self._answer.partition(b"\r\n\r\n")
         if not gap or len(body) < _length(head):

@@ -2,8 +2,8 @@
 
 Questions are asked in the order in which an answer explains the next: an input that changed makes gradients explode, a
 rate that changed moves weights and biases alike; what drifts down without either is pushed. Shares of the shift are
-read only where the client could split it exactly. ``unknown`` is an answer. Confidences are the shares of right answers
-on the tune half (``benchmarks/detection/score.py``), rounded down.
+read only where the client could split it exactly. ``unknown`` is an answer. Confidences lie at or below
+the shares of right answers on the tune half, where a claim was made there at all (``benchmarks/detection/score.py``).
 """
 
 from __future__ import annotations

@@ -173,12 +173,7 @@ def _judge(batch: Batch, nats: Floats, median: list[float], policy: Policy) -> l
     dead = dying & (
         silent >= batch.spread([dead_after(look, m, policy) for look, m in zip(batch.looks, median, strict=True)])
     )
-    settled = batch.spread([float(look.memory.records + 1 >= policy.born_dead_records) for look in batch.looks]) > 0
-    enough = batch.spread([policy.born_dead_examples * _effect(look, policy) for look in batch.looks])
-    deep = batch.column("mean") < np.float32(-policy.born_dead_sigma) * np.sqrt(batch.column("var"))
-    whole = batch.spread([float(not alive) for alive in batch.count([ever])[0]]) > 0
-    few = whole & (silent >= batch.spread([policy.born_dead_whole * _effect(look, policy) for look in batch.looks]))
-    born = ~ever & settled & ((silent >= enough) | deep | few)
+    born = _born_dead(batch, ever, policy)
     code = np.select([born, dead, dying], [st.BORN_DEAD, st.DEAD, st.DYING], st.ALIVE)
     excluded &= ~((block[st.SILENT] == 0) & ever)  # it lives again: from now on its loss would be news
     block[st.CODE] = code + st.EXCLUDED * excluded
@@ -187,6 +182,24 @@ def _judge(batch: Batch, nats: Floats, median: list[float], policy: Policy) -> l
     dense = news & (nats > np.float32(policy.nats * policy.dense_factor))
     strict = news & (nats > np.float32(policy.nats_strict))
     return [eligible, news, dense, strict, dead & ~excluded, born, dying & ~dead, dead]
+
+
+def _born_dead(batch: Batch, ever: Flags, policy: Policy) -> Flags:
+    """Units that never fired, where chance does not explain it.
+
+    Not while those that did fire have done so too seldom to say: a unit that fires at their rate p is silent on n
+    examples with chance (1 - p)^n, which is α / J where p n, what they were counted to fire, is ln(J / α).
+    """
+    silent = batch.block[st.SILENT]
+    settled = batch.spread([float(look.memory.records + 1 >= policy.born_dead_records) for look in batch.looks]) > 0
+    enough = batch.spread([policy.born_dead_examples * _effect(look, policy) for look in batch.looks])
+    deep = batch.column("mean") < np.float32(-policy.born_dead_sigma) * np.sqrt(batch.column("var"))
+    living, fired = batch.count([ever])[0], batch.sums([batch.block[st.ACTIVE]])[0]
+    least = [_effect(look, policy) * math.log(look.memory.judged_units / policy.alpha) for look in batch.looks]
+    known = batch.spread(((living == 0) | (fired >= living * np.array(least))).astype(np.float32).tolist()) > 0
+    few = silent >= batch.spread([policy.born_dead_whole * _effect(look, policy) for look in batch.looks])
+    whole = batch.spread((living == 0).astype(np.float32).tolist()) > 0
+    return ~ever & settled & (((silent >= enough) & known) | deep | (few & whole))
 
 
 def dead_after(look: Look, median_rate: float, policy: Policy) -> float:

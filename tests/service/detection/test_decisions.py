@@ -112,6 +112,12 @@ def test_units_born_dead_that_wake_up_are_alive(train, policy):
     assert readings[-1].born_dead_fraction == 0
 
 
+def test_a_layer_whose_units_all_fire_once_in_two_thousand_examples_is_not_born_dead(train, policy):
+    training = train(dict.fromkeys(range(1, 41), 0.0005)).go(60)
+    _readings, findings = replay(training.layers, training.records, policy)
+    assert [f.layer_id for f in findings if f.severity != "info"] == []
+
+
 def test_non_finite_values_are_divergence_and_never_death(train, policy):
     training = train({1: 0.3, 2: 0.3}).go(30)
     training.nonfinite = 1

@@ -199,7 +199,8 @@ def _born_dead(batch: Batch, ever: Flags, policy: Policy) -> Flags:
     known = batch.spread(((living == 0) | (fired >= living * np.array(least))).astype(np.float32).tolist()) > 0
     few = silent >= batch.spread([policy.born_dead_whole * _effect(look, policy) for look in batch.looks])
     whole = batch.spread((living == 0).astype(np.float32).tolist()) > 0
-    return ~ever & settled & (((silent >= enough) & known) | deep | (few & whole))
+    born: Flags = ~ever & settled & (((silent >= enough) & known) | deep | (few & whole))
+    return born
 
 
 def dead_after(look: Look, median_rate: float, policy: Policy) -> float:

@@ -93,6 +93,28 @@ class Alert(View):
     remedies: list[Remedy]
 
 
+class RunSummary(View):
+    """How a run ended, for ``run.finished``: what was lost, what was told, and where to read on.
+
+    ``lost`` names the layers that end dead or born dead; ``alerts`` counts by severity, ``worst`` are a few of them.
+    """
+
+    run_id: str
+    project: str
+    name: str | None
+    group: str | None
+    state: RunState
+    url: str
+    started_at: str | None
+    finished_at: str | None
+    last_step: int | None
+    layers: int
+    units: int
+    lost: list[str]
+    alerts: dict[Severity, int]
+    worst: list[Alert]
+
+
 class Accepted(View):
     """The server's answer to an upload: it steers the SDK, so nothing polls.
 

@@ -68,6 +68,7 @@ def _pieces(table: RecordTable, name: str, half: Collection[str]) -> list[dict[s
         return [column(_wide(name, whole))]
     begins = starts[:-1][filled]
     kinds = _kinds(name, whole, begins, half)
+    whole = _rounded(whole, np.diff(begins, append=whole.size), kinds)
     joined: list[list[Any]] = []
     for kind, begin, end in zip(kinds, begins.tolist(), [*begins[1:].tolist(), whole.size], strict=True):
         if joined and _may_join(joined[-1], kind, end - begin):
@@ -94,6 +95,16 @@ def _kinds(name: str, whole: Array, begins: Array, half: Collection[str]) -> lis
     largest = np.maximum(np.maximum.reduceat(whole, begins), -np.minimum.reduceat(whole, begins))
     low, high = HALF_RANGE
     return ["f2" if fits else kind for fits in (largest == 0) | ((largest > low) & (largest < high))]
+
+
+def _rounded(whole: Array, sizes: Array, kinds: Sequence[str]) -> Array:
+    """Records for which float16 will do, in it: what they say must not depend on whom they share a piece with."""
+    halves = np.array(kinds) == "f2"
+    if halves.all() or not halves.any():
+        return whole
+    rounded, of_halves = whole.copy(), np.repeat(halves, sizes)
+    rounded[of_halves] = whole[of_halves].astype(np.float16)
+    return rounded
 
 
 def _may_join(before: Sequence[Any], kind: str, units: int) -> bool:

@@ -122,3 +122,15 @@ def test_packing_keeps_every_number_and_the_order_of_a_series(data):
             sent.layer_id, sent.step, 1 / 3, (0.1, sent.step / 7),
         )  # fmt: skip
         assert {n: v.tolist() for n, v in row.arrays().items()} == {n: v.tolist() for n, v in sent.arrays().items()}
+
+
+def test_three_decimals_are_three_decimals_whoever_else_is_in_the_upload():
+    def packed(*steps):
+        values = {1: [0.1, 0.2], 2: [0.3, 1e-7]}  # the second is too small for float16
+        columns = {s: Column.pack(np.array(values[s], np.float32)) for s in steps}
+        records = [Record(layer_id=1, first_step=s, step=s, active=[1, 1], max=columns[s]) for s in steps]
+        rows = from_json(json.loads(json.dumps(pack(RecordTable.of(records), {"max"}))))
+        return [row.arrays()["max"].tolist() for row in rows]
+
+    assert packed(1, 2) == [*packed(1), *packed(2)]
+    assert packed(1) == [np.array([0.1, 0.2], np.float16).tolist()]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from relumine_server.storage.tables import BLOBS, Document, SessionId, UtcTime
+from relumine_server.storage.columns import Document, SessionId, UtcTime
+from relumine_server.storage.tables import BLOBS
 
 revision = "0001"
 down_revision = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from relumine_server.storage.tables import Document
+from relumine_server.storage.columns import Document
 
 revision = "0002"
 down_revision = "0001"

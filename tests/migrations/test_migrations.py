@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from alembic import command
 
 from relumine_server.storage import migrate
-from relumine_server.storage.tables import BLOBS, UtcTime, metadata, projects
+from relumine_server.storage.columns import UtcTime
+from relumine_server.storage.tables import BLOBS, metadata, projects
 
 REFERENCE = {"projects", "webhooks", "deliveries", "attempts"}  # small, or kept on one shard
 COMPRESSED = {"unit_rows.layers": "ids of the layers, eight bytes each and the same in every row: it compresses well"}

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from relumine import views
 from relumine_server.storage import tables as t
+from relumine_server.storage.columns import UtcTime
 from relumine_server.storage.runs import moment
 
 
@@ -73,7 +74,7 @@ def select_page(
     if filters.get("since") is not None:
         query = query.where(c.updated_at >= filters["since"])
     if after is not None:
-        keys = sa.tuple_(sa.bindparam(None, after[0], t.UtcTime), after[1], after[2])
+        keys = sa.tuple_(sa.bindparam(None, after[0], UtcTime), after[1], after[2])
         query = query.where(sa.tuple_(c.opened_at, c.run_id, c.alert_id) < keys)
     return list(connection.execute(query))
 

@@ -13,6 +13,7 @@ from sqlalchemy.dialects import postgresql
 from relumine import views
 from relumine.wire import LayerInfo, Upload
 from relumine_server.storage import tables as t
+from relumine_server.storage.columns import UtcTime
 from relumine_server.storage.dialect import insert, plain_insert, stored_moment
 
 CHILDREN = {
@@ -179,7 +180,7 @@ def select_page(
 
 
 def _keys(after: Sequence[Any]) -> list[Any]:
-    return [sa.bindparam(None, after[0], t.UtcTime), after[1]]
+    return [sa.bindparam(None, after[0], UtcTime), after[1]]
 
 
 def projects(connection: sa.Connection, after: str | None, limit: int) -> list[views.Project]:

@@ -1,4 +1,4 @@
-"""All recipes, their twins, and the two halves."""
+"""All recipes, their twins, and the halves."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import drawn
 import fresh
 import healthy
 import high_rates
+import second
 import shifted
 import starts
 from halves import REPORT
 from recipe import Recipe, without_fault
 
-Half: TypeAlias = Literal["tune", "report", "drawn", "fresh"]
+Half: TypeAlias = Literal["tune", "report", "drawn", "fresh", "second"]
 DRAWN = 240
 """Recipes of the third part, which only fits are made on."""
 
@@ -28,6 +29,8 @@ RECIPES: tuple[Recipe, ...] = (
     *shifted.RECIPES,
     *diverging.RECIPES,
 )
+APART: dict[Half, tuple[Recipe, ...]] = {"fresh": fresh.RECIPES, "second": second.RECIPES}
+"""Recipes that came later, each half as it was written."""
 BY_NAME = {recipe.name: recipe for recipe in RECIPES}
 if len(BY_NAME) < len(RECIPES) or BY_NAME.keys() < REPORT:
     raise SystemExit("two recipes share a name, or a name of the report half is none")
@@ -50,9 +53,8 @@ def trainings(half: Half) -> Iterator[Recipe]:
     if half == "drawn":
         yield from (drawn.recipe(number) for number in range(DRAWN))
         return
-    for recipe in fresh.RECIPES if half == "fresh" else RECIPES:
-        if half in ("fresh", half_of(recipe)):
-            twin = twin_of(recipe)
-            if twin is not None:
-                yield twin
-            yield recipe
+    for recipe in APART.get(half) or [recipe for recipe in RECIPES if half_of(recipe) == half]:
+        twin = twin_of(recipe)
+        if twin is not None:
+            yield twin
+        yield recipe

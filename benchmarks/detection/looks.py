@@ -1,6 +1,6 @@
-"""The report half is held out: each time it is scored a line goes to ``looks.log``; every table prints their count.
+"""Two halves are held out: each time one is scored a line goes to ``looks.log``; every table prints their count.
 
-Tuning on numbers of the report half would make them worthless; the log shows how often that could have happened.
+Tuning on numbers of a held-out half would make them worthless; the log shows how often that could have happened.
 """
 
 from __future__ import annotations
@@ -10,18 +10,27 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 LOG = Path(__file__).with_name("looks.log")
+HELD_OUT = ("report", "second")
 
 
-def note_look(why: str) -> None:
-    """Append the date, the commit and who looked and why."""
-    line = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC  {_commit()}  {' '.join(why.split())}\n"
+def note_look(why: str, half: str = "report") -> None:
+    """Append the date, the commit, who looked and why, and at which half unless at the report half."""
+    line = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC  {_commit()}  {_mark(half)}{' '.join(why.split())}\n"
     with LOG.open("a", encoding="utf-8") as log:
         log.write(line)
 
 
-def looks() -> list[str]:
-    """All looks so far, the oldest first."""
-    return LOG.read_text(encoding="utf-8").splitlines() if LOG.exists() else []
+def looks(half: str = "report") -> list[str]:
+    """All looks at a half so far, the oldest first."""
+    lines = LOG.read_text(encoding="utf-8").splitlines() if LOG.exists() else []
+    marks = [_mark(other) for other in HELD_OUT if _mark(other)]
+    own = _mark(half)
+    return [line for line in lines if (own in line if own else not any(mark in line for mark in marks))]
+
+
+def _mark(half: str) -> str:
+    """What begins a line's reason; the report half, which was there first, has none."""
+    return "" if half == "report" else f"[{half} half] "
 
 
 def _commit() -> str:

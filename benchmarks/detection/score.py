@@ -1,9 +1,10 @@
 """Replays kept runs through the detector and the published rules, and prints how each of them did, with intervals.
 
     python benchmarks/detection/score.py --half tune --from DIR [--seeds N] [--runs] [--set nats=8]
-    python benchmarks/detection/score.py --half report --from DIR --why "who: what for"
+    python benchmarks/detection/score.py --half report|second --from DIR --why "who: what for"
 
-The report half is held out: each scoring of it is noted in looks.log. A policy can be tried out on the tune half only.
+The report half and the second one are held out: each scoring of them is noted in looks.log. A policy can be tried out
+on the tune half only.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import commandline
 from alarms import Alarm, alarms_of
 from calibration import print_reliability
 from cases import Case
-from looks import looks
+from looks import HELD_OUT, looks
 from rules import RULES
 from runs import Run
 from scorer import HEADLINES, Metric, Score, Verdict, judge, most_common_cause, scores
@@ -40,7 +41,8 @@ def main() -> None:
     _print_table({name: scores(verdicts, _metrics(verdicts)) for name, verdicts in told.items()})
     _print_groups(told[OURS])
     print_reliability(told[OURS])
-    print(f"\nThe report half was scored {len(looks())} times so far.")
+    half = arguments.half if arguments.half in HELD_OUT else "report"
+    print(f"\nThe {half} half was scored {len(looks(half))} times so far.")
 
 
 def _arguments() -> argparse.Namespace:
@@ -48,8 +50,8 @@ def _arguments() -> argparse.Namespace:
     options.add_argument("--runs", action="store_true", help="a line per run of what was true and what was said")
     options.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="another policy (tune only)")
     arguments = commandline.parsed(options)
-    if arguments.half == "report" and arguments.set:
-        options.error("the report half is judged by the policy as it stands")
+    if arguments.half in HELD_OUT and arguments.set:
+        options.error(f"the {arguments.half} half is judged by the policy as it stands")
     arguments.policy = _policy(arguments.set)
     return arguments
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-SCRIPTS = ("cost", "null", "forecasts", "ablation")
+SCRIPTS = ("cost", "null", "forecasts", "ablation", "figures")
 
 
 def main() -> None:

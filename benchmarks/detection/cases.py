@@ -68,7 +68,7 @@ class Case:
 def case_of(run: Run, twin: Run | None) -> Case:
     """The truth about a run, and its healthy twin where it has one."""
     reference = run if twin is None else twin
-    shares = _shares(run, reference)
+    shares = lost_shares_of(run, reference)
     found = {layer: collapse(run.truth.steps, lost) for layer, lost in shares.items()}
     collapses = {layer: step for layer, step in found.items() if step is not None}
     fault = run.recipe.fault
@@ -85,8 +85,11 @@ def case_of(run: Run, twin: Run | None) -> Case:
     )
 
 
-def _shares(run: Run, reference: Run) -> dict[int, list[float]]:
-    """Lost share over time by layer id. A layer whose units the twin does not have is held against all its units."""
+def lost_shares_of(run: Run, reference: Run) -> dict[int, list[float]]:
+    """Lost share over time by layer id, of the units that are alive at the start of ``reference``.
+
+    A layer whose units the twin does not have is held against all its units.
+    """
     shares = {}
     for place, info in enumerate(sorted(run.layers, key=lambda layer: int(layer["layer_id"]))):
         if not info["can_die"]:

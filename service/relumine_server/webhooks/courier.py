@@ -22,7 +22,7 @@ from relumine_server.storage import alerts as alert_rows
 from relumine_server.storage import deliveries, webhooks
 from relumine_server.storage.deliveries import Leased
 from relumine_server.storage.store import Store
-from relumine_server.webhooks.payload import alerts_body, probe_body
+from relumine_server.webhooks.payload import News, body
 from relumine_server.webhooks.retry import Outcome, next_attempt
 from relumine_server.webhooks.sender import Sender
 from relumine_server.webhooks.signing import signed_headers
@@ -119,10 +119,10 @@ class Courier:
     def _deliver(self, leased: Leased) -> int:
         """Attempt one delivery. What fails on our side leaves it to its lease, and the others in peace."""
         try:
-            body = leased.payload or self._store.write(lambda session: self._freeze(session, leased))
-            if body is None:
+            text = leased.payload or self._store.write(lambda session: self._freeze(session, leased))
+            if text is None:
                 return 0
-            self._attempt(leased, body)
+            self._attempt(leased, text)
         except Exception:  # noqa: BLE001 - logged; one delivery must not hold up the others
             _log.exception("delivery_left_to_its_lease", delivery_id=leased.delivery_id, webhook_id=leased.webhook_id)
             return 0
@@ -132,20 +132,21 @@ class Courier:
         """The body, kept for every later attempt; None where the run was deleted meanwhile."""
         base_url = self._settings.base_url
         if leased.event == "webhook.test":
-            body = probe_body(leased.created_at, f"{base_url}/#/webhooks")
+            news = News(leased.event, leased.created_at, [], 0, f"{base_url}/#/webhooks")
         else:
             alerts = alert_rows.find(session, leased.run_id, leased.alert_ids, base_url)
             if not alerts:
                 deliveries.cancel(session, leased.delivery_id, self._clock())
                 return None
-            body = alerts_body(leased.event, leased.created_at, alerts)
-        deliveries.freeze(session, leased.delivery_id, body)
-        return body
+            news = News(leased.event, leased.created_at, alerts, len(alerts), alerts[0].run.url)
+        text = body("standard", news)
+        deliveries.freeze(session, leased.delivery_id, text)
+        return text
 
-    def _attempt(self, leased: Leased, body: str) -> None:
+    def _attempt(self, leased: Leased, text: str) -> None:
         started_at = self._clock()
-        headers = signed_headers(delivery_id=leased.delivery_id, body=body, secrets=[leased.secret], at=started_at)
-        outcome = self._sender.post(leased.url, headers, body)
+        headers = signed_headers(delivery_id=leased.delivery_id, body=text, secrets=[leased.secret], at=started_at)
+        outcome = self._sender.post(leased.url, headers, text)
         due_at = next_attempt(leased.attempt, outcome, self._clock(), self._jitter())
         settled = self._store.write(lambda session: _settle(session, leased, outcome, started_at, due_at))
         _report(leased, outcome, due_at, settled=settled)

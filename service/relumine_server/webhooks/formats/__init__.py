@@ -1,0 +1,1 @@
+"""The formats of a notification, one module each. Pure: news in, text out."""

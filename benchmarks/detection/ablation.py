@@ -79,7 +79,6 @@ VARIANTS = (
     _off("rate capped", rate_cap=1.0),
     _off("warm-up and baseline", warmup_records=0),
     _off("handful of units", least_units=1),
-    _off("falling loss is info", improving=1.0),
     _off("harmless death is info", harmless_records=NEVER),
     _off("confirmed death", dead_share=2.0),
     _off("born dead", born_dead_layer=2.0),

@@ -13,7 +13,7 @@ from relumine_server.detection.evidence import Observation
 from relumine_server.detection.findings import Transition
 from relumine_server.detection.policy import Policy
 from relumine_server.detection.risk import risk, signs
-from relumine_server.detection.sentinels import is_armed, is_improving, loss_effect
+from relumine_server.detection.sentinels import is_armed, loss_effect
 from relumine_server.detection.state import TRAIL, LayerMemory, Open, RunMemory
 from relumine_server.detection.trends import BRIEF, LONG, SMOOTH, faded, passed
 
@@ -177,7 +177,7 @@ def _tier(memory: LayerMemory, seen: Observation, run: RunMemory, policy: Policy
     alone = policy.risk if run.novel_records else policy.risk_sure
     sure = memory.records > policy.risk_records and memory.risk >= alone
     if sure or memory.streak >= policy.confirm_records:
-        return "info" if is_improving(run, policy) else "warning"
+        return "warning"
     return "info" if is_warm(memory, policy) and early >= _need(policy.info_share, seen, policy) else None
 
 

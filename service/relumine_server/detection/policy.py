@@ -61,9 +61,9 @@ class Policy:
     # A layer's decision.
     warmup_records: int = 10
     """Units settle during the first looks: they build the baseline, and only the strict tier may speak (runs)."""
-    risk: float = 0.5
+    risk: float = 0.6
     """Risk (``risk.py``) that makes a warning: it warned of 1 of 162 sound runs of the tune half (runs)."""
-    risk_early: float = 0.65
+    risk_early: float = 0.7
     """Risk that makes one before there is a baseline: every layer changes much at first (runs)."""
     risk_sure: float = 0.8
     """Risk that needs no second look: a kill is over before there is one (runs)."""
@@ -75,10 +75,6 @@ class Policy:
     """Share at the strict tier that makes it critical (runs: healthy layers were never seen there)."""
     warmup_share: float = 0.5
     """Share at the strict tier that is believed even before a baseline exists: a sudden kill."""
-    improving: float = 0.2
-    """A loss that fell by a tenth is still falling: what would be a warning is shown as ``info`` meanwhile …"""
-    improving_looks: int = 5
-    """… the median of so many looks against that of twice as many before (runs: harmless deaths, one-cycle ramps)."""
     harmless_records: int = 10
     """A death during which the loss went on falling for this many looks is told as ``info``."""
     least_units: int = 4

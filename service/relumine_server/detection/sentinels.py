@@ -66,15 +66,6 @@ def loss_effect(run: RunMemory, since_step: float) -> float | None:
     return (median(after) - usual) / max(abs(usual), 1e-12)
 
 
-def is_improving(run: RunMemory, policy: Policy) -> bool:
-    """Whether the logged loss is still falling: the median of the latest looks clearly below that of those before."""
-    losses = run.windows.get("loss", ())
-    recent, before = losses[-policy.improving_looks :], losses[-3 * policy.improving_looks : -policy.improving_looks]
-    if len(before) < policy.improving_looks:
-        return False
-    return median(recent) < (1 - policy.improving) * median(before)
-
-
 def _see_rate(run: RunMemory, step: int, rate: float, policy: Policy) -> None:
     history = run.windows.get("rate", ())
     usual = median(history) if len(history) >= 3 else 0.0

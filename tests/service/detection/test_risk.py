@@ -1,4 +1,4 @@
-"""Risk: what each sign does to it, that it is calm where nothing is known, and what an improving loss changes."""
+"""Risk: what each sign does to it, and that it is calm where nothing is known."""
 
 from __future__ import annotations
 
@@ -55,13 +55,6 @@ def test_a_layer_that_comes_close_to_silence_is_warned_of_before_a_unit_is_silen
     assert first.evidence["units_silent"] == 0
     assert first.evidence["headroom"]["now"] < first.evidence["headroom"]["usual"]
     assert first.evidence["risk"] >= policy.risk
-
-
-def test_while_the_loss_falls_clearly_the_same_is_info(train, policy):
-    for place, training in enumerate(near_death(train)):
-        training.run = {"loss": 0.6**place}
-        training.go(1)
-    assert {f.severity for f in findings_of(training, policy)} == {"info"}
 
 
 def test_after_a_new_input_one_look_is_enough(train, policy):

@@ -38,7 +38,7 @@ def main() -> None:
     if arguments.runs:
         _print_runs(told[OURS])
     _print_truth(arguments.half, [case for _, case in found])
-    _print_table({name: scores(verdicts, _metrics(verdicts)) for name, verdicts in told.items()})
+    print_table({name: scores(verdicts, metrics(verdicts)) for name, verdicts in told.items()})
     _print_groups(told[OURS])
     print_reliability(told[OURS])
     half = arguments.half if arguments.half in HELD_OUT else "report"
@@ -68,7 +68,8 @@ def ours(run: Run, policy: Policy) -> list[Alarm]:
     return alarms_of(findings)
 
 
-def _metrics(verdicts: list[Verdict]) -> list[Metric]:
+def metrics(verdicts: list[Verdict]) -> list[Metric]:
+    """The headlines, and among them what guessing the cause would give."""
     at = [metric.name for metric in HEADLINES].index("cause right") + 1
     return [*HEADLINES[:at], most_common_cause(verdicts), *HEADLINES[at:]]
 
@@ -83,7 +84,8 @@ def _print_truth(half: str, known: list[Case]) -> None:
           + f"; {harmless} collapses cost nothing; {ill} of {len(sparse)} runs of sparse nets collapsed")  # fmt: skip
 
 
-def _print_table(table: dict[str, list[Score]]) -> None:
+def print_table(table: dict[str, list[Score]]) -> None:
+    """A column of scores per name."""
     names = [score.name for score in next(iter(table.values()))]
     print("\n" + " " * 32 + "".join(f"{name:>20s}" for name in table))
     for place, name in enumerate(names):
@@ -114,10 +116,11 @@ def _print_runs(verdicts: list[Verdict]) -> None:
         case = v.case
         layers = [layer for layer, step in case.collapses.items() if step == case.collapse] if case.collapses else []
         true = f"{case.kind} at {case.at}, collapse {case.collapse} (layer {layers[0]})" if layers else case.kind
-        print(f"{case.recipe.name:48s} s{case.seed}  {true:50s}  {_told(v)}")
+        print(f"{case.recipe.name:48s} s{case.seed}  {true:50s}  {in_words(v)}")
 
 
-def _told(v: Verdict) -> str:
+def in_words(v: Verdict) -> str:
+    """What was said of a run, and whether it was right."""
     mark = "FALSE " if v.case.is_positive or v.case.is_negative else ""
     parts = [f"{mark}{a.kind} layer {a.layer_id} step {a.step}–{a.closed or ''} ({a.cause})" for a in v.false]
     if v.found is not None:

@@ -35,20 +35,29 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 }
 
 
-def train(recipe: Recipe, seed: int, every: int | None = None) -> Run:
-    """Train once. Everything but the SDK's own pace is fixed by recipe and seed."""
+def run_id_of(recipe: Recipe, seed: int) -> str:
+    """The id of a training: the SDK's jitter follows from it, so that it looks at the same steps again."""
+    return f"{zlib.crc32(recipe.fingerprint().encode()):08x}-{seed}"
+
+
+def train(recipe: Recipe, seed: int, every: int | None = None, url: str | None = None) -> Run:
+    """Train once. Everything but the SDK's own pace is fixed by recipe and seed.
+
+    With ``url`` the records go to that server, and layers and tables of the run stay empty.
+    """
     torch.manual_seed(seed)
     training = _Training(recipe, seed)
     training.warm_up()
-    with MemoryTransport() as memory, contextlib.redirect_stderr(io.StringIO()):
-        run_id = f"{zlib.crc32(recipe.fingerprint().encode()):08x}-{seed}"
+    memory, said = MemoryTransport(), io.StringIO()
+    with memory if url is None else contextlib.nullcontext(), contextlib.redirect_stderr(said):
+        run_id = run_id_of(recipe, seed)
         monitor = relumine.watch(
-            training.model, training.optimizer, run_id=run_id, start_step=0, mode="online", every=every
+            training.model, training.optimizer, run_id=run_id, start_step=0, url=url, mode="online", every=every
         )
         for loss in training.steps():
             monitor.log(loss=loss)
         monitor.close(timeout=60)
-        stats = monitor.sdk_stats()
+        stats = monitor.sdk_stats() | {"said": said.getvalue()}
     layers = {info.layer_id: info.model_dump() for upload in memory.uploads for info in upload.layers}
     tables = tables_of(upload.records for upload in memory.uploads)
     truth = training.watcher.truth

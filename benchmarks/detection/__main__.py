@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-SCRIPTS = ("cost", "null", "forecasts", "ablation", "figures")
+SCRIPTS = ("cost", "null", "forecasts", "ablation", "figures", "sampling")
 
 
 def main() -> None:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from live_server import caller, listening
+from live_server import listening
 from sqlalchemy import select, update
 
 import relumine
 from relumine.policies import Raised
 from relumine_server import backtest
-from relumine_server.app import create_app
 from relumine_server.detection import onset, state
 from relumine_server.detection.findings import Finding
 from relumine_server.detection.policy import Policy
-from relumine_server.settings import Settings
 from relumine_server.storage import compaction, retention
 from relumine_server.storage import tables as t
 from relumine_server.storage.retention import Retention, Run
@@ -25,18 +23,6 @@ DEAF = {"born_dead_layer": 1.0}
 """A layer in which one unit fires is not born dead."""
 
 SLOW = {"born_dead_examples": 20 * N}
-
-
-@pytest.fixture
-def app(database_url):
-    made = create_app(Settings(database_url=database_url))
-    yield made
-    made.state.store.close()
-
-
-@pytest.fixture
-def call(app):
-    return caller(app)
 
 
 def looks(count=LOOKS, *, units=UNITS, alive=1, dies_at=0):

@@ -8,7 +8,6 @@ import math
 
 import numpy as np
 import pytest
-from live_server import caller
 from sqlalchemy import func, select
 
 from relumine_server.app import create_app
@@ -30,11 +29,6 @@ def app(database_url):
     made = create_app(Settings(database_url=database_url, max_body_bytes=LIMIT))
     yield made
     made.state.store.close()
-
-
-@pytest.fixture
-def call(app):
-    return caller(app)
 
 
 def changed(**changes) -> bytes:

@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-from live_server import caller
 from sqlalchemy import func, select
 
-from relumine_server.app import create_app
-from relumine_server.settings import Settings
 from relumine_server.storage import compaction, numbers
 from relumine_server.storage import tables as t
 
 UNITS = 4
-
-
-@pytest.fixture
-def app(database_url):
-    made = create_app(Settings(database_url=database_url))
-    yield made
-    made.state.store.close()
-
-
-@pytest.fixture
-def call(app):
-    return caller(app)
 
 
 def upload(run="r1", seq=1, steps=range(1, 301), session="s1", peak=150, **more):

@@ -10,7 +10,7 @@ import httpx
 import psycopg.errors
 import pytest
 import sqlalchemy as sa
-from live_server import caller, listening
+from live_server import THREAD, caller, listening
 
 from relumine_server.app import create_app
 from relumine_server.errors import NotReady, StorageFull, StorageUnavailable
@@ -212,3 +212,12 @@ def test_the_queue_of_the_writer_is_bounded(app):
         go.set()
         first.result(10)
         assert all(future.result(10) is None for future in futures)
+
+
+def test_a_server_under_test_ends_though_the_test_fails(new_database):
+    """``listening`` itself: a server left behind would hold its file, and keep the interpreter from ending."""
+    with pytest.raises(AssertionError), listening(new_database("sqlite")) as address:
+        raise AssertionError
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{address}/livez")
+    assert THREAD not in {thread.name for thread in threading.enumerate()}

@@ -14,19 +14,24 @@ import uvicorn
 from relumine_server.app import create_app
 from relumine_server.settings import Settings
 
+THREAD = "server-under-test"
+
 
 @contextmanager
 def listening(database_url: str) -> Iterator[str]:
-    """Address of a server that listens on a free port."""
+    """Address of a server that listens on a free port, until the test is over, however it ends."""
     app = create_app(Settings(database_url=database_url))
     runner = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning"))
-    thread = threading.Thread(target=runner.run)
+    thread = threading.Thread(target=runner.run, name=THREAD)
     thread.start()
-    while not runner.started:
-        time.sleep(0.01)  # a real server is waited for
-    yield f"http://127.0.0.1:{runner.servers[0].sockets[0].getsockname()[1]}"
-    runner.should_exit = True
-    thread.join()
+    try:
+        while not runner.started:
+            assert thread.is_alive(), "the server did not start"
+            time.sleep(0.01)  # a real server is waited for
+        yield f"http://127.0.0.1:{runner.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        runner.should_exit = True
+        thread.join()
 
 
 def caller(app) -> Callable[..., httpx.Response]:

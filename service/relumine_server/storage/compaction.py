@@ -116,7 +116,8 @@ def _insert(connection: sa.Connection, run_id: str, stream: Stream, rows: Sequen
         "last_step": int(columns["step"].max()),
         "records": sum(counts),
     }
-    chunks = [chunk for name, values in columns.items() if (chunk := _chunk(name, values)) is not None]
+    chosen = encoding.shown(columns["step"])
+    chunks = [chunk for name, values in columns.items() if (chunk := _chunk(name, values, chosen)) is not None]
     rates = [own for row in rows for own in encoding.decode_rates(row.rates, row.records)]
     if (packed := encoding.encode_rates(rates)) is not None:
         chunks.append({"statistic": "learning_rates", **encoding.Summary(None, None, None)._asdict(), "data": packed})
@@ -124,6 +125,6 @@ def _insert(connection: sa.Connection, run_id: str, stream: Stream, rows: Sequen
     return sum(counts)
 
 
-def _chunk(name: str, values: Array) -> dict[str, Any] | None:
-    encoded = encoding.encode_chunk(name, values)
+def _chunk(name: str, values: Array, chosen: Array) -> dict[str, Any] | None:
+    encoded = encoding.encode_chunk(name, values, chosen)
     return None if encoded is None else {"statistic": name, **encoded[0]._asdict(), "data": encoded[1]}

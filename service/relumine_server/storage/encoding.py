@@ -212,13 +212,25 @@ class Summary(NamedTuple):
     latest: float | None
 
 
-def encode_chunk(name: str, values: Array) -> tuple[Summary, bytes | None] | None:
-    """A statistic over many records: its summary, and its bytes unless one number says it all. None: nothing known."""
-    known = values[~np.isnan(values)]
-    if not known.size:
+def shown(steps: Array) -> Array:
+    """The records that are shown, in the order of steps. ``steps`` come in the order of uploads: a later one wins."""
+    order: Array = np.argsort(steps, kind="stable")
+    last: Array = order[np.append(np.diff(steps[order]) > 0, True)[: order.size]]
+    return last
+
+
+def encode_chunk(name: str, values: Array, chosen: Array) -> tuple[Summary, bytes | None] | None:
+    """A statistic over many records: the summary of the ``chosen``, and its bytes unless one number says it all.
+
+    None: nothing known.
+    """
+    told = values[~np.isnan(values)]
+    if not told.size:
         return None
-    summary = Summary(float(known.min()), float(known.max()), float(known[-1]))
-    if known.size == values.size and summary.least == summary.greatest:
+    known = values[chosen]
+    known = known[~np.isnan(known)]
+    summary = Summary(float(known.min()), float(known.max()), float(known[-1])) if known.size else Summary(*[None] * 3)
+    if told.size == values.size and told.min() == told.max():
         return summary, None
     return summary, values.astype("<f4" if name in READINGS else "<f8").tobytes()
 

@@ -1,6 +1,7 @@
 """Series of a run: chunks and segments of the sessions that are shown, in the order of steps.
 
 Where there are more records than asked for, whole chunks are answered from their summaries and their data is not read.
+Of a step that several uploads of a session hold, the one with the highest seq is shown, however they are stored.
 """
 
 from __future__ import annotations
@@ -60,32 +61,39 @@ def spread(
     points: int | None,
 ) -> dict[int, Spread]:
     """Series of these layers, fine enough for ``points`` points (without it, every record); none of empty layers."""
-    asked = Asked(run_id, layer_ids, names, points)
     pieces: dict[int, list[Spread]] = defaultdict(list)
     for span in sessions.load(connection, run_id).within(*steps).parts:
+        asked = Asked(run_id, layer_ids, [*names, "seq"] if span.disordered else names, points)
         older = _from_chunks(connection, asked, span)
         newer = _from_segments(connection, asked, span)
         for layer_id in layer_ids:
             own = [*older.get(layer_id, []), *newer.get(layer_id, [])]
-            pieces[layer_id] += [_in_order(own)] if own else []
+            pieces[layer_id] += [_in_order(_joined(own), names)] if own else []
     return {layer_id: _joined(own) for layer_id, own in pieces.items() if own}
 
 
 def _from_segments(connection: sa.Connection, asked: Asked, span: Span) -> dict[int, list[Spread]]:
     c = t.segments.c
     query = (
-        sa.select(c.layer_id, c.records, c.columns, c.readings)
+        sa.select(c.layer_id, c.seq, c.records, c.columns, c.readings)
         .where(c.run_id == asked.run_id, c.layer_id.in_(asked.layer_ids), c.session == span.session, c.rank == 0)
         .where(c.last_step >= span.first, c.first_step <= span.last)
         .order_by(c.layer_id, c.seq)
     )
     if span.first > span.began and not span.disordered:
         query = query.where(c.seq > _seq_before(connection, asked.run_id, span))
-    rows: dict[int, list[encoding.Stored]] = defaultdict(list)
-    for layer_id, *stored in connection.execute(query):
-        rows[layer_id].append(encoding.Stored(*stored))
-    names = ("step", *asked.names)
-    return {layer_id: [_records(encoding.decode(own, names), asked.names, span)] for layer_id, own in rows.items()}
+    rows: dict[int, list[Any]] = defaultdict(list)
+    for row in connection.execute(query):
+        rows[row.layer_id].append(row)
+    return {layer_id: [_records(_decoded(own, asked.names), asked.names, span)] for layer_id, own in rows.items()}
+
+
+def _decoded(rows: Sequence[Any], names: Sequence[str]) -> Columns:
+    """Segments one after the other."""
+    columns = encoding.decode([encoding.Stored(*row[2:]) for row in rows], ("step", *names))
+    if "seq" in names:
+        columns["seq"] = np.repeat(np.array([row.seq for row in rows], np.float64), [row.records for row in rows])
+    return columns
 
 
 def _seq_before(connection: sa.Connection, run_id: str, span: Span) -> int:
@@ -105,7 +113,7 @@ def _records(columns: Columns, names: Sequence[str], span: Span) -> Spread:
 
 
 def _from_chunks(connection: sa.Connection, asked: Asked, span: Span) -> dict[int, list[Spread]]:
-    """Layers with enough chunks by their summaries, except at the ends of the span; the others record by record."""
+    """Layers with enough chunks by their summaries, where they stand alone in the span; the others record by record."""
     c = t.chunks.c
     own = sa.and_(
         c.run_id == asked.run_id, c.layer_id.in_(asked.layer_ids), c.session == span.session, c.rank == 0,
@@ -120,13 +128,31 @@ def _from_chunks(connection: sa.Connection, asked: Asked, span: Span) -> dict[in
     found: dict[int, list[Spread]] = {}
     for layer_id, _, first, last in many:
         of_layer = sa.and_(own, c.layer_id == layer_id)
-        found[layer_id] = _summaries(connection, sa.and_(of_layer, inside), asked.names)
-        if first < span.first or last > span.last:
-            found[layer_id] += _whole(connection, sa.and_(of_layer, ~inside), asked.names, span)[layer_id]
+        shared = _shared(connection, asked.run_id, layer_id, span) if span.disordered else []
+        alone = sa.and_(inside, c.seq.not_in(shared))
+        found[layer_id] = _summaries(connection, sa.and_(of_layer, alone), asked.names)
+        if first < span.first or last > span.last or shared:
+            found[layer_id] += _whole(connection, sa.and_(of_layer, ~alone), asked.names, span).get(layer_id, [])
     if len(many) < len(counted):
         few = sa.and_(own, c.layer_id.not_in(list(found)))
         found |= _whole(connection, few, asked.names, span)
     return found
+
+
+def _shared(connection: sa.Connection, run_id: str, layer_id: int, span: Span) -> list[int]:
+    """Chunks of a layer whose steps meet those of another chunk or segment: their summaries may count hidden ones."""
+    ranges = []
+    for table, kind in ((t.chunks, t.chunks.c.statistic == "step"), (t.segments, sa.true())):
+        c = table.c
+        own = (c.run_id == run_id, c.layer_id == layer_id, c.session == span.session, c.rank == 0, kind)
+        rows = connection.execute(sa.select(c.seq, c.first_step, c.last_step).where(*own)).all()
+        ranges.append(np.array([tuple(row) for row in rows], np.int64).reshape(-1, 3))
+    seq, first, last = np.concatenate(ranges).T
+    order = np.argsort(first, kind="stable")
+    met = np.zeros(order.size, bool)
+    met[1:] = first[order][1:] <= np.maximum.accumulate(last[order])[:-1]
+    met[:-1] |= last[order][:-1] >= first[order][1:]
+    return sorted(set(seq[order[met]].tolist()) & set(ranges[0][:, 0].tolist()))
 
 
 def _summaries(connection: sa.Connection, chosen: sa.ColumnElement[bool], names: Sequence[str]) -> list[Spread]:
@@ -188,13 +214,17 @@ def _joined(pieces: Sequence[Spread]) -> Spread:
     return Spread(np.concatenate(weight), np.concatenate(step), *(all_of(one) for one in columns))
 
 
-def _in_order(pieces: Sequence[Spread]) -> Spread:
-    """The pieces of one session by step: what came late lies between, and of a step seen twice the later one stays."""
-    whole = _joined(pieces)
+def _in_order(whole: Spread, names: Sequence[str]) -> Spread:
+    """The pieces of one session by step. Where seqs are known a step may come twice: the highest is shown."""
+    if "seq" in whole.latest:
+        order = np.lexsort((whole.latest["seq"], whole.step))
+        return _taken(whole, order[encoding.shown(whole.step[order])], names)
     if bool((np.diff(whole.step) > 0).all()):
         return whole
-    order = np.argsort(whole.step, kind="stable")
-    repeated = (np.diff(whole.step[order]) == 0) & (whole.weight[order][:-1] == 1) & (whole.weight[order][1:] == 1)
-    order = order[np.append(~repeated, True)]
-    sorted_columns = ({name: values[order] for name, values in one.items()} for one in whole[2:])
-    return Spread(whole.weight[order], whole.step[order], *sorted_columns)
+    return _taken(whole, np.argsort(whole.step, kind="stable"), names)
+
+
+def _taken(whole: Spread, places: Array, names: Sequence[str]) -> Spread:
+    """These pieces and statistics."""
+    columns = ({name: values[name][places] for name in names} for values in whole[2:])
+    return Spread(whole.weight[places], whole.step[places], *columns)

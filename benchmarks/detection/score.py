@@ -21,6 +21,7 @@ from looks import HELD_OUT, looks
 from rules import RULES
 from runs import Run
 from scorer import HEADLINES, Metric, Score, Verdict, judge, most_common_cause, scores
+from targets import print_targets
 
 from relumine_server.detection.policy import Policy
 from relumine_server.detection.replay import replay
@@ -38,7 +39,9 @@ def main() -> None:
     if arguments.runs:
         _print_runs(told[OURS])
     _print_truth(arguments.half, [case for _, case in found])
-    print_table({name: scores(verdicts, metrics(verdicts)) for name, verdicts in told.items()})
+    table = {name: scores(verdicts, metrics(verdicts)) for name, verdicts in told.items()}
+    print_table(table)
+    print_targets(table[OURS])
     _print_groups(told[OURS])
     print_reliability(told[OURS])
     half = arguments.half if arguments.half in HELD_OUT else "report"

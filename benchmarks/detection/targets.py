@@ -36,7 +36,6 @@ def print_targets(found: Sequence[Score]) -> None:
         for name, bound in bounds.items():
             score = known[name]
             met = score.value >= bound if sign == "≥" else score.value <= bound
-            said = "nothing to count" if score.value != score.value else "met" if met else "MISSED"  # noqa: PLR0124 - NaN
-            print(
-                f"  {name.strip():32s}{sign} {bound:.3g}  {score.value:6.3f} [{score.low:.2f} {score.high:.2f}]  {said}"
-            )
+            said = "nothing to count" if math.isnan(score.value) else "met" if met else "MISSED"
+            interval = f"[{score.low:.2f} {score.high:.2f}]"
+            print(f"  {name.strip():32s}{sign} {bound:<8.3g}{score.value:6.3f} {interval:13s}  {said}")

@@ -5,13 +5,13 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 SOURCES := client service migrations tests examples benchmarks
 
-.PHONY: demo test check chaos serve chromium clean
+.PHONY: demo test check chaos serve chromium receivers clean
 .DEFAULT_GOAL := check
 
 demo: $(VENV)/demo.stamp  ## a server, a network that really dies, its alert
 	$(BIN)/python examples/demo.py $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-test: $(VENV)/dev.stamp chromium check  ## everything: style, types, imports, tests
+test: $(VENV)/dev.stamp chromium receivers check  ## everything: style, types, imports, tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 check: $(VENV)/dev.stamp  ## style, types, import contracts
@@ -45,6 +45,19 @@ $(VENV)/dev.stamp: pyproject.toml constraints.txt | $(VENV)/bin/python
 chromium:  # the page is tested in a real browser
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null \
 	  || { apt-get update -qq && apt-get install -y -qq chromium; }
+
+receivers: $(VENV)/receivers.stamp  # notifications are tested against those who receive them
+
+$(VENV)/receivers.stamp: | $(VENV)/bin/python
+	@command -v amtool >/dev/null && command -v alertmanager-irc-relay >/dev/null || $(MAKE) --no-print-directory unpacked
+	@touch $@
+
+.PHONY: unpacked
+unpacked:  # Debian's packages, unpacked and not installed: they would start services
+	apt-get update -qq
+	mkdir -p $(VENV)/receivers && cd $(VENV)/receivers && apt-get download -qq prometheus-alertmanager alertmanager-irc-relay
+	cd $(VENV)/receivers && for package in *.deb; do dpkg-deb -x $$package . || exit 1; done && rm *.deb
+	mkdir -p /usr/share/prometheus && cp -rn $(VENV)/receivers/usr/share/prometheus/alertmanager /usr/share/prometheus/  # its path is built in
 
 clean:  ## remove what was built here
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -7,16 +7,17 @@ long, evidence is left out first, then whole alerts.
 
 from __future__ import annotations
 
-import json
 from datetime import UTC
 from typing import Any
 
+from relumine_server.webhooks.formats.fitting import compact
 from relumine_server.webhooks.formats.worst import worst_first
 from relumine_server.webhooks.news import News
 
 MAX_ALERTS = 20
 MAX_BODY_BYTES = 20_000  # what Standard Webhooks lets a receiver expect
 _CLIPPED_CHARS = 1_000
+_CLIPPED_TITLE_CHARS = 300
 
 
 def body(news: News) -> str:
@@ -35,7 +36,7 @@ def _shorten(carried: list[dict[str, Any]], summary: dict[str, Any] | None) -> N
     if summary and summary["worst"]:
         summary["worst"].pop()
         return
-    if summary and len(summary["lost"]) > 1:
+    if summary and summary["lost"]:
         summary["lost"] = summary["lost"][: len(summary["lost"]) // 2]
         return
     for alert in reversed(carried):
@@ -47,7 +48,7 @@ def _shorten(carried: list[dict[str, Any]], summary: dict[str, Any] | None) -> N
         return
     alert = carried[0]
     alert["remedies"] = []
-    alert["title"] = alert["title"][:_CLIPPED_CHARS]
+    alert["title"] = alert["title"][:_CLIPPED_TITLE_CHARS]
     alert["message"] = alert["message"][:_CLIPPED_CHARS]
 
 
@@ -62,7 +63,7 @@ def _written(news: News, carried: list[dict[str, Any]], summary: dict[str, Any] 
         "webhook": news.webhook and news.webhook._asdict(),
     }
     document = {"type": news.event, "timestamp": timestamp, "data": data}
-    return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return compact(document)
 
 
 def _run(news: News) -> dict[str, Any] | None:

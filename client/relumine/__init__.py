@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from relumine import remedies as remedies
     from relumine._watching import watch as watch
     from relumine.check import check as check
     from relumine.client import Client as Client
@@ -25,11 +26,12 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOME = {
+_HOME: dict[str, tuple[str, str | None]] = {
     "Alert": ("relumine.views", "Alert"),
     "check": ("relumine.check", "check"),
     "Client": ("relumine.client", "Client"),
     "Monitor": ("relumine.monitor", "Monitor"),
+    "remedies": ("relumine.remedies", None),  # the module itself
     "RelumineError": ("relumine.errors", "RelumineError"),
     "ServerError": ("relumine.errors", "ServerError"),
     "SettingsError": ("relumine.errors", "SettingsError"),
@@ -49,6 +51,7 @@ __all__ = [
     "TrainingStopped",
     "__version__",
     "check",
+    "remedies",
     "stop_training",
     "verify_webhook",
     "watch",
@@ -60,7 +63,8 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'relumine' has no attribute {name!r}")
     module, attribute = _HOME[name]
-    value = getattr(import_module(module), attribute)
+    home = import_module(module)
+    value = home if attribute is None else getattr(home, attribute)
     globals()[name] = value
     return value
 

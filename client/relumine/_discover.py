@@ -66,7 +66,7 @@ class Names:
         ]
 
     def _is_wanted(self, name: str) -> bool:
-        return (self._wanted is None or _matches(name, self._wanted)) and not _matches(name, self._unwanted)
+        return (self._wanted is None or matches(name, self._wanted)) and not matches(name, self._unwanted)
 
 
 def _walk(models: Mapping[str, nn.Module]) -> Iterator[tuple[str, nn.Module]]:
@@ -82,5 +82,6 @@ def _unwrapped(path: str) -> str:
     return path
 
 
-def _matches(name: str, patterns: Iterable[str]) -> bool:
+def matches(name: str, patterns: Iterable[str]) -> bool:
+    """Whether one of the glob patterns fits the name."""
     return any(fnmatch(name, pattern) for pattern in patterns)

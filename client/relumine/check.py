@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from relumine._hooks import Hooks
 from relumine._report import LayerCheck, Report
 from relumine._risk import Risk, risks_of
 from relumine._site import ROWS, Site
+from relumine._untouched import untouched
 
 ACTIVE, TOTAL = ROWS.index("active"), ROWS.index("total")
 
@@ -48,7 +48,7 @@ def check(
     hooks = Hooks(names, Cost(), Guard(strict=True))
     follower = Follower()
     whole = next(iter(models.values())) if isinstance(model, nn.Module) else nn.ModuleDict(dict(model))
-    with _untouched(whole), torch.enable_grad():
+    with untouched(whole), torch.enable_grad():
         whole.train()
         hooks.arm(1)
         with follower:
@@ -102,19 +102,3 @@ def _call(model: nn.Module, inputs: Tensor | tuple[Any, ...] | Mapping[str, Any]
         model(*inputs)
     else:
         model(inputs)
-
-
-@contextmanager
-def _untouched(model: nn.Module) -> Iterator[None]:
-    """Give back modes, buffers (BatchNorm's running statistics) and the state of the random generators."""
-    modes = {module: module.training for module in model.modules()}
-    buffers = {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        try:
-            yield
-        finally:
-            for module, training in modes.items():
-                module.training = training
-            with torch.no_grad():
-                for name, buffer in model.named_buffers():
-                    buffer.copy_(buffers[name])

@@ -6,7 +6,7 @@ Both policies fold the same records in the same order: they compare even where a
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
@@ -29,9 +29,6 @@ RUNS = 20
 
 RECORDS, UNITS = 50_000, 1_000
 """Records of one request, each folded twice: about ten seconds of a core. So many units cost as much as a record."""
-
-PAGE, PAGE_BYTES = 64, 32 * 2**20
-"""Uploads, and bytes of them, that are read in one transaction and held in memory."""
 
 _SEVERITIES: Sequence[Severity] = get_args(Severity)  # the worst is the last
 
@@ -156,7 +153,7 @@ def _fold(
     with store.read() as connection:
         layers = runs.load_layers(connection, run.run_id)
     pair, complete = Pair.begin(both, layers), True
-    for table in _uploads(store, run.run_id):
+    for _session, _seq, table in journal.pages(store, run.run_id):
         complete = allowance.take(table)
         if not complete:
             break
@@ -173,21 +170,6 @@ def _fold(
         complete=complete,
         problems=_problems(pair, {layer.layer_id: layer.name for layer in layers}),
     )
-
-
-def _uploads(store: Store, run_id: str) -> Iterator[RecordTable]:
-    """The folded uploads of a run, read a page at a time; no transaction is open while one of them is looked at."""
-    after, uploads = ("", 0), 1
-    while True:
-        with store.read() as connection:
-            page = list(journal.tables(connection, run_id, after, uploads=uploads))
-        for session, seq, table in page:
-            after = (session, seq)
-            yield table
-        if not page:
-            return
-        size = sum(column.nbytes for _, _, table in page for column in table.columns.values())
-        uploads = max(1, min(PAGE, PAGE_BYTES * len(page) // max(size, 1)))  # the next are as large as these
 
 
 def _problems(pair: Pair, names: Mapping[int, str]) -> list[views.Problem]:

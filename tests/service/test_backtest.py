@@ -13,7 +13,7 @@ from relumine_server import backtest
 from relumine_server.detection import onset, state
 from relumine_server.detection.findings import Finding
 from relumine_server.detection.policy import Policy
-from relumine_server.storage import compaction, retention
+from relumine_server.storage import compaction, journal, retention
 from relumine_server.storage import tables as t
 from relumine_server.storage.retention import Retention, Run
 
@@ -141,10 +141,11 @@ def test_no_transaction_is_open_while_it_computes(app, call, monkeypatch):
     assert held == [0] * (2 * LOOKS // 5)
 
 
-def test_the_size_of_a_page_changes_nothing(call, monkeypatch):
+@pytest.mark.parametrize("limit", ["BATCH", "BATCH_BYTES"])
+def test_the_size_of_a_page_changes_nothing(call, monkeypatch, limit):
     train(call, per_upload=5)
     whole = compare(call, SLOW)
-    monkeypatch.setattr(backtest, "PAGE", 1)
+    monkeypatch.setattr(journal, limit, 1)
     assert compare(call, SLOW) == whole
 
 

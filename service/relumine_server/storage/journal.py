@@ -15,24 +15,51 @@ import sqlalchemy as sa
 from relumine.table import BITS, SCALARS, WHOLE, Array, RecordTable
 from relumine_server.storage import encoding, units
 from relumine_server.storage import tables as t
+from relumine_server.storage.store import Store
 
-BATCH = 64  # uploads read at once
+BATCH, BATCH_BYTES = 64, 32 * 2**20
+"""Uploads, and bytes of their unit columns, that are read at once and held in memory."""
 
+Uploads = list[tuple[str, int, RecordTable]]
 Units = dict[tuple[int, int], tuple[Array, dict[str, Array]]]
 
 
 def tables(
-    connection: sa.Connection, run_id: str, after: tuple[str, int] = ("", 0), *, uploads: int | None = None
+    connection: sa.Connection, run_id: str, after: tuple[str, int] = ("", 0)
 ) -> Iterator[tuple[str, int, RecordTable]]:
-    """Session, seq and records of the folded uploads behind ``after``, in the order of the fold; all, or so many."""
+    """Session, seq and records of the folded uploads behind ``after``, in the order of the fold."""
+    while found := _batch(connection, run_id, after):
+        yield from found
+        after = found[-1][:2]
+
+
+def pages(store: Store, run_id: str) -> Iterator[tuple[str, int, RecordTable]]:
+    """``tables`` of a whole run, of which no transaction is open while one of them is looked at."""
+    after = ("", 0)
+    while True:
+        with store.read() as connection:
+            found = _batch(connection, run_id, after)
+        if not found:
+            return
+        yield from found
+        after = found[-1][:2]
+
+
+def _batch(connection: sa.Connection, run_id: str, after: tuple[str, int]) -> Uploads:
+    """The next uploads of one session, as many as may be held."""
     u = t.uploads.c
-    key = sa.tuple_(u.session, u.seq) > sa.tuple_(sa.literal(after[0]), sa.literal(after[1]))
-    query = sa.select(u.session, u.seq).where(u.run_id == run_id, u.rank == 0, u.folded, key)
-    keys = connection.execute(query.order_by(u.session, u.seq).limit(uploads)).all()
-    for session, own in groupby(keys, key=lambda row: row.session):
-        seqs = [row.seq for row in own]
-        for begin in range(0, len(seqs), BATCH):
-            yield from _read(connection, run_id, session, seqs[begin : begin + BATCH])
+    query = sa.select(u.session, u.seq).where(u.run_id == run_id, u.rank == 0, u.folded).limit(BATCH)
+    query = query.order_by(u.session, u.seq)
+    session, seq = after
+    keys = connection.execute(query.where(u.session == session, u.seq > seq)).all()
+    keys = keys or connection.execute(query.where(u.session > session)).all()
+    if not keys:
+        return []
+    session = keys[0].session
+    seqs = [key.seq for key in keys if key.session == session]
+    sizes = units.sizes(connection, run_id, session, seqs[0], seqs[-1])
+    fitting = int(np.searchsorted(np.cumsum([sizes.get(seq, 0) for seq in seqs]), BATCH_BYTES, side="right"))
+    return list(_read(connection, run_id, session, seqs[: max(fitting, 1)]))
 
 
 def _read(

@@ -141,6 +141,14 @@ def is_whole(connection: sa.Connection, run_id: str) -> bool:
     return bool(connection.scalar(sa.select(t.runs.c.unit_rows == kept).where(t.runs.c.run_id == run_id)))
 
 
+def sizes(connection: sa.Connection, run_id: str, session: str, first_seq: int, last_seq: int) -> dict[int, int]:
+    """Bytes of the stored unit columns of these uploads of rank 0, by seq."""
+    c = t.unit_rows.c
+    own = (c.run_id == run_id, c.session == session, c.rank == 0, c.seq.between(first_seq, last_seq))
+    rows = connection.execute(sa.select(c.seq, sa.func.sum(c.size)).where(*own).group_by(c.seq))
+    return {seq: int(size) for seq, size in rows}
+
+
 def load_uploads(
     connection: sa.Connection, run_id: str, session: str, first_seq: int, last_seq: int
 ) -> dict[tuple[int, int], tuple[Array, dict[str, Array]]]:

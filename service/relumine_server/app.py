@@ -14,6 +14,7 @@ from relumine_server.backtest import Backtests
 from relumine_server.caretaker import Caretaker
 from relumine_server.ingest import Ingest
 from relumine_server.page import routes as page
+from relumine_server.refold import Refolds
 from relumine_server.settings import Settings
 from relumine_server.storage import migrate
 from relumine_server.storage.store import Store
@@ -43,6 +44,7 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Callabl
     app.state.store, app.state.settings, app.state.clock = opened, settings, clock
     app.state.intake = uploads.Intake(settings.max_intake_bytes)
     app.state.ingest = Ingest(settings.base_url)
+    app.state.refolds = Refolds(opened, clock)
     app.state.backtests = Backtests(opened)
     app.state.courier = Courier(opened, settings, clock)
     app.state.caretaker = Caretaker(opened, settings, clock)

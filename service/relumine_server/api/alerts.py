@@ -87,7 +87,7 @@ def _move(
         raise AlertResolved
     values: dict[str, Any] = {"state": to, "updated_at": now}
     if to == "resolved":
-        reason = f"by {note.author}: {note.note}" if note.note else f"by {note.author}"
+        reason = f"{alerts.BY_HAND}{note.author}" + (f": {note.note}" if note.note else "")
         values |= {"resolved_at": now, "resolved_step": before.opened_step, "resolved_reason": reason}
     alerts.update(connection, run_id, alert_id, values)
     if before.severity != "info":

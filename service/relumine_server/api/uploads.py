@@ -11,9 +11,11 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import cast
 
+import sqlalchemy as sa
 from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import State
 
 from relumine.views import Accepted
 from relumine.wire import Upload
@@ -29,7 +31,9 @@ from relumine_server.errors import (
     UnsupportedEncoding,
     WrongUnits,
 )
-from relumine_server.ingest import Ingest
+from relumine_server.ingest import Ingest, Taken
+from relumine_server.refold import Refolds
+from relumine_server.storage.states import StateLost
 from relumine_server.storage.store import Store
 
 router = APIRouter(prefix="/v1", tags=["uploads"])
@@ -94,12 +98,26 @@ async def post_upload(request: Request) -> Response:
     """Store one upload and look for onset. The same upload again is answered ``duplicate`` and changes nothing."""
     # No parameters and no answer model of the framework: they would be a fifth of the cost.
     state = request.app.state
-    store, intake, ingest = cast("Store", state.store), cast("Intake", state.intake), cast("Ingest", state.ingest)
+    intake = cast("Intake", state.intake)
     async with intake.body(request, state.settings.max_body_bytes) as body:
-        taken = await store.write_soon(lambda c: ingest.receive(c, partial(decode, body), state.clock()))
+        taken = await _take(state, body)
     if taken.moved:
         state.courier.wake()
     return Response(taken.accepted.model_dump_json(), 202, media_type="application/json")
+
+
+async def _take(state: State, body: bytes) -> Taken:
+    """Store what is in a body. A run without a state that can be read is folded again first, and it waits for that."""
+    store, ingest, refolds = cast("Store", state.store), cast("Ingest", state.ingest), cast("Refolds", state.refolds)
+
+    def work(connection: sa.Connection) -> Taken:
+        return ingest.receive(connection, partial(decode, body), state.clock())
+
+    try:
+        return await store.write_soon(work)
+    except StateLost as lost:
+        await refolds.make_up_for(lost)
+    return await store.write_soon(work)
 
 
 def decode(body: bytes) -> Upload:

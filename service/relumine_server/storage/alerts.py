@@ -12,6 +12,9 @@ from relumine_server.storage import tables as t
 from relumine_server.storage.columns import UtcTime
 from relumine_server.storage.runs import moment
 
+BY_HAND = "by "
+"""How the reason begins where somebody resolved an alert; no reason of the detector's does."""
+
 
 def alert_id(run_id: str, layer_id: int, kind: str) -> str:
     """The id of an alert; it carries its run, so that every query for it can name the run."""
@@ -49,6 +52,11 @@ def find(connection: sa.Connection, run_id: str, alert_ids: Sequence[str], base_
 def of_run(connection: sa.Connection, run_id: str, base_url: str) -> list[views.Alert]:
     """All alerts of a run, by the step they were opened at."""
     return _select(connection, t.alerts.c.run_id == run_id, base_url)
+
+
+def is_closed_by_hand(alert: views.Alert) -> bool:
+    """Whether somebody resolved it: the detector may hold the problem for open still."""
+    return alert.resolved_reason is not None and alert.resolved_reason.startswith(BY_HAND)
 
 
 def current(connection: sa.Connection, run_id: str, also: Sequence[str], base_url: str) -> list[views.Alert]:

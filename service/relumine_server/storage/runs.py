@@ -69,6 +69,13 @@ def lock(connection: sa.Connection, upload: Upload, now: datetime) -> Any:
     return connection.execute(_LOCKED, {"run": run.id}).one()
 
 
+def lock_folded(connection: sa.Connection, run_id: str) -> tuple[str, int] | None:
+    """Lock the row of a run for this transaction; session and seq of its last folded upload, None without any."""
+    query = sa.select(_r.folded_session, _r.folded_seq).where(_r.run_id == run_id).with_for_update()
+    row = connection.execute(query).first()
+    return None if row is None or row.folded_session is None else (row.folded_session, row.folded_seq)
+
+
 _UPLOAD = tuple(column.name for column in t.uploads.columns)
 _CLAIM = postgresql.insert(t.uploads).on_conflict_do_nothing().returning(t.uploads.c.seq)
 

@@ -6,12 +6,14 @@ import atexit
 import sys
 from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from relumine import _verdict
 from relumine._engine import Engine
 from relumine._guard import say
 from relumine._process import Terminated
+from relumine._sample import Number
+from relumine._uploads import Outcome
 from relumine.settings import Settings
 from relumine.views import Alert
 from relumine.wire import RunInfo
@@ -49,7 +51,7 @@ class Monitor:
         """The run as people call it: project/name."""
         return f"{self._run.project}/{self._run.name or self._run.id[:13]}"
 
-    def log(self, numbers: Mapping[str, float] | None = None, step: int | None = None, **named: float) -> None:
+    def log(self, numbers: Mapping[str, Number] | None = None, step: int | None = None, **named: Number) -> None:
         """Put numbers beside the statistics: ``monitor.log(loss=0.3)``. Never waits for a device."""
         if self._engine is not None and not self._closed and self._engine.is_ours:
             with self._engine.guard.inside("log"):
@@ -136,11 +138,11 @@ class Monitor:
             return True
         return self._engine.sender.flush(timeout)
 
-    def close(self, timeout: float = 10.0) -> None:
-        """End the run as finished: send what is left, print the verdict, leave model and optimizer as they were."""
-        self._end("finished", timeout)
+    def close(self, timeout: float = 10.0, outcome: Outcome = "finished") -> None:
+        """End the run: send what is left, print the verdict, leave model and optimizer as they were."""
+        self._end(outcome, timeout)
 
-    def _end(self, outcome: Literal["finished", "failed"], timeout: float) -> None:
+    def _end(self, outcome: Outcome, timeout: float) -> None:
         engine = self._engine
         if engine is None or self._closed or not engine.is_ours:
             return

@@ -1,4 +1,4 @@
-"""The command ``relumine-server``: serve, migrate, replay, backup, doctor. Options win over the environment."""
+"""The command ``relumine-server``: serve, migrate, keys, replay, backup, doctor. Options win over the environment."""
 
 from __future__ import annotations
 
@@ -7,30 +7,37 @@ import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 try:
-    import structlog
+    import sqlalchemy as sa
     import typer
     import uvicorn
     from alembic.util import CommandError
+    from pydantic import ValidationError
     from sqlalchemy.exc import DBAPIError
 except ImportError:  # installed without the extra
     sys.stderr.write("relumine-server: the server is not installed: pip install 'relumine[server]'\n")
     raise SystemExit(2) from None
 
+from relumine_server import logs
+from relumine_server.api import problems
+from relumine_server.api.keys import NewKey, made
 from relumine_server.app import create_app
+from relumine_server.credentials import Scope
 from relumine_server.detection.findings import Finding
 from relumine_server.detection.policy import DEFAULT
 from relumine_server.detection.replay import replay as fold
 from relumine_server.errors import FileInUse, ProblemError, UnknownDatabase
 from relumine_server.settings import Settings
-from relumine_server.storage import alerts, journal, migrate, policies, runs, upkeep
+from relumine_server.storage import alerts, journal, keys, migrate, policies, runs, upkeep
 from relumine_server.storage.store import Store, address
 
 cli = typer.Typer(help="Relumine's server.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+key_cli = typer.Typer(help="API keys: create, list, revoke.", no_args_is_help=True)
+cli.add_typer(key_cli, name="keys")
 
 DatabaseUrl = Annotated[str | None, typer.Option(help="default: RELUMINE_DATABASE_URL, or sqlite:///relumine.db")]
 
@@ -41,19 +48,26 @@ def serve(
     port: Annotated[int | None, typer.Option(help="default: RELUMINE_PORT, or 7358")] = None,
     database_url: DatabaseUrl = None,
     *,
-    insecure_no_auth: Annotated[bool, typer.Option(help="Listen beyond this machine without keys.")] = False,
+    insecure_no_auth: Annotated[bool, typer.Option(help="Ask nobody for a key, on any address.")] = False,
 ) -> None:
     """Migrate the database and serve the API and the page."""
     settings = _settings(host=host, port=port, database_url=database_url, insecure_no_auth=insecure_no_auth or None)
-    if not is_loopback(settings.host) and not settings.insecure_no_auth:
+    has_keys = _has_keys(settings)
+    if not (is_loopback(settings.host) or settings.insecure_no_auth or has_keys):
+        at = "" if database_url is None else f" --database-url '{_shown(database_url)}'"
         _fail(
-            f"{settings.host} can be reached from other machines and there are no keys yet: "
-            "listen on 127.0.0.1, or say --insecure-no-auth if the network is yours alone"
+            f"{settings.host} can be reached from other machines and there is no key yet: make one with "
+            f"`relumine-server keys create --scope admin{at}`, listen on 127.0.0.1, "
+            "or say --insecure-no-auth if the network is yours alone"
         )
     with _database_trouble(settings):
         app = create_app(settings)
-    _log_to_stderr(settings.log_level)
-    typer.echo(f"relumine-server: {settings.base_url} (database {_shown(settings.database_url)})", err=True)
+    logs.to_stderr(settings.log_level)
+    asked = "off although there are keys" if has_keys else "not needed"
+    access = "needed" if has_keys and not settings.insecure_no_auth else asked
+    typer.echo(
+        f"relumine-server: {settings.base_url} (database {_shown(settings.database_url)}, keys {access})", err=True
+    )
     uvicorn.run(app, host=settings.host, port=settings.port, log_level="warning", timeout_graceful_shutdown=10)
 
 
@@ -67,6 +81,64 @@ def migrate_database(database_url: DatabaseUrl = None) -> None:
     with store.read() as connection:
         typer.echo(f"at {migrate.current(connection)}")
     store.close()
+
+
+@key_cli.command("create")
+def create_key(
+    scope: Annotated[Scope, typer.Option(help="ingest: send uploads; read: look; admin: everything")],
+    project: Annotated[str | None, typer.Option(help="bind it to this project; default: all projects")] = None,
+    name: Annotated[str | None, typer.Option(help="what it is for")] = None,
+    days: Annotated[int | None, typer.Option(min=1, max=36_500, help="default: it does not expire")] = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Make a key and print it, once."""
+    now = datetime.now(UTC)
+    expires_at = None if days is None else now + timedelta(days=days)
+    try:
+        asked = NewKey(scope=scope, project=project, name=name, expires_at=expires_at)
+    except ValidationError as error:
+        _fail(f"such a key cannot be made: {problems.places(error.errors())}")
+    secret, row = made(asked.scope, asked.project, asked.name, now, asked.expires_at)
+    with _migrated(_settings(database_url=database_url)) as store:
+        store.write(lambda session: keys.insert(session, row))
+    typer.echo(secret)
+    typer.echo(
+        f"relumine-server: {row.key_id} is made; it is shown this once. Servers need keys from now on.", err=True
+    )
+
+
+@key_cli.command("list")
+def list_keys(database_url: DatabaseUrl = None) -> None:
+    """Show which keys there are; never a key itself."""
+    with _migrated(_settings(database_url=database_url)) as store, store.read() as session:
+        found = keys.page(session, project=None, after=None, limit=100_000)
+    now = datetime.now(UTC)
+    for row in found:
+        used = "never used" if row.last_used_at is None else f"used {row.last_used_at:%Y-%m-%d %H:%M}"
+        typer.echo(
+            f"{row.key_id:<12} {row.scope:<6} {row.state(now):<8} {row.project or '*':<16} {used}  {row.name or ''}"
+        )
+
+
+@key_cli.command("revoke")
+def revoke_key(key_id: Annotated[str, typer.Argument(help="as in the list")], database_url: DatabaseUrl = None) -> None:
+    """Make a key worthless; servers know within two seconds."""
+    with _migrated(_settings(database_url=database_url)) as store:
+        if not store.write(lambda session: keys.revoke(session, key_id, datetime.now(UTC))):
+            _fail("no such key in use")
+    typer.echo(f"{key_id} is revoked")
+
+
+@contextmanager
+def _migrated(settings: Settings) -> Iterator[Store]:
+    """The store at the schema of this version."""
+    with _database_trouble(settings):
+        store = Store.open(settings.database_url)
+        try:
+            migrate.upgrade(store.writing_engine)
+            yield store
+        finally:
+            store.close()
 
 
 @cli.command("replay")
@@ -136,11 +208,18 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _log_to_stderr(level: str) -> None:
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
+def _has_keys(settings: Settings) -> bool:
+    """Whether the database knows any key; one that was never migrated does not, and is left as it is."""
+    with _database_trouble(settings):
+        url = address(settings.database_url)
+        if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
+            return False
+        store = Store.open(settings.database_url)
+        try:
+            with store.engine.connect() as connection:
+                return sa.inspect(connection).has_table("keys") and keys.exist(connection)
+        finally:
+            store.close()
 
 
 def _settings(**given: Any) -> Settings:
@@ -162,7 +241,7 @@ def _database_trouble(settings: Settings) -> Iterator[None]:
     except ImportError:
         _fail("Postgres needs its driver: pip install 'relumine[server,postgres]'")
     except ProblemError as error:
-        _fail(f"{_shown(settings.database_url)}: {error.detail}")
+        _fail(error.detail if error.status == 409 else f"{_shown(settings.database_url)}: {error.detail}")
     except CommandError as error:
         _fail(f"{_shown(settings.database_url)} is not of this version: {error}")
     except (OSError, DBAPIError) as error:

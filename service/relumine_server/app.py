@@ -9,7 +9,22 @@ from datetime import UTC, datetime
 from fastapi import FastAPI
 
 from relumine import __version__
-from relumine_server.api import alerts, health, layers, policy, problems, projects, runs, uploads, webhooks
+from relumine_server.api import (
+    alerts,
+    described,
+    health,
+    keys,
+    layers,
+    login,
+    policy,
+    problems,
+    projects,
+    runs,
+    uploads,
+    webhooks,
+)
+from relumine_server.api.gate import Gate
+from relumine_server.api.keyring import Keyring
 from relumine_server.backtest import Backtests
 from relumine_server.caretaker import Caretaker
 from relumine_server.ingest import Ingest
@@ -40,18 +55,24 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Callabl
         version=__version__,
         summary="Sees dying ReLUs in PyTorch trainings, says why, and tells somebody in time.",
         lifespan=_life,
+        docs_url=None,  # FastAPI's would load scripts from elsewhere; page.routes has its own
+        redoc_url=None,
     )
     app.state.store, app.state.settings, app.state.clock = opened, settings, clock
     app.state.intake = uploads.Intake(settings.max_intake_bytes)
     app.state.ingest = Ingest(settings.base_url)
     app.state.refolds = Refolds(opened, clock)
     app.state.backtests = Backtests(opened)
+    app.state.keyring = Keyring(opened, clock, settings)
+    app.state.attempts = login.Attempts(clock)
     app.state.courier = Courier(opened, settings, clock)
     app.state.caretaker = Caretaker(opened, settings, clock)
     app.state.owns_store = store is None
     problems.install(app)
-    for module in (uploads, projects, policy, runs, layers, alerts, webhooks, health, page):
+    for module in (uploads, projects, policy, runs, layers, alerts, webhooks, keys, login, health, page):
         app.include_router(module.router)
+    described.install(app)
+    app.add_middleware(Gate, store=opened, keyring=app.state.keyring, settings=settings)
     return app
 
 

@@ -1,13 +1,16 @@
 """Problems that callers can meet, as RFC 9457 tells them: each with a status and a stable code.
 
 ProblemError
-├── 404  ProjectNotFound, RunNotFound, LayerNotFound, AlertNotFound, UnitsNotFound, WebhookNotFound
-├── 409  RunInOtherProject, AlertResolved, WebhookDisabled
+├── 401  Unauthorized: KeyMissing, KeyUnknown, KeyExpired, KeyRevoked
+├── 403  ScopeTooSmall, OtherProject, CrossSite
+├── 404  ProjectNotFound, RunNotFound, LayerNotFound, AlertNotFound, UnitsNotFound, WebhookNotFound, KeyNotFound
+├── 409  RunInOtherProject, AlertResolved, WebhookDisabled, FirstKeyMustBeAdmin, LastAdminKey
 ├── 413  BodyTooLarge
 ├── 415  UnsupportedEncoding
+├── 421  UnknownHost
 ├── 422  InvalidUpload, UnknownLayer, WrongUnits, BadCursor, UnknownStatistic, InvalidWebhook,
-│        InvalidPolicy
-├── 429  Busy
+│        InvalidPolicy, InvalidKey
+├── 429  Busy, TooManyAttempts
 ├── 503  NotReady, StorageUnavailable
 └── 507  StorageFull
 """
@@ -28,6 +31,46 @@ class ProblemError(Exception):
     def __init__(self, detail: str = "") -> None:
         super().__init__(detail or self.title)
         self.detail = detail or self.title
+
+
+class Unauthorized(ProblemError):
+    """Codes differ only for who holds the whole key; to everybody else they are one."""
+
+    status, title = 401, "A key of this server is needed"
+    headers: ClassVar[dict[str, str]] = {"WWW-Authenticate": 'Bearer realm="relumine", error="invalid_token"'}
+
+    def __init__(self) -> None:
+        super().__init__("send a valid one as Authorization: Bearer rlm_…; SDK: RELUMINE_API_KEY or api_key=")
+
+
+class KeyMissing(Unauthorized):
+    code = "key_missing"
+    headers: ClassVar[dict[str, str]] = {"WWW-Authenticate": 'Bearer realm="relumine"'}
+
+
+class KeyUnknown(Unauthorized):
+    code = "key_unknown"
+
+
+class KeyExpired(Unauthorized):
+    code = "key_expired"
+
+
+class KeyRevoked(Unauthorized):
+    code = "key_revoked"
+
+
+class ScopeTooSmall(ProblemError):
+    status, code, title = 403, "scope_too_small", "The key may not do this"
+    headers: ClassVar[dict[str, str]] = {"WWW-Authenticate": 'Bearer realm="relumine", error="insufficient_scope"'}
+
+
+class OtherProject(ProblemError):
+    status, code, title = 403, "other_project", "The key belongs to another project"
+
+
+class CrossSite(ProblemError):
+    status, code, title = 403, "cross_site", "Another site may not do this through a browser"
 
 
 class ProjectNotFound(ProblemError):
@@ -54,6 +97,10 @@ class WebhookNotFound(ProblemError):
     status, code, title = 404, "webhook_not_found", "No such webhook"
 
 
+class KeyNotFound(ProblemError):
+    status, code, title = 404, "key_not_found", "No such key"
+
+
 class RunInOtherProject(ProblemError):
     status, code, title = 409, "run_in_other_project", "A run of this id exists in another project"
 
@@ -66,12 +113,26 @@ class WebhookDisabled(ProblemError):
     status, code, title = 409, "webhook_disabled", "The webhook is disabled; enable it first"
 
 
+class FirstKeyMustBeAdmin(ProblemError):
+    status, code = 409, "first_key_must_be_admin"
+    title = "The first key must be an admin key of no project: from then on keys are needed, also to make others"
+
+
+class LastAdminKey(ProblemError):
+    status, code = 409, "last_admin_key"
+    title = "This is the last admin key of no project: make another one first"
+
+
 class BodyTooLarge(ProblemError):
     status, code, title = 413, "body_too_large", "The body is larger than this server takes"
 
 
 class UnsupportedEncoding(ProblemError):
     status, code, title = 415, "unsupported_encoding", "The content encoding is not supported"
+
+
+class UnknownHost(ProblemError):
+    status, code, title = 421, "unknown_host", "This server is not known by that name"
 
 
 class InvalidUpload(ProblemError):
@@ -102,9 +163,18 @@ class InvalidPolicy(ProblemError):
     status, code, title = 422, "invalid_policy", "These thresholds cannot be used"
 
 
+class InvalidKey(ProblemError):
+    status, code, title = 422, "invalid_key", "Such a key cannot be made"
+
+
 class Busy(ProblemError):
     status, code, title = 429, "busy", "The server is busy; try again shortly"
     headers: ClassVar[dict[str, str]] = {"Retry-After": "1"}
+
+
+class TooManyAttempts(ProblemError):
+    status, code, title = 429, "too_many_attempts", "Too many logins were tried; wait a minute"
+    headers: ClassVar[dict[str, str]] = {"Retry-After": "60"}
 
 
 class NotReady(ProblemError):

@@ -27,8 +27,12 @@ class Settings(BaseSettings):
         int, Field(ge=2**20, description="Bytes of uploads that may be under way at once; beyond it: 429.")
     ] = 256 * 2**20
     insecure_no_auth: Annotated[
-        bool, Field(description="Listen on other than loopback although there are no keys.")
+        bool, Field(description="Ask nobody for a key, whatever the address and whether there are keys or not.")
     ] = False
+    allowed_hosts: Annotated[
+        str, Field(description="Further names that the server may be reached by, with commas; * for any.")
+    ] = ""
+    login_hours: Annotated[int, Field(ge=1, le=8760, description="How long a browser stays logged in.")] = 168
     webhook_allow_loopback: Annotated[
         bool, Field(description="Let webhooks go to this machine, and there by plain http.")
     ] = False
@@ -43,6 +47,11 @@ class Settings(BaseSettings):
         int | None, Field(ge=1, description="Runs that ended longer ago are deleted; empty: never.")
     ] = None
     upkeep_every_s: Annotated[float, Field(gt=0, description="How often the database is looked after.")] = 10.0
+
+    @property
+    def hosts(self) -> list[str]:
+        """The names in ``allowed_hosts``."""
+        return [name for entry in self.allowed_hosts.split(",") if (name := entry.strip().lower())]
 
     @property
     def base_url(self) -> str:

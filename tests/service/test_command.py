@@ -28,10 +28,10 @@ def start(tmp_path):
     """Start a server on the test's own file; yields (process, url)."""
     started = []
 
-    def go():
+    def go(*options):
         port = free_port()
         environment = {**os.environ, "RELUMINE_DATABASE_URL": f"sqlite:///{tmp_path / 'x.db'}"}
-        process = subprocess.Popen([*COMMAND, "serve", "--port", str(port)], env=environment)
+        process = subprocess.Popen([*COMMAND, "serve", "--port", str(port), *options], env=environment)
         started.append(process)
         deadline = time.monotonic() + DEADLINE_S
         while time.monotonic() < deadline:
@@ -46,6 +46,11 @@ def start(tmp_path):
     for process in started:
         process.kill()
         process.wait()
+
+
+def keys(tmp_path, *arguments):
+    environment = {**os.environ, "RELUMINE_DATABASE_URL": f"sqlite:///{tmp_path / 'x.db'}"}
+    return subprocess.run([*COMMAND, "keys", *arguments], env=environment, capture_output=True, text=True)
 
 
 def upload(url, active=(0, 0, 0, 0)):
@@ -66,7 +71,36 @@ def test_a_bind_beyond_this_machine_is_refused_in_one_sentence(tmp_path):
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
     assert "--insecure-no-auth" in done.stderr
+    assert "`relumine-server keys create --scope admin`" in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_the_command_that_mends_it_does_and_then_a_key_is_needed(start, tmp_path):
+    done = keys(tmp_path, "create", "--scope", "ingest")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "must be an admin key" in done.stderr
+    admin = keys(tmp_path, "create", "--scope", "admin", "--name", "me").stdout.strip()
+    bound = keys(tmp_path, "create", "--scope", "read", "--project", "digits", "--days", "3").stdout.strip()
+    listed = keys(tmp_path, "list").stdout
+    assert [line.split()[1:4] for line in listed.splitlines()] == [["admin", "valid", "*"], ["read", "valid", "digits"]]
+    assert admin[10:18] in listed
+    assert admin[18:] not in listed
+    revoked = "key_" + bound[9:17]
+    assert keys(tmp_path, "revoke", revoked).returncode == 0
+    assert keys(tmp_path, "revoke", revoked).returncode == 2
+    assert "last admin key" in keys(tmp_path, "revoke", "key_" + admin[10:18]).stderr
+    _, url = start("--host", "0.0.0.0")  # noqa: S104 - now it may
+    codes = [
+        httpx.get(f"{url}/v1/runs", headers={"authorization": f"Bearer {key}"}).status_code for key in (admin, bound)
+    ]
+    assert (codes, httpx.get(f"{url}/v1/runs").status_code) == ([200, 401], 401)
+    assert keys(tmp_path, "list").returncode == 2  # SQLite takes one process, and says so
+
+
+def test_without_keys_and_with_insecure_no_auth_nobody_is_asked(start, tmp_path):
+    keys(tmp_path, "create", "--scope", "admin")
+    _, url = start("--host", "0.0.0.0", "--insecure-no-auth")  # noqa: S104 - on purpose
+    assert httpx.get(f"{url}/v1/runs").status_code == 200
 
 
 def test_what_was_acknowledged_survives_kill_9_and_a_replay_agrees(start, tmp_path):

@@ -40,7 +40,7 @@ def caller(app) -> Callable[..., httpx.Response]:
     def send(method: str, path: str, **options) -> httpx.Response:
         async def go() -> httpx.Response:
             transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-            async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
                 return await client.request(method, path, **options)
 
         return asyncio.run(go())

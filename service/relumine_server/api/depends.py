@@ -1,4 +1,4 @@
-"""What handlers ask for: the store, the settings, the clock, the courier, backtests. All live on ``app.state``.
+"""What handlers ask for: the store, the settings, the clock, the courier, backtests, keys, and who is asking.
 
 They are ``async`` only because FastAPI would send plain functions through the thread pool, one hop each.
 """
@@ -11,6 +11,9 @@ from typing import Annotated, Protocol, TypeAlias, cast
 
 from fastapi import Depends, Request
 
+from relumine_server.api.access import Caller
+from relumine_server.api.keyring import Keyring
+from relumine_server.api.schemas import NameQuery
 from relumine_server.backtest import Backtests
 from relumine_server.settings import Settings
 from relumine_server.storage.store import Store
@@ -46,8 +49,28 @@ async def _backtests(request: Request) -> Backtests:
     return cast("Backtests", request.app.state.backtests)
 
 
+async def _keyring(request: Request) -> Keyring:
+    return cast("Keyring", request.app.state.keyring)
+
+
+async def _own_project(request: Request) -> str | None:
+    return cast("Caller", request.state.caller).project
+
+
+async def _project_shown(own: Annotated[str | None, Depends(_own_project)], project: NameQuery = None) -> str | None:
+    """The project that a list is narrowed to: no project is called by the empty name."""
+    if own is None:
+        return project
+    return own if project in (None, own) else ""
+
+
 StoreDep = Annotated[Store, Depends(_store)]
 SettingsDep = Annotated[Settings, Depends(_settings)]
 ClockDep = Annotated[Clock, Depends(_clock)]
 CourierDep = Annotated[Wakeable, Depends(_courier)]
 BacktestsDep = Annotated[Backtests, Depends(_backtests)]
+KeyringDep = Annotated[Keyring, Depends(_keyring)]
+OwnProject = Annotated[str | None, Depends(_own_project)]
+"""The project that the caller's key is bound to; None for a key of all projects."""
+ProjectShown = Annotated[str | None, Depends(_project_shown)]
+"""The query parameter ``project`` of a list, narrowed to what the caller's key may see."""

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, StringConstraints
 
 from relumine import policies as views
 from relumine_server.api import problems
-from relumine_server.api.depends import BacktestsDep, StoreDep
+from relumine_server.api.depends import BacktestsDep, OwnProject, StoreDep
 from relumine_server.api.projects import ProjectName
 from relumine_server.api.schemas import RUN_ID, ShortName
 from relumine_server.backtest import RUNS
@@ -77,8 +77,10 @@ def set_policy(project: ProjectName, change: PolicyChange, store: StoreDep) -> v
 
 
 @router.post("/policy/backtest", responses=problems.responses(ProjectNotFound, RunNotFound, InvalidPolicy, Busy))
-def backtest_policy(request: BacktestRequest, backtests: BacktestsDep) -> views.Backtest:
+def backtest_policy(request: BacktestRequest, backtests: BacktestsDep, own: OwnProject) -> views.Backtest:
     """Fold stored runs under the policy in force and under another one, and compare what each would have raised."""
+    if own not in (None, request.project):
+        raise ProjectNotFound
     proposed = thresholds.build(request.thresholds)
     return backtests.compare(request.project, proposed, request.run_ids, request.limit)
 

@@ -32,6 +32,18 @@ def answer(status: int, code: str, title: str, detail: str, headers: Mapping[str
     return JSONResponse(problem.model_dump(), status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
 
 
+def of(error: ProblemError) -> JSONResponse:
+    """The answer that a problem is."""
+    return answer(error.status, error.code, error.title, error.detail, error.headers)
+
+
+def told(error: ProblemError, path: str) -> JSONResponse:
+    """The answer that a problem is, after a line in the log where the database is behind it."""
+    if error.__cause__ is not None:
+        log.error("storage failed", path=path, code=error.code, error=str(error.__cause__)[:500])
+    return of(error)
+
+
 def responses(*problems: type[ProblemError]) -> dict[int | str, dict[str, Any]]:
     """What a route may answer beside its success, for OpenAPI; 422 and 500 are possible everywhere."""
     known: dict[int | str, list[str]] = {422: ["invalid_request"], 500: ["internal"]}
@@ -52,9 +64,7 @@ def install(app: FastAPI) -> None:
 async def _problem(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, ProblemError):
         raise error
-    if error.__cause__ is not None:
-        log.error("storage failed", path=request.url.path, code=error.code, error=str(error.__cause__)[:500])
-    return answer(error.status, error.code, error.title, error.detail, error.headers)
+    return told(error, request.url.path)
 
 
 async def _http(_request: Request, error: Exception) -> JSONResponse:

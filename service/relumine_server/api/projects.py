@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from relumine import views
 from relumine_server.api import cursors, problems
-from relumine_server.api.depends import SettingsDep, StoreDep
+from relumine_server.api.depends import OwnProject, SettingsDep, StoreDep
 from relumine_server.api.schemas import Cursor, Limit
 from relumine_server.errors import BadCursor, ProjectNotFound
 from relumine_server.storage import retention, runs
@@ -33,11 +33,13 @@ class Kept(BaseModel):
 
 
 @router.get("", responses=problems.responses(BadCursor))
-def list_projects(store: StoreDep, cursor: Cursor = None, limit: Limit = 50) -> views.Page[views.Project]:
+def list_projects(
+    store: StoreDep, own: OwnProject, cursor: Cursor = None, limit: Limit = 50
+) -> views.Page[views.Project]:
     """Projects by name."""
     after = cursors.decode_name(cursor)
     with store.read() as connection:
-        found = runs.projects(connection, after, limit + 1)
+        found = runs.projects(connection, after, limit + 1, only=own)
     more = found[limit - 1].project if len(found) > limit else None
     return views.Page(items=found[:limit], next_cursor=None if more is None else cursors.encode_name(more))
 

@@ -15,7 +15,7 @@ from fastapi.responses import StreamingResponse
 from relumine import views
 from relumine.table import MAX_STEP
 from relumine_server.api import cursors, downsample, layers, problems
-from relumine_server.api.depends import ClockDep, SettingsDep, StoreDep
+from relumine_server.api.depends import ClockDep, ProjectShown, SettingsDep, StoreDep
 from relumine_server.api.schemas import Cursor, Limit, NameQuery, NumberPoint, Numbers, RunChange, RunId, StepQuery
 from relumine_server.errors import BadCursor, RunNotFound
 from relumine_server.storage import alerts, numbers, retention, runs, series
@@ -33,7 +33,7 @@ RUN_TRACED = ("learning_rate", "update_ratio", "loss")
 def list_runs(
     store: StoreDep,
     settings: SettingsDep,
-    project: NameQuery = None,
+    project: ProjectShown,
     group: NameQuery = None,
     state: Literal["running", "finished", "stalled", "failed"] | None = None,
     cursor: Cursor = None,

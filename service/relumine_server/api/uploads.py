@@ -6,7 +6,7 @@ The body is no declared parameter: FastAPI would parse it in Python, six times d
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import cast
@@ -25,6 +25,7 @@ from relumine_server.errors import (
     BodyTooLarge,
     Busy,
     InvalidUpload,
+    OtherProject,
     RunInOtherProject,
     StorageFull,
     UnknownLayer,
@@ -39,7 +40,8 @@ from relumine_server.storage.store import Store
 router = APIRouter(prefix="/v1", tags=["uploads"])
 
 REFUSALS = (
-    BodyTooLarge, Busy, InvalidUpload, RunInOtherProject, StorageFull, UnknownLayer, UnsupportedEncoding, WrongUnits,
+    BodyTooLarge, Busy, InvalidUpload, OtherProject, RunInOtherProject, StorageFull, UnknownLayer, UnsupportedEncoding,
+    WrongUnits,
 )  # fmt: skip
 BODY = {"required": True, "content": {"application/json": {"schema": Upload.model_json_schema(mode="validation")}}}
 UNPACKING = 2  # compressed bodies unpacked at once: more would only fight for memory and for the interpreter
@@ -100,18 +102,18 @@ async def post_upload(request: Request) -> Response:
     state = request.app.state
     intake = cast("Intake", state.intake)
     async with intake.body(request, state.settings.max_body_bytes) as body:
-        taken = await _take(state, body)
+        taken = await _take(state, partial(decode, body, request.state.caller.project))
     if taken.moved:
         state.courier.wake()
     return Response(taken.accepted.model_dump_json(), 202, media_type="application/json")
 
 
-async def _take(state: State, body: bytes) -> Taken:
+async def _take(state: State, read: Callable[[], Upload]) -> Taken:
     """Store what is in a body. A run without a state that can be read is folded again first, and it waits for that."""
     store, ingest, refolds = cast("Store", state.store), cast("Ingest", state.ingest), cast("Refolds", state.refolds)
 
     def work(connection: sa.Connection) -> Taken:
-        return ingest.receive(connection, partial(decode, body), state.clock())
+        return ingest.receive(connection, read, state.clock())
 
     try:
         return await store.write_soon(work)
@@ -120,8 +122,18 @@ async def _take(state: State, body: bytes) -> Taken:
     return await store.write_soon(work)
 
 
-def decode(body: bytes) -> Upload:
-    """The upload in a body. Raises InvalidUpload, saying where and why but never what."""
+def decode(body: bytes, own_project: str | None = None) -> Upload:
+    """The upload in a body. Raises InvalidUpload, saying where and why but never what.
+
+    Raises OtherProject where a key that is bound to a project sends it into another one.
+    """
+    upload = _decode(body)
+    if own_project not in (None, upload.run.project):
+        raise OtherProject
+    return upload
+
+
+def _decode(body: bytes) -> Upload:
     try:
         return Upload.model_validate_json(body)
     except ValidationError as error:

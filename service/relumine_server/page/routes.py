@@ -1,7 +1,7 @@
-"""Serves the page: a few static files and plotly.js from the installed package. It reads no data.
+"""Serves the page and the API's description: a few static files, plotly.js and Swagger UI from installed packages.
 
-The page is an ordinary client of /v1. Nothing outside the files is reachable, and the policy header lets the
-browser load nothing from elsewhere.
+It reads no data: the page is an ordinary client of /v1. Nothing outside the files is reachable, and the policy header
+lets the browser load nothing from elsewhere.
 """
 
 from __future__ import annotations
@@ -17,7 +17,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, HTTPException, Response
 
-PLOTLY = "plotly.min.js"
+SHIPPED = {
+    "plotly.min.js": ("plotly", "package_data"),
+    "swagger-ui-bundle.js": ("fastapi_offline", "static"),
+    "swagger-ui.css": ("fastapi_offline", "static"),
+}
+"""Files that come with an installed package: which one, and in which folder of it."""
+
 GZIP_FROM_BYTES = 100_000  # plotly.js: 4.8 MB, 1.5 MB on the way
 
 _TYPES = {
@@ -27,11 +33,9 @@ _TYPES = {
     ".svg": "image/svg+xml",
 }
 _HEADERS = {
-    # plotly writes style elements and draws heat maps as data: images
-    "Content-Security-Policy": "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
-    "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    # plotly writes style elements and draws heat maps as data: images; Swagger UI has its icons as such
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
     "Vary": "Accept-Encoding",
 }
 _REVALIDATE = "no-cache"  # kept, but asked for again: a new server must not meet an old page
@@ -54,6 +58,12 @@ def index(if_none_match: Annotated[str | None, Header()] = None) -> Response:
     return _answer(_files()["index.html"], if_none_match, _REVALIDATE)
 
 
+@router.get("/docs")
+def docs(if_none_match: Annotated[str | None, Header()] = None) -> Response:
+    """The API's description, to read and to try."""
+    return _answer(_files()["docs.html"], if_none_match, _REVALIDATE)
+
+
 @router.get("/static/{name}")
 def static(
     name: str,
@@ -61,8 +71,8 @@ def static(
     accept_encoding: Annotated[str, Header()] = "",
 ) -> Response:
     """One of the files that the page is made of."""
-    if name == PLOTLY:
-        return _answer(_plotly(), if_none_match, _KEEP, zipped="gzip" in accept_encoding)
+    if name in SHIPPED:
+        return _answer(_shipped(name), if_none_match, _KEEP, zipped="gzip" in accept_encoding)
     file = _files().get(name)
     if file is None:
         raise HTTPException(status_code=404)
@@ -85,13 +95,13 @@ def _files() -> dict[str, _File]:
 
 
 @cache
-def _plotly() -> _File:
-    """plotly.js as its Python package ships it; the package itself is never imported, that would take a second."""
-    spec = find_spec("plotly")
+def _shipped(name: str) -> _File:
+    """A file as a package ships it; the package itself is never imported: plotly would take a second."""
+    package, folder = SHIPPED[name]
+    spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise HTTPException(status_code=404)
-    path = Path(spec.submodule_search_locations[0], "package_data", PLOTLY)
-    return _read(PLOTLY, path.read_bytes())
+    return _read(name, Path(spec.submodule_search_locations[0], folder, name).read_bytes())
 
 
 def _read(name: str, content: bytes) -> _File:

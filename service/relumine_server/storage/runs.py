@@ -190,8 +190,8 @@ def _keys(after: Sequence[Any]) -> list[Any]:
     return [sa.bindparam(None, after[0], UtcTime), after[1]]
 
 
-def projects(connection: sa.Connection, after: str | None, limit: int) -> list[views.Project]:
-    """Projects behind a name, in the order of names, with the number of their runs."""
+def projects(connection: sa.Connection, after: str | None, limit: int, only: str | None = None) -> list[views.Project]:
+    """Projects behind a name, in the order of names, with the number of their runs; ``only`` one where it is named."""
     counted = sa.select(t.runs.c.project, sa.func.count().label("runs")).group_by(t.runs.c.project).subquery()
     query = (
         sa.select(t.projects, sa.func.coalesce(counted.c.runs, 0).label("runs"))
@@ -201,6 +201,8 @@ def projects(connection: sa.Connection, after: str | None, limit: int) -> list[v
     )
     if after is not None:
         query = query.where(t.projects.c.project > after)
+    if only is not None:
+        query = query.where(t.projects.c.project == only)
     return [
         views.Project(project=row.project, runs=row.runs, created_at=moment(row.created_at) or "")
         for row in connection.execute(query)

@@ -126,6 +126,7 @@ def _postgres(url: sa.URL, connections: int, *, ping: bool) -> sa.Engine:
         max_overflow=0,
         pool_timeout=PATIENCE_S,
         pool_pre_ping=ping,
+        hide_parameters=True,  # values stay out of error messages, and so out of the log
         connect_args={"connect_timeout": 5},
     )
 
@@ -146,6 +147,7 @@ def _sqlite(url: sa.URL, begin: str, cache: int) -> sa.Engine:
         pool_size=READING,
         max_overflow=0,
         pool_timeout=5,
+        hide_parameters=True,
         connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False},
     )
 

@@ -1,6 +1,6 @@
 """Every table. ``run_id`` comes first in every key of a run and its children, so that rows can be spread by it.
 
-Globally unique keys live in small reference tables only (projects, webhooks). Times are bound by the
+Globally unique keys live in small reference tables only (projects, webhooks, keys). Times are bound by the
 application, in UTC. No triggers, no relationships, no SET NULL.
 """
 
@@ -226,6 +226,29 @@ attempts = sa.Table(
     required("duration_ms", sa.Integer),
     sa.Column("error", sa.Text),
     sa.Column("answer", sa.Text),
+)
+
+keys = sa.Table(
+    "keys",
+    metadata,
+    sa.Column("key_id", sa.Text, primary_key=True),
+    required("digest", sa.Text),
+    required("scope", sa.Text),
+    sa.Column("project", sa.Text),
+    sa.Column("name", sa.Text),
+    required("created_at", UtcTime),
+    sa.Column("expires_at", UtcTime),
+    sa.Column("revoked_at", UtcTime),
+    sa.Column("last_used_at", UtcTime),
+)
+
+logins = sa.Table(
+    "logins",
+    metadata,
+    sa.Column("digest", sa.Text, primary_key=True),
+    required("key_id", sa.Text),
+    required("created_at", UtcTime),
+    required("expires_at", UtcTime),
 )
 
 BLOBS = (

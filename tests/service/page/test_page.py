@@ -74,6 +74,19 @@ def test_the_page_is_readable_in_the_dark(browser, server, dying):
 
 def test_the_policy_forbids_foreign_and_inline_scripts(server):
     policy = httpx.get(server).headers["content-security-policy"]
-    assert "default-src 'self'" in policy
-    assert "script-src" not in policy
+    assert "default-src 'none'; script-src 'self';" in policy
+    assert "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'" in policy
     assert httpx.get(f"{server}/static/none.js").headers["content-type"] == "application/problem+json"
+
+
+def test_the_description_of_the_api_is_shown_without_anything_from_elsewhere(page):
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto("/docs")
+    page.locator("#operations-uploads-post_upload_v1_uploads_post").wait_for()
+    page.locator("#operations-alerts-list_alerts_v1_alerts_get .opblock-summary-control").click()
+    page.get_by_text("Needs a key of scope").first.wait_for()
+    page.get_by_role("button", name="Try it out").click()
+    page.get_by_role("button", name="Execute").click()
+    page.locator(".responses-table.live-responses-table").wait_for()
+    assert {url.split("/")[2].split(":")[0] for url in asked if not url.startswith("data:")} == {"127.0.0.1"}

@@ -35,6 +35,11 @@ export async function post(path, body) {
   return response.json();
 }
 
+export async function remove(path) {
+  const response = await fetch(path, { method: "DELETE", headers: { accept: "application/json" } });
+  if (!response.ok) throw await failure(response);
+}
+
 // Asks again with the ETag of the last answer; null when nothing has changed.
 export function conditional() {
   let known = { path: "", tag: "" };
@@ -61,7 +66,7 @@ export async function poll(step, signal) {
       if (signal.aborted) break;
       if (!(error instanceof ApiError) && !(error instanceof TypeError)) throw error;
       connection.textContent = error instanceof ApiError ? error.message : "The server does not answer; trying again.";
-      if (error instanceof ApiError && error.status === 404) throw error;
+      if (error instanceof ApiError && [401, 404].includes(error.status)) throw error;
     }
     await pause(waitMs, signal);
   }

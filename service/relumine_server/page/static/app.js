@@ -3,11 +3,13 @@
 import { ApiError } from "/static/api.js";
 import { showAlert, showAlerts } from "/static/alerts.js";
 import { el, replace } from "/static/dom.js";
+import { showAccount, showLogin } from "/static/login.js";
 import { showRun } from "/static/run.js";
 import { showRuns } from "/static/runs.js";
 import { showWebhooks } from "/static/webhooks.js";
 
 const main = document.getElementById("main");
+const account = document.getElementById("account");
 let leaving = new AbortController();
 
 function route([section = "runs", id, below, layerId]) {
@@ -52,8 +54,18 @@ async function navigate({ first = false } = {}) {
   }
 }
 
+function enter() {
+  showAccount(account, enter);
+  navigate();
+}
+
 function showFailure(root, error) {
   const known = error instanceof ApiError;
+  if (known && error.status === 401) {
+    account.replaceChildren();
+    showLogin(root, enter);
+    return;
+  }
   if (!known) console.error(error);
   replace(root,
     el("h1", {}, known && error.status === 404 ? "Not found" : "This could not be shown"),
@@ -67,4 +79,5 @@ document.getElementById("skip").addEventListener("click", (event) => {
   main.focus();
 });
 window.addEventListener("hashchange", () => navigate());
+showAccount(account, enter);
 navigate({ first: true });

@@ -1,0 +1,66 @@
+"""Tells in OpenAPI what the gate does before any route: which key a route needs, and what is answered without it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+
+from relumine_server.api import problems
+from relumine_server.api.access import EVERY_PROJECT, TABLE
+from relumine_server.api.cookies import NAME
+from relumine_server.api.origins import SAFE_METHODS
+from relumine_server.errors import (
+    CrossSite,
+    KeyExpired,
+    KeyMissing,
+    KeyRevoked,
+    KeyUnknown,
+    OtherProject,
+    ProblemError,
+    ScopeTooSmall,
+    UnknownHost,
+)
+
+SCHEMES = {
+    "key": {"type": "http", "scheme": "bearer", "bearerFormat": "rlm_<scope>_…"},
+    "login": {"type": "apiKey", "in": "cookie", "name": NAME, "description": "from POST /v1/login"},
+}
+UNAUTHORIZED = (KeyMissing, KeyUnknown, KeyExpired, KeyRevoked)
+
+
+def install(app: FastAPI) -> None:
+    """Put the gate into the description that an app gives of itself."""
+    plain = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = plain()
+            schema.setdefault("components", {})["securitySchemes"] = SCHEMES
+            for path, operations in schema["paths"].items():
+                for method, operation in operations.items():
+                    _describe(operation, (method.upper(), path))
+            app.openapi_schema = schema
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way
+
+
+def _describe(operation: dict[str, Any], route: tuple[str, str]) -> None:
+    need = TABLE.get(route, "admin")
+    met: list[type[ProblemError]] = [UnknownHost]
+    if route[0] not in SAFE_METHODS:
+        met.append(CrossSite)
+    if need != "nothing":
+        met += [*UNAUTHORIZED, ScopeTooSmall, *([OtherProject] if route in EVERY_PROJECT else [])]
+        operation["security"] = [{"key": []}, {"login": []}]
+        operation["description"] = f"{operation.get('description', '')}\n\nNeeds a key of scope `{need}`.".strip()
+    for status, said in problems.responses(*met).items():
+        if status not in (422, 500):
+            _add(operation["responses"], str(status), said)
+
+
+def _add(responses: dict[str, Any], status: str, said: dict[str, Any]) -> None:
+    known = responses.setdefault(status, said)
+    codes = known["description"].split(", ") if known is not said else []
+    known["description"] = ", ".join(dict.fromkeys([*codes, *said["description"].split(", ")]))

@@ -11,6 +11,12 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 10.0
 RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
+NO_WAY_IN = {
+    401: "without a valid API key the server takes nothing",
+    403: "the API key may not send uploads of this project",
+    421: "the server does not answer to this name",
+}
+"""What the training can do nothing about, and somebody else can: uploads wait for it, and are tried again meanwhile."""
 
 
 class TransportError(Exception):
@@ -85,13 +91,16 @@ def _refusal(response: httpx.Response) -> TransportError:
     """Why it was not accepted, in the server's words where it has some."""
     try:
         problem = Problem.model_validate_json(response.content)
-        reason = f"{problem.code}: {problem.detail}"
+        said = NO_WAY_IN.get(response.status_code)
+        reason = f"{problem.code}: {problem.detail}" if said is None else f"{problem.code}: {said}; {problem.detail}"
     except ValueError:
         reason = "the answer is none of a Relumine server"
     after = response.headers.get("retry-after", "")
     return TransportError(
         f"{response.status_code} {reason}",
-        retryable=response.status_code in RETRYABLE or not 400 <= response.status_code < 500,
+        retryable=response.status_code in RETRYABLE
+        or response.status_code in NO_WAY_IN
+        or not 400 <= response.status_code < 500,
         retry_after_s=float(after) if after.isdigit() and len(after) < 6 else None,
         too_large=response.status_code == 413,
     )

@@ -23,7 +23,7 @@ def opening(coverage: Coverage, label: str, url: str) -> str:
 def closing(label: str, alerts: Sequence[Alert], stats: dict[str, Any], url: str) -> str:
     """What became of the units, or that nobody could tell."""
     if stats.get("kept") and not stats.get("acknowledged"):
-        return f"{label}: the server was not reached, {stats['kept']} records are kept on disk"
+        return f"{label}: the server took nothing, {stats['kept']} records are kept on disk"
     if not stats.get("uploads") or not stats.get("acknowledged"):
         return f"{label}: nothing was received, so nothing can be said ({stats.get('samples', 0)} samples taken)"
     lost = sum(stats["dropped"].values()) + stats["waiting"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias, cast, get_args
 
@@ -22,7 +22,7 @@ class Settings:
     """Resolved settings of one monitor."""
 
     url: str
-    api_key: str | None
+    api_key: str | None = field(repr=False)
     mode: Mode
     run_id: str | None
     directory: Path
@@ -38,7 +38,10 @@ def resolve(
     run_id: str | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Settings:
-    """Resolve the settings. Raises SettingsError for an unknown mode, a URL that is none, or an odd run id."""
+    """Resolve the settings.
+
+    Raises SettingsError for an unknown mode, a URL that is none, an odd run id, or a key that no header can carry.
+    """
     chosen = _mode(mode or environ.get("RELUMINE_MODE") or "online")
     address = (url or environ.get("RELUMINE_URL") or DEFAULT_URL).rstrip("/")
     if not address.startswith(("http://", "https://")):
@@ -48,7 +51,7 @@ def resolve(
         raise SettingsError(f"run_id {run!r} must be 1 to 64 letters, digits, - or _")
     return Settings(
         url=address,
-        api_key=api_key or environ.get("RELUMINE_API_KEY") or None,
+        api_key=_key(api_key or environ.get("RELUMINE_API_KEY") or ""),
         mode=chosen,
         run_id=run,
         directory=Path(environ.get("RELUMINE_DIR") or DEFAULT_DIR),
@@ -64,6 +67,14 @@ def _number(environ: Mapping[str, str], names: tuple[str, ...], default: int) ->
         if text.isascii() and text.isdigit():
             return int(text)
     return default
+
+
+def _key(text: str) -> str | None:
+    """A key without the line end that files and variables like to add. Errors never show it."""
+    key = text.strip()
+    if not re.fullmatch(r"[!-~]*", key):
+        raise SettingsError("api_key holds characters that are in no key; it is not shown here")
+    return key or None
 
 
 def _mode(name: str) -> Mode:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 from collections.abc import MutableMapping
@@ -14,6 +15,7 @@ SECRET = re.compile(r"(rlm_(?:ingest|read|admin)_|whsec_)[0-9A-Za-z+/=_-]+")
 
 def to_stderr(level: str) -> None:
     """Log lines of this level and above. Tracebacks come without local variables: those hold what people sent."""
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # below it tells whole addresses, also those of webhooks
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

@@ -61,14 +61,7 @@ TABLE: Mapping[tuple[str, str], Need] = {
     ("GET", "/static/{name}"): "nothing",
 }
 
-EVERY_PROJECT = frozenset(
-    {
-        ("GET", "/v1/alerts"),
-        ("GET", "/v1/webhooks"),
-        ("POST", "/v1/webhooks"),
-        ("PATCH", "/v1/webhooks/{webhook_id}"),
-    }
-)
+EVERY_PROJECT: frozenset[tuple[str, str]] = frozenset()
 """Routes that concern all projects at once: a key of one project may not ask for them."""
 
 MAY: Mapping[Scope, frozenset[Need]] = {

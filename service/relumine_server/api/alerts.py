@@ -11,8 +11,8 @@ from pydantic import AwareDatetime
 
 from relumine import views
 from relumine_server.api import cursors, problems
-from relumine_server.api.depends import ClockDep, CourierDep, SettingsDep, StoreDep
-from relumine_server.api.schemas import RUN_ID, Cursor, Limit, NameQuery, Note
+from relumine_server.api.depends import ClockDep, CourierDep, ProjectShown, SettingsDep, StoreDep
+from relumine_server.api.schemas import RUN_ID, Cursor, Limit, Note
 from relumine_server.errors import AlertNotFound, AlertResolved, BadCursor
 from relumine_server.storage import alerts, deliveries
 
@@ -25,8 +25,8 @@ AlertId = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}\.\d{1,16
 def list_alerts(
     store: StoreDep,
     settings: SettingsDep,
+    project: ProjectShown,
     run_id: Annotated[str | None, Query(pattern=RUN_ID)] = None,
-    project: NameQuery = None,
     state: views.AlertState | None = None,
     severity: views.Severity | None = None,
     since: AwareDatetime | None = None,

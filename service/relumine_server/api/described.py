@@ -47,12 +47,10 @@ def install(app: FastAPI) -> None:
 
 
 def _describe(operation: dict[str, Any], route: tuple[str, str]) -> None:
-    need = TABLE.get(route, "admin")
-    met: list[type[ProblemError]] = [UnknownHost]
-    if route[0] not in SAFE_METHODS:
-        met.append(CrossSite)
+    need, changes = TABLE.get(route, "admin"), route[0] not in SAFE_METHODS
+    met: list[type[ProblemError]] = [UnknownHost, *([CrossSite] if changes else [])]
     if need != "nothing":
-        met += [*UNAUTHORIZED, ScopeTooSmall, *([OtherProject] if route in EVERY_PROJECT else [])]
+        met += [*UNAUTHORIZED, ScopeTooSmall, *([OtherProject] if changes or route in EVERY_PROJECT else [])]
         operation["security"] = [{"key": []}, {"login": []}]
         operation["description"] = f"{operation.get('description', '')}\n\nNeeds a key of scope `{need}`.".strip()
     for status, said in problems.responses(*met).items():

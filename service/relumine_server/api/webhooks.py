@@ -19,8 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from relumine.views import Page, Problem, Webhook
 from relumine_server.api import cursors
-from relumine_server.api.depends import ClockDep, CourierDep, SettingsDep, StoreDep
-from relumine_server.errors import InvalidWebhook, WebhookDisabled, WebhookNotFound
+from relumine_server.api.depends import ClockDep, CourierDep, OwnProject, SettingsDep, StoreDep
+from relumine_server.errors import InvalidWebhook, OtherProject, WebhookDisabled, WebhookNotFound
 from relumine_server.storage import deliveries
 from relumine_server.storage import webhooks as rows
 from relumine_server.storage.webhooks import WebhookRow
@@ -77,9 +77,11 @@ class Probe(BaseModel):
 
 
 @router.post("", status_code=201, responses=_REFUSED)
-def create_webhook(body: NewWebhook, store: StoreDep, settings: SettingsDep, clock: ClockDep) -> Webhook:
+def create_webhook(
+    body: NewWebhook, store: StoreDep, settings: SettingsDep, clock: ClockDep, own: OwnProject
+) -> Webhook:
     """Add a receiver. The answer holds its secret, once."""
-    values = _checked(body, allow_loopback=settings.webhook_allow_loopback)
+    values = _bound(_checked(body, allow_loopback=settings.webhook_allow_loopback), own)
     row = WebhookRow(
         webhook_id=f"whk_{uuid4().hex}",
         secret="whsec_" + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode(),
@@ -94,13 +96,14 @@ def create_webhook(body: NewWebhook, store: StoreDep, settings: SettingsDep, clo
 @router.get("", responses=_REFUSED)
 def list_webhooks(
     store: StoreDep,
+    own: OwnProject,
     cursor: Annotated[str | None, Query(max_length=300)] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 100,
 ) -> Page[Webhook]:
     """All receivers, in the order of their creation."""
     after = cursors.decode(cursor, 2)
     with store.read() as session:
-        found = rows.page(session, after=after, limit=limit + 1)
+        found = rows.page(session, project=own, after=after, limit=limit + 1)
     shown = found[:limit]
     next_cursor = cursors.encode([shown[-1].created_at, shown[-1].webhook_id]) if len(found) > limit else None
     return Page[Webhook](items=[_view(row) for row in shown], next_cursor=next_cursor)
@@ -114,9 +117,11 @@ def read_webhook(webhook_id: WebhookId, store: StoreDep) -> Webhook:
 
 
 @router.patch("/{webhook_id}", responses=_NOT_FOUND | _REFUSED)
-def change_webhook(webhook_id: WebhookId, body: WebhookChange, store: StoreDep, settings: SettingsDep) -> Webhook:
+def change_webhook(
+    webhook_id: WebhookId, body: WebhookChange, store: StoreDep, settings: SettingsDep, own: OwnProject
+) -> Webhook:
     """Change a receiver. What waits for a receiver that was disabled is called off."""
-    values = _checked(body, allow_loopback=settings.webhook_allow_loopback)
+    values = _bound(_checked(body, allow_loopback=settings.webhook_allow_loopback), own)
 
     def work(session: sa.Connection) -> WebhookRow:
         rows.change(session, webhook_id, values)
@@ -159,6 +164,15 @@ def _checked(body: NewWebhook | WebhookChange, *, allow_loopback: bool) -> dict[
     if problem:
         raise InvalidWebhook(problem)
     return values
+
+
+def _bound(values: dict[str, Any], own: str | None) -> dict[str, Any]:
+    """The columns, within what the caller may: a key of one project has no other. Raises OtherProject."""
+    if own is None or "project" not in values:
+        return values
+    if values["project"] not in (None, own):
+        raise OtherProject("a key of one project makes webhooks of that project only")
+    return {**values, "project": own}
 
 
 def _url_problem(url: str, *, allow_loopback: bool) -> str | None:

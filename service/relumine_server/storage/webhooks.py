@@ -44,10 +44,12 @@ def find(session: sa.Connection, webhook_id: str) -> WebhookRow | None:
     return None if row is None else _read(row)
 
 
-def page(session: sa.Connection, *, after: Sequence[Any] | None, limit: int) -> list[WebhookRow]:
-    """Receivers in the order of their creation, from behind ``after`` on."""
+def page(session: sa.Connection, *, project: str | None, after: Sequence[Any] | None, limit: int) -> list[WebhookRow]:
+    """Receivers in the order of their creation, from behind ``after`` on; with a project those of it only."""
     key = (webhooks.c.created_at, webhooks.c.webhook_id)
     query = sa.select(webhooks).order_by(*key).limit(limit)
+    if project is not None:
+        query = query.where(webhooks.c.project == project)
     if after is not None:
         created_at, webhook_id = after
         behind = sa.and_(webhooks.c.created_at == created_at, webhooks.c.webhook_id > webhook_id)

@@ -165,11 +165,31 @@ def test_an_upload_goes_into_the_project_of_its_key(house):
 
 
 def test_lists_show_the_project_of_the_key_only(house):
-    for path, name in (("/v1/runs", "run_id"), ("/v1/projects", "project")):
-        assert {item["project"] for item in house.call("GET", path, "ours read").json()["items"]} == {"ours"}, name
-        assert {item["project"] for item in house.call("GET", path, "read").json()["items"]} == {"ours", "theirs"}
-    assert house.call("GET", "/v1/runs?project=theirs", "ours read").json()["items"] == []
-    assert len(house.call("GET", "/v1/runs?project=theirs", "read").json()["items"]) == 1
+    def projects(path, key):
+        return {item["project"] for item in house.call("GET", path, key).json()["items"]}
+
+    for path in ("/v1/runs", "/v1/projects", "/v1/alerts", "/v1/webhooks"):
+        assert projects(path, "ours admin") == {"ours"}, path
+        assert projects(path, "admin") == {"ours", "theirs"}, path
+    for path in ("/v1/runs", "/v1/alerts"):
+        assert projects(f"{path}?project=theirs", "ours read") == set(), path
+        assert projects(f"{path}?project=theirs", "read") == {"theirs"}, path
+    assert projects("/v1/alerts?run_id=run-theirs", "ours read") == set()
+
+
+def test_a_key_of_one_project_makes_webhooks_of_that_project_only(house):
+    hook = {"url": "https://new.example/hook"}
+    made = house.call("POST", "/v1/webhooks", "ours admin", json=hook).json()
+    assert made["project"] == "ours"
+    assert code(house.call("POST", "/v1/webhooks", "ours admin", json={**hook, "project": "theirs"})) == (
+        403,
+        "other_project",
+    )
+    path = f"/v1/webhooks/{made['webhook_id']}"
+    assert house.call("PATCH", path, "ours admin", json={"project": None}).json()["project"] == "ours"
+    assert code(house.call("PATCH", path, "ours admin", json={"project": "theirs"})) == (403, "other_project")
+    assert house.call("PATCH", path, "admin", json={"project": None}).json()["project"] is None
+    assert code(house.call("GET", path, "ours admin")) == (404, "webhook_not_found")
 
 
 @pytest.mark.parametrize(

@@ -131,9 +131,12 @@ def revoke_key(key_id: Annotated[str, typer.Argument(help="as in the list")], da
 
 @contextmanager
 def _migrated(settings: Settings) -> Iterator[Store]:
-    """The store at the schema of this version."""
+    """The store at the schema of this version, for keys."""
     with _database_trouble(settings):
-        store = Store.open(settings.database_url)
+        try:
+            store = Store.open(settings.database_url)
+        except FileInUse as error:
+            raise FileInUse(f"{error}; ask the server itself, which has /v1/keys, or stop it first") from error
         try:
             migrate.upgrade(store.writing_engine)
             yield store

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from relumine_server.api import access, origins, problems
 from relumine_server.api.access import Caller, Target
-from relumine_server.api.keyring import Keyring
+from relumine_server.api.keyring import Keyring, bearer
 from relumine_server.errors import CrossSite, OtherProject, ProblemError, ScopeTooSmall, UnknownHost
 from relumine_server.settings import Settings
 from relumine_server.storage import owners
@@ -77,7 +77,7 @@ class Gate:
             raise UnknownHost(
                 "reach it by address or by RELUMINE_PUBLIC_URL, or name the host in RELUMINE_ALLOWED_HOSTS"
             )
-        if "authorization" in headers:
+        if bearer(headers) is not None:
             return  # no browser adds a key by itself
         own = (host.lower(), self._home)
         if origins.is_cross_site(scope["method"], headers.get("sec-fetch-site"), headers.get("origin"), own):

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import structlog
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 
 from relumine_server import credentials
@@ -29,6 +30,12 @@ BELIEVED = timedelta(seconds=2)
 REMEMBERED = 10_000  # keys; an attacker cannot fill it, since only keys that exist are remembered
 
 log = structlog.get_logger(__name__)
+
+
+def bearer(headers: Headers) -> str | None:
+    """The key that a request carries. Other schemes are a proxy's affair, and browsers send those by themselves."""
+    kind, _, secret = headers.get("authorization", "").partition(" ")
+    return secret.strip() if kind.lower() == "bearer" else None
 
 
 class _Known(NamedTuple):
@@ -57,13 +64,10 @@ class Keyring:
         """Who sends this. Raises KeyMissing, KeyUnknown, KeyExpired, KeyRevoked, or that the database is away."""
         if await self.is_open():
             return ANYBODY
-        now, authorization = self._clock(), connection.headers.get("authorization")
-        if authorization is None:
+        now, secret = self._clock(), bearer(connection.headers)
+        if secret is None:
             return await self._logged_in(cookies.read(connection, self._settings), now)
-        kind, _, secret = authorization.partition(" ")
-        if kind.lower() != "bearer":
-            raise KeyMissing
-        return await self.holder(secret.strip(), now)
+        return await self.holder(secret, now)
 
     async def is_open(self) -> bool:
         """Whether nobody needs a key: there never was one, or keys are switched off."""

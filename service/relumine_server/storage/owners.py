@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from relumine_server.errors import (
     AlertNotFound,
     KeyNotFound,
+    OtherProject,
     ProblemError,
     ProjectNotFound,
     RunNotFound,
@@ -23,6 +24,10 @@ Owner = Callable[[sa.Connection, str], str | None]
 def _column(table: sa.Table, key: str) -> Owner:
     query = sa.select(table.c.project).where(table.c[key] == sa.bindparam("id"))
     return lambda session, value: session.scalar(query, {"id": value})
+
+
+def _nobody(_session: sa.Connection, _value: str) -> None:
+    return None
 
 
 _of_run = _column(t.runs, "run_id")
@@ -45,6 +50,6 @@ def require(session: sa.Connection, parameters: Mapping[str, str], project: str)
     for name, value in parameters.items():
         if name in WITHIN:
             continue
-        owner, missing = OWNERS[name]
+        owner, missing = OWNERS.get(name, (_nobody, OtherProject))
         if "\0" in value or owner(session, value) != project:
             raise missing

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from datetime import timedelta
 from socket import gethostname
 
 import pytest
 from keyed_server import House, upload
+
+from relumine_server.api.keyring import Keyring
+from relumine_server.errors import NotReady
 
 KNOWN = ["127.0.0.1:7358", "localhost", "[::1]:7358", "10.0.0.5", "LOCALHOST:1", "x.localhost", "localhost."]
 UNKNOWN = ["evil.example", "evil.example:7358", "127.0.0.1.evil.example", "localhost.evil.example", "", "a@localhost"]
@@ -70,6 +75,28 @@ def test_a_key_is_nothing_that_a_browser_adds_by_itself(house):
     body = upload("ours", "run-ours", 2)
     elsewhere = {"origin": "https://notebook.example", "sec-fetch-site": "cross-site"}
     assert house.call("POST", "/v1/uploads", "ingest", headers=elsewhere, json=body).status_code == 202
+
+
+def test_what_browsers_add_by_themselves_is_no_key(house):
+    basic = {"authorization": "Basic cmx1OnJsdQ=="}  # of a proxy in front that asks for a password
+    foreign = {"origin": "https://evil.example"}
+    assert house.call("POST", "/v1/uploads", headers={**basic, **foreign}, json={}).json()["code"] == "cross_site"
+    assert house.call("GET", "/v1/runs", headers=basic).json()["code"] == "key_missing"
+    given = house.call("POST", "/v1/login", json={"key": house.keys["read"]}, headers=basic)
+    cookie = {"cookie": f"relumine={given.cookies['relumine']}"}
+    assert house.call("GET", "/v1/runs", headers={**basic, **cookie}).status_code == 200
+
+
+def test_without_its_database_nobody_is_let_in(house):
+    with house.app.state.store.writing_engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE keys RENAME TO keys_gone")
+    house.now += timedelta(minutes=5)  # what was read before is not believed any more
+    for key in ("admin", "unknown", "ours read"):
+        answer = house.call("GET", "/v1/runs", key)
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    fresh = Keyring(house.app.state.store, lambda: house.now, house.app.state.settings)
+    with pytest.raises(NotReady):
+        asyncio.run(fresh.is_open())
 
 
 def test_every_answer_carries_what_keeps_browsers_from_mischief(house):

@@ -8,6 +8,7 @@ import pytest
 from keyed_server import NOTE, upload
 
 from relumine_server.api.access import EVERY_PROJECT, TABLE
+from relumine_server.storage.owners import OWNERS, WITHIN
 
 REFUSED = {
     None: "key_missing",
@@ -50,6 +51,11 @@ def ask(house, route, key, project="ours"):
 def test_the_table_names_every_route_and_no_other(house):
     assert set(TABLE) - NOT_OF_THE_API == set(routes(house))
     assert set(TABLE) >= EVERY_PROJECT
+
+
+def test_every_id_in_a_path_has_an_owner():
+    named = {name for _, path in TABLE for name in re.findall(r"\{(\w+)\}", path) if path.startswith("/v1")}
+    assert named == set(OWNERS) | WITHIN
 
 
 @pytest.mark.parametrize("key", REFUSED)

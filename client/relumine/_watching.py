@@ -122,8 +122,14 @@ def _optimizers(optimizer: Optimizers | None) -> list[Optimizer]:
     if optimizer is None:
         return []
     if isinstance(optimizer, Optimizer):
-        return [optimizer]
-    return list(optimizer.values() if isinstance(optimizer, Mapping) else optimizer)
+        return [_unwrapped(optimizer)]
+    return [_unwrapped(one) for one in (optimizer.values() if isinstance(optimizer, Mapping) else optimizer)]
+
+
+def _unwrapped(optimizer: Optimizer) -> Optimizer:
+    """Of what Accelerate and Lightning wrap around an optimizer, without its hooks: the one that makes the steps."""
+    inner = getattr(optimizer, "optimizer", None)
+    return _unwrapped(inner) if isinstance(inner, Optimizer) else optimizer
 
 
 def _run_info(

@@ -153,6 +153,18 @@ def test_several_optimizers_stepped_by_hand_make_one_step_of_a_round(memory, tol
     assert len(told(memory)[callback.monitor.run_id]["losses"]) == 12
 
 
+def test_optimizers_as_lightning_wraps_them_are_watched_without_the_callback(memory):
+    class Net(type(module())):
+        def on_train_start(self):
+            self.monitor = relumine.watch(self, self.optimizers(), every=1, strict=True)
+
+        def on_train_end(self):
+            self.monitor.close()
+
+    fit(Net())
+    assert [record.step for record in memory.records("net.1")] == list(range(1, 13))
+
+
 def test_an_alert_is_handed_on_and_a_stop_is_lightnings_own(alarming, told):
     alerts = []
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from relumine_server.webhooks.allowed import Allowed, allowed
 
 
 class Settings(BaseSettings):
@@ -36,7 +38,12 @@ class Settings(BaseSettings):
     webhook_allow_loopback: Annotated[
         bool, Field(description="Let webhooks go to this machine, and there by plain http.")
     ] = False
-    webhook_timeout_s: Annotated[float, Field(gt=0, description="How long a receiver may take to answer.")] = 15.0
+    webhook_allow: Annotated[
+        str, Field(description="Hosts and networks that webhooks may go to although they are not public, by commas.")
+    ] = ""
+    webhook_timeout_s: Annotated[float, Field(gt=0, le=20, description="How long a receiver may take to answer.")] = (
+        15.0
+    )
     courier_poll_s: Annotated[float, Field(gt=0, description="How often the courier looks for due deliveries.")] = 5.0
 
     unit_bytes_per_run: Annotated[
@@ -47,6 +54,17 @@ class Settings(BaseSettings):
         int | None, Field(ge=1, description="Runs that ended longer ago are deleted; empty: never.")
     ] = None
     upkeep_every_s: Annotated[float, Field(gt=0, description="How often the database is looked after.")] = 10.0
+
+    @field_validator("webhook_allow")
+    @classmethod
+    def _readable(cls, text: str) -> str:
+        allowed(text, loopback=False)  # a mistyped network is a mistake to hear of at the start
+        return text
+
+    @property
+    def webhook_allowed(self) -> Allowed:
+        """Where webhooks may go beyond https to public addresses."""
+        return allowed(self.webhook_allow, loopback=self.webhook_allow_loopback)
 
     @property
     def hosts(self) -> list[str]:

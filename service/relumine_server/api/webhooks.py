@@ -12,7 +12,6 @@ from datetime import UTC
 from typing import Annotated, Any, Literal
 from uuid import uuid4
 
-import httpx
 import sqlalchemy as sa
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -24,6 +23,7 @@ from relumine_server.errors import InvalidWebhook, OtherProject, WebhookDisabled
 from relumine_server.storage import deliveries
 from relumine_server.storage import webhooks as rows
 from relumine_server.storage.webhooks import WebhookRow
+from relumine_server.webhooks.allowed import Allowed
 from relumine_server.webhooks.targets import url_problem
 
 EVENTS = (
@@ -81,7 +81,7 @@ def create_webhook(
     body: NewWebhook, store: StoreDep, settings: SettingsDep, clock: ClockDep, own: OwnProject
 ) -> Webhook:
     """Add a receiver. The answer holds its secret, once."""
-    values = _bound(_checked(body, allow_loopback=settings.webhook_allow_loopback), own)
+    values = _bound(_checked(body, allowed=settings.webhook_allowed), own)
     row = WebhookRow(
         webhook_id=f"whk_{uuid4().hex}",
         secret="whsec_" + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode(),
@@ -121,7 +121,7 @@ def change_webhook(
     webhook_id: WebhookId, body: WebhookChange, store: StoreDep, settings: SettingsDep, own: OwnProject
 ) -> Webhook:
     """Change a receiver. What waits for a receiver that was disabled is called off."""
-    values = _bound(_checked(body, allow_loopback=settings.webhook_allow_loopback), own)
+    values = _bound(_checked(body, allowed=settings.webhook_allowed), own)
 
     def work(session: sa.Connection) -> WebhookRow:
         rows.change(session, webhook_id, values)
@@ -152,12 +152,12 @@ def test_webhook(webhook_id: WebhookId, store: StoreDep, clock: ClockDep, courie
     return Probe(delivery_id=delivery_id, webhook_id=webhook_id, event="webhook.test")
 
 
-def _checked(body: NewWebhook | WebhookChange, *, allow_loopback: bool) -> dict[str, Any]:
+def _checked(body: NewWebhook | WebhookChange, *, allowed: Allowed) -> dict[str, Any]:
     """The columns that the body sets. Raises InvalidWebhook; a new webhook sets them all."""
     new = isinstance(body, NewWebhook)
     values = body.model_dump() if new else body.model_dump(exclude_unset=True)
     problem = (
-        ("url" in values and _url_problem(values["url"], allow_loopback=allow_loopback))
+        ("url" in values and url_problem(values["url"], allowed))
         or ("events" in values and _events_problem(values["events"]))
         or _project_problem(values.get("project"))
     )
@@ -173,17 +173,6 @@ def _bound(values: dict[str, Any], own: str | None) -> dict[str, Any]:
     if values["project"] not in (None, own):
         raise OtherProject("a key of one project makes webhooks of that project only")
     return {**values, "project": own}
-
-
-def _url_problem(url: str, *, allow_loopback: bool) -> str | None:
-    problem = url_problem(url, allow_loopback=allow_loopback)
-    if problem:
-        return problem
-    try:
-        httpx.URL(url)  # what the courier will read it with: names that IDNA refuses end here
-    except httpx.InvalidURL:
-        return "url cannot be read"
-    return None
 
 
 def _events_problem(events: list[str]) -> str | None:

@@ -56,9 +56,7 @@ class Courier:
         self._settings = settings
         self._clock = clock
         self._jitter = jitter
-        self._sender = sender or Sender(
-            allow_loopback=settings.webhook_allow_loopback, timeout_s=settings.webhook_timeout_s
-        )
+        self._sender = sender or Sender(settings.webhook_allowed, timeout_s=settings.webhook_timeout_s)
         self._awake = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None

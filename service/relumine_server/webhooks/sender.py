@@ -2,15 +2,18 @@
 
 The address is judged right before connecting, and the connection goes to the very address that was judged:
 a name that changes its answer between the two leads nowhere. No redirects, no proxies from the environment,
-one deadline for the whole attempt however slowly a receiver drips, and no more read of an answer than is kept.
+one deadline for the whole attempt however slowly a resolver or a receiver drips, and no more read of an answer
+than is kept, as it comes: nothing is unpacked.
 
 Built on httpcore, the engine of httpx: httpx itself takes no network backend, and logs whole URLs.
 """
 
 from __future__ import annotations
 
+import queue
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, suppress
@@ -20,10 +23,12 @@ from typing import Any, TypeAlias
 import httpcore
 import httpx
 
+from relumine_server.webhooks.allowed import Allowed
 from relumine_server.webhooks.retry import Outcome
-from relumine_server.webhooks.targets import refusal
+from relumine_server.webhooks.targets import RefusedError, Target, read_target, refusal
 
 MAX_ANSWER_BYTES = 1024
+_PIECE_BYTES = 4096
 _HEADERS = {
     "content-type": "application/json",
     "accept-encoding": "identity",
@@ -32,10 +37,6 @@ _HEADERS = {
 }
 
 Resolve: TypeAlias = Callable[[str, int], list[str]]
-
-
-class TargetRefusedError(Exception):
-    """The URL leads to an address that notifications may not go to. Nothing was connected to."""
 
 
 def system_addresses(host: str, port: int) -> list[str]:
@@ -49,13 +50,13 @@ class Sender:
 
     def __init__(
         self,
+        allowed: Allowed,
         *,
-        allow_loopback: bool,
         timeout_s: float,
         resolve: Resolve = system_addresses,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        self._allow_loopback = allow_loopback
+        self._allowed = allowed
         self._timeout_s = timeout_s
         self._resolve = resolve
         self._given_context = ssl_context
@@ -65,7 +66,8 @@ class Sender:
         started = time.monotonic()
         status, error, answer, retry_after = None, None, None, None
         try:
-            with self._pool(url, started) as pool, self._request(pool, url, headers, body) as got:
+            target = read_target(url, self._allowed)
+            with self._pool(target, started) as pool, self._request(pool, target, headers, body) as got:
                 status, retry_after = got.status, _header(got, b"retry-after")
                 answer = _beginning(got)
         except Exception as problem:  # noqa: BLE001 - whatever a receiver provokes is the outcome of the attempt
@@ -73,26 +75,25 @@ class Sender:
         duration_ms = round((time.monotonic() - started) * 1000)
         return Outcome(status, duration_ms, error=error, answer=answer, retry_after=retry_after)
 
-    def _pool(self, url: str, started: float) -> httpcore.ConnectionPool:
-        backend = _JudgingBackend(url, self._judged, deadline=started + self._timeout_s)
+    def _pool(self, target: Target, started: float) -> httpcore.ConnectionPool:
+        backend = _JudgingBackend(target, self._judged, deadline=started + self._timeout_s)
         return httpcore.ConnectionPool(
             ssl_context=self._ssl_context, max_keepalive_connections=0, network_backend=backend
         )
 
     def _request(
-        self, pool: httpcore.ConnectionPool, url: str, headers: Mapping[str, str], body: str
+        self, pool: httpcore.ConnectionPool, target: Target, headers: Mapping[str, str], body: str
     ) -> AbstractContextManager[httpcore.Response]:
-        read = httpx.URL(url)
-        target = httpcore.URL(scheme=read.raw_scheme, host=read.raw_host, port=read.port, target=read.raw_path)
+        url = httpcore.URL(scheme=target.scheme, host=target.host, port=target.port, target=target.path)
         timeouts = dict.fromkeys(("connect", "read", "write", "pool"), self._timeout_s)
-        sent: list[tuple[bytes | str, bytes | str]] = [*_HEADERS.items(), *headers.items()]
-        return pool.stream("POST", target, headers=sent, content=body.encode(), extensions={"timeout": timeouts})
+        sent: list[tuple[bytes | str, bytes | str]] = [("host", target.authority), *_HEADERS.items(), *headers.items()]
+        return pool.stream("POST", url, headers=sent, content=body.encode(), extensions={"timeout": timeouts})
 
-    def _judged(self, url: str, host: str, port: int) -> list[str]:
-        addresses = self._resolve(host, port)
-        problem = refusal(url, addresses, allow_loopback=self._allow_loopback)
+    def _judged(self, target: Target, left_s: float) -> list[str]:
+        addresses = _resolved(self._resolve, target, left_s)
+        problem = refusal(target, addresses, self._allowed)
         if problem:
-            raise TargetRefusedError(problem)
+            raise RefusedError(problem)
         return addresses
 
     @cached_property
@@ -103,9 +104,9 @@ class Sender:
 class _JudgingBackend(httpcore.SyncBackend):
     """Resolves, judges, and connects to the address that was judged; all within one deadline."""
 
-    def __init__(self, url: str, judged: Callable[[str, str, int], list[str]], *, deadline: float) -> None:
+    def __init__(self, target: Target, judged: Callable[[Target, float], list[str]], *, deadline: float) -> None:
         super().__init__()
-        self._url = url
+        self._target = target
         self._judged = judged
         self._deadline = deadline
 
@@ -119,7 +120,8 @@ class _JudgingBackend(httpcore.SyncBackend):
     ) -> httpcore.NetworkStream:
         """Connect to the first address that answers."""
         failure: Exception = httpcore.ConnectError("no address")
-        for address in self._judged(self._url, host, port):
+        target = self._target._replace(host=host, port=port)
+        for address in self._judged(target, _left(self._deadline, timeout)):
             left_s = _left(self._deadline, timeout)
             try:
                 stream = super().connect_tcp(address, port, left_s, local_address, socket_options)
@@ -141,7 +143,9 @@ class _DeadlineStream(httpcore.NetworkStream):
         return self._stream.read(max_bytes, _left(self._deadline, timeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, _left(self._deadline, timeout))
+        """Write piece by piece: a receiver that takes them one by one must not begin a new wait with each."""
+        for start in range(0, len(buffer), _PIECE_BYTES):
+            self._stream.write(buffer[start : start + _PIECE_BYTES], _left(self._deadline, timeout))
 
     def close(self) -> None:
         self._stream.close()
@@ -154,6 +158,26 @@ class _DeadlineStream(httpcore.NetworkStream):
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
+
+
+def _resolved(resolve: Resolve, target: Target, left_s: float) -> list[str]:
+    """Resolve in a thread of its own: a resolver can hang for minutes, and cannot be told to stop."""
+    found: queue.SimpleQueue[list[str] | Exception] = queue.SimpleQueue()
+
+    def look_up() -> None:
+        try:
+            found.put(resolve(target.host, target.port))
+        except Exception as problem:  # noqa: BLE001 - raised again by who waits
+            found.put(problem)
+
+    threading.Thread(target=look_up, name="relumine-resolver", daemon=True).start()
+    try:
+        answer = found.get(timeout=left_s)
+    except queue.Empty:
+        raise httpcore.ConnectTimeout("resolving") from None
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
 
 
 def _left(deadline: float, timeout: float | None) -> float:
@@ -180,7 +204,7 @@ def _beginning(response: httpcore.Response) -> str:
 
 def _said(problem: Exception, timeout_s: float) -> str:
     """The failure in a few words; never the URL, whose path is as good as a password with many receivers."""
-    if isinstance(problem, TargetRefusedError):
+    if isinstance(problem, RefusedError):
         return f"refused: {problem}"
     if isinstance(problem, httpcore.TimeoutException):
         return f"no answer within {timeout_s:g} s"

@@ -22,6 +22,7 @@ from queue import Queue
 import pytest
 from news import CASES, RUN_URL, alert, many, of, resolved
 
+from relumine_server.webhooks.allowed import Allowed
 from relumine_server.webhooks.payload import body
 from relumine_server.webhooks.sender import Sender
 
@@ -64,7 +65,7 @@ def listens(port):
 
 def post(url, news):
     """Send as the courier does; the outcome."""
-    return Sender(allow_loopback=True, timeout_s=15).post(url, {}, body("alertmanager", news, url=url))
+    return Sender(Allowed(loopback=True), timeout_s=15).post(url, {}, body("alertmanager", news, url=url))
 
 
 @pytest.fixture(scope="module")
@@ -164,4 +165,6 @@ def test_a_receiver_of_alertmanagers_webhooks_understands_ours(relay):
 def test_a_receiver_of_alertmanagers_webhooks_takes_every_event(relay):
     url, _ = relay
     assert [post(url, news).status for news in CASES.values()] == [200] * len(CASES)
-    assert Sender(allow_loopback=True, timeout_s=15).post(url, {}, '{"alerts": 1}').status == 422  # it does read them
+    assert (
+        Sender(Allowed(loopback=True), timeout_s=15).post(url, {}, '{"alerts": 1}').status == 422
+    )  # it does read them

@@ -46,10 +46,15 @@ chromium:  # the page is tested in a real browser
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null \
 	  || { apt-get update -qq && apt-get install -y -qq chromium; }
 
-receivers: $(VENV)/receivers.stamp  # notifications are tested against those who receive them
+receivers: $(VENV)/receivers.stamp $(VENV)/node/stamp  # notifications are tested against those who receive them
 
 $(VENV)/receivers.stamp: | $(VENV)/bin/python
 	@command -v amtool >/dev/null && command -v alertmanager-irc-relay >/dev/null || $(MAKE) --no-print-directory unpacked
+	@touch $@
+
+$(VENV)/node/stamp: examples/receivers/package-lock.json | $(VENV)/bin/python
+	@command -v npm >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends nodejs npm; }
+	mkdir -p $(@D) && cp examples/receivers/package*.json $(@D) && cd $(@D) && npm ci --silent --no-audit --no-fund
 	@touch $@
 
 .PHONY: unpacked

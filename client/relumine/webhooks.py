@@ -12,10 +12,12 @@ import hashlib
 import hmac
 import json
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
 
 from relumine.errors import RelumineError
+
+Headers: TypeAlias = Mapping[str, str] | Iterable[tuple[bytes | str, bytes | str]]
 
 TOLERANCE_S = 300.0  # what Standard Webhooks recommends against replays
 _PREFIX = "whsec_"
@@ -28,9 +30,9 @@ class WebhookVerificationError(RelumineError):
 
 
 def verify(
-    headers: Mapping[str, str],
+    headers: Headers,
     body: bytes | str,
-    secret: str,
+    secret: str | Iterable[str],
     *,
     tolerance_s: float = TOLERANCE_S,
     now: float | None = None,
@@ -38,9 +40,9 @@ def verify(
     """The decoded notification, if its signature holds. Raises WebhookVerificationError if not.
 
     Args:
-        headers: the request's headers, in any case.
+        headers: the request's headers in any case, as a mapping or as pairs; text or bytes.
         body: the body exactly as it was received, before any decoding of JSON.
-        secret: ``whsec_…``, as shown when the webhook was created.
+        secret: ``whsec_…``, as shown when the webhook was created; several while one is exchanged for another.
         tolerance_s: how far the sender's clock may be from this one.
         now: seconds since the epoch; the clock's without it.
 
@@ -50,15 +52,36 @@ def verify(
         ...
         relumine.webhooks.WebhookVerificationError: the header webhook-id is missing
     """
-    named = {name.lower(): value for name, value in headers.items()}
+    named = _by_name(headers)
     delivery_id, timestamp, signatures = (
         _header(named, name) for name in ("webhook-id", "webhook-timestamp", "webhook-signature")
     )
     raw = _encoded(body)
     _check_age(timestamp, time.time() if now is None else now, tolerance_s)
     signed = b".".join((_encoded(delivery_id), timestamp.encode(), raw))
-    _check_signatures(signatures, hmac.new(_key(secret), signed, hashlib.sha256).digest())
+    expected = [hmac.new(_key(one), signed, hashlib.sha256).digest() for one in _several(secret)]
+    _check_signatures(signatures, expected)
     return _document(raw)
+
+
+def _by_name(headers: Headers) -> dict[str, str]:
+    """Every header under its name in small letters; of two with the same name the first counts."""
+    pairs = headers.items() if hasattr(headers, "items") else headers
+    named: dict[str, str] = {}
+    for name, value in pairs:
+        named.setdefault(_text(name).lower(), _text(value))
+    return named
+
+
+def _text(header: bytes | str) -> str:
+    return header if isinstance(header, str) else bytes(header).decode("latin-1")
+
+
+def _several(secret: str | Iterable[str]) -> list[str]:
+    secrets = [secret] if isinstance(secret, str) else list(secret)
+    if not secrets:
+        raise WebhookVerificationError("there is no secret to check with")
+    return secrets
 
 
 def _header(named: Mapping[str, str], name: str) -> str:
@@ -94,11 +117,13 @@ def _key(secret: str) -> bytes:
     return key
 
 
-def _check_signatures(signatures: str, expected: bytes) -> None:
+def _check_signatures(signatures: str, expected: list[bytes]) -> None:
     """One of them must match; all are compared, so that the time says nothing."""
-    matches = [hmac.compare_digest(expected, given) for given in _given(signatures)]
+    matches = [hmac.compare_digest(ours, given) for ours in expected for given in _given(signatures)]
     if not any(matches):
-        raise WebhookVerificationError("no signature matches")
+        raise WebhookVerificationError(
+            "no signature matches: is it the secret of this webhook, and the body untouched?"
+        )
 
 
 def _given(signatures: str) -> list[bytes]:

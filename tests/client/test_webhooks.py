@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import email.message
 import json
 from datetime import UTC, datetime, timedelta
 
+import httpx
 import pytest
 from standardwebhooks.webhooks import Webhook
 
@@ -32,6 +34,27 @@ def test_one_good_signature_among_several_is_enough():
     headers = signed()
     headers["webhook-signature"] = signed(OTHER)["webhook-signature"] + " " + headers["webhook-signature"]
     assert relumine.verify_webhook(headers, BODY, SECRET)
+
+
+def test_while_a_secret_is_exchanged_old_and_new_receivers_are_served():
+    both = signed()
+    both["webhook-signature"] += " " + signed(OTHER)["webhook-signature"]
+    for secret in (SECRET, OTHER, [SECRET, OTHER], (OTHER,), iter([OTHER, SECRET])):
+        assert relumine.verify_webhook(both, BODY, secret)
+    assert relumine.verify_webhook(signed(), BODY, [OTHER, SECRET])
+    with pytest.raises(WebhookVerificationError, match="no secret"):
+        relumine.verify_webhook(both, BODY, [])
+
+
+def test_headers_come_as_frameworks_have_them():
+    headers = signed()
+    message = email.message.Message()  # what http.server gives
+    for name, value in headers.items():
+        message[name] = value
+    asgi = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    shouted = {name.upper(): value for name, value in headers.items()}
+    for form in (headers, shouted, message, asgi, httpx.Headers(headers)):
+        assert relumine.verify_webhook(form, BODY, SECRET)["type"] == "alert.firing"
 
 
 @pytest.mark.parametrize(

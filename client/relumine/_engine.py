@@ -27,7 +27,7 @@ from relumine._sender import Sender
 from relumine._site import Site
 from relumine.errors import TrainingStopped
 from relumine.schedule import Schedule
-from relumine.views import Accepted, Alert
+from relumine.views import ENDED_WITH_RUN, Accepted, Alert
 from relumine.wire import Coverage
 
 SILENT_LOOKS = 5  # samples in a row that missed a layer whose module ran
@@ -210,8 +210,7 @@ class Engine:
         for alert in answer.alerts:
             before = self.alerts.get(alert.id)
             self.alerts[alert.id] = alert
-            news = before is None or (before.state, before.severity) != (alert.state, alert.severity)
-            if news and alert.state in OPEN:
+            if _is_news(alert, before):
                 say(f"{alert.message} {alert.url}")
                 self._fresh.append(alert)
 
@@ -238,6 +237,17 @@ class Engine:
         self.off = True
         self.hooks.leave_soon()
         self._clock.stop()
+
+
+def _is_news(alert: Alert, before: Alert | None) -> bool:
+    """Whether the training is to hear of it: it fires, for the first time, anew, or for the worse."""
+    if alert.muted_by or alert.silenced_by:
+        return False
+    if before is None:  # also where it was raised with the last upload, and closed with the run
+        return alert.state in OPEN or alert.resolved_reason in ENDED_WITH_RUN
+    was_quiet = bool(before.muted_by or before.silenced_by)
+    moved = (before.state, before.severity) != (alert.state, alert.severity) or was_quiet
+    return moved and alert.state in OPEN
 
 
 def _readable(rates: Iterable[Any]) -> tuple[float, ...]:

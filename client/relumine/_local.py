@@ -88,6 +88,9 @@ class LocalTransport:
             evidence=finding.evidence,
             forecast=ForecastView.model_validate(finding.forecast, from_attributes=True) if finding.forecast else None,
             remedies=[RemedyView.model_validate(remedy, from_attributes=True) for remedy in finding.remedies],
+            acknowledged=None,
+            muted_by=None,
+            silenced_by=None,
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from relumine.views import Alert
+from relumine.views import ENDED_WITH_RUN, Alert
 from relumine.wire import Coverage
 
 
@@ -36,4 +36,5 @@ def closing(label: str, alerts: Sequence[Alert], stats: dict[str, Any], url: str
 
 
 def _in_words(alert: Alert) -> str:
-    return f"{alert.layer or 'the run'} {alert.kind.replace('_', ' ')} (step {alert.opened_step:,}, {alert.state})"
+    state = "open to the end" if alert.resolved_reason in ENDED_WITH_RUN else alert.state
+    return f"{alert.layer or 'the run'} {alert.kind.replace('_', ' ')} (step {alert.opened_step:,}, {state})"

@@ -1,18 +1,20 @@
-"""Reading what the server knows, typed: runs, layers, series, alerts. One colour: synchronous."""
+"""What the server knows, typed: runs, layers, series, alerts; and what people say to it. One colour: synchronous."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
 
+from relumine.curves import Overview, Series, Units
 from relumine.errors import ServerError
 from relumine.policies import Backtest, Policy
 from relumine.settings import resolve
-from relumine.views import Alert, Layer, Overview, Page, Problem, Project, Run, Series, Units, View
+from relumine.views import Alert, HistoryEntry, Layer, Page, Problem, Project, Run, Silence, View
 
 ViewT = TypeVar("ViewT", bound=View)
 
@@ -111,9 +113,47 @@ class Client:
         return self._get(f"/v1/alerts/{alert_id}", Alert)
 
     def acknowledge(self, alert_id: str, *, author: str, note: str = "") -> Alert:
-        """Say that somebody is on it."""
-        response = self._send("POST", f"/v1/alerts/{alert_id}/acknowledge", json={"author": author, "note": note})
-        return Alert.model_validate_json(response.content)
+        """Say that somebody is on it. Refused (409 ``alert_acknowledged``) where somebody else already is."""
+        return self._act(alert_id, "acknowledge", author, note)
+
+    def resolve(self, alert_id: str, *, author: str, note: str = "") -> Alert:
+        """Close an alert by hand: it returns when the detector raises it anew, or finds it worse."""
+        return self._act(alert_id, "resolve", author, note)
+
+    def history(self, alert_id: str) -> Iterator[HistoryEntry]:
+        """Every transition of an alert, the oldest first."""
+        return self._items(f"/v1/alerts/{alert_id}/history", HistoryEntry)
+
+    def silences(self) -> Iterator[Silence]:
+        """Silences, newest first."""
+        return self._items("/v1/silences", Silence)
+
+    def silence(
+        self,
+        matchers: Mapping[str, str],
+        *,
+        ends_at: datetime,
+        author: str,
+        comment: str = "",
+        starts_at: datetime | None = None,
+    ) -> Silence:
+        """Let nobody be told of alerts that match, for a time.
+
+        Args:
+            matchers: what an alert must have, by name: ``project``, ``run_id``, ``group``, ``name``, ``layer``,
+                ``kind``, ``severity``, ``cause``; each equal, or a glob such as ``encoder.*``.
+            ends_at: when it ends, with its time zone.
+            author: who says so.
+            comment: why.
+            starts_at: when it begins; now without it.
+        """
+        body: dict[str, Any] = {"matchers": dict(matchers), "ends_at": ends_at.isoformat(), "author": author}
+        body |= {"comment": comment} | ({} if starts_at is None else {"starts_at": starts_at.isoformat()})
+        return Silence.model_validate_json(self._send("POST", "/v1/silences", json=body).content)
+
+    def unsilence(self, silence_id: str) -> None:
+        """End a silence now; what it held and still fires is told."""
+        self._send("DELETE", f"/v1/silences/{silence_id}")
 
     def close(self) -> None:
         """Close the connection."""
@@ -126,6 +166,10 @@ class Client:
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _act(self, alert_id: str, what: str, author: str, note: str) -> Alert:
+        response = self._send("POST", f"/v1/alerts/{alert_id}/{what}", json={"author": author, "note": note})
+        return Alert.model_validate_json(response.content)
 
     def _get(self, path: str, view: type[ViewT], **query: Any) -> ViewT:
         return view.model_validate_json(self._send("GET", path, params=_given(query)).content)

@@ -19,6 +19,13 @@ Cause: TypeAlias = Literal[
     "high_learning_rate", "negative_bias", "bad_initialization", "input_shift", "upstream_collapse", "unknown"
 ]
 AlertState: TypeAlias = Literal["pending", "firing", "acknowledged", "resolved", "regressed"]
+AlertEvent: TypeAlias = Literal[
+    "raised", "suspected", "escalated", "changed", "cleared", "ripened", "returned",
+    "acknowledged", "closed", "ended", "resumed",
+]  # fmt: skip
+"""What moves an alert: docs/alerts.md says what each means."""
+ENDED_WITH_RUN = ("the run finished", "the run failed")
+"""Reasons of alerts that were open to the end of their run."""
 RunState: TypeAlias = Literal["running", "finished", "stalled", "failed"]
 LayerState: TypeAlias = Literal["waiting", "healthy", "dying", "dead", "born_dead", "diverged", "cannot_die"]
 
@@ -65,8 +72,19 @@ class Forecast(View):
     eta_s: float | None
 
 
+class Acknowledgement(View):
+    """Who is on it, since when, and what they said."""
+
+    author: str
+    note: str
+    at: str
+
+
 class Alert(View):
-    """A finding that has a life. ``layer_id`` 0 and ``layer`` null speak of the run itself."""
+    """A finding that has a life. ``layer_id`` 0 and ``layer`` null speak of the run itself.
+
+    ``muted_by`` is the alert that explains this one, ``silenced_by`` a silence: while either is there, nobody is told.
+    """
 
     id: str
     run_id: str
@@ -91,6 +109,39 @@ class Alert(View):
     evidence: dict[str, Any]
     forecast: Forecast | None
     remedies: list[Remedy]
+    acknowledged: Acknowledgement | None
+    muted_by: str | None
+    silenced_by: str | None
+
+
+class HistoryEntry(View):
+    """One transition of an alert. ``author`` is null where no person did it; ``note`` is theirs, or the reason."""
+
+    number: int
+    at: str
+    step: int
+    event: AlertEvent
+    from_state: AlertState | None
+    to_state: AlertState
+    severity: Severity
+    author: str | None
+    note: str
+
+
+class Silence(View):
+    """For a time nobody is told of the alerts that match. ``matched`` counts the open ones it holds now."""
+
+    silence_id: str
+    project: str | None
+    """Where it is about one project alone, because the key that set it is bound to that."""
+    matchers: dict[str, str]
+    starts_at: str
+    ends_at: str
+    author: str
+    comment: str
+    created_at: str
+    active: bool
+    matched: int
 
 
 class RunSummary(View):
@@ -118,8 +169,8 @@ class RunSummary(View):
 class Accepted(View):
     """The server's answer to an upload: it steers the SDK, so nothing polls.
 
-    ``alerts`` are those of the run that are open, and those that this upload resolved. ``every`` may only
-    thin the SDK's own sampling interval; null leaves it alone.
+    ``alerts`` are those of the run that are open, and those that this upload resolved, at most the 200 worst. ``every``
+    may only thin the SDK's own sampling interval; null leaves it alone.
     """
 
     accepted: int
@@ -184,63 +235,6 @@ class Layer(View):
     dying_fraction: float | None
     dead_fraction: float | None
     born_dead_fraction: float | None
-
-
-class Extremes(View):
-    """One statistic, downsampled: per point the last, least and greatest value of its steps; null where absent."""
-
-    last: list[float | None]
-    min: list[float | None]
-    max: list[float | None]
-
-
-class Series(View):
-    """Downsampled columns of a layer; ``step`` is the last step of each point."""
-
-    layer_id: int
-    step: list[int]
-    statistics: dict[str, Extremes]
-
-
-class Units(View):
-    """Per-unit statistics of one record, each list of length ``units``."""
-
-    layer_id: int
-    first_step: int
-    step: int
-    n_examples: int
-    n_positions: int
-    columns: dict[str, list[float]]
-
-
-class Trace(View):
-    """The health of one layer over steps, for the heat map."""
-
-    layer_id: int
-    step: list[int]
-    dead_fraction: list[float | None]
-    dying_fraction: list[float | None]
-    active_rate: list[float | None]
-
-
-class RunTrace(View):
-    """The run's own numbers over steps, as far as they were sent."""
-
-    step: list[int]
-    learning_rate: list[float | None]
-    update_ratio: list[float | None]
-    loss: list[float | None]
-
-
-class Overview(View):
-    """All that a page needs of a run, in one call. Traces hold only points after ``after_step``."""
-
-    run: Run
-    layers: list[Layer]
-    traces: list[Trace]
-    run_trace: RunTrace
-    alerts: list[Alert]
-    last_step: int | None
 
 
 class Webhook(View):

@@ -20,6 +20,7 @@ from relumine_server.api import (
     problems,
     projects,
     runs,
+    silences,
     uploads,
     webhooks,
 )
@@ -33,6 +34,7 @@ from relumine_server.refold import Refolds
 from relumine_server.settings import Settings
 from relumine_server.storage import migrate
 from relumine_server.storage.store import Store
+from relumine_server.sweep import Sweep
 from relumine_server.webhooks.courier import Courier
 
 STOP_S = 5.0  # how long an attempt under way may still take when the server stops
@@ -66,10 +68,11 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Callabl
     app.state.keyring = Keyring(opened, clock, settings)
     app.state.attempts = login.Attempts(clock)
     app.state.courier = Courier(opened, settings, clock)
+    app.state.sweep = Sweep(opened, settings, clock, on_told=app.state.courier.wake)
     app.state.caretaker = Caretaker(opened, settings, clock)
     app.state.owns_store = store is None
     problems.install(app)
-    for module in (uploads, projects, policy, runs, layers, alerts, webhooks, keys, login, health, page):
+    for module in (uploads, projects, policy, runs, layers, alerts, silences, webhooks, keys, login, health, page):
         app.include_router(module.router)
     described.install(app)
     app.add_middleware(Gate, store=opened, keyring=app.state.keyring, settings=settings)
@@ -80,7 +83,9 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Callabl
 async def _life(app: FastAPI) -> AsyncIterator[None]:
     app.state.courier.start()
     app.state.caretaker.start()
+    app.state.sweep.start()
     yield
+    app.state.sweep.stop()
     app.state.caretaker.stop()
     app.state.courier.stop(STOP_S)
     if app.state.owns_store:

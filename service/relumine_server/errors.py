@@ -3,13 +3,14 @@
 ProblemError
 ├── 401  Unauthorized: KeyMissing, KeyUnknown, KeyExpired, KeyRevoked
 ├── 403  ScopeTooSmall, OtherProject, CrossSite
-├── 404  ProjectNotFound, RunNotFound, LayerNotFound, AlertNotFound, UnitsNotFound, WebhookNotFound, KeyNotFound
-├── 409  RunInOtherProject, AlertResolved, WebhookDisabled, FirstKeyMustBeAdmin, LastAdminKey
+├── 404  ProjectNotFound, RunNotFound, LayerNotFound, AlertNotFound, UnitsNotFound, SilenceNotFound,
+│        WebhookNotFound, KeyNotFound
+├── 409  RunInOtherProject, AlertResolved, AlertAcknowledged, WebhookDisabled, FirstKeyMustBeAdmin, LastAdminKey
 ├── 413  BodyTooLarge
 ├── 415  UnsupportedEncoding
 ├── 421  UnknownHost
 ├── 422  InvalidUpload, UnknownLayer, WrongUnits, BadCursor, UnknownStatistic, InvalidWebhook,
-│        InvalidPolicy, InvalidKey
+│        InvalidPolicy, InvalidKey, InvalidSilence
 ├── 429  Busy, TooManyAttempts
 ├── 503  NotReady, StorageUnavailable
 └── 507  StorageFull
@@ -93,6 +94,10 @@ class UnitsNotFound(ProblemError):
     status, code, title = 404, "units_not_found", "No per-unit statistics are stored at or before that step"
 
 
+class SilenceNotFound(ProblemError):
+    status, code, title = 404, "silence_not_found", "No such silence"
+
+
 class WebhookNotFound(ProblemError):
     status, code, title = 404, "webhook_not_found", "No such webhook"
 
@@ -107,6 +112,10 @@ class RunInOtherProject(ProblemError):
 
 class AlertResolved(ProblemError):
     status, code, title = 409, "alert_resolved", "The alert is resolved already"
+
+
+class AlertAcknowledged(ProblemError):
+    status, code, title = 409, "alert_acknowledged", "Somebody else has acknowledged the alert"
 
 
 class WebhookDisabled(ProblemError):
@@ -165,6 +174,10 @@ class InvalidPolicy(ProblemError):
 
 class InvalidKey(ProblemError):
     status, code, title = 422, "invalid_key", "Such a key cannot be made"
+
+
+class InvalidSilence(ProblemError):
+    status, code, title = 422, "invalid_silence", "The silence cannot be set"
 
 
 class Busy(ProblemError):

@@ -14,10 +14,12 @@ from relumine.table import RecordTable
 from relumine.views import Accepted
 from relumine.wire import Upload
 from relumine_server import alerting
+from relumine_server.alerting import Passage
 from relumine_server.detection import onset
 from relumine_server.detection import state as detector
 from relumine_server.detection.findings import Finding, Reading
 from relumine_server.errors import InvalidUpload, RunInOtherProject, UnknownLayer, WrongUnits
+from relumine_server.life import stalls
 from relumine_server.storage import alerts, numbers, policies, runs, segments, sessions, states, units
 from relumine_server.storage.dialect import pipelined
 from relumine_server.storage.states import Folded
@@ -82,7 +84,7 @@ class Ingest:
             numbers.append(connection, upload)
             written = units.append(connection, upload, run.unit_rows)
             _update_run(connection, run, upload, now, folds=folds, written=written)
-        told = alerting.record(connection, run, findings, now)
+        told = alerting.record(connection, run, findings, _passage(run, upload, folds=folds), now)
         return self._answer(connection, run, upload, duplicate=False, told=told)
 
     def _fold(
@@ -153,25 +155,43 @@ def _update_run(
     """Progress and state of the run; a new session that folds makes a run that ended run again."""
     known = upload.records.scalars
     begins = folds and upload.session != run.folded_session
-    steps = [int(known["step"].max(initial=-1)), *(number.step for number in upload.numbers)]
+    step = _last_step(upload)
     values: dict[str, Any] = {"updated_at": now, **_note_session(connection, run, upload, now, folds=folds)}
-    if max(steps) > (-1 if run.last_step is None else run.last_step):
-        values["last_step"] = max(steps)
+    values |= _heard(run, upload, now, begins=begins) if folds else {}
+    if step > (-1 if run.last_step is None else run.last_step):
+        values["last_step"] = step
     if len(upload.records):
         values["loose_records"] = run.loose_records + int(np.unique(known["layer_id"], return_counts=True)[1].max())
         values["unit_rows"] = run.unit_rows + written.rows
         values["unit_bytes"] = run.unit_bytes + written.size
-    if folds:
-        values |= {"folded_session": upload.session, "folded_seq": upload.seq, "folded_at": now}
     if upload.dropped:
         values["dropped"] = {**run.dropped, f"{upload.session}/{upload.rank}": upload.dropped}
     if folds and upload.coverage is not None:
         values["coverage"] = upload.coverage.model_dump()
-    if folds and upload.closing is not None:
-        values |= {"state": upload.closing, "finished_at": now}
-    elif run.state != "running" and begins:
-        values |= {"state": "running", "finished_at": None}
     runs.update(connection, run.run_id, values)
+
+
+def _heard(run: sa.Row[Any], upload: Upload, now: datetime, *, begins: bool) -> dict[str, Any]:
+    """What the run's latest sign of life says of its state and its rhythm."""
+    values: dict[str, Any] = {"folded_session": upload.session, "folded_seq": upload.seq, "folded_at": now}
+    if not begins and run.folded_at is not None:
+        values["pause_s"] = stalls.learned(stalls.Pulse(run.folded_at, run.pause_s), now).pause_s
+    if upload.closing is not None:
+        return values | {"state": upload.closing, "finished_at": now}
+    again = run.state == "stalled" or (run.state != "running" and begins)
+    return values | ({"state": "running", "finished_at": None} if again else {})
+
+
+def _last_step(upload: Upload) -> int:
+    """The last step that an upload tells of; -1 where it tells of none."""
+    return max([int(upload.records.scalars["step"].max(initial=-1)), *(number.step for number in upload.numbers)])
+
+
+def _passage(run: sa.Row[Any], upload: Upload, *, folds: bool) -> Passage:
+    """What the upload means to its run. One that does not fold comes from the past, and neither begins nor ends it."""
+    resumes = folds and run.state in alerting.ENDED and upload.session != run.folded_session
+    step = max(_last_step(upload), run.last_step or 0)
+    return Passage(step, resumes=resumes, heard=folds, closing=upload.closing if folds else None)
 
 
 def _note_session(

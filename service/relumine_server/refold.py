@@ -74,14 +74,17 @@ def _save(
 def _as_told(connection: sa.Connection, run_id: str, state: detector.DetectorState) -> detector.DetectorState:
     """The state with those problems open that people were told of: another detector, or a thinned run, finds others.
 
-    An alert that somebody resolved says nothing about the problem; there the fold is believed.
+    An alert that somebody or the run's end closed says nothing about the problem; there the fold is believed.
     """
     opened = {}
+    closed_from_outside = alerts.closed_from_outside(connection, run_id)
     for alert in alerts.of_run(connection, run_id, ""):
         key = (alert.layer_id, alert.kind)
+        if alert.kind == "stalled":
+            continue  # the clock's, not the detector's
         found = state.open.get(key)
         if alert.state == "resolved":
-            if found is not None and alerts.is_closed_by_hand(alert):
+            if found is not None and alert.id in closed_from_outside:
                 opened[key] = found
         elif not alert.layer_id or alert.layer_id in state.layers:
             step = alert.opened_step if found is None else found.step

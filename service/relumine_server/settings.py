@@ -46,6 +46,17 @@ class Settings(BaseSettings):
     )
     courier_poll_s: Annotated[float, Field(gt=0, description="How often the courier looks for due deliveries.")] = 5.0
 
+    stalled_after_s: Annotated[
+        float, Field(gt=0, description="A run that reports nothing for so long is suspected to have stalled.")
+    ] = 600.0
+    stalled_grace_s: Annotated[
+        float, Field(ge=0, description="How long a suspicion (`stalled`, `no_data`) waits before it is told.")
+    ] = 300.0
+    repeat_after_s: Annotated[
+        float, Field(gt=0, description="An alert that nobody answers is told again after so long.")
+    ] = 4 * 3600.0
+    sweep_every_s: Annotated[float, Field(gt=0, description="How often the clock looks at runs and alerts.")] = 10.0
+
     unit_bytes_per_run: Annotated[
         int, Field(ge=2**16, description="Per-unit statistics that a run keeps before they are thinned, in bytes.")
     ] = 128 * 2**20

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 import relumine_server
+from relumine_server.storage import lives
 
-SET_BY_CALLERS = {"runs._update", "alerts.update", "webhooks.change"}
+SET_BY_CALLERS = {"runs._update", "lives._update", "webhooks.change"}
 """Updates whose columns their callers choose; what callers choose is looked at, too."""
 SERVER = Path(relumine_server.__file__).parent
 
@@ -65,7 +66,7 @@ def chosen_by_callers(source: str) -> Iterator[tuple[str, str]]:
     """Every key of a dict in a function that hands columns over to one of ``SET_BY_CALLERS``, with its name."""
     for function in (n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.FunctionDef)):
         calls = [ast.unparse(n.func) for n in ast.walk(function) if isinstance(n, ast.Call)]
-        if {"runs.update", "alerts.update"} & set(calls):
+        if "runs.update" in calls:
             dicts = [key for node in ast.walk(function) if isinstance(node, ast.Dict) for key in node.keys]
             stored = [node.slice for node in ast.walk(function) if isinstance(node, ast.Subscript)]
             yield from ((function.name, key.value) for key in [*dicts, *stored] if isinstance(key, ast.Constant))
@@ -86,6 +87,7 @@ def test_nobody_asks_for_another_id_of_a_run():
     chosen = [one for file in SERVER.rglob("*.py") for one in chosen_by_callers(file.read_text())]
     assert ("_update_run", "last_step") in chosen
     assert [function for function, key in chosen if key == "run_id"] == []
+    assert not {"run_id", "alert_id"} & {*lives.LIFE, *lives.CONTENT}
 
 
 @pytest.mark.parametrize(

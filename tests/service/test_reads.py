@@ -192,7 +192,7 @@ def test_a_layer_that_fell_silent_raises_no_data_and_recovers(call):
     call("POST", "/v1/uploads", json=upload(steps=range(1, 20)))
     silent = {"layer_id": 1, "first_step": 25, "step": 25}
     answer = call("POST", "/v1/uploads", json=upload(seq=2) | {"records": [silent]}).json()
-    assert [(a["kind"], a["state"], a["severity"]) for a in answer["alerts"]] == [("no_data", "firing", "warning")]
+    assert [(a["kind"], a["state"], a["severity"]) for a in answer["alerts"]] == [("no_data", "pending", "warning")]
     answer = call("POST", "/v1/uploads", json=upload(seq=3, steps=[30])).json()
     assert [(a["kind"], a["state"]) for a in answer["alerts"]] == [("no_data", "resolved")]
 

@@ -1,20 +1,20 @@
-"""Alerts: list, read, acknowledge, resolve."""
+"""Alerts: list, read, acknowledge, resolve, and what became of each."""
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Path, Query
 from pydantic import AwareDatetime
 
 from relumine import views
+from relumine_server import alerting
 from relumine_server.api import cursors, problems
 from relumine_server.api.depends import ClockDep, CourierDep, ProjectShown, SettingsDep, StoreDep
 from relumine_server.api.schemas import RUN_ID, Cursor, Limit, Note
-from relumine_server.errors import AlertNotFound, AlertResolved, BadCursor
-from relumine_server.storage import alerts, deliveries
+from relumine_server.errors import AlertAcknowledged, AlertNotFound, AlertResolved, BadCursor
+from relumine_server.storage import alerts, history
 
 router = APIRouter(prefix="/v1/alerts", tags=["alerts"])
 
@@ -51,12 +51,31 @@ def read_alert(alert_id: AlertId, store: StoreDep, settings: SettingsDep) -> vie
         return _one(connection, alert_id, settings.base_url)
 
 
-@router.post("/{alert_id}/acknowledge", responses=problems.responses(AlertNotFound, AlertResolved))
+@router.get("/{alert_id}/history", responses=problems.responses(AlertNotFound, BadCursor))
+def read_history(
+    alert_id: AlertId, store: StoreDep, cursor: Cursor = None, limit: Limit = 50
+) -> views.Page[views.HistoryEntry]:
+    """Every transition of an alert, the oldest first."""
+    after = cursors.decode_step(cursor) or 0
+    run_id = alerts.run_of(alert_id)
+    with store.read() as connection:
+        _one(connection, alert_id, "")
+        entries = history.page(connection, run_id, alert_id, after, limit + 1)
+    following = entries[limit - 1].number if len(entries) > limit else None
+    return views.Page(items=entries[:limit], next_cursor=cursors.encode_step(following))
+
+
+@router.post("/{alert_id}/acknowledge", responses=problems.responses(AlertNotFound, AlertResolved, AlertAcknowledged))
 def acknowledge_alert(
     alert_id: AlertId, note: Note, store: StoreDep, settings: SettingsDep, clock: ClockDep, courier: CourierDep
 ) -> views.Alert:
-    """Say that somebody is on it."""
-    moved = store.write(lambda c: _move(c, alert_id, "acknowledged", note, settings.base_url, clock()))
+    """Say that somebody is on it. The first one stands; the second is told who that is."""
+
+    def work(connection: sa.Connection) -> views.Alert:
+        alerting.acknowledge(connection, alert_id, note.author, note.note, clock())
+        return _one(connection, alert_id, settings.base_url)
+
+    moved = store.write(work)
     courier.wake()
     return moved
 
@@ -65,36 +84,15 @@ def acknowledge_alert(
 def resolve_alert(
     alert_id: AlertId, note: Note, store: StoreDep, settings: SettingsDep, clock: ClockDep, courier: CourierDep
 ) -> views.Alert:
-    """Close an alert by hand; it regresses when the detector raises it again."""
-    moved = store.write(lambda c: _move(c, alert_id, "resolved", note, settings.base_url, clock()))
+    """Close an alert by hand. It returns, as ``regressed``, when the detector raises it anew or finds it worse."""
+
+    def work(connection: sa.Connection) -> views.Alert:
+        alerting.resolve(connection, alert_id, note.author, note.note, clock())
+        return _one(connection, alert_id, settings.base_url)
+
+    moved = store.write(work)
     courier.wake()
     return moved
-
-
-def _move(
-    connection: sa.Connection,
-    alert_id: str,
-    to: Literal["acknowledged", "resolved"],
-    note: Note,
-    base_url: str,
-    now: datetime,
-) -> views.Alert:
-    run_id = alerts.run_of(alert_id)
-    before = alerts.load(connection, run_id, alert_id)
-    if before is None:
-        raise AlertNotFound
-    if before.state == "resolved":
-        raise AlertResolved
-    values: dict[str, Any] = {"state": to, "updated_at": now}
-    if to == "resolved":
-        reason = f"{alerts.BY_HAND}{note.author}" + (f": {note.note}" if note.note else "")
-        values |= {"resolved_at": now, "resolved_step": before.opened_step, "resolved_reason": reason}
-    alerts.update(connection, run_id, alert_id, values)
-    if before.severity != "info":
-        deliveries.enqueue(
-            connection, event=f"alert.{to}", run_id=run_id, project=before.project, alert_ids=[alert_id], now=now
-        )
-    return _one(connection, alert_id, base_url)
 
 
 def _one(connection: sa.Connection, alert_id: str, base_url: str) -> views.Alert:

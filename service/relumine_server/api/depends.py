@@ -1,4 +1,4 @@
-"""What handlers ask for: the store, the settings, the clock, the courier, backtests, keys, and who is asking.
+"""What handlers ask for: store, settings, clock, courier, sweep, backtests, keys, and who is asking.
 
 They are ``async`` only because FastAPI would send plain functions through the thread pool, one hop each.
 """
@@ -22,10 +22,10 @@ Clock: TypeAlias = Callable[[], datetime]
 
 
 class Wakeable(Protocol):
-    """The courier, as far as a handler knows it."""
+    """The courier or the sweep, as far as a handler knows it."""
 
     def wake(self) -> None:
-        """Look for due deliveries now."""
+        """Look for what is due now."""
         ...
 
 
@@ -43,6 +43,10 @@ async def _clock(request: Request) -> Clock:
 
 async def _courier(request: Request) -> Wakeable:
     return cast("Wakeable", request.app.state.courier)
+
+
+async def _sweep(request: Request) -> Wakeable:
+    return cast("Wakeable", request.app.state.sweep)
 
 
 async def _backtests(request: Request) -> Backtests:
@@ -68,6 +72,7 @@ StoreDep = Annotated[Store, Depends(_store)]
 SettingsDep = Annotated[Settings, Depends(_settings)]
 ClockDep = Annotated[Clock, Depends(_clock)]
 CourierDep = Annotated[Wakeable, Depends(_courier)]
+SweepDep = Annotated[Wakeable, Depends(_sweep)]
 BacktestsDep = Annotated[Backtests, Depends(_backtests)]
 KeyringDep = Annotated[Keyring, Depends(_keyring)]
 OwnProject = Annotated[str | None, Depends(_own_project)]

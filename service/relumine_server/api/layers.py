@@ -8,7 +8,7 @@ from typing import Annotated
 import sqlalchemy as sa
 from fastapi import APIRouter, Path, Query
 
-from relumine import views
+from relumine import curves, views
 from relumine.table import MAX_STEP, RECORD_SCALARS
 from relumine.wire import LayerInfo
 from relumine_server.api import downsample, problems
@@ -42,7 +42,7 @@ def read_series(
     from_step: StepQuery = None,
     to_step: StepQuery = None,
     points: Annotated[int, Query(ge=1, le=10_000)] = 1_000,
-) -> views.Series:
+) -> curves.Series:
     """Statistics over steps, at most ``points`` of them; layer 0 is the run itself."""
     try:
         names = downsample.every_name(STATISTICS, statistics)
@@ -53,29 +53,29 @@ def read_series(
         _require(connection, run_id, layer_id)
         found = series.spread(connection, run_id, [layer_id], names, steps=steps, points=points).get(layer_id)
     shown = None if found is None else downsample.reduced(found, points)
-    return views.Series(
+    return curves.Series(
         layer_id=layer_id,
         step=[] if shown is None else downsample.whole(shown.step),
         statistics={name: _extremes(shown, name) for name in names},
     )
 
 
-def _extremes(shown: series.Spread | None, name: str) -> views.Extremes:
+def _extremes(shown: series.Spread | None, name: str) -> curves.Extremes:
     if shown is None:
-        return views.Extremes(last=[], min=[], max=[])
+        return curves.Extremes(last=[], min=[], max=[])
     last, low, high = (downsample.listed(part[name]) for part in (shown.latest, shown.least, shown.greatest))
-    return views.Extremes(last=last, min=low, max=high)
+    return curves.Extremes(last=last, min=low, max=high)
 
 
 @router.get("/layers/{layer_id}/units", responses=problems.responses(RunNotFound, LayerNotFound, UnitsNotFound))
-def read_units(run_id: RunId, layer_id: LayerId, store: StoreDep, step: StepQuery = None) -> views.Units:
+def read_units(run_id: RunId, layer_id: LayerId, store: StoreDep, step: StepQuery = None) -> curves.Units:
     """Per-unit statistics of the record at or before ``step``; of the latest without one."""
     with store.read() as connection:
         _require(connection, run_id, layer_id)
         found = units.load(connection, run_id, layer_id, step, sessions.load(connection, run_id))
     if found is None:
         raise UnitsNotFound
-    return views.Units(
+    return curves.Units(
         layer_id=layer_id,
         first_step=found.first_step,
         step=found.step,

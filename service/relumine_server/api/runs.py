@@ -12,10 +12,11 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Header, Response
 from fastapi.responses import StreamingResponse
 
-from relumine import views
+from relumine import curves, views
 from relumine.table import MAX_STEP
+from relumine_server import alerting
 from relumine_server.api import cursors, downsample, layers, problems
-from relumine_server.api.depends import ClockDep, ProjectShown, SettingsDep, StoreDep
+from relumine_server.api.depends import ClockDep, CourierDep, ProjectShown, SettingsDep, StoreDep
 from relumine_server.api.schemas import Cursor, Limit, NameQuery, NumberPoint, Numbers, RunChange, RunId, StepQuery
 from relumine_server.errors import BadCursor, RunNotFound
 from relumine_server.storage import alerts, numbers, retention, runs, series
@@ -57,19 +58,22 @@ def read_run(run_id: RunId, store: StoreDep, settings: SettingsDep) -> views.Run
 
 
 @router.patch("/runs/{run_id}", responses=problems.responses(RunNotFound))
-def change_run(run_id: RunId, change: RunChange, store: StoreDep, settings: SettingsDep, clock: ClockDep) -> views.Run:
-    """Rename, tag, or end a run."""
+def change_run(
+    run_id: RunId, change: RunChange, store: StoreDep, settings: SettingsDep, clock: ClockDep, courier: CourierDep
+) -> views.Run:
+    """Rename, tag, or end a run; what is open is closed with it."""
 
     def work(connection: sa.Connection) -> views.Run:
         existing(connection, run_id)
-        now = clock()
-        values: dict[str, Any] = {**change.model_dump(exclude_unset=True, exclude_none=True), "updated_at": now}
+        values = change.model_dump(exclude_unset=True, exclude_none=True, exclude={"state"})
+        runs.update(connection, run_id, {**values, "updated_at": clock()})
         if change.state is not None:
-            values["finished_at"] = now
-        runs.update(connection, run_id, values)
+            alerting.end(connection, run_id, change.state, clock())
         return runs.view(connection, [existing(connection, run_id)], settings.base_url)[0]
 
-    return store.write(work)
+    changed = store.write(work)
+    courier.wake()
+    return changed
 
 
 @router.delete("/runs/{run_id}", status_code=204, responses=problems.responses(RunNotFound))
@@ -89,11 +93,11 @@ def read_overview(
     response: Response,
     after_step: StepQuery = None,
     if_none_match: Annotated[str | None, Header(max_length=200)] = None,
-) -> views.Overview:
+) -> curves.Overview:
     """All that a page needs of a run. With its last ETag in ``If-None-Match``: 304 where nothing moved."""
     with store.read() as connection:
         row = existing(connection, run_id)
-        shown = alerts.of_run(connection, run_id, settings.base_url)
+        shown = alerts.worst(connection, run_id, settings.base_url, alerts.SHOWN)
         tag = _etag(row, shown, after_step)
         if if_none_match == tag:
             return Response(status_code=304, headers={"etag": tag})  # type: ignore[return-value]  # FastAPI passes it on
@@ -102,7 +106,7 @@ def read_overview(
         ids, steps = [layer.layer_id for layer in ranked], (begin, MAX_STEP)
         found = series.spread(connection, run_id, ids, TRACED, steps=steps, points=OVERVIEW_POINTS)
         own = series.spread(connection, run_id, [0], RUN_TRACED, steps=steps, points=OVERVIEW_POINTS).get(0)
-        overview = views.Overview(
+        overview = curves.Overview(
             run=runs.view(connection, [row], settings.base_url)[0],
             layers=ranked,
             traces=[_trace(layer_id, spread) for layer_id, spread in sorted(found.items()) if spread.step.size],
@@ -119,10 +123,10 @@ def _etag(row: sa.Row[Any], shown: list[views.Alert], after_step: int | None) ->
     return f'"{row.updated_at.isoformat()}/{newest}/{len(shown)}/{after_step}"'
 
 
-def _trace(layer_id: int, spread: Spread) -> views.Trace:
+def _trace(layer_id: int, spread: Spread) -> curves.Trace:
     shown = downsample.reduced(spread, OVERVIEW_POINTS)
     most, last = shown.greatest, shown.latest
-    return views.Trace(
+    return curves.Trace(
         layer_id=layer_id,
         step=downsample.whole(shown.step),
         dead_fraction=downsample.listed(np.nansum([most["dead_fraction"], most["born_dead_fraction"]], axis=0)),
@@ -140,11 +144,11 @@ def _logged_loss(
     return numbers.load(connection, run_id, after_step=after_step).points.get("loss", [])
 
 
-def _run_trace(spread: Spread | None, loss: list[tuple[int, float]]) -> views.RunTrace:
+def _run_trace(spread: Spread | None, loss: list[tuple[int, float]]) -> curves.RunTrace:
     if spread is None or not spread.step.size:
-        return views.RunTrace(step=[], learning_rate=[], update_ratio=[], loss=[])
+        return curves.RunTrace(step=[], learning_rate=[], update_ratio=[], loss=[])
     shown = downsample.reduced(spread, OVERVIEW_POINTS)
-    return views.RunTrace(
+    return curves.RunTrace(
         step=downsample.whole(shown.step),
         learning_rate=downsample.listed(shown.greatest["learning_rate"]),
         update_ratio=downsample.listed(shown.greatest["update_ratio"]),

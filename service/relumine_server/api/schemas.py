@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal, TypeAlias
 
 from fastapi import Path, Query
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import AwareDatetime, BaseModel, ConfigDict, StringConstraints
 
 from relumine.table import MAX_STEP
 
@@ -28,6 +28,33 @@ class Note(BaseModel):
 
     author: AuthorName
     note: NoteText = ""
+
+
+class Matchers(BaseModel):
+    """What a silence is about: each is equal, or fits as a glob (``*``, ``?``, ``[abc]``); all of them must."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    project: ShortName | None = None
+    run_id: ShortName | None = None
+    group: ShortName | None = None
+    name: ShortName | None = None
+    layer: ShortName | None = None
+    kind: ShortName | None = None
+    severity: ShortName | None = None
+    cause: ShortName | None = None
+
+
+class SilenceRequest(BaseModel):
+    """A silence to set; without a beginning it begins now."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    matchers: Matchers
+    starts_at: AwareDatetime | None = None
+    ends_at: AwareDatetime
+    author: AuthorName
+    comment: NoteText = ""
 
 
 class RunChange(BaseModel):

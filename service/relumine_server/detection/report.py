@@ -6,6 +6,7 @@ Values are finite or null, and plain Python numbers, so that a finding is JSON a
 from __future__ import annotations
 
 import math
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ from relumine_server.detection.risk import signs
 from relumine_server.detection.sentinels import loss_effect, slope
 
 RULE_OF_THREE = 3.0
+UPSTREAM = 16
+"""Layers lost before that evidence names, the first of them: of ten thousand that go at once each would name all."""
 
 
 def layer_finding(state: st.DetectorState, record: Row, decision: Decision, policy: Policy) -> Finding:
@@ -61,8 +64,9 @@ def run_finding(
     """The finding of a problem of the run as a whole: divergence, or an output that no longer depends on its input."""
     problem = state.open.get((0, kind))
     verdict = Verdict(problem.cause, problem.confidence) if problem else judge_run(state, record.step, policy)
-    evidence = _run_evidence(state.run, record.step) | {"n": record.n_examples or None}
-    evidence["upstream"] = [i for i, k in state.open if i and k in {"dying", "dead", "born_dead"}]
+    evidence = run_evidence(state.run, record.step) | {"n": record.n_examples or None}
+    lost = (i for i, k in state.open if i and k in {"dying", "dead", "born_dead"})
+    evidence["upstream"] = list(islice(lost, UPSTREAM))
     severity: Severity = "critical"
     return Finding(
         0, None, kind, transition, severity, verdict.cause, verdict.confidence, record.step, evidence,
@@ -72,11 +76,12 @@ def run_finding(
 
 def _scene(state: st.DetectorState, record: Row, kind: Kind, units: st.Units) -> Scene:
     memory = state.layers[record.layer_id]
-    upstream = tuple(
+    lost = (
         (layer_id, state.layers[layer_id].lost if k != "born_dead" else 1.0, float(problem.step))
-        for (layer_id, k), problem in sorted(state.open.items())
+        for (layer_id, k), problem in state.open.items()
         if 0 < layer_id < record.layer_id and k in {"dying", "dead", "born_dead"} and layer_id in state.layers
     )
+    upstream = tuple(sorted(islice(lost, UPSTREAM)))
     onset = memory.onset if memory.onset >= 0 else float(record.step)
     arrays = record.arrays()
     shares, drift = shares_of(memory, units), drift_of(memory, units, arrays)
@@ -112,7 +117,7 @@ def _layer_evidence(scene: Scene, record: Row, lost: Array, n: int | None) -> di
     """Numbers of the layer; ``n`` is the silence that all lost units share, and 3/n bounds their rate."""
     memory = scene.memory
     norms = (record.update_norm, record.weight_norm)
-    evidence = _run_evidence(scene.run, record.step, scene.onset, record.learning_rate)
+    evidence = run_evidence(scene.run, record.step, scene.onset, record.learning_rate)
     return evidence | {
         "units": memory.info.units,
         "units_silent": int(lost.sum()),
@@ -130,7 +135,7 @@ def _layer_evidence(scene: Scene, record: Row, lost: Array, n: int | None) -> di
     }
 
 
-def _run_evidence(
+def run_evidence(
     run: st.RunMemory, step: int, onset: float | None = None, layer_rate: float | None = None
 ) -> dict[str, Any]:
     """Every key that an alert promises, filled with what the run itself knows."""

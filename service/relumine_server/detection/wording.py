@@ -28,6 +28,7 @@ _ACTIONS = {
     "reinitialize": "reinitialize the layer",
     "normalize_input": "normalize the input as before",
     "clip_gradient": "clip the gradient norm at",
+    "check_job": "see whether the job runs, waits or is paused, and reaches the server",
     "check_coverage": "see what changed in the model, and the run's coverage",
 }
 
@@ -50,6 +51,8 @@ def _silence(finding: Finding) -> str:
     if finding.kind == "no_data":
         return "Its module runs, but its activation is not heard: nothing is known of its units from here on."
     evidence = finding.evidence
+    if finding.kind == "stalled":
+        return _unheard(evidence)
     silent, units, kill = evidence.get("units_silent"), evidence.get("units"), evidence.get("kill_ratio")
     if finding.kind == "dying" and units and kill is not None and kill >= 1 and (silent or 0) < 0.1 * units:
         return f"One update took {kill:,.1f} times what a tenth of the units had left."
@@ -62,6 +65,13 @@ def _silence(finding: Finding) -> str:
     n = evidence.get("n")
     seen = f" on {n:,} {evidence['n_unit']}" if n else ""
     return f"{silent:,} of {units:,} units ({_percent(silent / units)}{note}) silent{seen}."
+
+
+def _unheard(evidence: dict[str, Any]) -> str:
+    """How long nothing came, and what is usual of the run."""
+    pause_s = evidence.get("pause_s") or 0.0
+    usual = f"; its longest pause was {_duration(pause_s)}" if pause_s >= 1 else ""
+    return f"Nothing was heard for {_duration(evidence.get('silent_s') or 0.0)}{usual}. It may report again."
 
 
 def _headroom(evidence: dict[str, Any]) -> str:
@@ -88,7 +98,7 @@ def _forecast(forecast: Forecast | None) -> str:
 
 
 def _cause(finding: Finding) -> str:
-    if finding.kind == "no_data":
+    if finding.kind in {"no_data", "stalled"}:
         return ""
     if finding.cause == "unknown":
         return "Cause unknown."

@@ -12,8 +12,10 @@ from relumine_server.storage import tables as t
 from relumine_server.storage.columns import UtcTime
 from relumine_server.storage.runs import moment
 
-BY_HAND = "by "
-"""How the reason begins where somebody resolved an alert; no reason of the detector's does."""
+SHOWN = 200
+"""Alerts that one answer carries: of a run that loses ten thousand layers at once the worst are enough to act on."""
+
+IDS_AT_ONCE = 5_000  # a database takes only so many values in one statement
 
 
 def alert_id(run_id: str, layer_id: int, kind: str) -> str:
@@ -26,48 +28,53 @@ def run_of(alert: str) -> str:
     return alert.split(".", 1)[0]
 
 
-def load(connection: sa.Connection, run_id: str, alert: str) -> sa.Row[Any] | None:
-    """The row of an alert."""
-    c = t.alerts.c
-    return connection.execute(sa.select(t.alerts).where(c.run_id == run_id, c.alert_id == alert)).first()
-
-
-def insert(connection: sa.Connection, values: Mapping[str, Any]) -> None:
-    """A new alert."""
-    connection.execute(sa.insert(t.alerts).values(**values))
-
-
-def update(connection: sa.Connection, run_id: str, alert: str, values: Mapping[str, Any]) -> None:
-    """Set columns of an alert."""
-    c = t.alerts.c
-    connection.execute(sa.update(t.alerts).where(c.run_id == run_id, c.alert_id == alert).values(**values))
-
-
 def find(connection: sa.Connection, run_id: str, alert_ids: Sequence[str], base_url: str) -> list[views.Alert]:
     """The alerts of a run with these ids, by the step they were opened at."""
-    c = t.alerts.c
-    return _select(connection, (c.run_id == run_id) & c.alert_id.in_(alert_ids), base_url)
+    found = []
+    for begin in range(0, len(alert_ids), IDS_AT_ONCE):
+        some = t.alerts.c.alert_id.in_(alert_ids[begin : begin + IDS_AT_ONCE])
+        found += [view(row, base_url) for row in connection.execute(_joined().where(_of(run_id), some))]
+    return _in_order(found)
 
 
 def of_run(connection: sa.Connection, run_id: str, base_url: str) -> list[views.Alert]:
     """All alerts of a run, by the step they were opened at."""
-    return _select(connection, t.alerts.c.run_id == run_id, base_url)
+    return _in_order([view(row, base_url) for row in connection.execute(_joined().where(_of(run_id)))])
 
 
-def is_closed_by_hand(alert: views.Alert) -> bool:
-    """Whether somebody resolved it: the detector may hold the problem for open still."""
-    return alert.resolved_reason is not None and alert.resolved_reason.startswith(BY_HAND)
+def worst(connection: sa.Connection, run_id: str, base_url: str, limit: int) -> list[views.Alert]:
+    """The worst alerts of a run, the worst first."""
+    query = _joined().where(_of(run_id)).order_by(*_badness()).limit(limit)
+    return [view(row, base_url) for row in connection.execute(query)]
+
+
+def closed_from_outside(connection: sa.Connection, run_id: str) -> set[str]:
+    """Ids of alerts that a person or the run's end closed: the detector may hold the problem for open still."""
+    c = t.alerts.c
+    return set(connection.scalars(sa.select(c.alert_id).where(_of(run_id), c.closed_by.in_(["person", "run"]))))
 
 
 def current(connection: sa.Connection, run_id: str, also: Sequence[str], base_url: str) -> list[views.Alert]:
-    """The open alerts of a run, and those with these ids; in the order of the steps they were opened at."""
-    return [view(row, base_url) for row in connection.execute(_CURRENT, {"run": run_id, "also": list(also)})]
+    """The open alerts of a run, and those with these ids, the worst ``SHOWN``; by the step they were opened at."""
+    rows = connection.execute(_CURRENT, {"run": run_id, "also": list(also[:SHOWN])})
+    return _in_order([view(row, base_url) for row in rows])
 
 
-def _select(connection: sa.Connection, condition: sa.ColumnElement[bool], base_url: str) -> list[views.Alert]:
+def _of(run_id: str) -> sa.ColumnElement[bool]:
+    return t.alerts.c.run_id == run_id
+
+
+def _in_order(found: list[views.Alert]) -> list[views.Alert]:
+    return sorted(found, key=lambda alert: (alert.opened_step, alert.layer_id, alert.kind))
+
+
+def _badness() -> tuple[sa.ColumnElement[Any], ...]:
+    """Open ones first, and those that were open to the end of the run; then by severity, and what is explained last."""
     c = t.alerts.c
-    query = _joined().where(condition).order_by(c.opened_step, c.layer_id, c.kind)
-    return [view(row, base_url) for row in connection.execute(query)]
+    severity = sa.case({name: rank for rank, name in enumerate(reversed(views.SEVERITIES))}, value=c.severity)
+    closed = sa.case((c.state != "resolved", 0), (c.closed_by == "run", 1), else_=2)
+    muted = sa.case((c.muted_by.is_not(None), 1), else_=0)
+    return (closed, severity, muted, c.opened_step, c.layer_id, c.kind)
 
 
 def select_page(
@@ -100,7 +107,8 @@ _CURRENT = (
     _joined()
     .where(t.alerts.c.run_id == sa.bindparam("run"))
     .where((t.alerts.c.state != "resolved") | t.alerts.c.alert_id.in_(sa.bindparam("also", expanding=True)))
-    .order_by(t.alerts.c.opened_step, t.alerts.c.layer_id, t.alerts.c.kind)
+    .order_by(*_badness())
+    .limit(SHOWN)
 )
 
 
@@ -131,4 +139,14 @@ def view(row: sa.Row[Any], base_url: str) -> views.Alert:
         evidence=row.evidence,
         forecast=row.forecast,
         remedies=row.remedies,
+        acknowledged=_acknowledgement(row),
+        muted_by=row.muted_by,
+        silenced_by=row.silenced_by,
     )
+
+
+def _acknowledgement(row: sa.Row[Any]) -> views.Acknowledgement | None:
+    if row.acknowledged_by is None:
+        return None
+    since = moment(row.acknowledged_at) or ""
+    return views.Acknowledgement(author=row.acknowledged_by, note=row.acknowledged_note or "", at=since)

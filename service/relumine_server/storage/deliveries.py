@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 
+from relumine.views import Severity
 from relumine_server.storage import webhooks as webhook_rows
 from relumine_server.storage.tables import attempts, deliveries, webhooks
 from relumine_server.webhooks.retry import Outcome
@@ -41,12 +42,19 @@ class Leased:
 
 
 def enqueue(
-    session: sa.Connection, *, event: str, run_id: str, project: str, alert_ids: Sequence[str], now: datetime
+    session: sa.Connection,
+    *,
+    event: str,
+    run_id: str,
+    project: str,
+    alerts: Sequence[tuple[str, Severity]],
+    now: datetime,
 ) -> int:
     """Write one delivery for every enabled webhook that wants this event; the number of them."""
-    wanting = webhook_rows.wanting(session, event, project)
+    alert_ids = [alert_id for alert_id, severity in alerts if severity != "info"]
+    wanting = webhook_rows.wanting(session, event, project) if alert_ids else []
     for webhook in wanting:
-        about = {"event": event, "run_id": run_id, "project": project, "alert_ids": list(alert_ids)}
+        about = {"event": event, "run_id": run_id, "project": project, "alert_ids": alert_ids}
         _insert(session, webhook.webhook_id, about, now)
     return len(wanting)
 

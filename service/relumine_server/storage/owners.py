@@ -13,6 +13,7 @@ from relumine_server.errors import (
     ProblemError,
     ProjectNotFound,
     RunNotFound,
+    SilenceNotFound,
     WebhookNotFound,
 )
 from relumine_server.storage import tables as t
@@ -36,6 +37,7 @@ OWNERS: Mapping[str, tuple[Owner, type[ProblemError]]] = {
     "project": (lambda _session, value: value, ProjectNotFound),
     "run_id": (_of_run, RunNotFound),
     "alert_id": (lambda session, value: _of_run(session, run_of(value)), AlertNotFound),
+    "silence_id": (_column(t.silences, "silence_id"), SilenceNotFound),
     "webhook_id": (_column(t.webhooks, "webhook_id"), WebhookNotFound),
     "key_id": (_column(t.keys, "key_id"), KeyNotFound),
 }

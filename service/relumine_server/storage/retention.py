@@ -89,8 +89,19 @@ def expired(connection: sa.Connection, default: Retention, now: datetime) -> lis
     for project, kept in _by_project(connection, default).items():
         if kept.expire_days is not None:
             c = t.runs.c
-            ended = sa.and_(c.state != "running", c.updated_at < now - timedelta(days=kept.expire_days))
+            ended = sa.and_(c.state.in_(["finished", "failed"]), c.updated_at < now - timedelta(days=kept.expire_days))
             found += connection.scalars(sa.select(c.run_id).where(c.project == project, ended))
+    return found
+
+
+def abandoned(connection: sa.Connection, default: Retention, now: datetime) -> list[str]:
+    """Runs that stalled, and were last heard longer ago than their project keeps those that ended."""
+    found: list[str] = []
+    for project, kept in _by_project(connection, default).items():
+        if kept.expire_days is not None:
+            c = t.runs.c
+            silent = sa.and_(c.state == "stalled", c.folded_at < now - timedelta(days=kept.expire_days))
+            found += connection.scalars(sa.select(c.run_id).where(c.project == project, silent))
     return found
 
 

@@ -25,6 +25,7 @@ CHILDREN = {
     t.sessions: 10_000,
     t.layers: 10_000,
     t.detector_states: 1,
+    t.history: 10_000,
     t.alerts: 10_000,
 }
 """Tables whose keys begin with a run, and how many rows of each one transaction deletes."""
@@ -33,8 +34,12 @@ _r = t.runs.c
 _LOCKED = (
     sa.select(
         _r.run_id, _r.project, _r.group_name, _r.name, _r.state, _r.last_step, _r.dropped, _r.loose_records,
-        _r.folded_session, _r.folded_seq, _r.folded_at, _r.session_step, _r.unit_rows, _r.unit_bytes,
+        _r.folded_session, _r.folded_seq, _r.folded_at, _r.session_step, _r.pause_s, _r.unit_rows, _r.unit_bytes,
         sa.exists().where(t.alerts.c.run_id == _r.run_id, t.alerts.c.state != "resolved").label("has_open_alerts"),
+        sa.exists().where(
+            t.alerts.c.run_id == _r.run_id, t.alerts.c.layer_id == 0, t.alerts.c.kind == "stalled",
+            t.alerts.c.state != "resolved",
+        ).label("seems_stalled"),
     )
     .where(_r.run_id == sa.bindparam("run"))
     .with_for_update()
@@ -74,6 +79,9 @@ def lock_folded(connection: sa.Connection, run_id: str) -> tuple[str, int] | Non
     query = sa.select(_r.folded_session, _r.folded_seq).where(_r.run_id == run_id).with_for_update()
     row = connection.execute(query).first()
     return None if row is None or row.folded_session is None else (row.folded_session, row.folded_seq)
+def hold(connection: sa.Connection, run_id: str) -> Any:
+    """Lock the row of a run for this transaction; None where there is none."""
+    return connection.execute(_LOCKED, {"run": run_id}).first()
 
 
 _UPLOAD = tuple(column.name for column in t.uploads.columns)

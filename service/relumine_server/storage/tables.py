@@ -1,6 +1,6 @@
 """Every table. ``run_id`` comes first in every key of a run and its children, so that rows can be spread by it.
 
-Globally unique keys live in small reference tables only (projects, webhooks, keys). Times are bound by the
+Globally unique keys live in small reference tables only (projects, webhooks, keys, silences). Times are bound by the
 application, in UTC. No triggers, no relationships, no SET NULL.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from relumine_server.storage import alert_tables
 from relumine_server.storage.columns import Document, SessionId, UtcTime, metadata, required
 
 projects = sa.Table(
@@ -42,11 +43,13 @@ runs = sa.Table(
     sa.Column("folded_seq", sa.BigInteger),
     sa.Column("folded_at", UtcTime),
     sa.Column("session_step", sa.BigInteger),
+    required("pause_s", sa.Float, default=0.0),
     required("loose_records", sa.BigInteger, default=0),
     required("unit_rows", sa.BigInteger, default=0),
     required("unit_bytes", sa.BigInteger, default=0),
     sa.Index(None, "project", "created_at", "run_id"),
     sa.Index(None, "created_at", "run_id"),
+    sa.Index(None, "state"),
 )
 
 sessions = sa.Table(
@@ -155,33 +158,7 @@ detector_states = sa.Table(
     required("updated_at", UtcTime),
 )
 
-alerts = sa.Table(
-    "alerts",
-    metadata,
-    sa.Column("run_id", sa.Text, primary_key=True),
-    sa.Column("alert_id", sa.Text, primary_key=True),
-    required("project", sa.Text),
-    required("layer_id", sa.BigInteger),
-    required("kind", sa.Text),
-    required("state", sa.Text),
-    required("severity", sa.Text),
-    required("cause", sa.Text),
-    required("confidence", sa.Float),
-    required("opened_step", sa.BigInteger),
-    sa.Column("resolved_step", sa.BigInteger),
-    required("opened_at", UtcTime),
-    required("updated_at", UtcTime),
-    sa.Column("resolved_at", UtcTime),
-    sa.Column("resolved_reason", sa.Text),
-    required("title", sa.Text),
-    required("message", sa.Text),
-    required("evidence", Document),
-    sa.Column("forecast", Document),
-    required("remedies", Document),
-    sa.UniqueConstraint("run_id", "layer_id", "kind"),
-    sa.Index(None, "opened_at", "run_id", "alert_id"),
-    sa.Index(None, "project", "opened_at"),
-)
+alerts, history, silences = alert_tables.alerts, alert_tables.history, alert_tables.silences
 
 webhooks = sa.Table(
     "webhooks",

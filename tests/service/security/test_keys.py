@@ -168,7 +168,7 @@ def test_lists_show_the_project_of_the_key_only(house):
     def projects(path, key):
         return {item["project"] for item in house.call("GET", path, key).json()["items"]}
 
-    for path in ("/v1/runs", "/v1/projects", "/v1/alerts", "/v1/webhooks"):
+    for path in ("/v1/runs", "/v1/projects", "/v1/alerts", "/v1/webhooks", "/v1/silences"):
         assert projects(path, "ours admin") == {"ours"}, path
         assert projects(path, "admin") == {"ours", "theirs"}, path
     for path in ("/v1/runs", "/v1/alerts"):
@@ -190,6 +190,17 @@ def test_a_key_of_one_project_makes_webhooks_of_that_project_only(house):
     assert code(house.call("PATCH", path, "ours admin", json={"project": "theirs"})) == (403, "other_project")
     assert house.call("PATCH", path, "admin", json={"project": None}).json()["project"] is None
     assert code(house.call("GET", path, "ours admin")) == (404, "webhook_not_found")
+
+
+def test_a_key_of_one_project_silences_that_project_only(house):
+    ends_at = (house.now + timedelta(hours=1)).isoformat()
+    quiet = {"matchers": {"project": "*"}, "ends_at": ends_at, "author": "Ada"}
+    assert house.call("POST", "/v1/silences", "ours admin", json=quiet).json()["project"] == "ours"
+    held = {project: house.ids[f"{project} alert_id"] for project in ("ours", "theirs")}
+    shown = {project: house.call("GET", f"/v1/alerts/{alert}", "admin").json() for project, alert in held.items()}
+    assert (shown["ours"]["silenced_by"] is not None, shown["theirs"]["silenced_by"]) == (True, None)
+    assert house.call("POST", "/v1/silences", "admin", json=quiet).json()["matched"] >= 1
+    assert house.call("GET", f"/v1/alerts/{held['theirs']}", "admin").json()["silenced_by"] is not None
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from keyed_server import NOTE, upload
@@ -17,6 +18,7 @@ REFUSED = {
     "revoked": "key_revoked",
     "expired": "key_expired",
 }
+ENDS_AT = (datetime.now(UTC) + timedelta(days=7)).isoformat()
 POLICY = {"thresholds": {"nats": 12}}
 BODIES = {
     ("POST", "/v1/uploads"): upload("ours", "run-ours", 2),
@@ -28,6 +30,7 @@ BODIES = {
     ("POST", "/v1/alerts/{alert_id}/resolve"): NOTE,
     ("POST", "/v1/webhooks"): {"url": "https://new.example/hook", "project": "ours"},
     ("PATCH", "/v1/webhooks/{webhook_id}"): {"events": ["alert.firing"]},
+    ("POST", "/v1/silences"): {"matchers": {"kind": "none"}, "ends_at": ENDS_AT, "author": "Ada"},
     ("POST", "/v1/keys"): {"scope": "read", "project": "ours"},
 }
 NOT_OF_THE_API = {("GET", path) for path in ("/", "/static/{name}", "/docs", "/openapi.json")} | {

@@ -1,0 +1,77 @@
+"""The tables of alerts, under the rules of ``tables``, where everybody finds them."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from relumine_server.storage.columns import Document, UtcTime, metadata, required
+
+alerts = sa.Table(
+    "alerts",
+    metadata,
+    sa.Column("run_id", sa.Text, primary_key=True),
+    sa.Column("alert_id", sa.Text, primary_key=True),
+    required("project", sa.Text),
+    required("layer_id", sa.BigInteger),
+    required("kind", sa.Text),
+    required("state", sa.Text),
+    required("severity", sa.Text),
+    required("cause", sa.Text),
+    required("confidence", sa.Float),
+    required("opened_step", sa.BigInteger),
+    sa.Column("resolved_step", sa.BigInteger),
+    required("opened_at", UtcTime),
+    required("updated_at", UtcTime),
+    sa.Column("resolved_at", UtcTime),
+    sa.Column("resolved_reason", sa.Text),
+    required("title", sa.Text),
+    required("message", sa.Text),
+    required("evidence", Document),
+    sa.Column("forecast", Document),
+    required("remedies", Document),
+    sa.Column("upstream", Document),
+    required("since_at", UtcTime),
+    sa.Column("closed_by", sa.Text),
+    sa.Column("acknowledged_by", sa.Text),
+    sa.Column("acknowledged_at", UtcTime),
+    sa.Column("acknowledged_note", sa.Text),
+    required("returns", sa.Integer),
+    required("moves", sa.Integer),
+    sa.Column("told_at", UtcTime),
+    required("owed", sa.Boolean),
+    sa.Column("muted_by", sa.Text),
+    sa.Column("silenced_by", sa.Text),
+    sa.UniqueConstraint("run_id", "layer_id", "kind"),
+    sa.Index(None, "state"),
+    sa.Index(None, "opened_at", "run_id", "alert_id"),
+    sa.Index(None, "project", "opened_at"),
+)
+
+history = sa.Table(
+    "history",
+    metadata,
+    sa.Column("run_id", sa.Text, primary_key=True),
+    sa.Column("alert_id", sa.Text, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    required("moved_at", UtcTime),
+    required("step", sa.BigInteger),
+    required("event", sa.Text),
+    sa.Column("from_state", sa.Text),
+    required("to_state", sa.Text),
+    required("severity", sa.Text),
+    sa.Column("author", sa.Text),
+    required("note", sa.Text),
+)
+
+silences = sa.Table(
+    "silences",
+    metadata,
+    sa.Column("silence_id", sa.Text, primary_key=True),
+    sa.Column("project", sa.Text),
+    required("matchers", Document),
+    required("starts_at", UtcTime),
+    required("ends_at", UtcTime),
+    required("author", sa.Text),
+    required("comment", sa.Text),
+    required("created_at", UtcTime),
+)

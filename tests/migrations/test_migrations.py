@@ -14,7 +14,8 @@ from relumine_server.storage import migrate
 from relumine_server.storage.columns import UtcTime
 from relumine_server.storage.tables import BLOBS, metadata, projects
 
-REFERENCE = {"projects", "webhooks", "silences", "deliveries", "attempts", "keys", "logins"}  # small, or kept on one shard
+# small, or kept on one shard
+REFERENCE = {"projects", "webhooks", "silences", "deliveries", "attempts", "keys", "logins"}
 COMPRESSED = {"unit_rows.layers": "ids of the layers, eight bytes each and the same in every row: it compresses well"}
 
 VOLATILE = re.compile(r"\(|\bcurrent_|\blocaltime|'now'", re.IGNORECASE)

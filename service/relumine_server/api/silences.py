@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, timedelta
+from fnmatch import fnmatchcase
 from functools import partial
 from types import SimpleNamespace
 from typing import Annotated
@@ -15,7 +16,7 @@ from relumine_server import alerting
 from relumine_server.api import cursors, problems
 from relumine_server.api.depends import Clock, ClockDep, CourierDep, OwnProject, StoreDep, SweepDep, Wakeable
 from relumine_server.api.schemas import Cursor, Limit, SilenceRequest
-from relumine_server.errors import BadCursor, InvalidSilence, SilenceNotFound
+from relumine_server.errors import BadCursor, InvalidSilence, OtherProject, SilenceNotFound
 from relumine_server.storage import due, silences
 from relumine_server.storage.store import Store
 
@@ -41,7 +42,7 @@ def list_silences(
     return views.Page(items=shown, next_cursor=following)
 
 
-@router.post("", status_code=201, responses=problems.responses(InvalidSilence))
+@router.post("", status_code=201, responses=problems.responses(InvalidSilence, OtherProject))
 def create_silence(
     asked: SilenceRequest, store: StoreDep, clock: ClockDep, own: OwnProject, sweep: SweepDep, courier: CourierDep
 ) -> views.Silence:
@@ -51,6 +52,8 @@ def create_silence(
     matchers = asked.matchers.model_dump(exclude_none=True)
     if not matchers:
         raise InvalidSilence('name at least one matcher; {"project": "*"} matches everything')
+    if own is not None and "project" in matchers and not fnmatchcase(own, matchers["project"]):
+        raise OtherProject("a key of one project silences that project only")
     if not begins < asked.ends_at <= now + LONGEST:
         raise InvalidSilence("it must end after now, after it begins, and within ten years")
     row = SimpleNamespace(

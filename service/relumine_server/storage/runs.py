@@ -79,6 +79,8 @@ def lock_folded(connection: sa.Connection, run_id: str) -> tuple[str, int] | Non
     query = sa.select(_r.folded_session, _r.folded_seq).where(_r.run_id == run_id).with_for_update()
     row = connection.execute(query).first()
     return None if row is None or row.folded_session is None else (row.folded_session, row.folded_seq)
+
+
 def hold(connection: sa.Connection, run_id: str) -> Any:
     """Lock the row of a run for this transaction; None where there is none."""
     return connection.execute(_LOCKED, {"run": run_id}).first()

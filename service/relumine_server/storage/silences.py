@@ -25,7 +25,10 @@ def insert(connection: sa.Connection, values: Mapping[str, Any]) -> None:
 def active(connection: sa.Connection, now: datetime) -> list[Silence]:
     """The silences that hold now."""
     query = sa.select(t.silences).where(_s.starts_at <= now, _s.ends_at > now)
-    return [Silence(row.silence_id, row.project, row.matchers, row.starts_at, row.ends_at) for row in connection.execute(query)]
+    return [
+        Silence(row.silence_id, row.project, row.matchers, row.starts_at, row.ends_at)
+        for row in connection.execute(query)
+    ]
 
 
 def delete(connection: sa.Connection, silence_id: str) -> bool:
@@ -43,9 +46,7 @@ def any_ended(connection: sa.Connection, before: datetime) -> bool:
     return connection.execute(sa.select(_s.silence_id).where(_s.ends_at < before).limit(1)).first() is not None
 
 
-def page(
-    connection: sa.Connection, project: str | None, after: Sequence[Any] | None, limit: int
-) -> list[sa.Row[Any]]:
+def page(connection: sa.Connection, project: str | None, after: Sequence[Any] | None, limit: int) -> list[sa.Row[Any]]:
     """Silences, newest first; with ``project`` those of that one alone.
 
     ``after`` is the (created_at, silence_id) of the last one shown.

@@ -196,6 +196,8 @@ def test_a_key_of_one_project_silences_that_project_only(house):
     ends_at = (house.now + timedelta(hours=1)).isoformat()
     quiet = {"matchers": {"project": "*"}, "ends_at": ends_at, "author": "Ada"}
     assert house.call("POST", "/v1/silences", "ours admin", json=quiet).json()["project"] == "ours"
+    elsewhere = {**quiet, "matchers": {"project": "their*"}}
+    assert code(house.call("POST", "/v1/silences", "ours admin", json=elsewhere)) == (403, "other_project")
     held = {project: house.ids[f"{project} alert_id"] for project in ("ours", "theirs")}
     shown = {project: house.call("GET", f"/v1/alerts/{alert}", "admin").json() for project, alert in held.items()}
     assert (shown["ours"]["silenced_by"] is not None, shown["theirs"]["silenced_by"]) == (True, None)

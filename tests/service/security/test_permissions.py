@@ -30,7 +30,7 @@ BODIES = {
     ("POST", "/v1/alerts/{alert_id}/resolve"): NOTE,
     ("POST", "/v1/webhooks"): {"url": "https://new.example/hook", "project": "ours"},
     ("PATCH", "/v1/webhooks/{webhook_id}"): {"events": ["alert.firing"]},
-    ("POST", "/v1/silences"): {"matchers": {"kind": "none"}, "ends_at": ENDS_AT, "author": "Ada"},
+    ("POST", "/v1/silences"): {"matchers": {"project": "ours", "kind": "none"}, "ends_at": ENDS_AT, "author": "Ada"},
     ("POST", "/v1/keys"): {"scope": "read", "project": "ours"},
 }
 NOT_OF_THE_API = {("GET", path) for path in ("/", "/static/{name}", "/docs", "/openapi.json")} | {

@@ -99,17 +99,19 @@ def lose(app, run, how="another version"):
     restart(app)
 
 
-@pytest.mark.parametrize("how", DAMAGES)
-def test_the_next_upload_is_taken_and_alerts_are_as_if_it_had_been_kept(app, call, how):
-    records = [*ALIVE, *DYING]
-    for run in ("kept", "lost"):
+def test_the_next_upload_is_taken_and_alerts_are_as_if_it_had_been_kept(app, call):
+    records, lost = [*ALIVE, *DYING], [how.replace(" ", "-") for how in DAMAGES]
+    for run in ("kept", *lost):
         send(call, run, records[:60])
-    lose(app, "lost", how)
-    for run in ("kept", "lost"):
+    for run, how in zip(lost, DAMAGES, strict=True):
+        lose(app, run, how)
+    for run in ("kept", *lost):
         send(call, run, records[60:], begin=16, closing="finished")
-    assert {one["kind"] for one in told(call, "kept")} >= {"dying"}
-    assert told(call, "lost") == told(call, "kept")
-    assert saved(app.state.store, "lost") == saved(app.state.store, "kept")
+    alerts, state = told(call, "kept"), saved(app.state.store, "kept")
+    assert {one["kind"] for one in alerts} >= {"dying"}
+    for run in lost:
+        assert told(call, run) == alerts, run
+        assert saved(app.state.store, run) == state, run
 
 
 @pytest.mark.parametrize("looks_before", [24, 32, 36])

@@ -106,6 +106,15 @@ def test_every_event_keeps_to_the_limits(form, case):
 
 
 @pytest.mark.parametrize("form", FORMATS)
+@given(author=names, note=st.just("") | names, long=st.booleans())
+@settings(max_examples=40)
+def test_nothing_that_a_person_wrote_breaks_a_format(form, author, note, long):
+    who = {"author": author, "note": "\x01" * 5_000 if long else note, "at": "2026-11-23T14:04:00Z"}
+    text = body(form, of("alert.acknowledged", *many(12, state="acknowledged", acknowledged=who)))
+    FITS[form](json.loads(text), text)
+
+
+@pytest.mark.parametrize("form", FORMATS)
 def test_a_thousand_lost_layers_fit(form):
     lost = [f"{HOSTILE}{n}" for n in range(1_000)]
     text = body(form, ended(lost=lost, worst=many(20)))

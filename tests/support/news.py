@@ -56,6 +56,12 @@ def resolved(**changes: Any) -> Alert:
     return alert(state="resolved", **end, **changes)
 
 
+def taken(note: str = "lowering lr", **changes: Any) -> Alert:
+    """An alert that somebody is on."""
+    who = {"author": "alice <!here>", "note": note, "at": "2026-11-23T14:04:00Z"}
+    return alert(state="acknowledged", acknowledged=who, **changes)
+
+
 def many(count: int, **changes: Any) -> list[Alert]:
     """Alerts of as many layers; every third is critical, the rest warn."""
     return [
@@ -100,8 +106,8 @@ CASES = {
     "resolved, warning": of("alert.resolved", resolved(severity="warning")),
     "resolved, critical": of("alert.resolved", resolved()),
     "resolved, several": of("alert.resolved", resolved(), resolved(layer="fc3", layer_id=3, id=f"{RUN}.3.dying")),
-    "acknowledged, warning": of("alert.acknowledged", alert(severity="warning", state="acknowledged")),
-    "acknowledged, critical": of("alert.acknowledged", alert(state="acknowledged")),
+    "acknowledged, warning": of("alert.acknowledged", taken(severity="warning")),
+    "acknowledged, critical": of("alert.acknowledged", taken()),
     "names that are markup": of("alert.firing", alert(layer=HOSTILE, run_name=HOSTILE, project=HOSTILE)),
     "finished, two layers lost": ended(),
     "finished, healthy": ended(**HEALTHY),

@@ -103,6 +103,7 @@ def _of_alert(alert: Alert) -> _Told:
         "description": alert.message[:_CLIPPED_CHARS],
         "cause": alert.cause,
         "state": alert.state,
+        "acknowledged_by": alert.acknowledged.author if alert.acknowledged else "",
         "step": str(alert.opened_step),
         "remedy": alert.remedies[0].reason[:_CLIPPED_CHARS] if alert.remedies else "",
     }

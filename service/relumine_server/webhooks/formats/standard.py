@@ -16,8 +16,6 @@ from relumine_server.webhooks.news import News
 
 MAX_ALERTS = 20
 MAX_BODY_BYTES = 20_000  # what Standard Webhooks lets a receiver expect
-_CLIPPED_CHARS = 1_000
-_CLIPPED_TITLE_CHARS = 300
 
 
 def body(news: News) -> str:
@@ -32,7 +30,7 @@ def body(news: News) -> str:
 
 
 def _shorten(carried: list[dict[str, Any]], summary: dict[str, Any] | None) -> None:
-    """Take away one thing, the least needed first. Ends: one clipped alert is far below the limit."""
+    """Take away one thing, the least needed first. Ends: names are short, the rest can be halved away."""
     if summary and summary["worst"]:
         summary["worst"].pop()
         return
@@ -46,10 +44,16 @@ def _shorten(carried: list[dict[str, Any]], summary: dict[str, Any] | None) -> N
     if len(carried) > 1:
         carried.pop()
         return
-    alert = carried[0]
+    if carried:
+        _clip(carried[0])
+
+
+def _clip(alert: dict[str, Any]) -> None:
+    """Halve what people and messages say, whatever they fill it with."""
     alert["remedies"] = []
-    alert["title"] = alert["title"][:_CLIPPED_TITLE_CHARS]
-    alert["message"] = alert["message"][:_CLIPPED_CHARS]
+    said = alert["acknowledged"] or {"note": ""}
+    for holder, name in ((alert, "title"), (alert, "message"), (said, "note")):
+        holder[name] = holder[name][: len(holder[name]) // 2]
 
 
 def _written(news: News, carried: list[dict[str, Any]], summary: dict[str, Any] | None) -> str:

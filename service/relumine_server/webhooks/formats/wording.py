@@ -17,6 +17,8 @@ from relumine_server.webhooks.news import News
 
 MAX_ITEMS = 10  # a person reads no longer list in a chat
 _MAX_NAMES = 5
+_MAX_NOTE_CHARS = 120
+_MAX_AUTHOR_CHARS = 60
 _MARKS = {"critical": "🔴", "warning": "🟠", "info": "🔵"}
 _OVER, _TAKEN = "🟢", "🟡"
 
@@ -64,9 +66,18 @@ def printable(text: str) -> str:
 
 def _item(alert: Alert) -> Item:
     opened = datetime.fromisoformat(alert.opened_at)
-    note = f"{alert.severity} · {alert.state} · since step {alert.opened_step:,}"
+    note = f"{alert.severity} · {_state(alert)} · since step {alert.opened_step:,}"
     mark = _OVER if alert.state == "resolved" else _TAKEN if alert.state == "acknowledged" else _MARKS[alert.severity]
-    return Item(mark, printable(alert.title), _story(alert), note, opened, alert.url)
+    return Item(mark, printable(alert.title), _story(alert), printable(note), opened, alert.url)
+
+
+def _state(alert: Alert) -> str:
+    """How it stands, and who is on it. What a person wrote is cut: it can be a page."""
+    taken = alert.acknowledged
+    if taken is None or alert.state != "acknowledged":
+        return alert.state
+    said = f": {taken.note[:_MAX_NOTE_CHARS]}" if taken.note else ""
+    return f"acknowledged by {taken.author[:_MAX_AUTHOR_CHARS]}{said}"
 
 
 def _story(alert: Alert) -> str:

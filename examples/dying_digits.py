@@ -99,7 +99,7 @@ def main() -> int:
         alerts = monitor.alerts()
         print(f"what Relumine says about {name}: {'nothing is wrong' if not alerts else ''}")
         for alert in alerts:
-            print(f"  [{alert.severity}] {alert.state}, cause {alert.cause}: {alert.message}")
+            print(f"  [{alert.severity}] {alert.resolved_reason or alert.state}, cause {alert.cause}: {alert.message}")
             for remedy in alert.remedies:
                 print(f"      {remedy.action} {remedy.parameter or ''} {remedy.value}: {remedy.reason}")
     return 0

@@ -156,7 +156,8 @@ def replay_run(run_id: Annotated[str, typer.Argument(help="the run's id")], data
             policy = policies.load(connection, run.project) or DEFAULT
             layers = runs.load_layers(connection, run_id)
             records = [row for _session, _seq, table in journal.tables(connection, run_id) for row in table]
-            stored = {(a.layer_id, a.kind): a for a in alerts.of_run(connection, run_id, "")}
+            told = alerts.of_run(connection, run_id, "")
+            stored = {(a.layer_id, a.kind): a for a in told if a.kind != "stalled"}  # which is the clock's
     finally:
         store.close()
     _, findings = fold(layers, records, policy)
@@ -193,11 +194,16 @@ def look_over(database_url: DatabaseUrl = None) -> None:
 
 
 def _opened(findings: list[Finding]) -> dict[tuple[int, str], int]:
-    """When each problem was first raised."""
+    """When each problem was first raised; one that was merely shown, when it became an alarm."""
     first: dict[tuple[int, str], int] = {}
+    shown: set[tuple[int, str]] = set()
     for finding in findings:
-        if finding.transition == "raised":
-            first.setdefault((finding.layer_id, finding.kind), finding.step)
+        key = (finding.layer_id, finding.kind)
+        if finding.transition == "resolved":
+            continue
+        if key not in first or (key in shown and finding.severity != "info"):
+            first[key] = finding.step
+        shown = shown | {key} if finding.severity == "info" else shown - {key}
     return first
 
 

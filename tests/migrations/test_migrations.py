@@ -10,9 +10,9 @@ import pytest
 import sqlalchemy as sa
 from alembic import command
 
-from relumine_server.storage import migrate
+from relumine_server.storage import lives, migrate
 from relumine_server.storage.columns import UtcTime
-from relumine_server.storage.tables import BLOBS, metadata, projects
+from relumine_server.storage.tables import BLOBS, alerts, metadata, projects
 
 # small, or kept on one shard
 REFERENCE = {"projects", "webhooks", "silences", "deliveries", "attempts", "keys", "logins"}
@@ -62,6 +62,37 @@ def test_projects_keep_what_they_hold_when_policies_come_and_go(engine):
     with engine.connect() as connection:
         query = sa.select(projects.c.project, projects.c.created_at, projects.c.retention).order_by("project")
         assert [tuple(row) for row in connection.execute(query)] == [(name, NOW, kept) for name, kept in held]
+
+
+def test_alerts_keep_what_they_say_when_they_are_given_a_life(engine):
+    migrate.downgrade(engine, "0003")
+    added = {"upstream", *lives.LIFE} - {"state", "severity", "opened_step", "opened_at"}
+    added -= {"resolved_step", "resolved_at", "resolved_reason"}
+    table = sa.table("alerts", *(sa.column(one.name, one.type) for one in alerts.columns if one.name not in added))
+    row = {
+        "run_id": "r1", "project": "p", "layer_id": 1, "kind": "dead", "severity": "critical", "cause": "unknown",
+        "confidence": 0.5, "opened_step": 7, "opened_at": NOW, "updated_at": NOW, "title": "t", "message": "m",
+        "evidence": {"n": 1}, "remedies": [],
+    }  # fmt: skip
+    states = {"a": "firing", "b": "resolved", "c": "acknowledged"}
+    rows = [
+        {**row, "alert_id": name, "state": state, "kind": name, "resolved_at": NOW if state == "resolved" else None}
+        for name, state in states.items()
+    ]
+    with engine.begin() as connection:
+        connection.execute(sa.insert(table), rows)
+    migrate.upgrade(engine)
+    with engine.connect() as connection:
+        found = {alert_id: one.life for alert_id, one in lives.load(connection, "r1").items()}
+    assert {name: life.state for name, life in found.items()} == states
+    assert {name: (life.told_at, life.closed_by) for name, life in found.items()} == {
+        "a": (NOW, None), "b": (None, "detector"), "c": (NOW, None),
+    }  # fmt: skip
+    assert {(life.opened_step, life.since_at, life.owed, life.moves) for life in found.values()} == {(7, NOW, False, 0)}
+    migrate.downgrade(engine, "0003")
+    with engine.connect() as connection:
+        kept = connection.execute(sa.select(table).order_by("alert_id")).mappings().all()
+    assert [{name: one[name] for name in rows[0]} for one in kept] == rows
 
 
 # The rules. Each gives what of a table breaks it.

@@ -35,10 +35,20 @@ def server(tmp_path_factory):
 
 
 @pytest.fixture
-def dying(server):
+def dying(alerts_of):
     """A run with alerts."""
+    return alerts_of("run1", "baseline")
+
+
+@pytest.fixture
+def alerts_of(server):
+    """The alerts of a run in which a layer dies, sent when it is first asked for."""
+    return lambda run_id, name=None: _alerts_of(server, run_id, name)
+
+
+def _alerts_of(server, run_id, name):
     body = {
-        "run": {"id": "run1", "project": "digits", "name": "baseline"},
+        "run": {"id": run_id, "project": "digits", "name": name},
         "session": "s1",
         "seq": 1,
         "layers": [{"layer_id": 1, "name": NAME, "units": UNITS}],
@@ -46,7 +56,7 @@ def dying(server):
     }
     answer = httpx.post(f"{server}/v1/uploads", json=body)
     assert answer.status_code == 202
-    return answer.json()["alerts"] or httpx.get(f"{server}/v1/alerts?run_id=run1").json()["items"]
+    return answer.json()["alerts"] or httpx.get(f"{server}/v1/alerts?run_id={run_id}").json()["items"]
 
 
 @pytest.fixture(scope="module")

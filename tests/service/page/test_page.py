@@ -51,8 +51,54 @@ def test_an_alert_is_acknowledged_by_keyboard(page, dying, server):
     page.keyboard.press("Tab")
     page.keyboard.type("on it")
     page.keyboard.press("Enter")
-    page.locator(".tag.acknowledged").wait_for()
+    page.locator("header .tag.acknowledged").wait_for()
     assert httpx.get(f"{server}/v1/alerts/{worst['id']}").json()["state"] == "acknowledged"
+
+
+def test_an_alert_is_silenced_and_the_silence_ended(page, server, alerts_of):
+    alert = next(one for one in alerts_of("run2") if one["kind"] == "dead")
+    page.goto(f"/#/alerts/{alert['id']}")
+    page.get_by_label("Your name").fill("Ada")
+    page.get_by_label("Note").fill("a sweep")
+    page.get_by_label("For").select_option("8 hours")
+    page.get_by_role("button", name="Silence").click()
+    page.locator(".tag.silenced").wait_for()
+    assert page.get_by_role("button", name="Silence").count() == 0
+    (silence,) = httpx.get(f"{server}/v1/silences").json()["items"]
+    assert (silence["author"], silence["comment"], silence["matched"]) == ("Ada", "a sweep", 1)
+    assert silence["matchers"] == {"run_id": "run2", "kind": "dead", "layer": "<b>act1</b>"}
+    page.goto("/#/alerts")
+    page.get_by_role("button", name="End it").click()
+    page.get_by_role("heading", name="Silences").wait_for(state="detached")
+    assert httpx.get(f"{server}/v1/alerts/{alert['id']}").json()["silenced_by"] is None
+
+
+def test_an_alert_is_resolved_and_its_history_shown(page, server, alerts_of):
+    alert = next(one for one in alerts_of("run3") if one["kind"] == "dead")
+    page.goto(f"/#/alerts/{alert['id']}")
+    page.get_by_label("Your name").fill("")
+    page.get_by_role("button", name="Resolve").click()
+    assert httpx.get(f"{server}/v1/alerts/{alert['id']}").json()["state"] == "firing"  # without a name nothing happens
+    page.get_by_label("Your name").fill("Grace")
+    page.get_by_label("Note").fill("restarted")
+    page.get_by_role("button", name="Resolve").click()
+    page.locator("header .tag.resolved").wait_for()
+    rows = page.locator("table tbody tr")
+    assert [row.split("\t")[2:4] for row in rows.all_inner_texts()] == [["raised", "firing"], ["closed", "resolved"]]
+    assert "Grace: restarted" in rows.last.inner_text()
+    assert page.get_by_role("button", name="Resolve").count() == 0
+
+
+def test_who_comes_second_is_told_who_has_it(browser, server, alerts_of):
+    page = browser.new_page(base_url=server)  # a 409 is an error to the console, and no fault of the page
+    alert = next(one for one in alerts_of("run4") if one["kind"] == "dead")
+    page.goto(f"/#/alerts/{alert['id']}")
+    page.get_by_label("Your name").fill("Grace")
+    note = {"author": "Ada", "note": "on it"}
+    assert httpx.post(f"{server}/v1/alerts/{alert['id']}/acknowledge", json=note).status_code == 200
+    page.get_by_role("button", name="Acknowledge").click()
+    page.get_by_role("alert").get_by_text("Ada has it since").wait_for()
+    page.close()
 
 
 def test_alerts_webhooks_and_unknown_pages_show(page, dying):

@@ -1,6 +1,6 @@
 // One alert in words: what, where, since when, why, what to do.
 
-import { path, post } from "/static/api.js";
+import { actionForm } from "/static/alert_actions.js";
 import { count, el, moment, number, share, tag } from "/static/dom.js";
 
 const CAUSES = {
@@ -11,24 +11,36 @@ const CAUSES = {
   upstream_collapse: "collapse of a layer before it",
   unknown: "unknown",
 };
-const AUTHOR = "relumine.author";
 
 export function isOpen(alert) {
   return alert.state !== "resolved";
 }
 
-// onChange is called with the alert as the server has it after an acknowledgement.
+// onChange is called with the alert as the server has it after somebody acted.
 export function alertCard(alert, { showRun = false, onChange }) {
   const runLink = el("a", { href: `#/runs/${encodeURIComponent(alert.run_id)}` }, alert.run.name || alert.run_id);
   const title = el("a", { href: `#/alerts/${encodeURIComponent(alert.id)}`, id: `alert-${alert.id}` }, alert.title);
   return el("li", { class: `card ${isOpen(alert) ? alert.severity : "resolved"}`, "data-alert": alert.id },
-    el("header", {}, el("h3", {}, title), tag(alert.severity), tag(alert.state)),
+    el("header", {}, el("h3", {}, title), tag(alert.severity), tag(alert.state), hush(alert)),
     el("p", { class: "message" }, alert.message),
     el("p", { class: "quiet" }, ...origin(alert), showRun ? el("span", {}, " · run ", runLink) : ""),
     el("p", {}, `Cause: ${CAUSES[alert.cause] || alert.cause} (${share(alert.confidence)} sure). `, forecast(alert)),
     remedies(alert),
-    ["firing", "regressed"].includes(alert.state) ? acknowledgeForm(alert, onChange) : null,
+    taken(alert),
+    isOpen(alert) ? actionForm(alert, onChange) : null,
   );
+}
+
+// Why nobody is told though it is open.
+function hush(alert) {
+  if (alert.silenced_by) return tag("silenced");
+  if (!alert.muted_by) return null;
+  return el("a", { href: `#/alerts/${encodeURIComponent(alert.muted_by)}`, title: "another alert explains this one" }, tag("muted"));
+}
+
+function taken({ acknowledged: by }) {
+  if (!by) return null;
+  return el("p", { class: "quiet" }, `${by.author} has it since `, moment(by.at), by.note ? `: ${by.note}` : "");
 }
 
 function origin(alert) {
@@ -53,41 +65,4 @@ function remedies(alert) {
     return el("li", {}, what, remedy.reason ? `: ${remedy.reason}` : "");
   };
   return el("div", {}, el("p", {}, "What to do:"), el("ul", {}, alert.remedies.map(line)));
-}
-
-function acknowledgeForm(alert, onChange) {
-  const author = el("input", { name: "author", required: true, maxlength: 200, autocomplete: "name", id: `author-${alert.id}`, value: remembered() });
-  const note = el("input", { name: "note", maxlength: 2000, id: `note-${alert.id}` });
-  const button = el("button", { type: "submit", id: `acknowledge-${alert.id}` }, "Acknowledge");
-  const problem = el("p", { class: "problem", role: "alert" });
-  async function submit(event) {
-    event.preventDefault();
-    button.disabled = true;
-    problem.textContent = "";
-    try {
-      remember(author.value);
-      onChange(await post(path("alerts", alert.id, "acknowledge"), { author: author.value, note: note.value }));
-    } catch (error) {
-      button.disabled = false;
-      problem.textContent = error.message;
-    }
-  }
-  const fields = el("div", { class: "actions" }, el("label", {}, "Your name", author), el("label", {}, "Note", note), button);
-  return el("form", { submit }, fields, problem);
-}
-
-function remembered() {
-  try {
-    return localStorage.getItem(AUTHOR) || "";
-  } catch {
-    return ""; // storage may be forbidden; then the name is typed again
-  }
-}
-
-function remember(name) {
-  try {
-    localStorage.setItem(AUTHOR, name);
-  } catch {
-    // as above
-  }
 }

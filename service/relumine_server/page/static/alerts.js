@@ -2,7 +2,8 @@
 
 import { get, path, poll } from "/static/api.js";
 import { alertCard, isOpen } from "/static/alert_card.js";
-import { el, isBeingEdited, replace } from "/static/dom.js";
+import { count, el, isBeingEdited, moment, replace, table, tag } from "/static/dom.js";
+import { silences } from "/static/silences.js";
 
 const PAGE = 100;
 const REFRESH_MS = 5000;
@@ -10,16 +11,19 @@ const REFRESH_MS = 5000;
 export async function showAlerts({ root, signal }) {
   document.title = "Alerts · Relumine";
   const open = el("div");
+  const hushed = el("div");
   const past = el("div");
-  replace(root, el("h1", {}, "Alerts"), open, past);
+  replace(root, el("h1", {}, "Alerts"), open, hushed, past);
   let shown = "";
   const card = (alert) => alertCard(alert, { showRun: true, onChange: refreshNow });
   const cards = (alerts) => el("ul", { class: "cards" }, alerts.map(card));
   const refresh = async () => {
     const page = await get(`${path("alerts")}?limit=${PAGE}`, { signal });
-    const now = JSON.stringify(page);
+    const held = await silences(refreshNow, { signal });
+    const now = JSON.stringify(page) + (held?.textContent || "");
     if (now === shown || isBeingEdited(root)) return REFRESH_MS;
     shown = now;
+    replace(hushed, held && [el("h2", {}, "Silences"), held]);
     const [opened, resolved] = [page.items.filter(isOpen), page.items.filter((alert) => !isOpen(alert))];
     const more = page.next_cursor ? el("p", { class: "quiet" }, `The newest ${PAGE} are shown; /v1/alerts has them all.`) : null;
     replace(open, opened.length ? cards(opened) : el("p", { class: "notice" }, "No alert is open."));
@@ -38,18 +42,33 @@ export async function showAlert({ root, signal }, alertId) {
   let shown = "";
   await poll(async () => {
     const alert = await get(path("alerts", alertId), { signal });
-    if (JSON.stringify(alert) !== shown && !isBeingEdited(root)) show(alert);
+    if (JSON.stringify(alert) !== shown && !isBeingEdited(root)) await show(alert);
     return REFRESH_MS;
   }, signal);
 
-  function show(alert) {
+  async function show(alert) {
+    const past = await get(`${path("alerts", alertId, "history")}?limit=200`, { signal });
     shown = JSON.stringify(alert);
     document.title = `${alert.title} · Relumine`;
     replace(root,
       el("h1", {}, "Alert"),
       el("ul", { class: "cards" }, alertCard(alert, { showRun: true, onChange: show })),
+      el("h2", {}, "History"),
+      story(past.items),
       el("h2", {}, "Evidence"),
       el("pre", {}, JSON.stringify(alert.evidence, null, 2)),
     );
   }
+}
+
+function story(entries) {
+  const said = ({ author, note }) => [author, note].filter(Boolean).join(": ");
+  return table("What became of it, the oldest first.", [
+    { title: "When", cell: (entry) => moment(entry.at) },
+    { title: "Step", number: true, cell: (entry) => count(entry.step) },
+    { title: "What", cell: (entry) => entry.event },
+    { title: "State", cell: (entry) => tag(entry.to_state) },
+    { title: "Severity", cell: (entry) => tag(entry.severity) },
+    { title: "By", cell: said },
+  ], entries);
 }

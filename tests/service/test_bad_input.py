@@ -23,6 +23,9 @@ GOOD = {
     "records": [{"layer_id": 1, "first_step": 1, "step": 1, "n_examples": 8, "active": [1, 0, 8]}],
 }
 
+BEFORE_TIME = ["0001-01-01T00:00:00+14:00", "r1", "r1.1.dead"]
+CALENDAR_END = base64.urlsafe_b64encode(json.dumps(BEFORE_TIME).encode()).decode()
+
 
 @pytest.fixture
 def app(database_url):
@@ -146,6 +149,13 @@ def test_a_body_over_the_limit_is_refused_with_and_without_its_length(call):
         ("GET", "/v1/runs/a%00b", 422, "invalid_request"),
         ("GET", "/v1/runs?limit=0", 422, "invalid_request"),
         ("GET", "/v1/runs?cursor=nonsense", 422, "bad_cursor"),
+        ("GET", f"/v1/alerts?cursor={CALENDAR_END}", 422, "bad_cursor"),
+        ("GET", "/v1/alerts?since=0001-01-01T00:00:00%2B14:00", 422, "invalid_request"),
+        ("GET", "/v1/alerts?since=9999-12-31T23:59:59-14:00", 422, "invalid_request"),
+        ("GET", "/v1/alerts?since=2026-01-01T00:00:00", 422, "invalid_request"),
+        ("GET", "/v1/alerts/none.1.dead/history", 404, "alert_not_found"),
+        ("DELETE", f"/v1/silences/sil_{'0' * 32}", 404, "silence_not_found"),
+        ("DELETE", "/v1/silences/none", 422, "invalid_request"),
         ("GET", "/v1/alerts/none.1.dead", 404, "alert_not_found"),
         ("GET", "/v1/alerts/nonsense", 422, "invalid_request"),
         ("GET", "/static/none.js", 404, "not_found"),

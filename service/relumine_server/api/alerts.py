@@ -6,13 +6,12 @@ from typing import Annotated
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Path, Query
-from pydantic import AwareDatetime
 
 from relumine import views
 from relumine_server import alerting
 from relumine_server.api import cursors, problems
 from relumine_server.api.depends import ClockDep, CourierDep, ProjectShown, SettingsDep, StoreDep
-from relumine_server.api.schemas import RUN_ID, Cursor, Limit, Note
+from relumine_server.api.schemas import RUN_ID, Cursor, Limit, Moment, Note
 from relumine_server.errors import AlertAcknowledged, AlertNotFound, AlertResolved, BadCursor
 from relumine_server.storage import alerts, history
 
@@ -29,7 +28,7 @@ def list_alerts(
     run_id: Annotated[str | None, Query(pattern=RUN_ID)] = None,
     state: views.AlertState | None = None,
     severity: views.Severity | None = None,
-    since: AwareDatetime | None = None,
+    since: Moment | None = None,
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> views.Page[views.Alert]:

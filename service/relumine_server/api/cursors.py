@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from relumine.table import MAX_STEP
@@ -59,13 +59,12 @@ def decode(cursor: str | None, length: int) -> list[Any] | None:
         return None
     try:
         moment, *rest = json.loads(base64.urlsafe_b64decode(cursor.encode("ascii")))
-        keys = [datetime.fromisoformat(moment), *rest]
+        given = datetime.fromisoformat(moment)
+        keys = [given.astimezone(UTC), *rest]
         good = (
-            len(keys) == length
-            and keys[0].tzinfo is not None
-            and all(isinstance(k, str) and "\0" not in k for k in rest)
+            len(keys) == length and given.tzinfo is not None and all(isinstance(k, str) and "\0" not in k for k in rest)
         )
-    except (ValueError, TypeError, UnicodeError, AttributeError):
+    except (ValueError, TypeError, UnicodeError, AttributeError, OverflowError):
         good, keys = False, []
     if not good:
         raise BadCursor

@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict
 
 from relumine.views import Page
 from relumine_server import credentials
 from relumine_server.api import cursors, problems
 from relumine_server.api.depends import ClockDep, KeyringDep, OwnProject, StoreDep
-from relumine_server.api.schemas import Cursor, Limit, ShortName
+from relumine_server.api.schemas import Cursor, Limit, Moment, ShortName
 from relumine_server.credentials import Scope
 from relumine_server.errors import (
     BadCursor,
@@ -38,7 +38,7 @@ class NewKey(BaseModel):
     scope: Scope
     project: ShortName | None = None
     name: ShortName | None = None
-    expires_at: AwareDatetime | None = None
+    expires_at: Moment | None = None
 
 
 class Key(BaseModel):

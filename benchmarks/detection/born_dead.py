@@ -86,16 +86,6 @@ def referred(text: str, nets: int) -> list[Known]:
     return [Known(float(cell) / 100, nets, 0.5 * 10.0 ** -(len(cell.split(".")[1]) + 2)) for cell in text.split()]
 
 
-def randomized_asymmetric(stacks: int, shape: tuple[int, ...], generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Lu et al.'s initialization: normal weights and bias, and in each unit one of them, at random, from Beta(2, 1)."""
-    units, inputs = shape
-    both = torch.randn(stacks, units, inputs + 1, generator=generator) * (0.6007 / math.sqrt(inputs))
-    place = torch.randint(inputs + 1, (stacks, units, 1), generator=generator)
-    beta = torch.rand(stacks, units, 1, generator=generator).sqrt()  # the distribution function of Beta(2, 1) is x²
-    both.scatter_(2, place, beta)
-    return both[..., :-1].contiguous(), both[..., -1].contiguous()
-
-
 @dataclass(slots=True)
 class Tally:
     """How many cells differ from their reference by how many standard errors."""
@@ -156,7 +146,7 @@ def main() -> None:
         bounds(width)
     for name, draw, table, nets in (
         ("PyTorch's default", _birth.pytorch, DEFAULT, DEFAULT_NETS),
-        ("randomized asymmetric", randomized_asymmetric, RAI, RAI_NETS),
+        ("randomized asymmetric", _birth.randomized_asymmetric, RAI, RAI_NETS),
     ):
         print(f"{name}: {options.curves:,} nets per width, on {GRID} points")
         for width, text in table.items():

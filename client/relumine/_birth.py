@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 BLOCK = 2**20  # numbers held per layer at a time: bounds the memory of an estimate to some tens of MiB
+ASYMMETRIC = 0.6007  # Lu et al.'s constant, as published
 
 Draw: TypeAlias = Callable[[int, tuple[int, ...], torch.Generator], tuple[Tensor, Tensor]]
 """How many, a, shape (units, inputs, …), generator → weights (stacks, *shape), biases (stacks, units)."""
@@ -61,6 +62,23 @@ def pytorch(stacks: int, shape: tuple[int, ...], generator: torch.Generator) -> 
     limit = 1 / math.sqrt(math.prod(shape[1:]))
     weights = _uniform((stacks, *shape), generator).mul_(2 * limit).sub_(limit)
     return weights, _uniform((stacks, shape[0]), generator).mul_(2 * limit).sub_(limit)
+
+
+def randomized_asymmetric(
+    stacks: int, shape: tuple[int, ...], generator: torch.Generator, *, biased: bool = True
+) -> tuple[Tensor, Tensor]:
+    """Lu et al.: weights and bias N(0, 0.6007²/fan_in), and in each unit one of them, at random, from Beta(2, 1).
+
+    0.6007 is where the second moment of a layer's answers cannot grow: the root of s²/2 + μ₁√(2/π)·s + μ₂ = 1, with the
+    moments μ₁ = 2/3 and μ₂ = 1/2 of Beta(2, 1). Where a layer is not ``biased`` the biases are 0.
+    """
+    inputs = math.prod(shape[1:])
+    both = torch.zeros((stacks, shape[0], inputs + 1), dtype=torch.float32, device="cpu")
+    drawn = both[..., : inputs + biased]
+    drawn.copy_(_normal(tuple(drawn.shape), generator) * (ASYMMETRIC / math.sqrt(inputs)))
+    place = torch.randint(drawn.shape[2], (stacks, shape[0], 1), generator=generator, device="cpu")
+    drawn.scatter_(2, place, _uniform((stacks, shape[0], 1), generator).sqrt())  # its distribution function is x²
+    return both[..., :-1].reshape(stacks, *shape).contiguous(), both[..., -1].contiguous()
 
 
 def without_biases(draw: Draw) -> Draw:

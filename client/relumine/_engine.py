@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
+from relumine._applied import Applied
 from relumine._buffer import NUMBERS, Buffer
 from relumine._clock import Clock, steps_done
 from relumine._cost import Cost
@@ -88,21 +89,35 @@ class Engine:
         if self.off or not self.is_ours:
             return
         began = time.perf_counter()
-        try:
-            self.step += 1
-            if self._resumes:
-                self._resumes, self.step = False, max(self.step, steps_done(self._optimizers))
-            rates = self._rates()
-            self.schedule.see_rate(self.step, max(rates, default=None))
-            if self.hooks.armed:
-                self._harvest(rates)
-            if self.schedule.is_due(self.step + 1, spent_s=self.cost.spent_s, elapsed_s=began - self._began):
-                self.hooks.arm(self.step + 1)
-        except Exception as error:  # noqa: BLE001 - the training must go on
-            self.guard.caught("optimizer step", error)
+        self._guarded(self._look)
         self.cost.spent_s += time.perf_counter() - began
         if self._fresh:
-            self._tell()
+            self._tell()  # before hooks go on again: what a callback runs is no training
+        began = time.perf_counter()
+        self._guarded(self._prepare)
+        self.cost.spent_s += time.perf_counter() - began
+
+    def _guarded(self, do: Callable[[], None]) -> None:
+        try:
+            do()
+        except Exception as error:  # noqa: BLE001 - the training must go on
+            self.guard.caught("optimizer step", error)
+
+    def _look(self) -> None:
+        """Count the step, and take what was seen of it."""
+        self.step += 1
+        if self._resumes:
+            self._resumes, self.step = False, max(self.step, steps_done(self._optimizers))
+        rates = self._rates()
+        self.schedule.see_rate(self.step, max(rates, default=None))
+        if self.hooks.armed:
+            self._harvest(rates)
+
+    def _prepare(self) -> None:
+        """Look at the next step, if that is due."""
+        elapsed_s = time.perf_counter() - self._began
+        if self.schedule.is_due(self.step + 1, spent_s=self.cost.spent_s, elapsed_s=elapsed_s):
+            self.hooks.arm(self.step + 1)
 
     def _harvest(self, rates: tuple[float, ...]) -> None:
         """Take the sums of the step that just ended off the model, and the hooks with them."""
@@ -220,7 +235,9 @@ class Engine:
             alert = self._fresh.popleft()
             if self._on_alert is not None:
                 try:
-                    self._on_alert(alert)
+                    done = self._on_alert(alert)
+                    if isinstance(done, Applied):  # what relumine.remedies.apply returns
+                        self.buffer.put(Logged(self.step, f"remedy/{alert.id}/{done.action}", done.value or 0.0))
                 except TrainingStopped:
                     raise  # on purpose
                 except Exception as error:  # noqa: BLE001 - the user's callback; shown, and it ends nothing

@@ -3,7 +3,9 @@
 A name that ends in ``_`` changes the model in place. None of them changes anything but what it says.
 """
 
-from relumine.remedies._applied import Applied, Change
+from relumine._applied import Applied, Change
+from relumine.remedies._apply import Apply, Treatment, apply
+from relumine.remedies._asymmetric import randomized_asymmetric_init_
 from relumine.remedies._bias import reset_bias_
 from relumine.remedies._rates import lower_learning_rate
 from relumine.remedies._replace import replace_relu_
@@ -11,8 +13,12 @@ from relumine.remedies._revive import revive_
 
 __all__ = [
     "Applied",
+    "Apply",
     "Change",
+    "Treatment",
+    "apply",
     "lower_learning_rate",
+    "randomized_asymmetric_init_",
     "replace_relu_",
     "reset_bias_",
     "revive_",

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from relumine.remedies._applied import Applied, Change, listed, plural
+from relumine._applied import Applied, Change, listed, plural
 from relumine.remedies._survey import Found, Inputs, Survey, difference
 from relumine.remedies._together import Together
 from relumine.remedies._work import Work, balance_, chosen_of, numbers

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from relumine.remedies._applied import Change
+from relumine._applied import Change
 
 FIRST = frozenset({"momentum_buffer", "exp_avg", "grad_avg", "prev"})
 """SGD and RMSprop, Adam and its like, centered RMSprop, Rprop."""

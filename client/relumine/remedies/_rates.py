@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from torch import Tensor
 from torch.optim import Optimizer
 
-from relumine.remedies._applied import Applied, Change
+from relumine._applied import Applied, Change
 
 Schedulers: TypeAlias = Any | Iterable[Any]
 

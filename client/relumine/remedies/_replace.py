@@ -13,10 +13,10 @@ from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
+from relumine._applied import Applied, Change, listed, plural
 from relumine._compiled import is_compiled
 from relumine._discover import Names, matches, named_models
 from relumine.remedies import _traced
-from relumine.remedies._applied import Applied, Change, listed, plural
 from relumine.remedies._survey import inner
 from relumine.remedies._traced import CannotTrace, Traced
 

@@ -21,6 +21,7 @@ Batch: TypeAlias = Tensor | tuple[Any, ...] | Mapping[str, Any]
 Inputs: TypeAlias = Batch | Iterable[Batch]
 
 UNREAD = "nothing that was seen"
+SUMS = frozenset({"add", "iadd", "sub", "isub"})
 ELSEWHERE = "its weights are used elsewhere too"
 
 
@@ -34,6 +35,8 @@ class Found:
     finite: bool = True
     path: Path | None = None
     readers: dict[int, Reader] = field(default_factory=dict)
+    sums: bool = False
+    """Whether it reads a sum of layers, or one of layers reads it."""
     faults: set[str] = field(default_factory=set)
     """Why its units cannot be changed; empty where they can."""
     unknown: set[str] = field(default_factory=set)
@@ -95,7 +98,7 @@ class Survey:
         found: dict[str, Found] = {}
 
         def see(name: str, z: Tensor, trail: Trail | None) -> None:
-            _count(found, name, z.detach(), trail)
+            _count(found, name, z, trail)
 
         first: list[Tensor] = []
         for index, (follower, output) in enumerate(self._forwards(see)):
@@ -115,7 +118,8 @@ class Survey:
         for batch in self.batches:
             follower = Follower(self.names, self.parameters, see)
             with untouched(self.model), _eagerly(), torch.enable_grad():
-                torch.manual_seed(self._seed)
+                torch.default_generator.manual_seed(self._seed)
+                torch.cuda.manual_seed_all(self._seed)
                 torch.clear_autocast_cache()  # it holds weights as they were
                 output = follower.follow(self.model, _calling(self.model, batch))
             yield follower, output
@@ -125,12 +129,13 @@ def _count(found: dict[str, Found], name: str, z: Tensor, trail: Trail | None) -
     """Add what one ReLU read."""
     known = _calls.unit_dim(trail.units, trail.path.units) if trail is not None else None
     dim = _reduce.unit_dim(z, channels_first=z.dim() > 3) if known is None else known
-    lines = z.movedim(dim, -1).reshape(-1, z.shape[dim])
+    lines = z.detach().movedim(dim, -1).reshape(-1, z.shape[dim])
     one = found.setdefault(name, Found(name, torch.zeros(lines.shape[1], dtype=torch.long)))
     one.outputs += len(lines)
     one.active += (lines > 0).sum(0).cpu()
     one.finite = one.finite and bool(lines.isfinite().all())
     if trail is None or known is None:
+        one.sums = one.sums or (z.grad_fn is not None and z.grad_fn.name().startswith("AddBackward"))
         one.faults.add("it is not known which layer made its pre-activation")
     elif one.path is not None and one.path.weight is not trail.path.weight:
         one.faults.add("another layer made its pre-activation on other inputs")
@@ -151,6 +156,7 @@ def _judge(one: Found, path: Path, follower: Follower) -> None:
         one.faults.add(f"its pre-activation is read by {', '.join(sorted(path.before)) or 'another ReLU'} too")
     one.readers |= {id(reader.weight): reader for reader in path.readers}
     one.unknown |= path.after
+    one.sums = one.sums or not SUMS.isdisjoint(path.after | path.before)
     one.unknown |= set() if path.readers else {UNREAD}
     if any(follower.uses[id(reader.weight)] > 1 for reader in path.readers):
         one.unknown.add("a layer whose weights are used elsewhere too")

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from relumine._applied import Change, listed
 from relumine._discover import matches
-from relumine.remedies._applied import Change, listed
 from relumine.remedies._balance import balance
 from relumine.remedies._moments import forget
 from relumine.remedies._paths import Path

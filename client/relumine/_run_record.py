@@ -76,7 +76,9 @@ def norms_of(weights: Strided | None) -> dict[str, float]:
     if weights is None:
         return {}
     before, after = (part.float().cpu().numpy() for part in (weights.before, weights.after))
-    found = {"weight_norm": _norm(after), "update_norm": _norm(after - before)}
+    with np.errstate(all="ignore"):
+        update = after - before
+    found = {"weight_norm": _norm(after), "update_norm": _norm(update)}
     if weights.gradient is not None:
         found["grad_norm"] = _norm(weights.gradient.float().cpu().numpy())
     scale = math.sqrt(weights.whole / max(before.size, 1))
@@ -89,7 +91,8 @@ def short(value: float) -> float:
 
 
 def _norm(values: np.ndarray[Any, np.dtype[Any]]) -> float:
-    return math.sqrt(float(np.dot(values, values)))
+    with np.errstate(all="ignore"):  # of weights that blow up the norm is infinite; whoever asks leaves it out
+        return math.sqrt(float(np.dot(values, values)))
 
 
 def _measure(seen: Seen) -> dict[str, float]:

@@ -240,3 +240,12 @@ def test_functional_relus_outside_of_any_watched_module_belong_to_the_user(memor
         functional.relu(model(torch.randn(8, 6))).sum().backward()
         optimizer.step()
         assert monitor.coverage() == {}
+
+
+def test_weights_that_blow_up_warn_nobody_and_cost_no_record(memory):
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU())
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e30)
+    with relumine.watch(model, optimizer, every=1, strict=True) as monitor:
+        steps(model, optimizer, 3, torch.randn(8, 4))
+    assert monitor.sdk_stats()["errors"] == 0
+    assert [record.step for record in memory.records("1")] == [1, 2, 3]

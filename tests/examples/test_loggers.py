@@ -1,0 +1,128 @@
+"""What docs/integrations.md shows of other loggers is run as it stands there, with the real packages."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+LOOP = """
+import torch
+from torch import nn
+from torch.nn import functional
+
+import relumine
+from relumine.testing import MemoryTransport
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(4, 8), nn.Linear(8, 8), nn.Linear(8, 1)
+
+    def forward(self, x):
+        return self.c(functional.relu(self.b(functional.relu(self.a(x)))))
+
+
+model, steps = Net(), 5
+optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+memory = MemoryTransport().__enter__()
+monitor = relumine.watch(model, optimizer, every=1, strict=True)
+
+
+def train_one_step():
+    model(torch.randn(8, 4)).square().mean().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    monitor.flush()
+"""
+LIGHTNING = """
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import CSVLogger
+from torch import nn
+
+from relumine.integrations.lightning import RelumineCallback
+from relumine.testing import MemoryTransport
+
+
+class Net(LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
+
+    def training_step(self, batch, _index):
+        return self.net(batch).square().mean()
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.01)
+
+    def on_train_batch_start(self, *_):
+        relumine_callback.monitor.flush()
+
+
+relumine_callback = RelumineCallback(every=1, strict=True)
+"""
+FIT = """
+with MemoryTransport():
+    callbacks = [relumine_callback, Metrics()]
+    trainer = Trainer(max_epochs=1, accelerator="cpu", logger=CSVLogger("."), log_every_n_steps=2, callbacks=callbacks)
+    trainer.fit(Net(), torch.utils.data.DataLoader(torch.randn(48, 4), batch_size=8))
+"""
+NAMES = [
+    f"relumine/{layer}/{what}"
+    for layer in ("relu", "relu#2")
+    for what in ("active_rate", "silent_fraction", "dead_fraction")
+]
+
+
+def run(first_line, folder, before=LOOP, after=""):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/integrations.md").read_text(), re.DOTALL)
+    (block,) = [block for block in blocks if block.startswith(f"# {first_line}")]
+    (folder / "script.py").write_text(before + block + after)
+    quiet = {
+        "WANDB_SILENT": "true",
+        "WANDB_ERROR_REPORTING": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+    }
+    environment = {**os.environ, **quiet, "RELUMINE_DIR": str(folder / "relumine"), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "script.py"], cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_tensorboard(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run("TensorBoard", tmp_path)
+    read = EventAccumulator(str(tmp_path / "runs/digits"))
+    read.Reload()
+    assert sorted(read.Tags()["scalars"]) == sorted(NAMES)
+    assert [event.step for event in read.Scalars(NAMES[0])] == [0, 1, 2, 3, 4]
+    assert 0 < read.Scalars(NAMES[0])[-1].value < 1
+
+
+def test_weights_and_biases(tmp_path):
+    run("Weights & Biases", tmp_path)
+    (kept,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
+    assert all(kept.read_bytes().count(name.encode()) >= 5 for name in NAMES)
+
+
+def test_mlflow(tmp_path):
+    run("MLflow", tmp_path)
+    with contextlib.closing(sqlite3.connect(tmp_path / "mlflow.db")) as kept:
+        found = kept.execute("SELECT key, count(*) FROM metrics GROUP BY key").fetchall()
+    assert sorted(found) == sorted((name.replace("#", ":"), 5) for name in NAMES)
+
+
+def test_lightnings_own_logger(tmp_path):
+    run("Lightning", tmp_path, LIGHTNING, FIT)
+    (kept,) = tmp_path.glob("lightning_logs/version_0/metrics.csv")
+    rows = kept.read_text().splitlines()
+    assert "relumine/net.1/dead_fraction" in rows[0]
+    assert len(rows) == 4

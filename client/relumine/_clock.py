@@ -16,6 +16,12 @@ def steps_done(optimizers: Iterable[Optimizer]) -> int:
     return max((int(step) for step in host), default=0)
 
 
+def unwrapped(optimizer: Optimizer) -> Optimizer:
+    """Of what Accelerate and Lightning wrap around an optimizer, without its hooks: the one that makes the steps."""
+    inner = getattr(optimizer, "optimizer", None)
+    return unwrapped(inner) if isinstance(inner, Optimizer) else optimizer
+
+
 class Clock:
     """Ticks once per step of the optimizer that steps most often.
 

@@ -12,6 +12,7 @@ import torch
 from torch.optim import Optimizer
 
 from relumine import __version__, _discover, _verdict
+from relumine._clock import unwrapped
 from relumine._cost import Cost
 from relumine._engine import Engine
 from relumine._guard import Guard, say
@@ -122,14 +123,8 @@ def _optimizers(optimizer: Optimizers | None) -> list[Optimizer]:
     if optimizer is None:
         return []
     if isinstance(optimizer, Optimizer):
-        return [_unwrapped(optimizer)]
-    return [_unwrapped(one) for one in (optimizer.values() if isinstance(optimizer, Mapping) else optimizer)]
-
-
-def _unwrapped(optimizer: Optimizer) -> Optimizer:
-    """Of what Accelerate and Lightning wrap around an optimizer, without its hooks: the one that makes the steps."""
-    inner = getattr(optimizer, "optimizer", None)
-    return _unwrapped(inner) if isinstance(inner, Optimizer) else optimizer
+        return [unwrapped(optimizer)]
+    return [unwrapped(one) for one in (optimizer.values() if isinstance(optimizer, Mapping) else optimizer)]
 
 
 def _run_info(

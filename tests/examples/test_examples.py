@@ -33,11 +33,17 @@ def server(sqlite_template, tmp_path_factory):
         yield url
 
 
-def run(command, url, folder):
+def start(command, url, folder):
+    folder.mkdir(exist_ok=True)
     environment = {**os.environ, "RELUMINE_URL": url, "RELUMINE_DIR": str(folder), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, *command], env=environment, cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([sys.executable, *command], env=environment, cwd=folder, **pipes)
+
+
+def said(process):
+    output, error = process.communicate(timeout=250)
+    assert process.returncode == 0, error
+    return output
 
 
 def ended(url, name):
@@ -48,27 +54,23 @@ def ended(url, name):
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_a_healthy_training_is_left_in_peace(script, server, tmp_path):
+def test_a_dying_training_is_told_of_and_its_healthy_twin_left_in_peace(script, server, tmp_path):
     launcher, name = SCRIPTS[script]
-    said = run([*launcher, EXAMPLES / f"{script}.py"], server, tmp_path)
+    command = [*launcher, EXAMPLES / f"{script}.py"]
+    healthy = start(command, server, tmp_path / "healthy")
+    dying = start([*command, "--dying"], server, tmp_path / "dying")
+    assert "[critical]" not in said(healthy)
     assert ended(server, name) == ("finished", [])
-    assert "[critical]" not in said
-
-
-@pytest.mark.parametrize("script", SCRIPTS)
-def test_a_dying_training_is_told_of(script, server, tmp_path):
-    launcher, name = SCRIPTS[script]
-    said = run([*launcher, EXAMPLES / f"{script}.py", "--dying"], server, tmp_path)
+    assert "[critical]" in said(dying)
     state, alerts = ended(server, f"{name}-dying")
     assert {alert.kind for alert in alerts} & {"dying", "dead"}
-    assert "[critical]" in said
     assert state == ("failed" if script == "lightning_trainer" else "finished")  # that one stops at the alert
 
 
 def test_the_notebook_runs_from_top_to_bottom(server, tmp_path):
-    notebook = shutil.copy(EXAMPLES / "notebook.ipynb", tmp_path)
-    run(["-m", "jupyter", "execute", "--inplace", notebook], server, tmp_path)
-    assert "[critical]" in Path(notebook).read_text()
+    notebook = Path(shutil.copy(EXAMPLES / "notebook.ipynb", tmp_path))
+    said(start(["-m", "jupyter", "execute", "--inplace", notebook], server, tmp_path))
+    assert "[critical]" in notebook.read_text()
     assert ended(server, "notebook") == ("finished", [])
     state, alerts = ended(server, "notebook-dying")
     assert state == "finished"

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 import relumine
+from relumine._applied import Applied
 from relumine.integrations.lightning import RelumineCallback
 
 HERE = Path(__file__).parent
@@ -178,6 +179,19 @@ def test_an_alert_is_handed_on_and_a_stop_is_lightnings_own(alarming, told):
     assert trainer.state.finished
     assert trainer.current_epoch < 99_999
     assert [run["closing"] for run in told(alarming).values()] == [["failed"]]
+
+
+def test_a_remedy_that_on_alert_applied_is_told_to_the_server(alarming):
+    class Flush(lightning.Callback):
+        def on_train_batch_start(self, *_):
+            callback.monitor.flush()
+
+    lowered = Applied("lower_learning_rate", 0.01, "lower", ())
+    callback = RelumineCallback(every=1, strict=True, on_alert=lambda _alert: lowered)
+    trainer = lightning.Trainer(callbacks=[callback, Flush()], enable_checkpointing=False, max_epochs=1, **QUIET)
+    trainer.fit(module(), batches())
+    numbers = [number for upload in alarming.uploads for number in upload.numbers]
+    assert [number.value for number in numbers if number.name == "remedy/a/lower_learning_rate"] == [0.01]
 
 
 def test_of_two_processes_rank_zero_speaks_and_both_stop_at_the_same_step(tmp_path):

@@ -169,7 +169,8 @@ def test_an_optimizer_that_accelerate_prepared_is_watched_in_a_loop_of_ones_own(
     accelerator = Accelerator(cpu=True, gradient_accumulation_steps=2)
     model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
     model, optimizer = accelerator.prepare(model, torch.optim.Adam(model.parameters()))
-    with relumine.watch(model, optimizer, every=1, strict=True):
+    treat = relumine.remedies.apply(model, optimizer)
+    with relumine.watch(model, optimizer, every=1, strict=True, on_alert=treat):
         for _ in range(10):
             with accelerator.accumulate(model):
                 accelerator.backward(model(torch.randn(8, 4)).square().mean())

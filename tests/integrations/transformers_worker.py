@@ -7,6 +7,7 @@ import sys
 import warnings
 
 import torch
+import torch.distributed as dist
 from alarming import AlarmingTransport
 from torch import nn
 from transformers import Trainer, TrainingArguments
@@ -40,6 +41,8 @@ def main() -> None:
     said = {"uploads": len(transport.uploads), "step": trainer.state.global_step, "rank": args.process_index}
     said["names"] = sorted({layer.name for upload in transport.uploads for layer in upload.layers})
     sys.stderr.write(f"\nSAID {json.dumps(said)}\n")
+    dist.barrier()
+    dist.destroy_process_group()  # else torch may abort while the interpreter ends
 
 
 main()

@@ -62,13 +62,13 @@ class Watched:
             self.monitor.log(loss=sum(self._losses[1:], self._losses[0]) * (factor / len(self._losses)))
         self._losses = []
 
-    def _hand_on(self, alert: Alert) -> None:
-        if self._on_alert is None:
-            return
+    def _hand_on(self, alert: Alert) -> object:
+        """What ``on_alert`` did goes back to the monitor, which tells the server of remedies."""
         try:
-            self._on_alert(alert)
+            return self._on_alert(alert) if self._on_alert is not None else None
         except TrainingStopped:
             self.stop_asked = True  # the framework stops in its own way, so that its checkpoints and loggers end well
+            return None
 
     def _abandoned(self) -> None:
         """The interpreter ends, and the training never said that it did."""

@@ -15,6 +15,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from relumine._applied import Applied
+from relumine._clock import unwrapped
 from relumine._guard import say
 from relumine.remedies._bias import reset_bias_
 from relumine.remedies._rates import Schedulers, lower_learning_rate
@@ -216,7 +217,7 @@ def apply(  # noqa: PLR0913 - a model, an optimizer, and options by name
         raise ValueError(f"{', '.join(sorted(unknown))}: only {', '.join(ACTIONS)} can be applied")
     return Apply(
         model,
-        optimizer,
+        unwrapped(optimizer),
         inputs=copy.copy(inputs) if isinstance(inputs, list) else inputs,
         schedulers=schedulers,
         budget=budget,

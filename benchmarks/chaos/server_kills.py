@@ -47,13 +47,15 @@ Key: TypeAlias = tuple[str, int]
 class Server:
     """A server process that is killed and started again on the same database."""
 
-    def __init__(self, folder: str, database_url: str | None = None) -> None:
+    def __init__(self, folder: str, database_url: str | None = None, workers: int = 1) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._environment = os.environ | {
             "RELUMINE_DATABASE_URL": database_url or f"sqlite:///{folder}/relumine.db",
             "RELUMINE_PORT": str(self.port),
             "RELUMINE_UPKEEP_EVERY_S": "0.3",  # kills meet compaction, too
+            "RELUMINE_REQUESTS_PER_SECOND": "0",  # all clients have one address
+            "RELUMINE_WORKERS": str(workers),
         }
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -73,6 +75,19 @@ class Server:
             except httpx.HTTPError:
                 time.sleep(0.02)  # between two looks at a starting server
         raise RuntimeError("not ready in a minute")
+
+    @property
+    def pid(self) -> int:
+        """Of the process that runs."""
+        return 0 if self._process is None else self._process.pid
+
+    def end(self) -> tuple[int, float]:
+        """SIGTERM; the exit code, and seconds until it came."""
+        if self._process is None:
+            raise RuntimeError("not started")
+        began = time.monotonic()
+        self._process.terminate()
+        return self._process.wait(60), time.monotonic() - began
 
     def kill(self) -> None:
         """SIGKILL."""
@@ -144,9 +159,9 @@ def seconds_until_taken(server: Server, seq: int, began: float, told: Told) -> f
     raise RuntimeError("no upload was taken in a minute")
 
 
-def endure(database_url: str, kills: Sequence[Kill]) -> tuple[Told, list[float]]:
+def endure(database_url: str, kills: Sequence[Kill], workers: int = 1) -> tuple[Told, list[float]]:
     """Send, kill, and wait until it is ready again, as often as there are kills; seconds of each wait."""
-    server, stop, told, ready = Server("", database_url), threading.Event(), Told(), []
+    server, stop, told, ready = Server("", database_url, workers), threading.Event(), Told(), []
     server.start()
     threads = [threading.Thread(target=send, args=(server.url, f"run{i}", stop, told)) for i in range(CLIENTS)]
     try:

@@ -41,7 +41,7 @@ def free_port() -> int:
 def relumine(database_url: str, folder: Path) -> Iterator[Server]:
     """The server as it is, but for its upkeep, which would fall into some windows and not into others."""
     port = free_port()
-    given = {"DATABASE_URL": database_url, "PORT": str(port), "UPKEEP_EVERY_S": NEVER_S}
+    given = {"DATABASE_URL": database_url, "PORT": str(port), "UPKEEP_EVERY_S": NEVER_S, "REQUESTS_PER_SECOND": "0"}
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RELUMINE_")}
     environment |= {f"RELUMINE_{name}": value for name, value in given.items()}
     with started([sys.executable, "-m", "relumine_server", "serve"], port, "/readyz", environment, folder) as server:

@@ -168,6 +168,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder, port = Path(name), 17_358
         settings = {"RELUMINE_DATABASE_URL": f"sqlite:///{folder}/x.db", "RELUMINE_PORT": str(port)}
+        settings["RELUMINE_REQUESTS_PER_SECOND"] = "0"  # all streams have one address
         command = [sys.executable, "-m", "relumine_server", "serve"]
         server = subprocess.Popen(command, env=os.environ | settings, stderr=subprocess.DEVNULL)
         url = f"http://127.0.0.1:{port}"

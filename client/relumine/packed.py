@@ -18,6 +18,7 @@ HALF_RANGE = (6e-5, 6e4)  # below, float16 loses its decimals; above, everything
 PIECE_COST = 256  # bytes that a narrower dtype must save: a piece costs 40 on the wire, and time on both sides
 UNSIGNED = ("u1", "u2", "u4")
 MAX_RECORD_UNITS = 1_000_000
+LARGEST = float(np.finfo(np.float32).max)
 KNOWN = (1 << len(UNIT_COLUMNS)) - 1  # a newer SDK may send more
 
 
@@ -155,9 +156,17 @@ def check(table: RecordTable) -> None:
     for name, values in table.columns.items():
         if table.starts[name][-1] != values.size:
             raise ValueError(f"column {name} has another number of units than its records")
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            raise ValueError(f"column {name} holds a number that is not finite")
+        check_unit_column(name, values)
     check_needed(table)
+
+
+def check_unit_column(name: str, values: Array) -> None:
+    """Raise ValueError for what float32 cannot hold, in which units are judged, and for counts that are none."""
+    bounded = np.isfinite(values) if values.dtype.itemsize < 8 else np.abs(values) <= LARGEST
+    if values.dtype.kind == "f" and not bounded.all():
+        raise ValueError(f"column {name} holds a number that is not finite in float32")
+    if name in COUNTS and values.size and (values.min() < 0 or values.max() > MAX_STEP):
+        raise ValueError(f"column {name} holds a count that cannot be")
 
 
 def check_needed(table: RecordTable) -> None:

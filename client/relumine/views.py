@@ -251,10 +251,11 @@ class Webhook(View):
 
 
 class Problem(View):
-    """RFC 9457 problem details; ``code`` is stable."""
+    """RFC 9457 problem details; ``code`` is stable, ``request_id`` finds the lines of the server's log."""
 
     type: str
     title: str
     status: int
     code: str
     detail: str
+    request_id: str | None

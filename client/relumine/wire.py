@@ -274,8 +274,7 @@ def _checked_arrays(record: Record) -> dict[str, Array]:
         if column is None:
             continue
         values = column.array() if isinstance(column, Column) else np.asarray(column, dtype="<f8")
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            raise ValueError(f"column {name} holds a number that is not finite")
+        packed.check_unit_column(name, values)
         arrays[name] = values
     if len({values.size for values in arrays.values()}) > 1:
         raise ValueError("unit columns differ in length")

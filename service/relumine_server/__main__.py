@@ -14,7 +14,6 @@ from typing import Annotated, Any, NoReturn
 try:
     import sqlalchemy as sa
     import typer
-    import uvicorn
     from alembic.util import CommandError
     from pydantic import ValidationError
     from sqlalchemy.exc import DBAPIError
@@ -22,7 +21,7 @@ except ImportError:  # installed without the extra
     sys.stderr.write("relumine-server: the server is not installed: pip install 'relumine[server]'\n")
     raise SystemExit(2) from None
 
-from relumine_server import logs
+from relumine_server import logs, serving
 from relumine_server.api import problems
 from relumine_server.api.keys import NewKey, made
 from relumine_server.app import create_app
@@ -34,6 +33,7 @@ from relumine_server.errors import FileInUse, ProblemError, UnknownDatabase
 from relumine_server.settings import Settings
 from relumine_server.storage import alerts, journal, keys, migrate, policies, runs, upkeep
 from relumine_server.storage.store import Store, address
+from relumine_server.workers import Workers
 
 cli = typer.Typer(help="Relumine's server.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 key_cli = typer.Typer(help="API keys: create, list, revoke.", no_args_is_help=True)
@@ -47,11 +47,16 @@ def serve(
     host: Annotated[str | None, typer.Option(help="default: RELUMINE_HOST, or 127.0.0.1")] = None,
     port: Annotated[int | None, typer.Option(help="default: RELUMINE_PORT, or 7358")] = None,
     database_url: DatabaseUrl = None,
+    workers: Annotated[int | None, typer.Option(help="processes on the port; default: RELUMINE_WORKERS, or 1")] = None,
     *,
     insecure_no_auth: Annotated[bool, typer.Option(help="Ask nobody for a key, on any address.")] = False,
 ) -> None:
     """Migrate the database and serve the API and the page."""
-    settings = _settings(host=host, port=port, database_url=database_url, insecure_no_auth=insecure_no_auth or None)
+    settings = _settings(
+        host=host, port=port, database_url=database_url, workers=workers, insecure_no_auth=insecure_no_auth or None
+    )
+    if settings.workers > 1 and _is_sqlite(settings):
+        _fail("SQLite takes one process: --workers (RELUMINE_WORKERS) above 1 needs Postgres as RELUMINE_DATABASE_URL")
     has_keys = _has_keys(settings)
     if not (is_loopback(settings.host) or settings.insecure_no_auth or has_keys):
         at = "" if database_url is None else f" --database-url '{_shown(database_url)}'"
@@ -60,15 +65,20 @@ def serve(
             f"`relumine-server keys create --scope admin{at}`, listen on 127.0.0.1, "
             "or say --insecure-no-auth if the network is yours alone"
         )
+    logs.to_stderr(settings.log_level, settings.log_format)
     with _database_trouble(settings):
-        app = create_app(settings)
-    logs.to_stderr(settings.log_level)
+        app = create_app(settings) if settings.workers == 1 else None
     asked = "off although there are keys" if has_keys else "not needed"
     access = "needed" if has_keys and not settings.insecure_no_auth else asked
     typer.echo(
         f"relumine-server: {settings.base_url} (database {_shown(settings.database_url)}, keys {access})", err=True
     )
-    uvicorn.run(app, host=settings.host, port=settings.port, log_level="warning", timeout_graceful_shutdown=10)
+    if app is not None:
+        serving.serve(app, settings)
+        return
+    with _migrated(settings):
+        pass
+    raise typer.Exit(Workers(settings).run())
 
 
 @cli.command("migrate")
@@ -232,7 +242,10 @@ def _has_keys(settings: Settings) -> bool:
 
 
 def _settings(**given: Any) -> Settings:
-    return Settings(**{name: value for name, value in given.items() if value is not None})
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        _fail(f"settings cannot be used: {problems.places(error.errors())}")
 
 
 def _open(settings: Settings) -> Store:
@@ -256,6 +269,11 @@ def _database_trouble(settings: Settings) -> Iterator[None]:
     except (OSError, DBAPIError) as error:
         reason = str(getattr(error, "orig", None) or error).splitlines()[0]
         _fail(f"{_shown(settings.database_url)} cannot be used: {reason}")
+
+
+def _is_sqlite(settings: Settings) -> bool:
+    with _database_trouble(settings):
+        return address(settings.database_url).get_backend_name() == "sqlite"
 
 
 def _shown(database_url: str) -> str:

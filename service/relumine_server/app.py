@@ -16,6 +16,7 @@ from relumine_server.api import (
     keys,
     layers,
     login,
+    metrics,
     policy,
     problems,
     projects,
@@ -24,20 +25,25 @@ from relumine_server.api import (
     uploads,
     webhooks,
 )
+from relumine_server.api.envelope import Envelope
 from relumine_server.api.gate import Gate
 from relumine_server.api.keyring import Keyring
+from relumine_server.api.turns import Turns
 from relumine_server.backtest import Backtests
 from relumine_server.caretaker import Caretaker
+from relumine_server.ending import Ending
 from relumine_server.ingest import Ingest
+from relumine_server.metrics import Metrics
 from relumine_server.page import routes as page
 from relumine_server.refold import Refolds
 from relumine_server.settings import Settings
 from relumine_server.storage import migrate
+from relumine_server.storage.quotas import Quotas
 from relumine_server.storage.store import Store
 from relumine_server.sweep import Sweep
 from relumine_server.webhooks.courier import Courier
 
-STOP_S = 5.0  # how long an attempt under way may still take when the server stops
+MODULES = (uploads, projects, policy, runs, layers, alerts, silences, webhooks, keys, login, health, metrics, page)
 
 
 def utc_now() -> datetime:
@@ -59,23 +65,28 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Callabl
         lifespan=_life,
         docs_url=None,  # FastAPI's would load scripts from elsewhere; page.routes has its own
         redoc_url=None,
+        redirect_slashes=False,
     )
     app.state.store, app.state.settings, app.state.clock = opened, settings, clock
+    app.state.metrics, app.state.watched = Metrics(), metrics.Watched(opened, clock)
     app.state.intake = uploads.Intake(settings.max_intake_bytes)
-    app.state.ingest = Ingest(settings.base_url)
+    app.state.ingest = Ingest(settings.base_url, quotas=Quotas(settings), metrics=app.state.metrics)
     app.state.refolds = Refolds(opened, clock)
     app.state.backtests = Backtests(opened)
     app.state.keyring = Keyring(opened, clock, settings)
     app.state.attempts = login.Attempts(clock)
-    app.state.courier = Courier(opened, settings, clock)
+    app.state.courier = Courier(opened, settings, clock, metrics=app.state.metrics)
     app.state.sweep = Sweep(opened, settings, clock, on_told=app.state.courier.wake)
     app.state.caretaker = Caretaker(opened, settings, clock)
+    app.state.ending = Ending(app.state.sweep.stop, app.state.caretaker.stop, app.state.courier.stop)
     app.state.owns_store = store is None
     problems.install(app)
-    for module in (uploads, projects, policy, runs, layers, alerts, silences, webhooks, keys, login, health, page):
+    for module in MODULES:
         app.include_router(module.router)
     described.install(app)
+    app.add_middleware(Turns, settings=settings)  # the innermost first
     app.add_middleware(Gate, store=opened, keyring=app.state.keyring, settings=settings)
+    app.add_middleware(Envelope, metrics=app.state.metrics)
     return app
 
 
@@ -85,8 +96,6 @@ async def _life(app: FastAPI) -> AsyncIterator[None]:
     app.state.caretaker.start()
     app.state.sweep.start()
     yield
-    app.state.sweep.stop()
-    app.state.caretaker.stop()
-    app.state.courier.stop(STOP_S)
+    app.state.ending.finish()
     if app.state.owns_store:
         app.state.store.close()

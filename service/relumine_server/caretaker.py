@@ -40,10 +40,10 @@ class Caretaker:
         """Begin."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """End after the step under way."""
+    def stop(self, timeout_s: float) -> None:
+        """End after the step under way, and wait so long for it."""
         self._stopping.set()
-        self._thread.join()
+        self._thread.join(timeout_s)
 
     def run_once(self) -> None:
         """Do all that is due now."""

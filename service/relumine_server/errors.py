@@ -5,14 +5,15 @@ ProblemError
 ├── 403  ScopeTooSmall, OtherProject, CrossSite
 ├── 404  ProjectNotFound, RunNotFound, LayerNotFound, AlertNotFound, UnitsNotFound, SilenceNotFound,
 │        WebhookNotFound, KeyNotFound
+├── 408  BodyTooSlow
 ├── 409  RunInOtherProject, AlertResolved, AlertAcknowledged, WebhookDisabled, FirstKeyMustBeAdmin, LastAdminKey
-├── 413  BodyTooLarge
+├── 413  BodyTooLarge, TooManyValues, TooManyRecords, TooManyNumbers
 ├── 415  UnsupportedEncoding
 ├── 421  UnknownHost
-├── 422  InvalidUpload, UnknownLayer, WrongUnits, BadCursor, UnknownStatistic, InvalidWebhook,
-│        InvalidPolicy, InvalidKey, InvalidSilence
-├── 429  Busy, TooManyAttempts
-├── 503  NotReady, StorageUnavailable
+├── 422  InvalidRequest, InvalidUpload, UnknownLayer, WrongUnits, BadCursor, UnknownStatistic, InvalidWebhook,
+│        InvalidPolicy, InvalidKey, InvalidSilence, TooManyLayers, TooManyUnits, TooManyRuns, TooManyProjects
+├── 429  Busy, TooManyAttempts, TooManyRequests
+├── 503  Overloaded, Stopping, NotReady, StorageUnavailable
 └── 507  StorageFull
 """
 
@@ -132,8 +133,25 @@ class LastAdminKey(ProblemError):
     title = "This is the last admin key of no project: make another one first"
 
 
+class BodyTooSlow(ProblemError):
+    status, code, title = 408, "body_too_slow", "The body did not arrive in time"
+    headers: ClassVar[dict[str, str]] = {"Connection": "close"}
+
+
 class BodyTooLarge(ProblemError):
     status, code, title = 413, "body_too_large", "The body is larger than this server takes"
+
+
+class TooManyValues(ProblemError):
+    status, code, title = 413, "too_many_values", "The upload has more JSON values than this server reads at once"
+
+
+class TooManyRecords(ProblemError):
+    status, code, title = 413, "too_many_records", "The upload has more records than this server takes at once"
+
+
+class TooManyNumbers(ProblemError):
+    status, code, title = 413, "too_many_numbers", "The upload has more numbers than this server takes at once"
 
 
 class UnsupportedEncoding(ProblemError):
@@ -142,6 +160,26 @@ class UnsupportedEncoding(ProblemError):
 
 class UnknownHost(ProblemError):
     status, code, title = 421, "unknown_host", "This server is not known by that name"
+
+
+class InvalidRequest(ProblemError):
+    status, code, title = 422, "invalid_request", "The request is not valid"
+
+
+class TooManyLayers(ProblemError):
+    status, code, title = 422, "too_many_layers", "More layers than this server takes"
+
+
+class TooManyUnits(ProblemError):
+    status, code, title = 422, "too_many_units", "More units than this server takes in a run"
+
+
+class TooManyRuns(ProblemError):
+    status, code, title = 422, "too_many_runs", "The project is full: delete runs, or let them expire"
+
+
+class TooManyProjects(ProblemError):
+    status, code, title = 422, "too_many_projects", "This server takes no more projects"
 
 
 class InvalidUpload(ProblemError):
@@ -188,6 +226,21 @@ class Busy(ProblemError):
 class TooManyAttempts(ProblemError):
     status, code, title = 429, "too_many_attempts", "Too many logins were tried; wait a minute"
     headers: ClassVar[dict[str, str]] = {"Retry-After": "60"}
+
+
+class TooManyRequests(ProblemError):
+    status, code, title = 429, "too_many_requests", "Too many requests by this key or address"
+    headers: ClassVar[dict[str, str]] = {"Retry-After": "1"}
+
+
+class Overloaded(ProblemError):
+    status, code, title = 503, "overloaded", "Too many requests at once; try again shortly"
+    headers: ClassVar[dict[str, str]] = {"Retry-After": "1"}
+
+
+class Stopping(ProblemError):
+    status, code, title = 503, "stopping", "The server is about to end"
+    headers: ClassVar[dict[str, str]] = {"Retry-After": "5"}
 
 
 class NotReady(ProblemError):

@@ -20,8 +20,11 @@ from relumine_server.detection import state as detector
 from relumine_server.detection.findings import Finding, Reading
 from relumine_server.errors import InvalidUpload, RunInOtherProject, UnknownLayer, WrongUnits
 from relumine_server.life import stalls
+from relumine_server.metrics import Metrics
+from relumine_server.settings import Settings
 from relumine_server.storage import alerts, numbers, policies, runs, segments, sessions, states, units
 from relumine_server.storage.dialect import pipelined
+from relumine_server.storage.quotas import Quotas
 from relumine_server.storage.states import Folded
 
 SAVE_EVERY = 8
@@ -35,17 +38,27 @@ Those that wait for a run another upload has locked are not among them."""
 
 
 class Taken(NamedTuple):
-    """The answer to an upload, and whether any alert moved by it."""
+    """The answer to an upload, whether any alert moved by it, and what the client dropped since it last said so."""
 
     accepted: Accepted
     moved: bool
+    dropped: Mapping[str, int] = {}
 
 
 class Ingest:
     """Takes uploads. Remembers the detector states of the runs that write most, and for moments the policies."""
 
-    def __init__(self, base_url: str, *, cache_bytes: int = CACHE_BYTES) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        cache_bytes: int = CACHE_BYTES,
+        quotas: Quotas | None = None,
+        metrics: Metrics | None = None,
+    ) -> None:
         self._base_url = base_url
+        self._quotas = quotas or Quotas(Settings())
+        self._metrics = metrics or Metrics()
         self._policies = policies.Cache()
         self._states = states.Cache(cache_bytes)
         self._computing = threading.Semaphore(COMPUTING)
@@ -54,14 +67,16 @@ class Ingest:
         """Decode an upload in its turn, then ``take`` it. Raises what either raises."""
         with self._computing:
             upload = decode()
+        self._quotas.check(upload)
         return self.take(connection, upload, now)
 
     def take(self, connection: sa.Connection, upload: Upload, now: datetime) -> Taken:
         """Store an upload and look for onset.
 
-        Raises RunInOtherProject, UnknownLayer, WrongUnits, InvalidUpload; then nothing of it is kept.
+        Raises RunInOtherProject, UnknownLayer, WrongUnits, InvalidUpload, and what quotas raise; then nothing of it is
+        kept.
         """
-        run = runs.lock(connection, upload, now)
+        run = runs.lock(connection, upload, now, self._quotas.admit_run)
         with self._computing:
             return self._take(connection, run, upload, now)
 
@@ -72,7 +87,9 @@ class Ingest:
         folds = upload.rank == 0 and (upload.session, upload.seq) > (session, seq)
         if not runs.claim(connection, upload, late=upload.rank == 0 and not folds, folded=folds, now=now):
             return self._answer(connection, run, upload, duplicate=True, told=[])
-        runs.save_layers(connection, run.run_id, upload.layers)
+        if upload.layers:
+            runs.save_layers(connection, run.run_id, upload.layers)
+            self._quotas.check_layers(connection, run, now)
         readings: Sequence[Reading] = []
         findings: Sequence[Finding] = []
         if folds:
@@ -85,7 +102,8 @@ class Ingest:
             written = units.append(connection, upload, run.unit_rows)
             _update_run(connection, run, upload, now, folds=folds, written=written)
         told = alerting.record(connection, run, findings, _passage(run, upload, folds=folds), now)
-        return self._answer(connection, run, upload, duplicate=False, told=told)
+        answer = self._answer(connection, run, upload, duplicate=False, told=told)
+        return answer._replace(dropped=_newly_dropped(run, upload))
 
     def _fold(
         self, connection: sa.Connection, run: sa.Row[Any], upload: Upload, now: datetime
@@ -96,7 +114,8 @@ class Ingest:
             before = states.load(connection, run.run_id, policy)
         described, is_new = _described(connection, before.state, upload)
         check(upload.records, {layer_id: memory.info.units for layer_id, memory in described.layers.items()})
-        state, readings, findings = onset.advance(described, upload.records, policy)
+        with self._metrics.detector_seconds.time():
+            state, readings, findings = onset.advance(described, upload.records, policy)
         due = is_new or upload.closing is not None or before.unsaved + 1 >= SAVE_EVERY
         if due:
             states.save(connection, run.run_id, upload.session, upload.seq, state, now)
@@ -112,6 +131,12 @@ class Ingest:
         shown = alerts.current(connection, run.run_id, told, self._base_url) if any_shown else []
         accepted = 0 if duplicate else len(upload.records)
         return Taken(Accepted(accepted=accepted, duplicate=duplicate, every=None, alerts=shown), bool(told))
+
+
+def _newly_dropped(run: sa.Row[Any], upload: Upload) -> dict[str, int]:
+    """What was dropped since the session last said so: clients tell sums."""
+    before = run.dropped.get(f"{upload.session}/{upload.rank}", {})
+    return {reason: number - before.get(reason, 0) for reason, number in upload.dropped.items()}
 
 
 def _described(

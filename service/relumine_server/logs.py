@@ -6,28 +6,43 @@ import logging
 import re
 import sys
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, Literal
 
 import structlog
+from structlog.typing import Processor
 
 SECRET = re.compile(r"(rlm_(?:ingest|read|admin)_|whsec_)[0-9A-Za-z+/=_-]+")
 
 
-def to_stderr(level: str) -> None:
-    """Log lines of this level and above. Tracebacks come without local variables: those hold what people sent."""
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # below it tells whole addresses, also those of webhooks
+def to_stderr(level: str, form: Literal["text", "json"] = "text") -> None:
+    """Log lines of this level and above, ours and those of libraries alike.
+
+    Tracebacks come without local variables: those hold what people sent.
+    """
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        masked,
+    ]
+    last: Processor = (
+        structlog.processors.JSONRenderer(default=str)
+        if form == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            masked,
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
-        ],
+        processors=[*shared, last],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, last]
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)  # httpx tells whole addresses below it
 
 
 def masked(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

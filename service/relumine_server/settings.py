@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from relumine.wire import MAX_LAYERS, MAX_NUMBERS, MAX_RECORDS
 from relumine_server.webhooks.allowed import Allowed, allowed
 
 
@@ -24,10 +25,55 @@ class Settings(BaseSettings):
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Field(description="What is logged, on standard error.")
     ] = "info"
-    max_body_bytes: Annotated[int, Field(ge=1024, description="Largest upload, in bytes.")] = 32 * 2**20
+    log_format: Annotated[Literal["text", "json"], Field(description="Lines for people or for programs.")] = "text"
+    workers: Annotated[
+        int, Field(ge=1, le=64, description="Processes that serve one port; more than one needs Postgres.")
+    ] = 1
+    drain_s: Annotated[
+        float, Field(ge=0, le=300, description="How long /readyz says no before a server that ends closes its port.")
+    ] = 0.0
+
+    max_body_bytes: Annotated[
+        int, Field(ge=1024, description="Largest upload in bytes, as it is sent and as it is after decoding.")
+    ] = 32 * 2**20
+    max_request_bytes: Annotated[int, Field(ge=1024, description="Largest body of any other request, in bytes.")] = (
+        256 * 2**10
+    )
     max_intake_bytes: Annotated[
         int, Field(ge=2**20, description="Bytes of uploads that may be under way at once; beyond it: 429.")
     ] = 256 * 2**20
+    max_values_per_upload: Annotated[
+        int, Field(ge=100, description="JSON values of an upload; objects and lists count for eight each.")
+    ] = 300_000
+    max_layers_per_upload: Annotated[int, Field(ge=1, le=MAX_LAYERS, description="Layers that an upload names.")] = (
+        MAX_LAYERS
+    )
+    max_records_per_upload: Annotated[int, Field(ge=1, le=MAX_RECORDS, description="Records of an upload.")] = (
+        MAX_RECORDS
+    )
+    max_numbers_per_upload: Annotated[int, Field(ge=1, le=MAX_NUMBERS, description="Logged numbers of an upload.")] = (
+        MAX_NUMBERS
+    )
+    max_units_per_run: Annotated[int, Field(ge=1, description="Units of all layers of a run together.")] = 4 * 10**6
+    max_layers_per_run: Annotated[int, Field(ge=1, description="Layers of a run.")] = 10_000
+    max_layers_per_project: Annotated[int, Field(ge=1, description="Layers of all runs of a project.")] = 1_000_000
+    max_runs_per_project: Annotated[int, Field(ge=1, description="Runs of a project.")] = 100_000
+    max_projects: Annotated[int, Field(ge=1, description="Projects of this server.")] = 10_000
+    requests_per_second: Annotated[
+        int, Field(ge=0, description="Of one key or address, over ten seconds, in each process; 0: any number.")
+    ] = 500
+    max_requests_at_once: Annotated[
+        int, Field(ge=1, le=36, description="Requests worked on at once beside uploads; others wait, then: 503.")
+    ] = 32
+    max_connections: Annotated[int, Field(ge=8, description="Open connections of a process.")] = 1000
+    header_timeout_s: Annotated[float, Field(gt=0, description="How long the head of a request may take.")] = 10.0
+    body_timeout_s: Annotated[float, Field(gt=0, description="How long the body of a request may take.")] = 30.0
+    send_timeout_s: Annotated[
+        float, Field(gt=0, description="How long a client may take nothing of an answer before it is cut off.")
+    ] = 30.0
+    min_free_bytes: Annotated[
+        int, Field(ge=0, description="Free space beside a SQLite file below which /readyz says no, in bytes.")
+    ] = 64 * 2**20
     insecure_no_auth: Annotated[
         bool, Field(description="Ask nobody for a key, whatever the address and whether there are keys or not.")
     ] = False

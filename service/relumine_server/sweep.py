@@ -51,11 +51,11 @@ class Sweep:
         """Sweep now; never waits."""
         self._awake.set()
 
-    def stop(self) -> None:
-        """End after the step under way."""
+    def stop(self, timeout_s: float) -> None:
+        """End after the step under way, and wait so long for it."""
         self._stopping.set()
         self._awake.set()
-        self._thread.join()
+        self._thread.join(timeout_s)
 
     def run_once(self) -> int:
         """Do all that is due now; the number of alerts told."""

@@ -173,7 +173,7 @@ def test_too_many_bytes_under_way_are_refused_and_given_back(new_database):
     assert (answer.status_code, answer.json()["code"]) == (429, "busy")
     for seq in range(1, 30):
         assert call("POST", "/v1/uploads", json=body("r1", seq)).status_code == 202
-    assert app.state.intake._held == 0
+    assert app.state.intake.held == 0
     app.state.store.close()
 
 

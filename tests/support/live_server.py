@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import httpx
 import uvicorn
 
+from relumine_server import serving
 from relumine_server.app import create_app
 from relumine_server.settings import Settings
 
@@ -18,10 +19,11 @@ THREAD = "server-under-test"
 
 
 @contextmanager
-def listening(database_url: str) -> Iterator[str]:
+def listening(database_url: str, **settings) -> Iterator[str]:
     """Address of a server that listens on a free port, until the test is over, however it ends."""
-    app = create_app(Settings(database_url=database_url))
-    runner = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning"))
+    asked = Settings(database_url=database_url, port=0, **settings)
+    app = create_app(asked)
+    runner = uvicorn.Server(serving.configured(app, asked))
     thread = threading.Thread(target=runner.run, name=THREAD)
     thread.start()
     try:

@@ -56,6 +56,7 @@ TABLE: Mapping[tuple[str, str], Need] = {
     ("GET", "/v1/login"): "nothing",
     ("POST", "/v1/login"): "nothing",
     ("DELETE", "/v1/login"): "nothing",
+    ("GET", "/metrics"): "read",
     ("GET", "/livez"): "nothing",
     ("GET", "/readyz"): "nothing",
     ("GET", "/openapi.json"): "nothing",
@@ -98,10 +99,18 @@ class Target(NamedTuple):
 _ROUTES = [(route, compile_path(route[1])[0], need) for route, need in TABLE.items()]
 
 
+def methods(path: str) -> list[str]:
+    """What may be done with a path."""
+    return sorted(route[0] for route, pattern, _ in _ROUTES if pattern.match(path))
+
+
 @lru_cache(maxsize=1024)
 def target(method: str, path: str) -> Target:
     """The route that a path leads to; the answer must not be changed."""
     for route, pattern, need in _ROUTES:
         if route[0] == method and (found := pattern.match(path)):
             return Target(need, route in EVERY_PROJECT, found.groupdict())
+    others = {need for _, pattern, need in _ROUTES if pattern.match(path)}
+    if others == {"nothing"}:  # another method of a path that is open to all: told by the router that there is none
+        return Target("nothing", every_project=False, parameters={})
     return Target("admin", every_project=True, parameters={})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeGuard
 
 from relumine.table import MAX_STEP
 from relumine_server.errors import BadCursor
@@ -28,9 +28,9 @@ def decode_name(cursor: str | None) -> str | None:
         return None
     try:
         name = json.loads(base64.urlsafe_b64decode(cursor.encode("ascii")))
-    except ValueError:
+    except (ValueError, RecursionError):
         name = None
-    if not isinstance(name, str) or "\0" in name:
+    if not _is_storable(name):
         raise BadCursor
     return name
 
@@ -61,11 +61,14 @@ def decode(cursor: str | None, length: int) -> list[Any] | None:
         moment, *rest = json.loads(base64.urlsafe_b64decode(cursor.encode("ascii")))
         given = datetime.fromisoformat(moment)
         keys = [given.astimezone(UTC), *rest]
-        good = (
-            len(keys) == length and given.tzinfo is not None and all(isinstance(k, str) and "\0" not in k for k in rest)
-        )
-    except (ValueError, TypeError, UnicodeError, AttributeError, OverflowError):
+        good = len(keys) == length and given.tzinfo is not None and all(_is_storable(key) for key in rest)
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         good, keys = False, []
     if not good:
         raise BadCursor
     return keys
+
+
+def _is_storable(key: object) -> TypeGuard[str]:
+    """Whether a database could hold it: a string without NUL and without halves of characters."""
+    return isinstance(key, str) and "\0" not in key and not any("\ud800" <= sign <= "\udfff" for sign in key)

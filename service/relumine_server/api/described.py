@@ -9,16 +9,22 @@ from fastapi import FastAPI
 from relumine_server.api import problems
 from relumine_server.api.access import EVERY_PROJECT, TABLE
 from relumine_server.api.cookies import NAME
+from relumine_server.api.gate import UNCOUNTED
 from relumine_server.api.origins import SAFE_METHODS
+from relumine_server.api.uploads import SENT
 from relumine_server.errors import (
+    BodyTooLarge,
+    BodyTooSlow,
     CrossSite,
     KeyExpired,
     KeyMissing,
     KeyRevoked,
     KeyUnknown,
     OtherProject,
+    Overloaded,
     ProblemError,
     ScopeTooSmall,
+    TooManyRequests,
     UnknownHost,
 )
 
@@ -36,7 +42,9 @@ def install(app: FastAPI) -> None:
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             schema = plain()
-            schema.setdefault("components", {})["securitySchemes"] = SCHEMES
+            parts = schema.setdefault("components", {})
+            parts["securitySchemes"] = SCHEMES
+            parts.setdefault("schemas", {}).update(SENT)
             for path, operations in schema["paths"].items():
                 for method, operation in operations.items():
                     _describe(operation, (method.upper(), path))
@@ -48,7 +56,9 @@ def install(app: FastAPI) -> None:
 
 def _describe(operation: dict[str, Any], route: tuple[str, str]) -> None:
     need, changes = TABLE.get(route, "admin"), route[0] not in SAFE_METHODS
-    met: list[type[ProblemError]] = [UnknownHost, *([CrossSite] if changes else [])]
+    met: list[type[ProblemError]] = [UnknownHost, *([CrossSite, BodyTooSlow, BodyTooLarge] if changes else [])]
+    if route[1] not in UNCOUNTED:
+        met += [TooManyRequests, Overloaded]
     if need != "nothing":
         met += [*UNAUTHORIZED, ScopeTooSmall, *([OtherProject] if changes or route in EVERY_PROJECT else [])]
         operation["security"] = [{"key": []}, {"login": []}]

@@ -13,7 +13,7 @@ ZSTD_WINDOW = 2**23  # memory a frame may ask for, in bytes; the format's own re
 CHUNK = 2**20
 
 
-def decoded(body: bytes, encoding: str, limit: int) -> bytes:
+def decoded(body: bytes | bytearray, encoding: str, limit: int) -> bytes | bytearray:
     """The body as it was before it was encoded.
 
     Raises BodyTooLarge beyond ``limit`` bytes, without ever making many more; UnsupportedEncoding; InvalidUpload where
@@ -28,10 +28,10 @@ def decoded(body: bytes, encoding: str, limit: int) -> bytes:
     raise UnsupportedEncoding("known are gzip and zstd")
 
 
-def _gunzip(body: bytes, limit: int) -> bytes:
+def _gunzip(body: bytes | bytearray, limit: int) -> bytearray:
     """All members of a gzip file, one after the other."""
     out = bytearray()
-    rest = body
+    rest = bytes(body)
     while rest:
         member = zlib.decompressobj(wbits=31)
         try:
@@ -46,10 +46,10 @@ def _gunzip(body: bytes, limit: int) -> bytes:
         except zlib.error:
             raise InvalidUpload("the body is not gzip") from None
         rest = member.unused_data
-    return bytes(out)
+    return out
 
 
-def _unzstd(body: bytes, limit: int) -> bytes:
+def _unzstd(body: bytes | bytearray, limit: int) -> bytearray:
     """All frames; a frame's own claim of its size is not believed."""
     reader = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW).stream_reader(
         io.BytesIO(body), read_across_frames=True
@@ -62,4 +62,4 @@ def _unzstd(body: bytes, limit: int) -> bytes:
                 raise BodyTooLarge(f"at most {limit} bytes after decoding")
     except zstandard.ZstdError:
         raise InvalidUpload("the body is not zstd") from None
-    return bytes(out)
+    return out

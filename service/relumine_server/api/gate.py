@@ -17,7 +17,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from relumine_server.api import access, origins, problems
 from relumine_server.api.access import Caller, Target
 from relumine_server.api.keyring import Keyring, bearer
-from relumine_server.errors import CrossSite, OtherProject, ProblemError, ScopeTooSmall, UnknownHost
+from relumine_server.api.rates import Rates, address
+from relumine_server.errors import CrossSite, OtherProject, ProblemError, ScopeTooSmall, Unauthorized, UnknownHost
 from relumine_server.settings import Settings
 from relumine_server.storage import owners
 from relumine_server.storage.store import Store
@@ -32,11 +33,15 @@ HEADERS: Mapping[str, str] = {
 """Of an answer that says nothing else: data is neither run, framed, embedded elsewhere nor kept."""
 
 
+UNCOUNTED = frozenset({"/livez", "/readyz"})
+
+
 class Gate:
-    """Checks host, origin, key, scope and project; puts the caller into ``request.state.caller``."""
+    """Checks host, origin, rate, key, scope and project; puts the caller into ``request.state.caller``."""
 
     def __init__(self, app: ASGIApp, *, store: Store, keyring: Keyring, settings: Settings) -> None:
         self._app, self._store, self._keyring = app, store, keyring
+        self._rates = Rates(settings.requests_per_second)
         home = urlsplit(settings.base_url)
         self._home = home.netloc.lower()
         self._names = frozenset({*settings.hosts, home.hostname or "", settings.host, gethostname().lower()})
@@ -60,14 +65,28 @@ class Gate:
         self._check_way(scope)
         asked = access.target(scope["method"], scope["path"])
         if asked.need == "nothing":
+            if scope["path"] not in UNCOUNTED:
+                self._rates.take(address(scope["client"]))
             return None
-        caller = await self._keyring.caller(HTTPConnection(scope))
+        caller = await self._counted(scope)
         if asked.need not in access.MAY[caller.scope]:
             raise ScopeTooSmall(f"this needs a key of scope {asked.need}; yours is of scope {caller.scope}")
         if caller.project is not None and asked.parameters:
             await run_in_threadpool(self._check_owner, asked, caller.project)
         if caller.project is not None and asked.every_project:
             raise OtherProject("this concerns every project; the key is bound to one")
+        return caller
+
+    async def _counted(self, scope: Scope) -> Caller:
+        """Who asks, counted by key or else by address. Attempts without a good key count apart from all others."""
+        who = address(scope["client"])
+        self._rates.check(f"refused {who}")
+        try:
+            caller = await self._keyring.caller(HTTPConnection(scope))
+        except Unauthorized:
+            self._rates.take(f"refused {who}")
+            raise
+        self._rates.take(caller.key_id or who)
         return caller
 
     def _check_way(self, scope: Scope) -> None:

@@ -9,10 +9,12 @@ from typing import Any
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
 
 from relumine.views import Problem
+from relumine_server.api import access
 from relumine_server.errors import NotReady, ProblemError, StorageUnavailable
 
 MEDIA_TYPE = "application/problem+json"
@@ -26,18 +28,47 @@ EVERYWHERE: tuple[type[ProblemError], ...] = (NotReady, StorageUnavailable)
 log = structlog.get_logger(__name__)
 
 
-def answer(status: int, code: str, title: str, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+class Answer(Response):
+    """A problem as a response. It learns the id of the request when it is sent, and leaves its code with it."""
+
+    def __init__(self, problem: Problem, headers: Mapping[str, str]) -> None:
+        self.problem = problem
+        super().__init__(b"", problem.status, headers, MEDIA_TYPE)
+        del self.headers["content-length"]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        state = scope.setdefault("state", {})
+        state["problem"] = self.problem.code
+        told = self.problem.model_copy(update={"request_id": state.get("request_id")})
+        self.body = told.model_dump_json().encode()
+        self.headers["content-length"] = str(len(self.body))
+        await super().__call__(scope, receive, send)
+
+
+def answer(status: int, code: str, title: str, detail: str, headers: Mapping[str, str] | None = None) -> Answer:
     """One problem as a response."""
-    problem = Problem(type=f"urn:relumine:{code}", title=title, status=status, code=code, detail=detail)
-    return JSONResponse(problem.model_dump(), status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
+    problem = Problem(
+        type=f"urn:relumine:{code}", title=title, status=status, code=code, detail=detail, request_id=None
+    )
+    return Answer(problem, headers or {})
 
 
-def of(error: ProblemError) -> JSONResponse:
+def raw(status: int, code: str, detail: str) -> bytes:
+    """A whole HTTP answer, for what never became a request; the connection ends with it."""
+    phrase = HTTPStatus(status).phrase
+    problem = answer(status, code, phrase, detail).problem
+    body = problem.model_dump_json().encode()
+    head = f"HTTP/1.1 {status} {phrase}\r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\n"
+    return f"{head}connection: close\r\n\r\n".encode() + body
+
+
+def of(error: ProblemError) -> Answer:
     """The answer that a problem is."""
     return answer(error.status, error.code, error.title, error.detail, error.headers)
 
 
-def told(error: ProblemError, path: str) -> JSONResponse:
+def told(error: ProblemError, path: str) -> Answer:
     """The answer that a problem is, after a line in the log where the database is behind it."""
     if error.__cause__ is not None:
         log.error("storage failed", path=path, code=error.code, error=str(error.__cause__)[:500])
@@ -58,30 +89,31 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ProblemError, _problem)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(Exception, _internal)
 
 
-async def _problem(request: Request, error: Exception) -> JSONResponse:
+async def _problem(request: Request, error: Exception) -> Answer:
     if not isinstance(error, ProblemError):
         raise error
     return told(error, request.url.path)
 
 
-async def _http(_request: Request, error: Exception) -> JSONResponse:
+async def _http(request: Request, error: Exception) -> Answer:
     if not isinstance(error, HTTPException):
         raise error
-    phrase = HTTPStatus(error.status_code).phrase
-    return answer(error.status_code, CODES.get(error.status_code, "http_error"), phrase, phrase, error.headers)
+    phrase, headers = HTTPStatus(error.status_code).phrase, error.headers
+    if error.status_code == 405:
+        headers = {"Allow": ", ".join(access.methods(request.url.path))}  # the router names those of its first match
+    return answer(error.status_code, CODES.get(error.status_code, "http_error"), phrase, phrase, headers)
 
 
-async def _invalid(_request: Request, error: Exception) -> JSONResponse:
+async def _invalid(_request: Request, error: Exception) -> Answer:
     if not isinstance(error, RequestValidationError):
         raise error
     return answer(422, "invalid_request", "The request is not valid", places(error.errors()))
 
 
-async def _internal(request: Request, error: Exception) -> JSONResponse:
-    log.error("request failed", path=request.url.path, exc_info=error)
+def internal() -> Answer:
+    """The answer to whatever nobody thought of."""
     return answer(500, "internal", "Internal error", "Something failed here; the server's log has the details.")
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Literal, TypeAlias
 
 from fastapi import Path, Query
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, StringConstraints
 
 from relumine.table import MAX_STEP
 
+DATE = re.compile(r"\d{4}-\d\d-\d\d[Tt ]")
 RUN_ID = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 
 RunId: TypeAlias = Annotated[str, Path(pattern=RUN_ID)]
@@ -29,7 +31,15 @@ def _in_utc(moment: datetime) -> datetime:
         raise ValueError("out of range") from None
 
 
-Moment: TypeAlias = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+def _is_written(moment: object) -> object:
+    """A bare number would be taken for the seconds since 1970."""
+    if not isinstance(moment, datetime) and not (isinstance(moment, str) and DATE.match(moment)):
+        raise ValueError("no time of RFC 3339")
+    return moment
+
+
+Written: TypeAlias = Annotated[AwareDatetime, BeforeValidator(_is_written)]
+Moment: TypeAlias = Annotated[Written, AfterValidator(_in_utc)]
 """A time with its zone; the first and the last hours of the calendar have no UTC everywhere."""
 
 
@@ -63,8 +73,8 @@ class SilenceRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     matchers: Matchers
-    starts_at: Moment | None = None
-    ends_at: Moment
+    starts_at: Written | None = None
+    ends_at: Written
     author: AuthorName
     comment: NoteText = ""
 

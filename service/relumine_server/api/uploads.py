@@ -19,31 +19,49 @@ from starlette.datastructures import State
 
 from relumine.views import Accepted
 from relumine.wire import Upload
-from relumine_server.api import problems
+from relumine_server.api import bodies, problems
 from relumine_server.api.encodings import decoded
 from relumine_server.errors import (
     BodyTooLarge,
+    BodyTooSlow,
     Busy,
     InvalidUpload,
     OtherProject,
     RunInOtherProject,
     StorageFull,
+    TooManyLayers,
+    TooManyNumbers,
+    TooManyProjects,
+    TooManyRecords,
+    TooManyRuns,
+    TooManyUnits,
+    TooManyValues,
     UnknownLayer,
     UnsupportedEncoding,
     WrongUnits,
 )
 from relumine_server.ingest import Ingest, Taken
+from relumine_server.metrics import Metrics
 from relumine_server.refold import Refolds
+from relumine_server.settings import Settings
 from relumine_server.storage.states import StateLost
 from relumine_server.storage.store import Store
 
 router = APIRouter(prefix="/v1", tags=["uploads"])
 
 REFUSALS = (
-    BodyTooLarge, Busy, InvalidUpload, OtherProject, RunInOtherProject, StorageFull, UnknownLayer, UnsupportedEncoding,
-    WrongUnits,
+    BodyTooLarge, BodyTooSlow, Busy, InvalidUpload, OtherProject, RunInOtherProject, StorageFull, TooManyLayers,
+    TooManyNumbers, TooManyProjects, TooManyRecords, TooManyRuns, TooManyUnits, TooManyValues, UnknownLayer,
+    UnsupportedEncoding, WrongUnits,
 )  # fmt: skip
-BODY = {"required": True, "content": {"application/json": {"schema": Upload.model_json_schema(mode="validation")}}}
+WIRE = Upload.model_json_schema(mode="validation", ref_template="#/components/schemas/Sent{model}")
+SENT = {f"Sent{name}": schema for name, schema in WIRE.pop("$defs").items()}
+"""Parts of an upload; the document of the API keeps them where it keeps all schemas."""
+
+BODY = {"required": True, "content": {"application/json": {"schema": WIRE}}}
+REASONS = frozenset({"buffer_full", "numbers", "spool_full", "spool_lost", "refused"})
+"""Of the SDK, why it dropped something; whatever else a client says is one label: labels must be few."""
+
 UNPACKING = 2  # compressed bodies unpacked at once: more would only fight for memory and for the interpreter
 
 
@@ -52,41 +70,44 @@ class Intake:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._held = 0
+        self.held = 0
         self._unpacking = asyncio.Semaphore(UNPACKING)
 
     @asynccontextmanager
-    async def body(self, request: Request, limit: int) -> AsyncIterator[bytes]:
-        """The body, held to account while it is worked on. Raises BodyTooLarge, Busy."""
+    async def body(self, request: Request, settings: Settings) -> AsyncIterator[bytes | bytearray]:
+        """The body, held to account while it is worked on. Raises BodyTooLarge, BodyTooSlow, TooManyValues, Busy."""
         encoding = request.headers.get("content-encoding", "identity").lower()
-        declared = request.headers.get("content-length", "")
-        if declared.isdigit() and int(declared) > limit:
-            raise BodyTooLarge(f"at most {limit} bytes")
-        read = bytearray()
-        try:
-            async for chunk in request.stream():
-                self._take(len(chunk))
-                read += chunk
-                if len(read) > limit:
-                    raise BodyTooLarge(f"at most {limit} bytes")
-            body = bytes(read) if encoding == "identity" else await self._decoded(bytes(read), encoding, limit)
-            more = len(body)
-            self._take(more)
-            try:
-                yield body
-            finally:
-                self._held -= more
-        finally:
-            self._held -= len(read)
+        taken = 0
 
-    async def _decoded(self, body: bytes, encoding: str, limit: int) -> bytes:
-        async with self._unpacking:
-            return await run_in_threadpool(decoded, body, encoding, limit)
+        def take(size: int) -> None:
+            nonlocal taken
+            self._take(size)
+            taken += size
+
+        try:
+            body = await self._read(request, encoding, settings, take)
+            take(len(body))
+            yield body
+        finally:
+            self.held -= taken
+
+    async def _read(
+        self, request: Request, encoding: str, settings: Settings, take: Callable[[int], None]
+    ) -> bytes | bytearray:
+        limit = settings.max_body_bytes
+        body: bytes | bytearray = await bodies.read(
+            request.receive, request.headers, limit, settings.body_timeout_s, take
+        )
+        if encoding != "identity":
+            async with self._unpacking:
+                body = await run_in_threadpool(decoded, body, encoding, limit)
+        bodies.check_values(body, settings.max_values_per_upload)
+        return body
 
     def _take(self, size: int) -> None:
-        if self._held + size > self._limit:
+        if self.held + size > self._limit:
             raise Busy("too many bytes are under way; try again shortly")
-        self._held += size
+        self.held += size
 
 
 @router.post(
@@ -100,9 +121,10 @@ async def post_upload(request: Request) -> Response:
     """Store one upload and look for onset. The same upload again is answered ``duplicate`` and changes nothing."""
     # No parameters and no answer model of the framework: they would be a fifth of the cost.
     state = request.app.state
-    intake = cast("Intake", state.intake)
-    async with intake.body(request, state.settings.max_body_bytes) as body:
-        taken = await _take(state, partial(decode, body, request.state.caller.project))
+    intake, settings = cast("Intake", state.intake), cast("Settings", state.settings)
+    async with intake.body(request, settings) as body:
+        taken = await _take(state, partial(decode, body, request.state))
+    _count(state.metrics, taken, len(body))
     if taken.moved:
         state.courier.wake()
     return Response(taken.accepted.model_dump_json(), 202, media_type="application/json")
@@ -122,20 +144,29 @@ async def _take(state: State, read: Callable[[], Upload]) -> Taken:
     return await store.write_soon(work)
 
 
-def decode(body: bytes, own_project: str | None = None) -> Upload:
+def _count(metrics: Metrics, taken: Taken, size: int) -> None:
+    metrics.uploads.labels("duplicate" if taken.accepted.duplicate else "accepted").inc()
+    metrics.records.inc(taken.accepted.accepted)
+    metrics.upload_bytes.inc(size)
+    for reason, number in taken.dropped.items():
+        metrics.dropped.labels(reason if reason in REASONS else "other").inc(max(number, 0))
+
+
+def decode(body: bytes | bytearray, state: State) -> Upload:
     """The upload in a body. Raises InvalidUpload, saying where and why but never what.
 
-    Raises OtherProject where a key that is bound to a project sends it into another one.
+    Raises OtherProject where a key that is bound to a project sends it into another one. ``state`` is the request's.
     """
     upload = _decode(body)
-    if own_project not in (None, upload.run.project):
+    state.run_id = upload.run.id
+    if state.caller.project not in (None, upload.run.project):
         raise OtherProject
     return upload
 
 
-def _decode(body: bytes) -> Upload:
+def _decode(body: bytes | bytearray) -> Upload:
     try:
-        return Upload.model_validate_json(body)
+        return Upload.model_validate_json(body, strict=True)
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False, include_input=False)
         raise InvalidUpload(problems.places(found)) from None

@@ -16,10 +16,10 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from relumine.views import Page, Problem, Webhook
-from relumine_server.api import cursors
+from relumine.views import Page, Webhook
+from relumine_server.api import cursors, problems
 from relumine_server.api.depends import ClockDep, CourierDep, OwnProject, SettingsDep, StoreDep
-from relumine_server.errors import InvalidWebhook, OtherProject, WebhookDisabled, WebhookNotFound
+from relumine_server.errors import BadCursor, InvalidWebhook, OtherProject, WebhookDisabled, WebhookNotFound
 from relumine_server.storage import deliveries
 from relumine_server.storage import webhooks as rows
 from relumine_server.storage.webhooks import WebhookRow
@@ -38,8 +38,8 @@ SECRET_BYTES = 32
 MAX_PROJECT_CHARS = 200
 
 WebhookId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_]{1,64}$")]
-_NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"model": Problem}}
-_REFUSED: dict[int | str, dict[str, Any]] = {422: {"model": Problem}}
+_NOT_FOUND = problems.responses(WebhookNotFound)
+_REFUSED = problems.responses(InvalidWebhook, BadCursor)
 
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
 
@@ -138,7 +138,7 @@ def delete_webhook(webhook_id: WebhookId, store: StoreDep, clock: ClockDep) -> R
     return Response(status_code=204)
 
 
-@router.post("/{webhook_id}/test", status_code=202, responses=_NOT_FOUND | {409: {"model": Problem}})
+@router.post("/{webhook_id}/test", status_code=202, responses=problems.responses(WebhookNotFound, WebhookDisabled))
 def test_webhook(webhook_id: WebhookId, store: StoreDep, clock: ClockDep, courier: CourierDep) -> Probe:
     """Send a signed ``webhook.test`` to this receiver, whatever events it listens to."""
 

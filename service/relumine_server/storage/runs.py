@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -46,12 +46,18 @@ _LOCKED = (
 )  # fmt: skip
 
 
-def lock(connection: sa.Connection, upload: Upload, now: datetime) -> Any:
-    """Create the run where it is new, and lock its row for this transaction. Returns the row as it was."""
+def lock(
+    connection: sa.Connection, upload: Upload, now: datetime, admit: Callable[[sa.Connection, str, datetime], None]
+) -> Any:
+    """Create the run where it is new, and lock its row for this transaction. Returns the row as it was.
+
+    Raises what ``admit`` raises of a new run in this project.
+    """
     found = connection.execute(_LOCKED, {"run": upload.run.id}).first()
     if found is not None:
         return found
     run = upload.run
+    admit(connection, run.project, now)
     connection.execute(
         insert(connection, t.projects).values(project=run.project, created_at=now).on_conflict_do_nothing()
     )

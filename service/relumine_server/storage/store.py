@@ -16,6 +16,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from relumine_server.errors import FileInUse, UnknownDatabase
+from relumine_server.storage.columns import dumped
 from relumine_server.storage.troubles import problem_of
 from relumine_server.storage.writer import PATIENCE_S, Transactions, Work, Writer
 
@@ -95,6 +96,12 @@ class Store:
         """Works that wait to be written."""
         return self._writes.waiting
 
+    @property
+    def file(self) -> Path | None:
+        """The file of SQLite; Postgres keeps its own."""
+        url = self.engine.url
+        return Path(url.database or "relumine.db").absolute() if url.get_backend_name() == "sqlite" else None
+
     def close(self) -> None:
         """Finish what waits, close every connection, give the file free."""
         self._writes.close()
@@ -126,6 +133,7 @@ def _postgres(url: sa.URL, connections: int, *, ping: bool) -> sa.Engine:
         max_overflow=0,
         pool_timeout=PATIENCE_S,
         pool_pre_ping=ping,
+        json_serializer=dumped,
         hide_parameters=True,  # values stay out of error messages, and so out of the log
         connect_args={"connect_timeout": 5},
     )
@@ -147,6 +155,7 @@ def _sqlite(url: sa.URL, begin: str, cache: int) -> sa.Engine:
         pool_size=READING,
         max_overflow=0,
         pool_timeout=5,
+        json_serializer=dumped,
         hide_parameters=True,
         connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False},
     )

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import sqlalchemy as sa
 import structlog
 
+from relumine_server.metrics import Metrics
 from relumine_server.settings import Settings
 from relumine_server.storage import alerts as alert_rows
 from relumine_server.storage import deliveries, webhooks
@@ -51,7 +52,9 @@ class Courier:
         *,
         sender: Post | None = None,
         jitter: Callable[[], float] = random.random,
+        metrics: Metrics | None = None,
     ) -> None:
+        self._metrics = metrics or Metrics()
         self._store = store
         self._settings = settings
         self._clock = clock
@@ -145,9 +148,17 @@ class Courier:
         started_at = self._clock()
         headers = signed_headers(delivery_id=leased.delivery_id, body=text, secrets=[leased.secret], at=started_at)
         outcome = self._sender.post(leased.url, headers, text)
+        self._metrics.attempts.labels(_kind(outcome)).inc()
         due_at = next_attempt(leased.attempt, outcome, self._clock(), self._jitter())
         settled = self._store.write(lambda session: _settle(session, leased, outcome, started_at, due_at))
         _report(leased, outcome, due_at, settled=settled)
+
+
+def _kind(outcome: Outcome) -> str:
+    """What became of an attempt, in few words: delivered, gone, an answer that is none, or no answer."""
+    if outcome.delivered:
+        return "delivered"
+    return "gone" if outcome.gone else "no_answer" if outcome.status is None else "refused"
 
 
 def _settle(

@@ -1,0 +1,29 @@
+"""Every route that the document names, and for each that takes a body a good one."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from keyed_server import NOTE, upload
+
+ENDS_AT = (datetime.now(UTC) + timedelta(days=7)).isoformat()
+POLICY = {"thresholds": {"nats": 12}}
+BODIES = {
+    ("POST", "/v1/uploads"): upload("ours", "run-ours", 2),
+    ("PUT", "/v1/projects/{project}/retention"): {"unit_bytes": 2**20, "unit_rows_every": 5, "expire_days": None},
+    ("PUT", "/v1/projects/{project}/policy"): POLICY,
+    ("POST", "/v1/policy/backtest"): {"project": "ours", **POLICY},
+    ("PATCH", "/v1/runs/{run_id}"): {"name": "x"},
+    ("POST", "/v1/alerts/{alert_id}/acknowledge"): NOTE,
+    ("POST", "/v1/alerts/{alert_id}/resolve"): NOTE,
+    ("POST", "/v1/webhooks"): {"url": "https://new.example/hook", "project": "ours"},
+    ("PATCH", "/v1/webhooks/{webhook_id}"): {"events": ["alert.firing"]},
+    ("POST", "/v1/silences"): {"matchers": {"project": "ours", "kind": "none"}, "ends_at": ENDS_AT, "author": "Ada"},
+    ("POST", "/v1/keys"): {"scope": "read", "project": "ours"},
+}
+
+
+def routes(app):
+    """What the document names, reading first and deleting last."""
+    found = [(method.upper(), path) for path, said in app.openapi()["paths"].items() for method in said]
+    return sorted(found, key=lambda route: (route[0] == "DELETE", route[0] != "GET", route[1].endswith("resolve")))

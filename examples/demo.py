@@ -111,7 +111,8 @@ def main() -> int:
     receiver = Receiver()
     threading.Thread(target=receiver.serve_forever, daemon=True).start()
     with tempfile.TemporaryDirectory() as folder, served(Path(folder), free_port()) as url:
-        webhook = httpx.post(f"{url}/v1/webhooks", json={"url": receiver.url}).raise_for_status().json()
+        hook = {"url": receiver.url, "group_wait_s": 0}  # nobody should wait for company in a demo
+        webhook = httpx.post(f"{url}/v1/webhooks", json=hook).raise_for_status().json()
         receiver.secret = webhook["secret"]
         print(f"server and page: {url}")
         code = subprocess.run(

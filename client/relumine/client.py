@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypedDict, TypeVar, Unpack
 from urllib.parse import quote
 
 import httpx
@@ -13,12 +13,30 @@ import httpx
 from relumine.curves import Overview, Series, Units
 from relumine.errors import ServerError
 from relumine.policies import Backtest, Policy
+from relumine.receivers import Delivery, DeliveryState, Probe, Webhook
 from relumine.settings import resolve
-from relumine.views import Alert, HistoryEntry, Layer, Page, Problem, Project, Run, Silence, View
+from relumine.views import Alert, HistoryEntry, Layer, Page, Problem, Project, Run, Severity, Silence, View
 
 ViewT = TypeVar("ViewT", bound=View)
 
 BACKTEST_TIMEOUT_S = 120.0  # thousands of records are folded twice before the answer begins
+
+
+class WebhookFields(TypedDict, total=False):
+    """What a webhook may be told, beside its URL; docs/api.md has the defaults."""
+
+    events: Sequence[str]
+    severity: Severity
+    project: str | None
+    format: Literal["standard", "slack", "discord", "alertmanager"]
+    group_wait_s: float
+
+
+class WebhookChanges(WebhookFields, total=False):
+    """What may be changed of a webhook."""
+
+    url: str
+    enabled: bool
 
 
 class Client:
@@ -149,11 +167,52 @@ class Client:
         """
         body: dict[str, Any] = {"matchers": dict(matchers), "ends_at": ends_at.isoformat(), "author": author}
         body |= {"comment": comment} | ({} if starts_at is None else {"starts_at": starts_at.isoformat()})
-        return Silence.model_validate_json(self._send("POST", "/v1/silences", json=body).content)
+        return self._post("/v1/silences", Silence, body)
 
     def unsilence(self, silence_id: str) -> None:
         """End a silence now; what it held and still fires is told."""
         self._send("DELETE", f"/v1/silences/{silence_id}")
+
+    def webhooks(self) -> Iterator[Webhook]:
+        """Receivers of notifications, in the order of their creation."""
+        return self._items("/v1/webhooks", Webhook)
+
+    def webhook(self, webhook_id: str) -> Webhook:
+        """One receiver, and how it fares."""
+        return self._get(f"/v1/webhooks/{webhook_id}", Webhook)
+
+    def create_webhook(self, url: str, **fields: Unpack[WebhookFields]) -> Webhook:
+        """Add a receiver; the answer holds its ``secret``, once."""
+        return self._post("/v1/webhooks", Webhook, {"url": url, **fields})
+
+    def change_webhook(self, webhook_id: str, **fields: Unpack[WebhookChanges]) -> Webhook:
+        """Change what is given; ``project=None`` means every project."""
+        response = self._send("PATCH", f"/v1/webhooks/{webhook_id}", json=fields)
+        return Webhook.model_validate_json(response.content)
+
+    def delete_webhook(self, webhook_id: str) -> None:
+        """Remove a receiver; what waits for it is called off."""
+        self._send("DELETE", f"/v1/webhooks/{webhook_id}")
+
+    def test_webhook(self, webhook_id: str) -> Probe:
+        """Have a signed ``webhook.test`` sent; ``delivery`` shows what came of it."""
+        return self._post(f"/v1/webhooks/{webhook_id}/test", Probe, {})
+
+    def rotate_secret(self, webhook_id: str, *, overlap_s: float = 86_400.0) -> Webhook:
+        """Give a receiver a new ``secret``, shown once; older ones sign beside it for ``overlap_s`` seconds."""
+        return self._post(f"/v1/webhooks/{webhook_id}/rotate-secret", Webhook, {"overlap_s": overlap_s})
+
+    def deliveries(self, webhook_id: str, *, state: DeliveryState | None = None) -> Iterator[Delivery]:
+        """What was sent to a receiver, or is to be, with every attempt; newest first."""
+        return self._items(f"/v1/webhooks/{webhook_id}/deliveries", Delivery, state=state)
+
+    def delivery(self, delivery_id: str) -> Delivery:
+        """One delivery with its attempts."""
+        return self._get(f"/v1/deliveries/{delivery_id}", Delivery)
+
+    def redeliver(self, delivery_id: str) -> Delivery:
+        """Send what ended once more, under the same id."""
+        return self._post(f"/v1/deliveries/{delivery_id}/redeliver", Delivery, {})
 
     def close(self) -> None:
         """Close the connection."""
@@ -173,6 +232,9 @@ class Client:
 
     def _get(self, path: str, view: type[ViewT], **query: Any) -> ViewT:
         return view.model_validate_json(self._send("GET", path, params=_given(query)).content)
+
+    def _post(self, path: str, view: type[ViewT], body: Mapping[str, Any]) -> ViewT:
+        return view.model_validate_json(self._send("POST", path, json=dict(body)).content)
 
     def _items(self, path: str, view: type[ViewT], **query: Any) -> Iterator[ViewT]:
         cursor: str | None = None

@@ -237,19 +237,6 @@ class Layer(View):
     born_dead_fraction: float | None
 
 
-class Webhook(View):
-    """A receiver. ``secret`` is shown once, when it is created; null ever after."""
-
-    webhook_id: str
-    url: str
-    format: str
-    events: list[str]
-    project: str | None
-    enabled: bool
-    created_at: str
-    secret: str | None
-
-
 class Problem(View):
     """RFC 9457 problem details; ``code`` is stable, ``request_id`` finds the lines of the server's log."""
 

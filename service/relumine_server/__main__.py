@@ -33,6 +33,7 @@ from relumine_server.errors import FileInUse, ProblemError, UnknownDatabase
 from relumine_server.settings import Settings
 from relumine_server.storage import alerts, journal, keys, migrate, policies, runs, upkeep
 from relumine_server.storage.store import Store, address
+from relumine_server.webhooks import courier
 from relumine_server.workers import Workers
 
 cli = typer.Typer(help="Relumine's server.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -50,10 +51,16 @@ def serve(
     workers: Annotated[int | None, typer.Option(help="processes on the port; default: RELUMINE_WORKERS, or 1")] = None,
     *,
     insecure_no_auth: Annotated[bool, typer.Option(help="Ask nobody for a key, on any address.")] = False,
+    no_courier: Annotated[bool, typer.Option(help="Leave sending to relumine-server courier.")] = False,
 ) -> None:
     """Migrate the database and serve the API and the page."""
     settings = _settings(
-        host=host, port=port, database_url=database_url, workers=workers, insecure_no_auth=insecure_no_auth or None
+        host=host,
+        port=port,
+        database_url=database_url,
+        workers=workers,
+        insecure_no_auth=insecure_no_auth or None,
+        courier=False if no_courier else None,
     )
     if settings.workers > 1 and _is_sqlite(settings):
         _fail("SQLite takes one process: --workers (RELUMINE_WORKERS) above 1 needs Postgres as RELUMINE_DATABASE_URL")
@@ -79,6 +86,20 @@ def serve(
     with _migrated(settings):
         pass
     raise typer.Exit(Workers(settings).run())
+
+
+@cli.command("courier")
+def send_deliveries(database_url: DatabaseUrl = None) -> None:
+    """Send what the outbox holds, apart from the servers; several of these may share one Postgres."""
+    settings = _settings(database_url=database_url)
+    store = _open(settings)
+    with _database_trouble(settings), store.read() as connection:
+        if migrate.current(connection) != migrate.head():
+            _fail("the database is not at the schema of this version: relumine-server migrate")
+    logs.to_stderr(settings.log_level)
+    typer.echo(f"relumine-server: courier (database {_shown(settings.database_url)})", err=True)
+    courier.run_until_told(store, settings)
+    store.close()
 
 
 @cli.command("migrate")

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from relumine import __version__
 from relumine_server.api import (
     alerts,
+    deliveries,
     described,
     health,
     keys,
@@ -43,7 +44,9 @@ from relumine_server.storage.store import Store
 from relumine_server.sweep import Sweep
 from relumine_server.webhooks.courier import Courier
 
-MODULES = (uploads, projects, policy, runs, layers, alerts, silences, webhooks, keys, login, health, metrics, page)
+MODULES = (
+    uploads, projects, policy, runs, layers, alerts, silences, webhooks, deliveries, keys, login, health, metrics, page,
+)  # fmt: skip
 
 
 def utc_now() -> datetime:
@@ -92,7 +95,8 @@ def create_app(settings: Settings, *, store: Store | None = None, clock: Callabl
 
 @asynccontextmanager
 async def _life(app: FastAPI) -> AsyncIterator[None]:
-    app.state.courier.start()
+    if app.state.settings.courier:
+        app.state.courier.start()
     app.state.caretaker.start()
     app.state.sweep.start()
     yield

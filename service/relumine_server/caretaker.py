@@ -1,4 +1,4 @@
-"""Looks after the database in the background: makes chunks of segments, thins unit rows, deletes runs that expired.
+"""Looks after the database in the background: makes chunks of segments, thins unit rows, forgets what is old.
 
 Every step is a bounded transaction through the same door as uploads, so none waits long for it. Several processes may
 do it at once: each step locks the run it works on and does nothing where another was first.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 import sqlalchemy as sa
@@ -17,7 +17,7 @@ import structlog
 
 from relumine_server.errors import ProblemError
 from relumine_server.settings import Settings
-from relumine_server.storage import compaction, retention
+from relumine_server.storage import compaction, deliveries, delivery_log, retention
 from relumine_server.storage.store import Store
 
 RUNS_AT_ONCE = 32  # compacted between two looks at the list of those that need it most
@@ -33,6 +33,7 @@ class Caretaker:
         self._clock = clock
         self._every_s = settings.upkeep_every_s
         self._default = retention.default(settings)
+        self._log_kept = timedelta(days=settings.delivery_log_days)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="relumine-caretaker", daemon=True)
 
@@ -47,7 +48,7 @@ class Caretaker:
 
     def run_once(self) -> None:
         """Do all that is due now."""
-        for task in (self._compact, self._thin, self._expire):
+        for task in (self._compact, self._thin, self._expire, self._call_off, self._forget):
             try:
                 task()
             except ProblemError as error:
@@ -78,6 +79,12 @@ class Caretaker:
             expired = retention.expired(connection, self._default, now)
         for run_id in expired:
             self._until_done(partial(retention.delete_expired, run_id=run_id, default=self._default, now=now))
+
+    def _call_off(self) -> None:
+        self._store.write(partial(deliveries.cancel_orphans, now=self._clock()))
+
+    def _forget(self) -> None:
+        self._until_done(partial(delivery_log.forget, now=self._clock(), after=self._log_kept))
 
     def _until_done(self, step: Callable[[sa.Connection], object]) -> None:
         while not self._stopping.is_set() and self._store.write(step):

@@ -4,9 +4,10 @@ ProblemError
 ├── 401  Unauthorized: KeyMissing, KeyUnknown, KeyExpired, KeyRevoked
 ├── 403  ScopeTooSmall, OtherProject, CrossSite
 ├── 404  ProjectNotFound, RunNotFound, LayerNotFound, AlertNotFound, UnitsNotFound, SilenceNotFound,
-│        WebhookNotFound, KeyNotFound
+│        WebhookNotFound, DeliveryNotFound, KeyNotFound
 ├── 408  BodyTooSlow
-├── 409  RunInOtherProject, AlertResolved, AlertAcknowledged, WebhookDisabled, FirstKeyMustBeAdmin, LastAdminKey
+├── 409  RunInOtherProject, AlertResolved, AlertAcknowledged, WebhookDisabled, DeliveryPending, NothingToTell,
+│        FirstKeyMustBeAdmin, LastAdminKey
 ├── 413  BodyTooLarge, TooManyValues, TooManyRecords, TooManyNumbers
 ├── 415  UnsupportedEncoding
 ├── 421  UnknownHost
@@ -103,6 +104,10 @@ class WebhookNotFound(ProblemError):
     status, code, title = 404, "webhook_not_found", "No such webhook"
 
 
+class DeliveryNotFound(ProblemError):
+    status, code, title = 404, "delivery_not_found", "No such delivery"
+
+
 class KeyNotFound(ProblemError):
     status, code, title = 404, "key_not_found", "No such key"
 
@@ -121,6 +126,14 @@ class AlertAcknowledged(ProblemError):
 
 class WebhookDisabled(ProblemError):
     status, code, title = 409, "webhook_disabled", "The webhook is disabled; enable it first"
+
+
+class DeliveryPending(ProblemError):
+    status, code, title = 409, "delivery_pending", "The delivery is still under way"
+
+
+class NothingToTell(ProblemError):
+    status, code, title = 409, "nothing_to_tell", "The delivery was never written, and nothing of it holds any more"
 
 
 class FirstKeyMustBeAdmin(ProblemError):

@@ -90,7 +90,21 @@ class Settings(BaseSettings):
     webhook_timeout_s: Annotated[float, Field(gt=0, le=20, description="How long a receiver may take to answer.")] = (
         15.0
     )
-    courier_poll_s: Annotated[float, Field(gt=0, description="How often the courier looks for due deliveries.")] = 5.0
+    courier: Annotated[
+        bool, Field(description="Send deliveries from the process that serves; without it run relumine-server courier.")
+    ] = True
+    courier_poll_s: Annotated[
+        float, Field(gt=0, description="How often a courier looks for what other processes wrote.")
+    ] = 1.0
+    courier_concurrency: Annotated[
+        int, Field(ge=1, le=256, description="Attempts that a courier has under way at once.")
+    ] = 16
+    group_wait_s: Annotated[
+        float, Field(ge=0, le=3600, description="How long news of a run is gathered; what a new webhook begins with.")
+    ] = 30.0
+    delivery_log_days: Annotated[
+        int, Field(ge=1, description="How long what was sent, or given up, stays in the log of deliveries.")
+    ] = 30
 
     stalled_after_s: Annotated[
         float, Field(gt=0, description="A run that reports nothing for so long is suspected to have stalled.")

@@ -32,9 +32,15 @@ def test_of_the_sdk_the_server_imports_the_contract_only():
         for line in path.read_text().splitlines():
             found = re.match(r"\s*(?:from|import) relumine(?:\.(\w+))?(?: import (\w+))?\b(?!_server)", line)
             if found and not line.strip().startswith(("from relumine_server", "import relumine_server")):
-                assert (found[1] or found[2]) in ("wire", "table", "views", "curves", "policies", "__version__"), (
-                    f"{path.name}: {line}"
-                )
+                assert (found[1] or found[2]) in (
+                    "wire",
+                    "table",
+                    "views",
+                    "curves",
+                    "receivers",
+                    "policies",
+                    "__version__",
+                ), f"{path.name}: {line}"
 
 
 def test_every_public_name_resolves():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -12,10 +13,10 @@ from alembic import command
 
 from relumine_server.storage import lives, migrate
 from relumine_server.storage.columns import UtcTime
-from relumine_server.storage.tables import BLOBS, alerts, metadata, projects
+from relumine_server.storage.tables import BLOBS, alerts, deliveries, lines, metadata, projects, webhooks
 
 # small, or kept on one shard
-REFERENCE = {"projects", "webhooks", "silences", "deliveries", "attempts", "keys", "logins"}
+REFERENCE = {"projects", "webhooks", "silences", "lines", "deliveries", "attempts", "keys", "logins"}
 COMPRESSED = {"unit_rows.layers": "ids of the layers, eight bytes each and the same in every row: it compresses well"}
 
 VOLATILE = re.compile(r"\(|\bcurrent_|\blocaltime|'now'", re.IGNORECASE)
@@ -93,6 +94,31 @@ def test_alerts_keep_what_they_say_when_they_are_given_a_life(engine):
     with engine.connect() as connection:
         kept = connection.execute(sa.select(table).order_by("alert_id")).mappings().all()
     assert [{name: one[name] for name in rows[0]} for one in kept] == rows
+
+
+def test_deliveries_keep_what_they_tell_of_when_the_outbox_changes(engine):
+    migrate.downgrade(engine, "0004")
+    ids = ["r.7.dead", "r.12.dying", "r.3.dead"]
+    text = {name: name for name in ("delivery_id", "webhook_id", "event", "project", "url", "format", "secret")}
+    delivery = {**text, "run_id": "r", "alert_ids": ids, "state": "failed", "attempt": 4}
+    webhook = {**text, "events": ["alert.firing"], "enabled": True}
+    with engine.begin() as connection:
+        for name, row in (("deliveries", delivery), ("webhooks", webhook)):
+            table = sa.Table(name, sa.MetaData(), autoload_with=connection)
+            kept = {key: value for key, value in row.items() if key in table.c}
+            times = {column.name: NOW for column in table.c if column.name.endswith("_at")}
+            connection.execute(sa.insert(table).values(**kept, **times))
+    migrate.upgrade(engine)
+    with engine.connect() as connection:
+        row = connection.execute(sa.select(deliveries)).one()
+        assert (row.subject, row.alerts, row.tried) == ({"dead": [[7, 7], [3, 3]], "dying": [[12, 12]]}, 3, 4)
+        assert connection.execute(sa.select(lines)).one()[:2] == ("webhook_id", None)
+        assert connection.execute(sa.select(webhooks.c.severity, webhooks.c.retiring)).one() == ("warning", [])
+    migrate.downgrade(engine, "0004")
+    with engine.connect() as connection:
+        table = sa.Table("deliveries", sa.MetaData(), autoload_with=connection)
+        kept = connection.execute(sa.select(table.c.alert_ids)).scalar_one()
+        assert sorted(kept if isinstance(kept, list) else json.loads(kept)) == sorted(ids)
 
 
 # The rules. Each gives what of a table breaks it.

@@ -41,6 +41,13 @@ class House:
         self.keys[name], self.ids[name] = answer.json()["key"], answer.json()["key_id"]
         return answer.json()
 
+    def called_off(self, webhook):
+        """The id of a delivery of this webhook that was called off and can be sent again."""
+        probe = self.call("POST", f"{webhook}/test", "admin").json()
+        for enabled in (False, True):
+            self.call("PATCH", webhook, "admin", json={"enabled": enabled})
+        return probe["delivery_id"]
+
 
 def upload(project, run, seq=1):
     """An upload whose layer is born dead, so that there is an alert."""

@@ -1,139 +1,119 @@
-"""Receivers of notifications over HTTP: create, read, change, delete, and try one out.
+"""Receivers of notifications over HTTP: create, read, change, delete, try one out, give one a new secret.
 
-The secret is shown once, in the answer that created it. Nothing is sent from here: the outbox is written and
-the courier woken.
+A secret is shown once, in the answer that made it. Nothing is sent from here: the outbox is written and the courier
+woken.
 """
 
 from __future__ import annotations
 
 import base64
 import secrets
-from datetime import UTC
-from typing import Annotated, Any, Literal
+from datetime import datetime, timedelta
+from typing import Annotated
 from uuid import uuid4
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Path, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Query, Response
 
-from relumine.views import Page, Webhook
+from relumine.receivers import Probe, Webhook
+from relumine.views import Page
 from relumine_server.api import cursors, problems
 from relumine_server.api.depends import ClockDep, CourierDep, OwnProject, SettingsDep, StoreDep
-from relumine_server.errors import BadCursor, InvalidWebhook, OtherProject, WebhookDisabled, WebhookNotFound
-from relumine_server.storage import deliveries
+from relumine_server.api.schemas import Cursor
+from relumine_server.api.webhook_bodies import NewWebhook, Rotation, WebhookChange, WebhookId, checked
+from relumine_server.errors import BadCursor, InvalidWebhook, WebhookDisabled, WebhookNotFound
+from relumine_server.storage import deliveries, lines
 from relumine_server.storage import webhooks as rows
+from relumine_server.storage.lines import Streak
+from relumine_server.storage.runs import moment
 from relumine_server.storage.webhooks import WebhookRow
-from relumine_server.webhooks.allowed import Allowed
-from relumine_server.webhooks.targets import url_problem
 
-EVENTS = (
-    "alert.firing",
-    "alert.resolved",
-    "alert.acknowledged",
-    "run.finished",
-    "webhook.test",
-    "webhook.disabled",
-)
 SECRET_BYTES = 32
-MAX_PROJECT_CHARS = 200
-
-WebhookId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_]{1,64}$")]
-_NOT_FOUND = problems.responses(WebhookNotFound)
-_REFUSED = problems.responses(InvalidWebhook, BadCursor)
 
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
 
 
-class _Body(BaseModel):
-    """A misspelt field would mean alerts that never arrive, so unknown fields are refused."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
-class NewWebhook(_Body):
-    """A receiver to be told of alerts."""
-
-    url: str
-    events: list[str] = Field(default=["alert.firing", "alert.resolved"])
-    project: str | None = None
-    format: Literal["standard"] = "standard"
-
-
-class WebhookChange(_Body):
-    """What is to change; fields left out stay as they are, a null project means every project."""
-
-    url: str = ""
-    events: list[str] = Field(default=[])
-    project: str | None = None
-    enabled: bool = True
-
-
-class Probe(BaseModel):
-    """The delivery that a test wrote."""
-
-    delivery_id: str
-    webhook_id: str
-    event: str
-
-
-@router.post("", status_code=201, responses=_REFUSED)
+@router.post("", status_code=201, responses=problems.responses(InvalidWebhook))
 def create_webhook(
     body: NewWebhook, store: StoreDep, settings: SettingsDep, clock: ClockDep, own: OwnProject
 ) -> Webhook:
     """Add a receiver. The answer holds its secret, once."""
-    values = _bound(_checked(body, allowed=settings.webhook_allowed), own)
+    values = {"group_wait_s": settings.group_wait_s} | checked(body, settings, own)
     row = WebhookRow(
         webhook_id=f"whk_{uuid4().hex}",
-        secret="whsec_" + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode(),
         enabled=True,
+        disabled_reason=None,
+        disabled_at=None,
+        secret=new_secret(),
+        retiring=[],
         created_at=clock(),
         **values,
     )
-    store.write(lambda session: rows.insert(session, row))
-    return _view(row, secret=row.secret)
+    store.write(lambda connection: rows.insert(connection, row))
+    return view(row, Streak(0, None), row.created_at, secret=row.secret)
 
 
-@router.get("", responses=_REFUSED)
+@router.get("", responses=problems.responses(BadCursor))
 def list_webhooks(
     store: StoreDep,
+    clock: ClockDep,
     own: OwnProject,
-    cursor: Annotated[str | None, Query(max_length=300)] = None,
+    cursor: Cursor = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 100,
 ) -> Page[Webhook]:
     """All receivers, in the order of their creation."""
     after = cursors.decode(cursor, 2)
-    with store.read() as session:
-        found = rows.page(session, project=own, after=after, limit=limit + 1)
+    with store.read() as connection:
+        found = rows.page(connection, project=own, after=after, limit=limit + 1)
+        fares = lines.fares(connection, [row.webhook_id for row in found])
     shown = found[:limit]
     next_cursor = cursors.encode([shown[-1].created_at, shown[-1].webhook_id]) if len(found) > limit else None
-    return Page[Webhook](items=[_view(row) for row in shown], next_cursor=next_cursor)
+    items = [view(row, fares[row.webhook_id], clock()) for row in shown]
+    return Page[Webhook](items=items, next_cursor=next_cursor)
 
 
-@router.get("/{webhook_id}", responses=_NOT_FOUND)
-def read_webhook(webhook_id: WebhookId, store: StoreDep) -> Webhook:
+@router.get("/{webhook_id}", responses=problems.responses(WebhookNotFound))
+def read_webhook(webhook_id: WebhookId, store: StoreDep, clock: ClockDep) -> Webhook:
     """One receiver."""
-    with store.read() as session:
-        return _view(_found(session, webhook_id))
+    with store.read() as connection:
+        return _one(connection, webhook_id, clock())
 
 
-@router.patch("/{webhook_id}", responses=_NOT_FOUND | _REFUSED)
+@router.patch("/{webhook_id}", responses=problems.responses(WebhookNotFound, InvalidWebhook))
 def change_webhook(
-    webhook_id: WebhookId, body: WebhookChange, store: StoreDep, settings: SettingsDep, own: OwnProject
+    webhook_id: WebhookId,
+    body: WebhookChange,
+    store: StoreDep,
+    settings: SettingsDep,
+    clock: ClockDep,
+    courier: CourierDep,
+    own: OwnProject,
 ) -> Webhook:
-    """Change a receiver. What waits for a receiver that was disabled is called off."""
-    values = _bound(_checked(body, allowed=settings.webhook_allowed), own)
+    """Change a receiver. What waits for one that is disabled is called off; one that is mended is tried at once."""
+    values = checked(body, settings, own)
+    now = clock()
 
-    def work(session: sa.Connection) -> WebhookRow:
-        rows.change(session, webhook_id, values)
-        return _found(session, webhook_id)
+    def work(connection: sa.Connection) -> Webhook:
+        before = found(connection, webhook_id, lock=True)
+        enabled = values.pop("enabled", before.enabled)
+        if enabled and not before.enabled:
+            values.update(enabled=True, disabled_reason=None, disabled_at=None)
+        rows.change(connection, webhook_id, values)
+        if before.enabled and not enabled:
+            rows.disable(connection, webhook_id, "requested", now)
+        elif (enabled and not before.enabled) or values.get("url", before.url) != before.url:
+            lines.restart(connection, webhook_id, now)
+        return _one(connection, webhook_id, now)
 
-    return _view(store.write(work))
+    changed = store.write(work)
+    courier.wake()
+    return changed
 
 
-@router.delete("/{webhook_id}", status_code=204, responses=_NOT_FOUND)
+@router.delete("/{webhook_id}", status_code=204, responses=problems.responses(WebhookNotFound))
 def delete_webhook(webhook_id: WebhookId, store: StoreDep, clock: ClockDep) -> Response:
     """Remove a receiver; what waits for it is called off."""
-    if not store.write(lambda session: rows.delete(session, webhook_id, clock())):
+    if not store.write(lambda connection: rows.delete(connection, webhook_id, clock())):
         raise WebhookNotFound
     return Response(status_code=204)
 
@@ -142,70 +122,66 @@ def delete_webhook(webhook_id: WebhookId, store: StoreDep, clock: ClockDep) -> R
 def test_webhook(webhook_id: WebhookId, store: StoreDep, clock: ClockDep, courier: CourierDep) -> Probe:
     """Send a signed ``webhook.test`` to this receiver, whatever events it listens to."""
 
-    def work(session: sa.Connection) -> str:
-        if not _found(session, webhook_id).enabled:
+    def work(connection: sa.Connection) -> str:
+        webhook = found(connection, webhook_id)
+        if not webhook.enabled:
             raise WebhookDisabled
-        return deliveries.enqueue_probe(session, webhook_id, clock())
+        return deliveries.enqueue_probe(connection, webhook, clock())
 
     delivery_id = store.write(work)
     courier.wake()
     return Probe(delivery_id=delivery_id, webhook_id=webhook_id, event="webhook.test")
 
 
-def _checked(body: NewWebhook | WebhookChange, *, allowed: Allowed) -> dict[str, Any]:
-    """The columns that the body sets. Raises InvalidWebhook; a new webhook sets them all."""
-    new = isinstance(body, NewWebhook)
-    values = body.model_dump() if new else body.model_dump(exclude_unset=True)
-    problem = (
-        ("url" in values and url_problem(values["url"], allowed))
-        or ("events" in values and _events_problem(values["events"]))
-        or _project_problem(values.get("project"))
-    )
-    if problem:
-        raise InvalidWebhook(problem)
-    return values
+@router.post("/{webhook_id}/rotate-secret", responses=problems.responses(WebhookNotFound))
+def rotate_secret(webhook_id: WebhookId, store: StoreDep, clock: ClockDep, rotation: Rotation | None = None) -> Webhook:
+    """Give it a new secret, shown once. Older ones sign beside it until ``overlap_s`` is over; 0 ends them at once."""
+    overlap = timedelta(seconds=(rotation or Rotation()).overlap_s)
+    secret, now = new_secret(), clock()
+
+    def work(connection: sa.Connection) -> Webhook:
+        row = found(connection, webhook_id, lock=True)
+        rows.change(connection, webhook_id, rows.rotated(row, secret, overlap, now))
+        return _one(connection, webhook_id, now, secret=secret)
+
+    return store.write(work)
 
 
-def _bound(values: dict[str, Any], own: str | None) -> dict[str, Any]:
-    """The columns, within what the caller may: a key of one project has no other. Raises OtherProject."""
-    if own is None or "project" not in values:
-        return values
-    if values["project"] not in (None, own):
-        raise OtherProject("a key of one project makes webhooks of that project only")
-    return {**values, "project": own}
+def new_secret() -> str:
+    """A secret as Standard Webhooks wants it."""
+    return "whsec_" + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
 
 
-def _events_problem(events: list[str]) -> str | None:
-    if not events:
-        return "events is empty: such a webhook would never be called"
-    if any(event not in EVENTS for event in events):
-        return f"events must be among {', '.join(EVENTS)}"
-    return "events names one twice" if len(set(events)) < len(events) else None
-
-
-def _project_problem(project: str | None) -> str | None:
-    if project is None:
-        return None
-    if not project or len(project) > MAX_PROJECT_CHARS:
-        return f"project must have 1 to {MAX_PROJECT_CHARS} characters"
-    return "project holds a NUL" if "\x00" in project else None
-
-
-def _found(session: sa.Connection, webhook_id: str) -> WebhookRow:
-    row = rows.find(session, webhook_id)
+def found(connection: sa.Connection, webhook_id: str, *, lock: bool = False) -> WebhookRow:
+    """The receiver of this id. Raises WebhookNotFound."""
+    row = rows.find(connection, webhook_id, lock=lock)
     if row is None:
         raise WebhookNotFound
     return row
 
 
-def _view(row: WebhookRow, *, secret: str | None = None) -> Webhook:
+def _one(connection: sa.Connection, webhook_id: str, now: datetime, *, secret: str | None = None) -> Webhook:
+    row = found(connection, webhook_id)
+    return view(row, lines.fares(connection, [webhook_id])[webhook_id], now, secret=secret)
+
+
+def view(row: WebhookRow, streak: Streak, now: datetime, *, secret: str | None = None) -> Webhook:
+    """A receiver as the API shows it."""
+    ends = [end for one in row.retiring if (end := datetime.fromisoformat(one["until"])) > now]
     return Webhook(
         webhook_id=row.webhook_id,
         url=row.url,
         format=row.format,
         events=row.events,
+        severity=row.severity,
         project=row.project,
+        group_wait_s=row.group_wait_s,
         enabled=row.enabled,
-        created_at=row.created_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+        disabled_reason=row.disabled_reason,
+        disabled_at=moment(row.disabled_at),
+        failures=streak.failures,
+        failing_since=moment(streak.since),
+        created_at=moment(row.created_at) or "",
+        secrets_until=moment(max(ends, default=None)),
         secret=secret,
     )

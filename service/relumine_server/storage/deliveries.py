@@ -1,48 +1,33 @@
-"""The outbox: deliveries, their leases and their attempts. The one place that moves a delivery's state.
+"""The outbox: what is to be told to whom. A delivery is written in the transaction of what it tells of.
 
-``pending → delivered | failed | cancelled``. A delivery is written in the transaction of what it tells of.
-Couriers take it by a conditional UPDATE of its lease, so that two of them never hold the same one; a courier
-that died lets its lease run out. Nothing here sends, and nothing here decides when to try again.
+``pending → delivered | failed | cancelled``. News of one run for one webhook is gathered while it waits: the first of a
+run goes out at once, what follows waits a little for company. Nothing here sends; ``lines`` says who may.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from itertools import count
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import sqlalchemy as sa
 
 from relumine.views import Severity
+from relumine_server.storage import subjects
 from relumine_server.storage import webhooks as webhook_rows
-from relumine_server.storage.tables import attempts, deliveries, webhooks
-from relumine_server.webhooks.retry import Outcome
+from relumine_server.storage.subjects import Subject
+from relumine_server.storage.tables import deliveries, webhooks
+from relumine_server.storage.webhooks import WebhookRow
 
-MAX_ERROR_CHARS = 300
-_CANDIDATES = 16  # more than couriers that could snatch them away in the same moment
-
-
-@dataclass(frozen=True, slots=True)
-class Leased:
-    """A delivery that this courier alone may attempt until ``lease_until``."""
-
-    delivery_id: str
-    webhook_id: str
-    event: str
-    run_id: str
-    alert_ids: list[str]
-    attempt: int
-    payload: str | None
-    created_at: datetime
-    lease_until: datetime
-    url: str
-    secret: str
+_c = deliveries.c
+_numbers = count(1)
 
 
 def enqueue(
-    session: sa.Connection,
+    connection: sa.Connection,
     *,
     event: str,
     run_id: str,
@@ -50,136 +35,124 @@ def enqueue(
     alerts: Sequence[tuple[str, Severity]],
     now: datetime,
 ) -> int:
-    """Write one delivery for every enabled webhook that wants this event; the number of them."""
-    alert_ids = [alert_id for alert_id, severity in alerts if severity != "info"]
-    wanting = webhook_rows.wanting(session, event, project) if alert_ids else []
-    for webhook in wanting:
-        about = {"event": event, "run_id": run_id, "project": project, "alert_ids": alert_ids}
-        _insert(session, webhook.webhook_id, about, now)
-    return len(wanting)
+    """Tell every enabled webhook that wants to hear it; the number of them.
+
+    ``alerts`` are (alert_id, severity), none for an event of the run itself. What waits already for a webhook, of this
+    run and event, takes them in: ten thousand alerts are one row for each.
+    """
+    wanting = webhook_rows.wanting(connection, event, project)
+    found = {least: subjects.of(alerts, least) for least in {webhook.severity for webhook in wanting}}
+    hearing = {webhook.webhook_id: webhook for webhook in wanting if found[webhook.severity] or not alerts}
+    if not hearing:
+        return 0
+    waiting = _waiting(connection, event, run_id, list(hearing))
+    _take_in(connection, [(row, found[hearing[row.webhook_id].severity]) for row in waiting.values()], now)
+    new = [webhook for webhook_id, webhook in hearing.items() if webhook_id not in waiting]
+    known = _known(connection, run_id, [webhook.webhook_id for webhook in new])
+    about = {"event": event, "run_id": run_id, "project": project}
+    _insert(
+        connection,
+        [
+            _row(webhook, about, found[webhook.severity], now, waits=webhook.webhook_id in known)
+            for webhook in new
+        ],
+    )  # fmt: skip
+    return len(hearing)
 
 
-def enqueue_probe(session: sa.Connection, webhook_id: str, now: datetime) -> str:
+def enqueue_probe(connection: sa.Connection, webhook: WebhookRow, now: datetime) -> str:
     """Write a ``webhook.test`` delivery for one webhook; its id."""
-    about = {"event": "webhook.test", "run_id": "", "project": "", "alert_ids": []}
-    return _insert(session, webhook_id, about, now)
+    row = _row(webhook, {"event": "webhook.test", "run_id": "", "project": ""}, {}, now, waits=False)
+    _insert(connection, [row])
+    return str(row["delivery_id"])
 
 
-def lease(session: sa.Connection, *, now: datetime, until: datetime, passing: Collection[str] = ()) -> Leased | None:
-    """Take the delivery that is due longest, of a webhook that is not among those to be passed over.
-
-    A webhook with a delivery under way gets no second one, so a slow receiver holds up its own line only.
-    """
-    for row in session.execute(_due(now, passing)).all():
-        ours = sa.and_(deliveries.c.delivery_id == row.delivery_id, _free(now))
-        if session.execute(sa.update(deliveries).where(ours).values(lease_until=until)).rowcount == 1:
-            return _read(row, until)
-    return None
+def enqueue_disabled(connection: sa.Connection, disabled: WebhookRow, reason: str, now: datetime) -> int:
+    """Tell the others that a webhook was disabled; the number of them. ``reason`` is a sentence for a person."""
+    wanting = webhook_rows.wanting_of(connection, disabled)
+    subject = {"webhook_id": disabled.webhook_id, "host": urlsplit(disabled.url).hostname or "", "reason": reason}
+    about = {"event": "webhook.disabled", "run_id": "", "project": ""}
+    rows = [_row(webhook, about, {}, now, waits=False) | {"subject": subject} for webhook in wanting]
+    _insert(connection, rows)
+    return len(rows)
 
 
-def cancel_orphans(session: sa.Connection, now: datetime) -> int:
-    """Call off what waits for webhooks that were deleted or disabled; the number of them."""
+def cancel_orphans(connection: sa.Connection, now: datetime) -> int:
+    """Call off what was written for a webhook while it was being deleted or disabled; the number of them."""
     enabled = sa.select(webhooks.c.webhook_id).where(webhooks.c.enabled)
-    orphaned = sa.and_(deliveries.c.state == "pending", deliveries.c.webhook_id.not_in(enabled))
-    return session.execute(sa.update(deliveries).where(orphaned).values(state="cancelled", updated_at=now)).rowcount
+    orphaned = sa.and_(_c.state == "pending", _c.webhook_id.not_in(enabled))
+    values = {"state": "cancelled", "reason": "webhook_disabled", "updated_at": now}
+    return connection.execute(sa.update(deliveries).where(orphaned).values(**values)).rowcount
 
 
-def freeze(session: sa.Connection, delivery_id: str, payload: str) -> None:
-    """Keep the body, so that every attempt carries the same."""
-    session.execute(sa.update(deliveries).where(deliveries.c.delivery_id == delivery_id).values(payload=payload))
-
-
-def cancel(session: sa.Connection, delivery_id: str, now: datetime) -> None:
-    """Call a delivery off: what it tells of is gone."""
-    gone = sa.and_(deliveries.c.delivery_id == delivery_id, deliveries.c.state == "pending")
-    session.execute(sa.update(deliveries).where(gone).values(state="cancelled", lease_until=None, updated_at=now))
-
-
-def settle(
-    session: sa.Connection, leased: Leased, outcome: Outcome, *, started_at: datetime, due_at: datetime | None
-) -> bool:
-    """Record an attempt and what follows: delivered, due again at ``due_at``, or failed for good.
-
-    Says False, and changes nothing, where the lease was lost meanwhile: then the attempt is another's to count.
-    A delivery called off during the attempt keeps that state.
-    """
-    ours = sa.and_(
-        deliveries.c.delivery_id == leased.delivery_id,
-        deliveries.c.attempt == leased.attempt - 1,
-        deliveries.c.lease_until == leased.lease_until,
+def _waiting(connection: sa.Connection, event: str, run_id: str, webhook_ids: list[str]) -> dict[str, Any]:
+    """What has no payload yet, by webhook. It is locked: no courier writes a payload before this transaction ends."""
+    query = (
+        sa.select(_c.delivery_id, _c.webhook_id, _c.subject, _c.taken)
+        .where(_c.run_id == run_id, _c.event == event, _c.state == "pending", _c.payload.is_(None))
+        .where(_c.webhook_id.in_(webhook_ids))
+        .order_by(_c.delivery_id)
+        .with_for_update()
     )
-    after = {"attempt": leased.attempt, "lease_until": None, "updated_at": started_at}
-    if session.execute(sa.update(deliveries).where(ours).values(**after)).rowcount != 1:
-        return False
-    state = "delivered" if outcome.delivered else "pending" if due_at else "failed"
-    still = sa.and_(deliveries.c.delivery_id == leased.delivery_id, deliveries.c.state == "pending")
-    due = {"due_at": due_at} if due_at else {}
-    session.execute(sa.update(deliveries).where(still).values(state=state, **due))
-    session.execute(sa.insert(attempts).values(_attempt(leased, outcome, started_at)))
-    return True
+    return {row.webhook_id: row for row in connection.execute(query)}
 
 
-def _insert(session: sa.Connection, webhook_id: str, about: dict[str, Any], now: datetime) -> str:
-    delivery_id = f"dlv_{uuid4().hex}"
-    times = {"due_at": now, "created_at": now, "updated_at": now}
-    row = {"delivery_id": delivery_id, "webhook_id": webhook_id, "state": "pending", "attempt": 0, **about, **times}
-    session.execute(sa.insert(deliveries).values(row))
-    return delivery_id
+def _take_in(connection: sa.Connection, found: Sequence[tuple[Any, Subject]], now: datetime) -> None:
+    """Add alerts to what waits. It counts even where none is new: a payload that is being written is too old then."""
+    merged: dict[str, Subject] = {}  # most webhooks wait for the same
+    values = []
+    for row, more in found:
+        both = repr((row.subject, more))
+        if both not in merged:
+            merged[both] = subjects.merge(row.subject, more)
+        number = subjects.count(merged[both])
+        values.append({"taking": row.delivery_id, "merged": merged[both], "number": number, "times": row.taken + 1})
+    if values:
+        change = sa.update(deliveries).where(_c.delivery_id == sa.bindparam("taking"))
+        taken: dict[str, Any] = {
+            "subject": sa.bindparam("merged"),
+            "alerts": sa.bindparam("number"),
+            "taken": sa.bindparam("times"),
+        }
+        connection.execute(change.values(**taken, updated_at=now), values)
 
 
-def _free(now: datetime) -> sa.ColumnElement[bool]:
-    unleased = sa.or_(deliveries.c.lease_until.is_(None), deliveries.c.lease_until < now)
-    return sa.and_(deliveries.c.state == "pending", deliveries.c.due_at <= now, unleased)
+def _known(connection: sa.Connection, run_id: str, webhook_ids: list[str]) -> set[str]:
+    """The webhooks among these that were told of this run before."""
+    told = sa.select(_c.webhook_id).where(_c.run_id == run_id, _c.webhook_id.in_(webhook_ids), _c.state != "cancelled")
+    return set(connection.scalars(told.distinct()))
 
 
-def _due(now: datetime, passing: Collection[str]) -> sa.Select[Any]:
-    """The first due delivery of each enabled webhook that has none under way."""
-    order = (deliveries.c.due_at, deliveries.c.delivery_id)
-    place = sa.func.row_number().over(partition_by=deliveries.c.webhook_id, order_by=order).label("place")
-    busy = deliveries.alias("busy")
-    under_way = sa.exists().where(
-        busy.c.webhook_id == deliveries.c.webhook_id, busy.c.state == "pending", busy.c.lease_until >= now
-    )
-    others = deliveries.c.webhook_id.not_in(passing)
-    first = sa.select(deliveries.c.delivery_id, place).where(_free(now), others, ~under_way).subquery()
-    return (
-        sa.select(deliveries, webhooks.c.url, webhooks.c.secret)
-        .join(first, first.c.delivery_id == deliveries.c.delivery_id)
-        .join(webhooks, webhooks.c.webhook_id == deliveries.c.webhook_id)
-        .where(first.c.place == 1, webhooks.c.enabled)
-        .order_by(*order)
-        .limit(_CANDIDATES)
-    )
-
-
-def _read(row: sa.Row[Any], until: datetime) -> Leased:
-    return Leased(
-        delivery_id=row.delivery_id,
-        webhook_id=row.webhook_id,
-        event=row.event,
-        run_id=row.run_id,
-        alert_ids=list(row.alert_ids),
-        attempt=row.attempt + 1,
-        payload=row.payload,
-        created_at=row.created_at,
-        lease_until=until,
-        url=row.url,
-        secret=row.secret,
-    )
-
-
-def _attempt(leased: Leased, outcome: Outcome, started_at: datetime) -> dict[str, Any]:
+def _row(
+    webhook: WebhookRow, about: Mapping[str, str], subject: Subject, now: datetime, *, waits: bool
+) -> dict[str, Any]:
+    wait = timedelta(seconds=webhook.group_wait_s if waits else 0)
     return {
-        "delivery_id": leased.delivery_id,
-        "attempt": leased.attempt,
-        "attempted_at": started_at,
-        "status": outcome.status,
-        "duration_ms": outcome.duration_ms,
-        "error": outcome.error and _storable(outcome.error)[:MAX_ERROR_CHARS],
-        "answer": outcome.answer and _storable(outcome.answer),
+        "delivery_id": _new_id(now),
+        "webhook_id": webhook.webhook_id,
+        **about,
+        "subject": subject,
+        "alerts": subjects.count(subject),
+        "state": "pending",
+        "due_at": now + wait,
+        "attempt": 0,
+        "tried": 0,
+        "taken": 0,
+        "created_at": now,
+        "updated_at": now,
     }
 
 
-def _storable(text: str) -> str:
-    """Postgres takes no NUL, and UTF-8 no lone surrogates; a receiver may send both."""
-    return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
+def _insert(connection: sa.Connection, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        connection.execute(sa.insert(deliveries), rows)
+
+
+def id_before(moment: datetime) -> str:
+    """What the ids of all deliveries from this moment on come behind."""
+    return f"dlv_{int(moment.timestamp() * 1000):012x}"
+
+
+def _new_id(now: datetime) -> str:
+    """An id that sorts by creation: by the millisecond, then by the order in which this process wrote."""
+    return f"{id_before(now)}{next(_numbers) % 2**32:08x}{uuid4().hex[:12]}"

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from relumine_server.errors import (
     AlertNotFound,
+    DeliveryNotFound,
     KeyNotFound,
     OtherProject,
     ProblemError,
@@ -18,6 +19,7 @@ from relumine_server.errors import (
 )
 from relumine_server.storage import tables as t
 from relumine_server.storage.alerts import run_of
+from relumine_server.storage.webhooks import is_pattern
 
 Owner = Callable[[sa.Connection, str], str | None]
 
@@ -31,6 +33,19 @@ def _nobody(_session: sa.Connection, _value: str) -> None:
     return None
 
 
+def _of_webhook(session: sa.Connection, webhook_id: str) -> str | None:
+    """The one project that a webhook hears of; one with a pattern is nobody's, whatever projects are called."""
+    project = _named(session, webhook_id)
+    return None if project is None or is_pattern(project) else project
+
+
+def _of_delivery(session: sa.Connection, delivery_id: str) -> str | None:
+    query = sa.select(t.deliveries.c.webhook_id).where(t.deliveries.c.delivery_id == delivery_id)
+    webhook_id = session.scalar(query)
+    return None if webhook_id is None else _of_webhook(session, webhook_id)
+
+
+_named = _column(t.webhooks, "webhook_id")
 _of_run = _column(t.runs, "run_id")
 
 OWNERS: Mapping[str, tuple[Owner, type[ProblemError]]] = {
@@ -38,7 +53,8 @@ OWNERS: Mapping[str, tuple[Owner, type[ProblemError]]] = {
     "run_id": (_of_run, RunNotFound),
     "alert_id": (lambda session, value: _of_run(session, run_of(value)), AlertNotFound),
     "silence_id": (_column(t.silences, "silence_id"), SilenceNotFound),
-    "webhook_id": (_column(t.webhooks, "webhook_id"), WebhookNotFound),
+    "webhook_id": (_of_webhook, WebhookNotFound),
+    "delivery_id": (_of_delivery, DeliveryNotFound),
     "key_id": (_column(t.keys, "key_id"), KeyNotFound),
 }
 """By the name of a path's parameter: who owns what it names, and what is said where that is somebody else."""

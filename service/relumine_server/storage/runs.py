@@ -229,5 +229,5 @@ def delete(connection: sa.Connection, run_id: str) -> None:
     """Delete the row of a run whose children are gone, and what tells of it."""
     orphans = sa.select(t.deliveries.c.delivery_id).where(t.deliveries.c.run_id == run_id)
     connection.execute(sa.delete(t.attempts).where(t.attempts.c.delivery_id.in_(orphans)))
-    for table in (t.deliveries, t.runs):
+    for table in (t.deliveries, t.told, t.runs):
         connection.execute(sa.delete(table).where(table.c.run_id == run_id))

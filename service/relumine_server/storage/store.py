@@ -92,6 +92,11 @@ class Store:
         return self._writes.engine
 
     @property
+    def is_exclusive(self) -> bool:
+        """Whether no other process can have this database open for writing."""
+        return self._lock is not None
+
+    @property
     def waiting(self) -> int:
         """Works that wait to be written."""
         return self._writes.waiting

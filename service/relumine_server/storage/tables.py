@@ -167,10 +167,26 @@ webhooks = sa.Table(
     required("url", sa.Text),
     required("format", sa.Text),
     required("events", Document),
+    required("severity", sa.Text),
     sa.Column("project", sa.Text),
+    required("group_wait_s", sa.Float),
     required("enabled", sa.Boolean),
+    sa.Column("disabled_reason", sa.Text),
+    sa.Column("disabled_at", UtcTime),
     required("secret", sa.Text),
+    required("retiring", Document),
     required("created_at", UtcTime),
+)
+
+lines = sa.Table(
+    "lines",
+    metadata,
+    sa.Column("webhook_id", sa.Text, primary_key=True),
+    sa.Column("holder", sa.Text),
+    sa.Column("lease_until", UtcTime),
+    sa.Column("paused_until", UtcTime),
+    required("failures", sa.Integer),
+    sa.Column("failing_since", UtcTime),
 )
 
 deliveries = sa.Table(
@@ -181,16 +197,21 @@ deliveries = sa.Table(
     required("event", sa.Text),
     required("run_id", sa.Text),
     required("project", sa.Text),
-    required("alert_ids", Document),
+    required("subject", Document),
+    required("alerts", sa.Integer),
     required("state", sa.Text),
+    sa.Column("reason", sa.Text),
     required("due_at", UtcTime),
     required("attempt", sa.Integer),
-    sa.Column("lease_until", UtcTime),
+    required("tried", sa.Integer),
+    required("taken", sa.Integer),
     sa.Column("payload", sa.Text),
     required("created_at", UtcTime),
     required("updated_at", UtcTime),
     sa.Index(None, "state", "due_at"),
-    sa.Index(None, "webhook_id", "created_at"),
+    sa.Index(None, "webhook_id", "delivery_id"),
+    sa.Index(None, "webhook_id", "state", "delivery_id"),
+    sa.Index(None, "run_id", "webhook_id"),
 )
 
 attempts = sa.Table(
@@ -203,6 +224,14 @@ attempts = sa.Table(
     required("duration_ms", sa.Integer),
     sa.Column("error", sa.Text),
     sa.Column("answer", sa.Text),
+)
+
+told = sa.Table(
+    "told",
+    metadata,
+    sa.Column("run_id", sa.Text, primary_key=True),
+    sa.Column("webhook_id", sa.Text, primary_key=True),
+    required("keys", Document),
 )
 
 keys = sa.Table(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from typing import Literal, TypeAlias
 
 SCHEDULE = (
     timedelta(0),
@@ -27,6 +28,14 @@ SCHEDULE = (
 JITTER_SHARE = 0.1  # receivers that came back together are not struck together
 MAX_RETRY_AFTER = timedelta(hours=24)  # no receiver may park a delivery for longer than the schedule does
 GONE = 410
+
+HOLDING_TRIES = 3
+"""Tries (at once, after 5 s, after 5 min) during which later deliveries wait, so that a restart keeps the order.
+After them a receiver may be away for long, or refuse this one delivery: then others go ahead."""
+HOPELESS_AFTER, HOPELESS_FAILURES = timedelta(days=5), 20
+"""Nothing but failures for so long, and so many: one delivery alone is given up after ten, two tell of a receiver."""
+
+Verdict: TypeAlias = Literal["gone", "failing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +68,23 @@ def next_attempt(attempt: int, outcome: Outcome, now: datetime, jitter: float) -
         return None
     wait = max(SCHEDULE[attempt], requested_wait(outcome.retry_after, now))
     return now + wait * (1 + JITTER_SHARE * jitter)
+
+
+def paused_until(outcome: Outcome, now: datetime) -> datetime | None:
+    """Until when a receiver that failed asked not to be called at all; None where it did not."""
+    wait = timedelta(0) if outcome.delivered else requested_wait(outcome.retry_after, now)
+    return now + wait if wait else None
+
+
+def verdict(outcome: Outcome, failures: int, since: datetime | None, now: datetime) -> Verdict | None:
+    """Whether a webhook is to be disabled after this outcome, and why: it is gone, or was failing all the time.
+
+    ``failures`` counts the attempts that failed since the last that did not, ``since`` is the moment of the first.
+    """
+    if outcome.gone:
+        return "gone"
+    long = since is not None and now - since >= HOPELESS_AFTER
+    return "failing" if long and failures >= HOPELESS_FAILURES else None
 
 
 def requested_wait(retry_after: str | None, now: datetime) -> timedelta:

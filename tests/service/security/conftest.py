@@ -20,7 +20,7 @@ def empty(database_url):
 
 @pytest.fixture
 def house(empty):
-    """Keys of every kind; projects ours and theirs with a run, an alert, a silence and a webhook each."""
+    """Keys of every kind; projects ours and theirs with a run, an alert, a silence, a webhook and a delivery each."""
     house = empty
     house.make("admin", "admin")
     for scope in ("ingest", "read"):
@@ -34,6 +34,7 @@ def house(empty):
         hook = {"url": f"https://{project}.example/hook", "project": project}
         made = house.call("POST", "/v1/webhooks", "admin", json=hook)
         house.ids[f"{project} webhook_id"] = made.json()["webhook_id"]
+        house.ids[f"{project} delivery_id"] = house.called_off(f"/v1/webhooks/{made.json()['webhook_id']}")
         quiet = {"matchers": {"kind": "none"}, "ends_at": (house.now + timedelta(days=1)).isoformat(), "author": "Ada"}
         made = house.call("POST", "/v1/silences", f"{project} admin", json=quiet)
         house.ids[f"{project} silence_id"] = made.json()["silence_id"]

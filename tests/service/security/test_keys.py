@@ -177,6 +177,20 @@ def test_lists_show_the_project_of_the_key_only(house):
     assert projects("/v1/alerts?run_id=run-theirs", "ours read") == set()
 
 
+def test_a_project_that_is_called_like_a_pattern_gives_no_way_to_other_projects(house):
+    house.make("stars", "admin", "our*")
+    hook = {"url": "https://stars.example/hook"}
+    pattern = house.call("POST", "/v1/webhooks", "admin", json={**hook, "project": "our*"}).json()["webhook_id"]
+    delivery = house.called_off(f"/v1/webhooks/{pattern}")
+    assert code(house.call("POST", "/v1/webhooks", "stars", json=hook)) == (403, "other_project")
+    assert house.call("GET", "/v1/webhooks", "stars").json()["items"] == []
+    for method, path in (("GET", ""), ("PATCH", ""), ("DELETE", ""), ("POST", "/test"), ("GET", "/deliveries")):
+        body = {"json": {"url": "https://evil.example/"}} if method == "PATCH" else {}
+        answer = house.call(method, f"/v1/webhooks/{pattern}{path}", "stars", **body)
+        assert code(answer) == (404, "webhook_not_found")
+    assert code(house.call("GET", f"/v1/deliveries/{delivery}", "stars")) == (404, "delivery_not_found")
+
+
 def test_a_key_of_one_project_makes_webhooks_of_that_project_only(house):
     hook = {"url": "https://new.example/hook"}
     made = house.call("POST", "/v1/webhooks", "ours admin", json=hook).json()

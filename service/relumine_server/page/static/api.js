@@ -25,9 +25,12 @@ export async function get(path, { signal } = {}) {
   return response.json();
 }
 
-export async function post(path, body) {
+export const post = (path, body) => send("POST", path, body);
+export const patch = (path, body) => send("PATCH", path, body);
+
+async function send(method, path, body) {
   const response = await fetch(path, {
-    method: "POST",
+    method,
     headers: { "content-type": "application/json", accept: "application/json" },
     body: JSON.stringify(body),
   });

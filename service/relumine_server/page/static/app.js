@@ -1,4 +1,4 @@
-// Routes by the hash: #/runs, #/runs/<id>, #/runs/<id>/layers/<layer_id>, #/alerts, #/alerts/<id>, #/webhooks.
+// Routes by the hash: #/runs, #/runs/<id>, #/runs/<id>/layers/<layer_id>, #/alerts, #/alerts/<id>, #/webhooks, #/webhooks/<id>.
 
 import { ApiError } from "/static/api.js";
 import { showAlert, showAlerts } from "/static/alerts.js";
@@ -6,6 +6,7 @@ import { el, replace } from "/static/dom.js";
 import { showAccount, showLogin } from "/static/login.js";
 import { showRun } from "/static/run.js";
 import { showRuns } from "/static/runs.js";
+import { showWebhook } from "/static/webhook.js";
 import { showWebhooks } from "/static/webhooks.js";
 
 const main = document.getElementById("main");
@@ -17,6 +18,7 @@ function route([section = "runs", id, below, layerId]) {
   if (section === "runs") return { section, show: showRuns };
   if (section === "alerts" && id) return { section, show: (to) => showAlert(to, id) };
   if (section === "alerts") return { section, show: showAlerts };
+  if (section === "webhooks" && id) return { section, show: (to) => showWebhook(to, id) };
   if (section === "webhooks") return { section, show: showWebhooks };
   return { section: "", show: nothing };
 }

@@ -1,0 +1,339 @@
+"""Webhooks over HTTP: filters, errors, secrets that rotate, rest and return, the log and redelivery."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import standardwebhooks
+from live_server import caller, listening
+from receiver import Answer
+
+import relumine
+from relumine_server.app import create_app
+from relumine_server.settings import Settings
+
+HOOK = "https://hooks.example/x"
+
+
+@pytest.fixture
+def app(desk):
+    made = create_app(Settings(webhook_allow_loopback=True), store=desk.store, clock=desk.clock)
+    made.state.courier = desk.courier
+    return made
+
+
+@pytest.fixture
+def call(app):
+    send = caller(app)
+
+    def ask(method, path, status=200, **body):
+        answer = send(method, f"/v1{path}", json=body or None)
+        assert answer.status_code == status, answer.text
+        return answer.json() if answer.content else None
+
+    return ask
+
+
+@pytest.fixture
+def added(call, receiver):
+    return call("POST", "/webhooks", 201, url=receiver.url, events=["alert.firing", "alert.resolved"])
+
+
+def signs(secret, headers, body, now):
+    try:
+        relumine.verify_webhook(headers, body, secret, now=now.timestamp())
+    except relumine.RelumineError:
+        return False
+    return True
+
+
+def test_a_webhook_begins_with_plain_filters_and_shows_its_secret_once(call, added):
+    assert added["secret"].startswith("whsec_")
+    standardwebhooks.Webhook(added["secret"])
+    wanted = {
+        "events": ["alert.firing", "alert.resolved"], "severity": "warning", "project": None, "format": "standard",
+        "group_wait_s": 30.0, "enabled": True, "disabled_reason": None, "disabled_at": None, "failures": 0,
+        "failing_since": None, "secrets_until": None,
+    }  # fmt: skip
+    assert wanted.items() <= added.items()
+    shown = call("GET", f"/webhooks/{added['webhook_id']}")
+    assert shown == {**added, "secret": None}
+    assert call("GET", "/webhooks") == {"items": [shown], "next_cursor": None}
+
+
+def test_webhooks_come_in_pages_in_the_order_of_their_creation(call, desk):
+    made = []
+    for _ in range(5):
+        made.append(call("POST", "/webhooks", 201, url=HOOK)["webhook_id"])
+        desk.clock.move(seconds=1)
+    seen, cursor = [], ""
+    while cursor is not None:
+        page = call("GET", f"/webhooks?limit=2{cursor and f'&cursor={cursor}'}")
+        seen += [one["webhook_id"] for one in page["items"]]
+        cursor = page["next_cursor"]
+    assert seen == made
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "code", "said"),
+    [
+        ("events", ["alert.fired"], "invalid_webhook", "events must be among alert.firing"),
+        ("events", [], "invalid_webhook", "events is empty"),
+        ("events", ["alert.firing"] * 2, "invalid_webhook", "twice"),
+        ("url", "ftp://example.org/", "invalid_webhook", "https://"),
+        ("url", "https://user:pass@example.org/", "invalid_webhook", "credentials"),
+        ("url", "https://example.org:22/", "invalid_webhook", "port"),
+        ("url", "https://10.0.0.1/", "invalid_webhook", "10.0.0.1"),
+        ("url", "https://x/" + "a" * 5_000, "invalid_webhook", "characters"),
+        ("url", "https://xn--\u00fc.example/", "invalid_webhook", "host"),
+        ("url", None, "invalid_request", "url"),
+        ("project", "", "invalid_webhook", "project"),
+        ("project", "p" * 201, "invalid_webhook", "project"),
+        ("project", "a\u0000b", "invalid_webhook", "NUL"),
+        ("severity", "fatal", "invalid_request", "severity"),
+        ("format", "teams", "invalid_request", "format"),
+        ("group_wait_s", -1, "invalid_request", "group_wait_s"),
+        ("group_wait_s", 3601, "invalid_request", "group_wait_s"),
+        ("secret", "whsec_x", "invalid_request", "secret"),
+        ("evnets", ["alert.firing"], "invalid_request", "evnets"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_with_the_reason_new_and_changed_alike(field, value, code, said, call, added):
+    new = {"url": HOOK, field: value}
+    for problem in (
+        call("POST", "/webhooks", 422, **new),
+        call("PATCH", f"/webhooks/{added['webhook_id']}", 422, **{field: value}),
+    ):
+        assert problem["code"] == code
+        assert said in problem["detail"]
+    assert len(call("GET", "/webhooks")["items"]) == 1
+
+
+def test_a_filter_that_matches_nothing_is_accepted(call):
+    made = call("POST", "/webhooks", 201, url=HOOK, project="no-such-*", severity="info", events=["run.finished"])
+    assert (made["project"], made["severity"]) == ("no-such-*", "info")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"url": "https://other.example/y"},
+        {"events": ["run.finished"]},
+        {"severity": "critical"},
+        {"project": "vision-*"},
+        {"format": "slack"},
+        {"group_wait_s": 0.0},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_change_changes_what_it_names_and_nothing_else(change, call, added):
+    changed = call("PATCH", f"/webhooks/{added['webhook_id']}", **change)
+    assert changed == {**added, "secret": None, **change}
+    assert call("GET", f"/webhooks/{added['webhook_id']}") == changed
+
+
+def test_both_secrets_sign_while_one_replaces_the_other(call, added, desk, receiver):
+    path, first = f"/webhooks/{added['webhook_id']}", added["secret"]
+    second = call("POST", f"{path}/rotate-secret", overlap_s=3600)
+    assert second["secret"] not in {first, None}
+    assert second["secrets_until"] == "2026-11-23T15:00:00Z"
+    call("POST", f"{path}/test", 202)
+    desk.send()
+    assert [signs(one, *receiver.got[-1], desk.clock()) for one in (first, second["secret"])] == [True, True]
+    third = call("POST", f"{path}/rotate-secret")  # somebody pressed the button twice
+    call("POST", f"{path}/test", 202)
+    desk.send(seconds=3599)
+    kept = [signs(one["secret"], *receiver.got[-1], desk.clock()) for one in (added, second, third)]
+    assert kept == [True, True, True]
+    call("POST", f"{path}/test", 202)
+    desk.send(seconds=2)
+    kept = [signs(one["secret"], *receiver.got[-1], desk.clock()) for one in (added, second, third)]
+    assert kept == [False, True, True]
+    assert call("GET", path)["secret"] is None
+    last = call("POST", f"{path}/rotate-secret", overlap_s=0)
+    call("POST", f"{path}/test", 202)
+    desk.send()
+    assert [signs(one["secret"], *receiver.got[-1], desk.clock()) for one in (second, third, last)] == [
+        False, False, True,
+    ]  # fmt: skip
+    assert call("GET", path)["secrets_until"] is None
+    assert call("POST", f"{path}/rotate-secret", 422, overlap_s=1e9)["code"] == "invalid_request"
+
+
+def test_what_waits_for_one_that_is_disabled_is_called_off_and_can_be_sent_by_hand(call, added, desk, receiver, heard):
+    path = f"/webhooks/{added['webhook_id']}"
+    desk.tell("alert.firing", "r1", desk.alert("r1", 1))
+    resting = call("PATCH", path, enabled=False)
+    assert (resting["enabled"], resting["disabled_reason"]) == (False, "requested")
+    assert resting["disabled_at"] == "2026-11-23T14:00:00Z"
+    (off,) = call("GET", f"{path}/deliveries")["items"]
+    assert (off["state"], off["reason"], off["due_at"]) == ("cancelled", "webhook_disabled", None)
+    assert call("POST", f"{path}/test", 409)["code"] == "webhook_disabled"
+    assert call("POST", f"/deliveries/{off['delivery_id']}/redeliver", 409)["code"] == "webhook_disabled"
+    assert desk.tell("alert.firing", "r2", desk.alert("r2", 1)) == 0
+    back = call("PATCH", path, enabled=True)
+    assert (back["enabled"], back["disabled_reason"], back["disabled_at"]) == (True, None, None)
+    assert desk.send(hours=1) == 0
+    again = call("POST", f"/deliveries/{off['delivery_id']}/redeliver", 202)
+    assert (again["state"], again["reason"]) == ("pending", None)
+    assert call("POST", f"/deliveries/{off['delivery_id']}/redeliver", 409)["code"] == "delivery_pending"
+    desk.send()
+    assert heard(receiver) == [("firing", [1])]
+    assert receiver.ids == [off["delivery_id"]]
+
+
+def test_what_was_called_off_and_is_over_by_now_cannot_be_sent(call, added, desk):
+    path = f"/webhooks/{added['webhook_id']}"
+    desk.tell("alert.firing", "r1", desk.alert("r1", 1))
+    call("PATCH", path, enabled=False)
+    call("PATCH", path, enabled=True)
+    desk.alert("r1", 1, state="resolved")
+    (off,) = call("GET", f"{path}/deliveries")["items"]
+    assert call("POST", f"/deliveries/{off['delivery_id']}/redeliver", 409)["code"] == "nothing_to_tell"
+    assert call("GET", f"/deliveries/{off['delivery_id']}") == off
+
+
+def test_a_new_address_is_tried_at_once(call, added, desk, receiver, another):
+    receiver.answers = [Answer(500)] * 9
+    desk.tell("alert.firing", "r1", desk.alert("r1", 1))
+    for _ in range(4):
+        desk.send(hours=1)
+    path = f"/webhooks/{added['webhook_id']}"
+    assert call("GET", path)["failures"] == 4
+    assert call("GET", path)["failing_since"] == "2026-11-23T15:00:00Z"
+    mended = call("PATCH", path, url=another.url)
+    assert (mended["failures"], mended["failing_since"]) == (0, None)
+    assert desk.send() == 1
+    assert another.ids == receiver.ids[:1]
+
+
+def test_the_log_tells_every_attempt(call, added, desk, receiver):
+    receiver.answers = [Answer(503, {}, b"x" * 5_000), Answer(200, body=b"thanks")]
+    desk.tell("alert.firing", "r1", desk.alert("r1", 1), desk.alert("r1", 2))
+    desk.send()
+    (waiting,) = call("GET", f"/webhooks/{added['webhook_id']}/deliveries")["items"]
+    assert (waiting["state"], waiting["due_at"]) == ("pending", "2026-11-23T14:00:05Z")
+    desk.send(seconds=5)
+    (one,) = call("GET", f"/webhooks/{added['webhook_id']}/deliveries")["items"]
+    attempts = one.pop("attempts")
+    assert one == {
+        "delivery_id": receiver.ids[0], "webhook_id": added["webhook_id"], "event": "alert.firing", "run_id": "r1",
+        "project": "digits", "alerts": 2, "state": "delivered", "reason": None, "due_at": None,
+        "created_at": "2026-11-23T14:00:00Z", "updated_at": "2026-11-23T14:00:05Z",
+    }  # fmt: skip
+    assert [(a["attempt"], a["status"], a["answer"], a["error"]) for a in attempts] == [
+        (1, 503, "x" * 1024, None),
+        (2, 200, "thanks", None),
+    ]
+    assert attempts[1]["attempted_at"] == "2026-11-23T14:00:05Z"
+
+
+def test_the_log_comes_in_pages_newest_first_and_by_state(call, added, desk, receiver):
+    path = f"/webhooks/{added['webhook_id']}"
+    sent = [call("POST", f"{path}/test", 202)["delivery_id"] for _ in range(5)]
+    desk.send()
+    sent.append(call("POST", f"{path}/test", 202)["delivery_id"])
+    seen, cursor = [], ""
+    while cursor is not None:
+        page = call("GET", f"{path}/deliveries?limit=4{cursor and f'&cursor={cursor}'}")
+        seen += [one["delivery_id"] for one in page["items"]]
+        cursor = page["next_cursor"]
+    assert seen == sent[::-1]
+    assert [one["delivery_id"] for one in call("GET", f"{path}/deliveries?state=pending")["items"]] == sent[-1:]
+    assert call("GET", f"{path}/deliveries?state=lost", 422)["code"] == "invalid_request"
+    assert call("GET", f"{path}/deliveries?cursor=x", 422)["code"] == "bad_cursor"
+
+
+def test_a_redelivery_is_the_same_payload_under_the_same_id_from_the_beginning_of_the_schedule(
+    call, added, desk, receiver
+):
+    delivery = call("POST", f"/webhooks/{added['webhook_id']}/test", 202)["delivery_id"]
+    desk.send()
+    receiver.answers = [Answer(500)]
+    call("POST", f"/deliveries/{delivery}/redeliver", 202)
+    desk.send(hours=1)
+    assert call("GET", f"/deliveries/{delivery}")["due_at"] == "2026-11-23T15:00:05Z"
+    desk.send(seconds=5)
+    assert receiver.ids == [delivery] * 3
+    assert len({body for _, body in receiver.got}) == 1
+    shown = call("GET", f"/deliveries/{delivery}")
+    assert [(a["attempt"], a["status"]) for a in shown["attempts"]] == [(1, 204), (2, 500), (3, 204)]
+
+
+def test_what_is_not_there_is_404(call, added, desk):
+    for method, path in (
+        ("GET", "/webhooks/whk_x"), ("PATCH", "/webhooks/whk_x"), ("DELETE", "/webhooks/whk_x"),
+        ("POST", "/webhooks/whk_x/test"), ("POST", "/webhooks/whk_x/rotate-secret"),
+        ("GET", "/webhooks/whk_x/deliveries"),
+    ):  # fmt: skip
+        assert (
+            call(method, path, 404, **({"enabled": True} if method == "PATCH" else {}))["code"] == "webhook_not_found"
+        )
+    for method, path in (("GET", "/deliveries/dlv_x"), ("POST", "/deliveries/dlv_x/redeliver")):
+        assert call(method, path, 404)["code"] == "delivery_not_found"
+    delivery = call("POST", f"/webhooks/{added['webhook_id']}/test", 202)["delivery_id"]
+    call("DELETE", f"/webhooks/{added['webhook_id']}", 204)
+    assert desk.send() == 0
+    shown = call("GET", f"/deliveries/{delivery}")
+    assert (shown["state"], shown["reason"]) == ("cancelled", "webhook_deleted")
+    assert call("POST", f"/deliveries/{delivery}/redeliver", 404)["code"] == "webhook_not_found"
+
+
+@pytest.mark.parametrize("form", ["standard", "slack", "discord", "alertmanager"])
+def test_every_format_and_event_can_be_written(form, call, desk, receiver):
+    events = ["alert.firing", "alert.resolved", "alert.acknowledged", "webhook.disabled", "webhook.test"]
+    made = call("POST", "/webhooks", 201, url=receiver.url, events=events, format=form, group_wait_s=0)
+    gone = call("POST", "/webhooks", 201, url=receiver.url)
+    desk.tell("alert.firing", "r1", desk.alert("r1", 1), desk.alert("r1", 2))
+    desk.courier.run_once()
+    desk.tell("alert.acknowledged", "r1", desk.alert("r1", 1, state="acknowledged"))
+    desk.tell("alert.resolved", "r1", desk.alert("r1", 2, state="resolved"))
+    call("POST", f"/webhooks/{made['webhook_id']}/test", 202)
+    desk.send(seconds=1)
+    receiver.answers = [Answer(410)]
+    call("POST", f"/webhooks/{gone['webhook_id']}/test", 202)
+    desk.send(hours=1)
+    told = call("GET", f"/webhooks/{made['webhook_id']}/deliveries")["items"]
+    assert {one["event"] for one in told} == set(events)
+    assert {one["state"] for one in told} == {"delivered"}
+    assert all(json.loads(body) for _, body in receiver.got)
+
+
+def test_the_log_is_cleared_of_what_is_old(call, added, desk, app):
+    old = call("POST", f"/webhooks/{added['webhook_id']}/test", 202)["delivery_id"]
+    desk.send()
+    desk.clock.move(days=29)
+    app.state.caretaker.run_once()
+    young = call("POST", f"/webhooks/{added['webhook_id']}/test", 202)["delivery_id"]
+    assert call("GET", f"/deliveries/{old}")["state"] == "delivered"
+    desk.clock.move(days=1, seconds=1)
+    app.state.caretaker.run_once()
+    call("GET", f"/deliveries/{old}", 404)
+    assert call("GET", f"/deliveries/{young}")["state"] == "pending"
+
+
+def test_what_was_written_while_its_webhook_was_being_disabled_is_called_off(call, added, desk, app):
+    webhook = desk.webhook(added["webhook_id"])
+    call("PATCH", f"/webhooks/{added['webhook_id']}", enabled=False)
+    late = desk.probe(webhook)
+    app.state.caretaker.run_once()
+    assert desk.state(late) == "cancelled"
+
+
+def test_the_typed_client_does_all_of_it(database_url, receiver, monkeypatch):
+    monkeypatch.setenv("RELUMINE_WEBHOOK_ALLOW_LOOPBACK", "true")
+    with listening(database_url) as url, relumine.Client(url) as client:
+        made = client.create_webhook(receiver.url, severity="info", project="d*")
+        assert client.change_webhook(made.webhook_id, project=None, group_wait_s=0).project is None
+        rotated = client.rotate_secret(made.webhook_id, overlap_s=60)
+        probe = client.test_webhook(made.webhook_id)
+        while client.delivery(probe.delivery_id).state == "pending":
+            pass
+        assert relumine.verify_webhook(*receiver.got[0], rotated.secret)["type"] == "webhook.test"
+        assert [one.delivery_id for one in client.deliveries(made.webhook_id, state="delivered")] == receiver.ids
+        assert client.redeliver(probe.delivery_id).state in {"pending", "delivered"}
+        assert [one.webhook_id for one in client.webhooks()] == [made.webhook_id]
+        assert client.webhook(made.webhook_id).enabled
+        client.delete_webhook(made.webhook_id)
+        assert list(client.webhooks()) == []

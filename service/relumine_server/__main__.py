@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -26,8 +25,8 @@ from relumine_server.api import problems
 from relumine_server.api.keys import NewKey, made
 from relumine_server.app import create_app
 from relumine_server.credentials import Scope
-from relumine_server.detection.findings import Finding
 from relumine_server.detection.policy import DEFAULT
+from relumine_server.detection.replay import opened
 from relumine_server.detection.replay import replay as fold
 from relumine_server.errors import FileInUse, ProblemError, UnknownDatabase
 from relumine_server.settings import Settings
@@ -65,7 +64,7 @@ def serve(
     if settings.workers > 1 and _is_sqlite(settings):
         _fail("SQLite takes one process: --workers (RELUMINE_WORKERS) above 1 needs Postgres as RELUMINE_DATABASE_URL")
     has_keys = _has_keys(settings)
-    if not (is_loopback(settings.host) or settings.insecure_no_auth or has_keys):
+    if not (settings.is_local or settings.insecure_no_auth or has_keys):
         at = "" if database_url is None else f" --database-url '{_shown(database_url)}'"
         _fail(
             f"{settings.host} can be reached from other machines and there is no key yet: make one with "
@@ -198,7 +197,7 @@ def replay_run(run_id: Annotated[str, typer.Argument(help="the run's id")], data
             f"step {finding.step:>8,}  {finding.transition:<8}  {where:<24} {finding.kind:<15} "
             f"{finding.severity:<8} {finding.cause}"
         )
-    same = _opened(findings) == {key: alert.opened_step for key, alert in stored.items()}
+    same = opened(findings) == {key: alert.opened_step for key, alert in stored.items()}
     typer.echo(f"{len(records)} records, {len(findings)} findings, {'as' if same else 'NOT as'} stored")
     raise typer.Exit(0 if same else 1)
 
@@ -222,30 +221,6 @@ def look_over(database_url: DatabaseUrl = None) -> None:
     for check in checks:
         typer.echo(f"{check.verdict:<8} {check.what:<12} {check.found}")
     raise typer.Exit(1 if any(check.verdict == "problem" for check in checks) else 0)
-
-
-def _opened(findings: list[Finding]) -> dict[tuple[int, str], int]:
-    """When each problem was first raised; one that was merely shown, when it became an alarm."""
-    first: dict[tuple[int, str], int] = {}
-    shown: set[tuple[int, str]] = set()
-    for finding in findings:
-        key = (finding.layer_id, finding.kind)
-        if finding.transition == "resolved":
-            continue
-        if key not in first or (key in shown and finding.severity != "info"):
-            first[key] = finding.step
-        shown = shown | {key} if finding.severity == "info" else shown - {key}
-    return first
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _has_keys(settings: Settings) -> bool:

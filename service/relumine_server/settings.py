@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
@@ -141,6 +142,16 @@ class Settings(BaseSettings):
     def hosts(self) -> list[str]:
         """The names in ``allowed_hosts``."""
         return [name for entry in self.allowed_hosts.split(",") if (name := entry.strip().lower())]
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can reach the address."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
 
     @property
     def base_url(self) -> str:

@@ -16,3 +16,17 @@ def replay(layers: Sequence[LayerInfo], records: Sequence[Row], policy: Policy) 
     start = state.describe(state.empty(), layers)
     _state, readings, findings = onset.advance(start, records, policy)
     return readings, findings
+
+
+def opened(findings: Sequence[Finding]) -> dict[tuple[int, str], int]:
+    """When each problem was first raised; one that was merely shown, when it became an alarm."""
+    first: dict[tuple[int, str], int] = {}
+    shown: set[tuple[int, str]] = set()
+    for finding in findings:
+        key = (finding.layer_id, finding.kind)
+        if finding.transition == "resolved":
+            continue
+        if key not in first or (key in shown and finding.severity != "info"):
+            first[key] = finding.step
+        shown = shown | {key} if finding.severity == "info" else shown - {key}
+    return first

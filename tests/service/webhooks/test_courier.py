@@ -146,9 +146,9 @@ def test_five_days_of_nothing_but_failures_disable_and_one_success_begins_them_a
     webhook = desk.add(receiver.url)
     receiver.answers = [Answer(500)] * 1000
     began = desk.clock()
-    while desk.clock() - began < timedelta(days=4, hours=23):
+    while desk.clock() - began < timedelta(days=4, hours=12):
         desk.probe(webhook)
-        desk.send(hours=3)
+        desk.send(hours=12)
     assert desk.webhook(webhook.webhook_id).enabled
     receiver.answers = []
     desk.probe(webhook)
@@ -158,10 +158,10 @@ def test_five_days_of_nothing_but_failures_disable_and_one_success_begins_them_a
     began = desk.clock()
     while desk.webhook(webhook.webhook_id).enabled:
         desk.probe(webhook)
-        desk.send(hours=3)
-    assert timedelta(days=5) <= desk.clock() - began <= timedelta(days=5, hours=6)
+        desk.send(hours=12)
+    assert timedelta(days=5) <= desk.clock() - began <= timedelta(days=6)
     assert desk.webhook(webhook.webhook_id).disabled_reason == "failing"
-    assert {row.state for row in desk.rows()} == {"delivered", "failed", "cancelled"}
+    assert {row.state for row in desk.rows()} == {"delivered", "cancelled"}
 
 
 def test_a_few_failures_over_weeks_do_not_disable(desk, receiver):

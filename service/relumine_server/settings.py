@@ -78,6 +78,9 @@ class Settings(BaseSettings):
     insecure_no_auth: Annotated[
         bool, Field(description="Ask nobody for a key, whatever the address and whether there are keys or not.")
     ] = False
+    first_key: Annotated[
+        bool, Field(description="Where there never was a key, make an admin key at the start and print it, once.")
+    ] = False
     allowed_hosts: Annotated[
         str, Field(description="Further names that the server may be reached by, with commas; * for any.")
     ] = ""

@@ -61,6 +61,18 @@ def insert(session: sa.Connection, row: KeyRow) -> None:
     session.execute(sa.insert(keys).values({name: getattr(row, name) for name in row.__slots__}))
 
 
+def insert_first(session: sa.Connection, row: KeyRow) -> bool:
+    """Write an admin key where there never was any; False where there is one, also if another process just made it."""
+    if exist(session):
+        return False
+    if session.dialect.name == "postgresql":  # SQLite's writers wait for each other anyway
+        session.execute(sa.text("LOCK TABLE keys IN SHARE ROW EXCLUSIVE MODE"))
+        if exist(session):
+            return False
+    insert(session, row)
+    return True
+
+
 def find(session: sa.Connection, key_id: str) -> KeyRow | None:
     """One key."""
     row = session.execute(sa.select(*_COLUMNS).where(_k.key_id == key_id)).one_or_none()

@@ -10,6 +10,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+MIGRATING = 7358  # names the lock of whoever migrates
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 
@@ -31,6 +32,8 @@ def config(connection: sa.Connection | None = None) -> Config:
 def upgrade(engine: sa.Engine, revision: str = "head") -> None:
     """Migrate up to a revision."""
     with engine.begin() as connection:
+        if connection.dialect.name == "postgresql":  # several servers may begin at once
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATING)))
         command.upgrade(config(connection), revision)
 
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from relumine import __version__
+from relumine import __version__, _check_command
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,12 +21,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sync = commands.add_parser("sync", help="send what was kept on disk; any number of times")
     sync.add_argument("directory", nargs="?", help="default: RELUMINE_DIR, or .relumine")
     sync.add_argument("--url", help="the server (default: RELUMINE_URL)")
+    check = commands.add_parser(
+        "check", help="look at a model before it is trained; exits 1 where something is flagged"
+    )
+    _check_command.add_arguments(check)
     commands.add_parser("serve", help="start the server (needs the extra [server])", add_help=False)
     options, rest = parser.parse_known_args(arguments)
     if options.command == "serve":
         return _serve(rest)
     if rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if options.command == "check":
+        return _check_command.run(options)
     if options.command == "sync":
         return _sync(options.directory, options.url)
     return _report(options.run, options.url)

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from relumine import _report_html
 from relumine._birth import width_for
+from relumine._hints import Hint
 from relumine._risk import Risk
 
 RISKY = 0.05  # share of such nets from which it is said: one start in twenty
@@ -46,11 +48,15 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What ``check`` found: layers in order of use, ReLU modules that were never used, the risk of each chain."""
+    """What ``check`` found: layers in order of use, ReLU modules that were never used, the risk of each chain.
+
+    ``findings`` are what is wrong or likely to be, ``hints`` what could be better; only the former flag a model.
+    """
 
     layers: tuple[LayerCheck, ...]
     unused: tuple[str, ...]
     risks: tuple[Risk, ...] = ()
+    hints: tuple[Hint, ...] = ()
     findings: tuple[Finding, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -65,6 +71,10 @@ class Report:
         """All of it as plain numbers, strings, lists and dicts."""
         return {"units": self.units, **asdict(self)}
 
+    def as_html(self) -> str:
+        """All of it as one page that loads nothing and runs nothing."""
+        return _report_html.page(self)
+
     def __str__(self) -> str:
         can_die = [layer for layer in self.layers if layer.can_die]
         others = len(self.layers) - len(can_die)
@@ -74,6 +84,7 @@ class Report:
         lines += [f"! {finding.text}" for finding in self.findings[:SHOWN]]
         if len(self.findings) > SHOWN:
             lines.append(f"! and {len(self.findings) - SHOWN} more findings")
+        lines += [f"? {hint.text}" for hint in self.hints]
         lines += [f"  {_small(risk)}" for risk in sorted(filter(_is_small, self.risks), key=_worst)[:SHOWN]]
         lines += [_line(layer) for layer in self.layers]
         lines += [f"  {name}: never used" for name in self.unused]

@@ -13,10 +13,11 @@ from relumine._cost import Cost
 from relumine._coverage import as_rows
 from relumine._discover import Names, named_models
 from relumine._guard import Guard
+from relumine._hints import Hint, of_bias, of_inputs
 from relumine._hooks import Hooks
 from relumine._report import LayerCheck, Report
-from relumine._risk import Risk, risks_of
-from relumine._site import ROWS, Site
+from relumine._risk import risks_of
+from relumine._site import ROWS, Site, Snapshot
 from relumine._untouched import untouched
 
 ACTIVE, TOTAL = ROWS.index("active"), ROWS.index("total")
@@ -57,21 +58,24 @@ def check(
             finally:
                 hooks.disarm()
         with torch.no_grad():
-            return _report(hooks, names, follower)
+            return _report(hooks, names, follower, inputs)
 
 
-def _report(hooks: Hooks, names: Names, follower: Follower) -> Report:
+def _report(hooks: Hooks, names: Names, follower: Follower, inputs: Any) -> Report:
     rows = as_rows(hooks.sites.values(), names, hooks.stance, 1)
-    layers = tuple(_layer(site, rows[site.name]) for site in hooks.sites.values())
+    taken = [(site, site.snapshot(1, None)) for site in hooks.sites.values()]
+    layers = tuple(_layer(site, snapshot, rows[site.name]) for site, snapshot in taken)
     dying = [layer for layer in layers if layer.can_die]
     if dying and not any(layer.examples for layer in dying):
         raise ValueError("the inputs hold no example: no ReLU had anything to read")
     unused = tuple(name for name, row in rows.items() if row["observed"] == "never")
-    return Report(layers, unused, _risks(hooks.sites.values(), follower))
+    plain = _plain(hooks.sites.values())
+    found = [of_bias(site.name, snapshot) for site, snapshot in taken if site.can_die]
+    hints: list[Hint] = [*of_inputs(follower.links, plain, inputs), *(one for one in found if one is not None)]
+    return Report(layers, unused, risks_of(chains(follower.links, plain), plain), tuple(hints))
 
 
-def _layer(site: Site, row: Mapping[str, Any]) -> LayerCheck:
-    snapshot = site.snapshot(1, None)
+def _layer(site: Site, snapshot: Snapshot | None, row: Mapping[str, Any]) -> LayerCheck:
     return LayerCheck(
         site.name,
         site.activation,
@@ -86,13 +90,13 @@ def _layer(site: Site, row: Mapping[str, Any]) -> LayerCheck:
     )
 
 
-def _risks(sites: Iterable[Site], follower: Follower) -> tuple[Risk, ...]:
-    """Of the chains of layers that are known to be plain."""
-    plain = [site for site in sites if site.can_die and site.split == "linear" and not site.sharded]
+def _plain(sites: Iterable[Site]) -> dict[int, str]:
+    """Names of the activations behind layers that are known to be plain, by the id of the layer's weight."""
     names: dict[int, str] = {}
-    for site in plain:
-        names.setdefault(id(getattr(site.producer, "weight", None)), site.name)
-    return risks_of(chains(follower.links, names), names)
+    for site in sites:
+        if site.can_die and site.split == "linear" and not site.sharded:
+            names.setdefault(id(getattr(site.producer, "weight", None)), site.name)
+    return names
 
 
 def _call(model: nn.Module, inputs: Tensor | tuple[Any, ...] | Mapping[str, Any]) -> None:

@@ -49,7 +49,7 @@ chromium:  # the page is tested in a real browser
 receivers: $(VENV)/receivers.stamp $(VENV)/node/stamp  # notifications are tested against those who receive them
 
 $(VENV)/receivers.stamp: | $(VENV)/bin/python
-	@command -v amtool >/dev/null && command -v alertmanager-irc-relay >/dev/null || $(MAKE) --no-print-directory unpacked
+	@command -v amtool >/dev/null && command -v promtool >/dev/null && command -v alertmanager-irc-relay >/dev/null || $(MAKE) --no-print-directory unpacked
 	@touch $@
 
 $(VENV)/node/stamp: examples/receivers/package-lock.json | $(VENV)/bin/python
@@ -60,7 +60,7 @@ $(VENV)/node/stamp: examples/receivers/package-lock.json | $(VENV)/bin/python
 .PHONY: unpacked
 unpacked:  # Debian's packages, unpacked and not installed: they would start services
 	apt-get update -qq
-	mkdir -p $(VENV)/receivers && cd $(VENV)/receivers && apt-get download -qq prometheus-alertmanager alertmanager-irc-relay
+	mkdir -p $(VENV)/receivers && cd $(VENV)/receivers && apt-get download -qq prometheus prometheus-alertmanager alertmanager-irc-relay
 	cd $(VENV)/receivers && for package in *.deb; do dpkg-deb -x $$package . || exit 1; done && rm *.deb
 	mkdir -p /usr/share/prometheus && cp -rn $(VENV)/receivers/usr/share/prometheus/alertmanager /usr/share/prometheus/  # its path is built in
 

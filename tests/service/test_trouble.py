@@ -166,7 +166,8 @@ def test_when_all_connections_are_in_use_the_next_is_sent_away_within_a_second(n
 
 
 def test_too_many_bytes_under_way_are_refused_and_given_back(new_database):
-    app = create_app(Settings(database_url=new_database("sqlite"), max_intake_bytes=2**20))
+    limits = {"max_intake_bytes": 2**20, "max_values_per_upload": 10**6}
+    app = create_app(Settings(database_url=new_database("sqlite"), **limits))
     call = caller(app)
     large = body("r1", 1, steps=2000)
     answer = call("POST", "/v1/uploads", json=large)

@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from relumine.views import Page
 from relumine_server import credentials
 from relumine_server.api import cursors, problems
 from relumine_server.api.depends import ClockDep, KeyringDep, OwnProject, StoreDep
-from relumine_server.api.schemas import Cursor, Limit, Moment, ShortName
+from relumine_server.api.schemas import Cursor, Limit, Moment, Sent, ShortName
 from relumine_server.credentials import Scope
 from relumine_server.errors import (
     BadCursor,
@@ -30,10 +30,8 @@ router = APIRouter(prefix="/v1/keys", tags=["keys"])
 KeyId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_]{1,64}$")]
 
 
-class NewKey(BaseModel):
+class NewKey(Sent):
     """What a key may do, in which project (all of them without one), what it is for, and until when."""
-
-    model_config = ConfigDict(extra="forbid")
 
     scope: Scope
     project: ShortName | None = None

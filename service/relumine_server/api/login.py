@@ -10,13 +10,14 @@ from datetime import datetime, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, StringConstraints
 from starlette.concurrency import run_in_threadpool
 
 from relumine_server import credentials
 from relumine_server.api import cookies, problems
 from relumine_server.api.access import Caller
 from relumine_server.api.depends import KeyringDep, SettingsDep, StoreDep
+from relumine_server.api.schemas import Sent
 from relumine_server.credentials import Scope
 from relumine_server.errors import (
     KeyExpired,
@@ -35,10 +36,8 @@ ADDRESSES = 10_000  # remembered; the one that was silent longest is forgotten f
 DELAY_S = 0.5  # of every attempt, good or bad
 
 
-class Login(BaseModel):
+class Login(Sent):
     """The key to log in with: a read or an admin key."""
-
-    model_config = ConfigDict(extra="forbid")
 
     key: Annotated[str, StringConstraints(max_length=200)]
 

@@ -10,13 +10,13 @@ from typing import Annotated
 
 import sqlalchemy as sa
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, StringConstraints
+from pydantic import Field, StringConstraints
 
 from relumine import policies as views
 from relumine_server.api import problems
 from relumine_server.api.depends import BacktestsDep, OwnProject, StoreDep
 from relumine_server.api.projects import ProjectName
-from relumine_server.api.schemas import RUN_ID, ShortName
+from relumine_server.api.schemas import RUN_ID, Sent, ShortName
 from relumine_server.backtest import RUNS
 from relumine_server.detection.policy import Policy
 from relumine_server.errors import Busy, InvalidPolicy, ProjectNotFound, RunNotFound
@@ -24,27 +24,23 @@ from relumine_server.storage import policies, thresholds
 
 router = APIRouter(prefix="/v1", tags=["policy"])
 
-StrictNumber = StrictInt | Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Number = int | Annotated[float, Field(allow_inf_nan=False)]
 Thresholds = Annotated[
-    dict[Annotated[str, StringConstraints(max_length=100)], StrictNumber],
+    dict[Annotated[str, StringConstraints(max_length=100)], Number],
     Field(
         max_length=200, description="Numbers by the names that the policy of a project lists; the others are default."
     ),
 ]
 
 
-class PolicyChange(BaseModel):
+class PolicyChange(Sent):
     """All that a project has different from the default; what is left out is at its default."""
-
-    model_config = ConfigDict(extra="forbid")
 
     thresholds: Thresholds
 
 
-class BacktestRequest(BaseModel):
+class BacktestRequest(Sent):
     """The thresholds to try, as a project would set them, and the runs to try them on: the newest, or these."""
-
-    model_config = ConfigDict(extra="forbid")
 
     project: ShortName
     thresholds: Thresholds

@@ -7,12 +7,12 @@ from typing import Annotated
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Path
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from relumine import views
 from relumine_server.api import cursors, problems
 from relumine_server.api.depends import OwnProject, SettingsDep, StoreDep
-from relumine_server.api.schemas import Cursor, Limit
+from relumine_server.api.schemas import Cursor, Limit, Sent
 from relumine_server.errors import BadCursor, ProjectNotFound
 from relumine_server.storage import retention, runs
 from relumine_server.storage.retention import Retention
@@ -22,10 +22,8 @@ router = APIRouter(prefix="/v1/projects", tags=["projects"])
 ProjectName = Annotated[str, Path(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
 
 
-class Kept(BaseModel):
+class Kept(Sent):
     """What a project keeps. Scalars of every record are kept as long as the run is."""
-
-    model_config = ConfigDict(extra="forbid")
 
     unit_bytes: Annotated[int, Field(ge=2**16, le=2**50)]
     unit_rows_every: Annotated[int, Field(ge=2, le=10_000)]

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal, TypeAlias
 
 from fastapi import Path, Query
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from relumine.table import MAX_STEP
 
@@ -38,24 +38,26 @@ def _is_written(moment: object) -> object:
     return moment
 
 
-Written: TypeAlias = Annotated[AwareDatetime, BeforeValidator(_is_written)]
+Written: TypeAlias = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_is_written)]
 Moment: TypeAlias = Annotated[Written, AfterValidator(_in_utc)]
 """A time with its zone; the first and the last hours of the calendar have no UTC everywhere."""
 
 
-class Note(BaseModel):
-    """Who says something about an alert, and what."""
+class Sent(BaseModel):
+    """A body as people send it. What is misspelt is refused, for it would never be done; ``true`` is no number."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Note(Sent):
+    """Who says something about an alert, and what."""
 
     author: AuthorName
     note: NoteText = ""
 
 
-class Matchers(BaseModel):
+class Matchers(Sent):
     """What a silence is about: each is equal, or fits as a glob (``*``, ``?``, ``[abc]``); all of them must."""
-
-    model_config = ConfigDict(extra="forbid")
 
     project: ShortName | None = None
     run_id: ShortName | None = None
@@ -67,10 +69,8 @@ class Matchers(BaseModel):
     cause: ShortName | None = None
 
 
-class SilenceRequest(BaseModel):
+class SilenceRequest(Sent):
     """A silence to set; without a beginning it begins now."""
-
-    model_config = ConfigDict(extra="forbid")
 
     matchers: Matchers
     starts_at: Written | None = None
@@ -79,10 +79,8 @@ class SilenceRequest(BaseModel):
     comment: NoteText = ""
 
 
-class RunChange(BaseModel):
+class RunChange(Sent):
     """What may be changed of a run."""
-
-    model_config = ConfigDict(extra="forbid")
 
     name: ShortName | None = None
     tags: list[ShortName] | None = None

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, TypeAlias
 
 from fastapi import Path
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from relumine.views import Severity
+from relumine_server.api.schemas import Sent
 from relumine_server.errors import InvalidWebhook, OtherProject
 from relumine_server.settings import Settings
 from relumine_server.storage.webhooks import is_pattern
@@ -29,13 +30,7 @@ Format: TypeAlias = Literal["standard", "slack", "discord", "alertmanager"]
 GroupWait: TypeAlias = Annotated[float, Field(ge=0, le=3600)]
 
 
-class _Body(BaseModel):
-    """A misspelt field would mean alerts that never arrive, so unknown fields are refused."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
-class NewWebhook(_Body):
+class NewWebhook(Sent):
     """A receiver to be told of alerts. A filter may match nothing today."""
 
     url: str
@@ -46,7 +41,7 @@ class NewWebhook(_Body):
     group_wait_s: GroupWait | None = None
 
 
-class WebhookChange(_Body):
+class WebhookChange(Sent):
     """What is to change; fields left out stay as they are, a null project means every project."""
 
     url: str = ""
@@ -58,7 +53,7 @@ class WebhookChange(_Body):
     enabled: bool = True
 
 
-class Rotation(_Body):
+class Rotation(Sent):
     """How long the secrets of before go on to sign beside the new one; a day where nothing is said."""
 
     overlap_s: Annotated[float, Field(ge=0, le=MAX_OVERLAP_S)] = 86_400.0

@@ -159,6 +159,7 @@ def test_both_secrets_sign_while_one_replaces_the_other(call, added, desk, recei
     ]  # fmt: skip
     assert call("GET", path)["secrets_until"] is None
     assert call("POST", f"{path}/rotate-secret", 422, overlap_s=1e9)["code"] == "invalid_request"
+    assert call("POST", f"{path}/rotate-secret", 422, overlap_s=True)["code"] == "invalid_request"
 
 
 def test_what_waits_for_one_that_is_disabled_is_called_off_and_can_be_sent_by_hand(call, added, desk, receiver, heard):

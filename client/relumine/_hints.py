@@ -24,9 +24,10 @@ class Hint:
 
     ``input_mean``: the mean of a layer's inputs over their spread. ``input_scale``: their root mean square.
     ``initial_bias``: the median bias in standard deviations of its unit's pre-activation.
+    ``few_examples``: their number, where so few say nothing of a layer that is silent.
     """
 
-    kind: Literal["input_mean", "input_scale", "initial_bias"]
+    kind: Literal["input_mean", "input_scale", "initial_bias", "few_examples"]
     layer: str
     value: float
     text: str
@@ -61,6 +62,12 @@ def _of_values(layer: str, values: Tensor) -> Hint | None:
     if ratio >= OFF_CENTRE:
         return Hint("input_mean", layer, mean / spread if spread else ratio, f"{seen}: {todo}")
     return Hint("input_scale", layer, size, f"{seen}: {todo}") if size >= LARGE else None
+
+
+def of_examples(layer: str, examples: int) -> Hint:
+    """Of a layer that is silent on too few examples to call it dead."""
+    text = f"Layer {layer} is silent on all of {examples} examples, too few to call it born dead: give 30 or more"
+    return Hint("few_examples", layer, float(examples), text)
 
 
 def of_bias(layer: str, snapshot: Snapshot | None) -> Hint | None:

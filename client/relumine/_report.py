@@ -14,6 +14,8 @@ from relumine._risk import Risk
 RISKY = 0.05  # share of such nets from which it is said: one start in twenty
 SMALL = 0.01  # share from which the text has a line for it, though it is no finding
 SHALLOW = 20  # layers up to which asymmetric weights keep the signal: deeper they make the output constant
+ENOUGH = 30  # examples from which silence of single units counts: on fewer, units that are only rare are silent too
+WHOLE = 8  # examples from which the silence of a whole layer does: selective nets fire no unit for some
 MOSTLY = 0.9  # share of silent units from which a layer is called born dead
 SHOWN = 3  # findings, and lesser risks, in the text; all are in ``findings`` and ``risks``
 
@@ -107,7 +109,7 @@ def _findings(layers: Sequence[LayerCheck], risks: Sequence[Risk]) -> Iterator[F
 
 def _born_dead(layers: Sequence[LayerCheck], risks: Sequence[Risk]) -> Iterator[Finding]:
     """Layers that are silent now; of those that follow a silent layer of their chain only the first is to blame."""
-    silent = {layer.name: layer for layer in layers if layer.finite and _silent_share(layer) >= MOSTLY}
+    silent = {layer.name: layer for layer in layers if layer.finite and _is_lost(layer)}
     chains = {name: risk.layers for risk in risks for name in risk.layers}
     told: set[str] = set()
     for name, layer in silent.items():
@@ -119,6 +121,17 @@ def _born_dead(layers: Sequence[LayerCheck], risks: Sequence[Risk]) -> Iterator[
         later = tuple(other for other in after if other in silent)
         told.update(after)
         yield Finding("born_dead_now", (name, *later), _silence(layer, len(after)))
+
+
+def _is_lost(layer: LayerCheck) -> bool:
+    """Whether it is born dead as far as can be seen: wholly silent, or nearly so on enough examples."""
+    share = _silent_share(layer)
+    return layer.examples >= (WHOLE if share >= 1 else ENOUGH) and share >= MOSTLY
+
+
+def is_too_few(layer: LayerCheck) -> bool:
+    """Whether a layer is wholly silent, on so few examples that nothing follows."""
+    return layer.finite and _silent_share(layer) >= 1 and layer.examples < WHOLE
 
 
 def _silent_share(layer: LayerCheck) -> float:

@@ -13,9 +13,9 @@ from relumine._cost import Cost
 from relumine._coverage import as_rows
 from relumine._discover import Names, named_models
 from relumine._guard import Guard
-from relumine._hints import Hint, of_bias, of_inputs
+from relumine._hints import Hint, of_bias, of_examples, of_inputs
 from relumine._hooks import Hooks
-from relumine._report import LayerCheck, Report
+from relumine._report import LayerCheck, Report, is_too_few
 from relumine._risk import risks_of
 from relumine._site import ROWS, Site, Snapshot
 from relumine._untouched import untouched
@@ -71,6 +71,7 @@ def _report(hooks: Hooks, names: Names, follower: Follower, inputs: Any) -> Repo
     unused = tuple(name for name, row in rows.items() if row["observed"] == "never")
     plain = _plain(hooks.sites.values())
     found = [of_bias(site.name, snapshot) for site, snapshot in taken if site.can_die]
+    found += [of_examples(one.name, one.examples) for one in layers if is_too_few(one)]
     hints: list[Hint] = [*of_inputs(follower.links, plain, inputs), *(one for one in found if one is not None)]
     return Report(layers, unused, risks_of(chains(follower.links, plain), plain), tuple(hints))
 

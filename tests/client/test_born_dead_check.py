@@ -156,6 +156,18 @@ def test_most_units_silent_is_said_with_their_number():
     assert relumine.check(model, torch.randn(50, 6)).findings == ()
 
 
+def test_on_a_few_examples_units_that_are_only_rare_are_not_called_dead():
+    model = mlp(6, 40)
+    with torch.no_grad():
+        model[0].bias[:37] = -100.0
+    assert relumine.check(model, torch.randn(4, 6)).findings == ()
+    nn.init.constant_(model[0].bias, -100.0)
+    assert kinds(relumine.check(model, torch.randn(8, 6))) == ["born_dead_now"]
+    report = relumine.check(model, torch.randn(4, 6))
+    assert report.findings == ()
+    assert "Layer 1 is silent on all of 4 examples, too few to call it born dead" in str(report)
+
+
 class Tied(nn.Module):
     """One linear layer used again and again, and a second head on the first activation."""
 

@@ -20,8 +20,8 @@ check: $(VENV)/dev.stamp  ## style, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-chaos: $(VENV)/dev.stamp  ## the long rigs: disturbed servers, every way to end, forks, kills, a full disk, installation, hostile receivers and URLs
-	for rig in disturbed ends forks server_kills courier_kills disk_full install hostile_receivers rebinding; do echo "== $$rig"; $(BIN)/python benchmarks/chaos/$$rig.py || exit 1; done
+chaos: $(VENV)/dev.stamp  ## the long rigs: disturbed servers, every way to end, forks, kills, a full disk, installation, hostile receivers and URLs, several servers, SIGTERM, bombs, fuzzing
+	for rig in disturbed ends forks server_kills courier_kills disk_full install hostile_receivers rebinding several_servers sigterm bombs fuzz; do echo "== $$rig"; $(BIN)/python benchmarks/chaos/$$rig.py || exit 1; done
 
 serve: $(VENV)/demo.stamp  ## the server on ./relumine.db
 	$(BIN)/relumine-server serve

@@ -27,6 +27,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import httpx
 from rig import free_port
@@ -36,8 +37,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from postgres import running
 
 WEBHOOKS, WAITING, COURIERS = 20, 10, 3
-ANSWER_S = (0.1, 0.8)
-FAILING = 10  # every so-many-th notification fails once
 DRAIN_S = 180.0
 SETTINGS = {
     "RELUMINE_WEBHOOK_ALLOW_LOOPBACK": "true",
@@ -51,6 +50,8 @@ class Receiver(ThreadingHTTPServer):
 
     daemon_threads = True
     request_queue_size = 256
+    ANSWER_S: ClassVar = (0.1, 0.8)
+    FAILING: ClassVar = 10  # every so-many-th notification fails once
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -64,13 +65,17 @@ class Receiver(ThreadingHTTPServer):
     def accepts(self, path: str, delivery_id: str, body: bytes) -> bool:
         """Whether this try is answered with success; then what it told is kept."""
         with self.lock:
-            if int(delivery_id[-8:], 16) % FAILING == 0 and delivery_id not in self.refused:
+            if int(delivery_id[-8:], 16) % self.FAILING == 0 and delivery_id not in self.refused:
                 self.refused.add(delivery_id)
                 return False
             self.times[delivery_id] += 1
-            for alert in json.loads(body)["data"]["alerts"]:
-                self.ids[path, alert["id"]].add(delivery_id)
+            self.keep(path, delivery_id, body)
             return True
+
+    def keep(self, path: str, delivery_id: str, body: bytes) -> None:
+        """Note what a notification told."""
+        for alert in json.loads(body)["data"]["alerts"]:
+            self.ids[path, alert["id"]].add(delivery_id)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -82,7 +87,7 @@ class _Handler(BaseHTTPRequestHandler):
         if len(body) < size:
             return  # the sender was killed halfway
         good = self.server.accepts(self.path, self.headers["webhook-id"], body)
-        time.sleep(random.uniform(*ANSWER_S))  # kills meet attempts that arrived and are not answered yet
+        time.sleep(random.uniform(*self.server.ANSWER_S))  # kills meet attempts that arrived and are not answered yet
         try:
             self.send_response(204 if good else 500)
             self.end_headers()

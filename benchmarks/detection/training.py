@@ -46,7 +46,7 @@ def train(recipe: Recipe, seed: int, every: int | None = None, url: str | None =
     With ``url`` the records go to that server, and layers and tables of the run stay empty.
     """
     torch.manual_seed(seed)
-    training = _Training(recipe, seed)
+    training = Training(recipe, seed)
     training.warm_up()
     memory, said = MemoryTransport(), io.StringIO()
     with memory if url is None else contextlib.nullcontext(), contextlib.redirect_stderr(said):
@@ -64,8 +64,11 @@ def train(recipe: Recipe, seed: int, every: int | None = None, url: str | None =
     return Run(recipe, seed, every, list(layers.values()), tables, truth, training.losses, training.score(), stats)
 
 
-class _Training:
-    """Model, optimizer and what befalls them, step by step."""
+class Training:
+    """Model, optimizer and what befalls them, step by step.
+
+    A rate that somebody lowers meanwhile stays lowered in proportion, as with ``lower_learning_rate`` and a scheduler.
+    """
 
     def __init__(self, recipe: Recipe, seed: int) -> None:
         self.recipe, self.material = recipe, material(recipe.material)
@@ -73,6 +76,7 @@ class _Training:
         faults.prepare(recipe, self.model, self.material)
         self.optimizer = _optimizer(recipe, self.model)
         self._rates = [group["lr"] / recipe.optim.rate for group in self.optimizer.param_groups]
+        self._given: list[float] = [group["lr"] for group in self.optimizer.param_groups]
         self._random = np.random.default_rng(seed)
         self.losses: list[float] = []
         self.watcher = Watcher(self.model, lambda step: self._whole(step)[0])
@@ -99,6 +103,11 @@ class _Training:
             yield self.losses[-1]
             if step == ends:
                 return
+
+    def longer(self, steps: int) -> None:
+        """Steps beyond the recipe's end, at its last rate and with whatever fault holds there."""
+        for rows in batches(self.recipe.loader, self.material, steps, self._random):
+            self._step(self.recipe.steps, rows)
 
     def score(self) -> float:
         """How good it is at the end on everything as it then is: accuracy, or explained variance."""
@@ -140,8 +149,13 @@ class _Training:
                     group["momentum"] = fault.amount
             if fault.kind == "decay" and step == fault.at + 1:
                 self.optimizer.param_groups[WEIGHTS]["weight_decay"] = fault.amount
-        for group, factor in zip(self.optimizer.param_groups, self._rates, strict=True):
-            group["lr"] = rate * factor
+        self._give(rate)
+
+    def _give(self, rate: float) -> None:
+        for place, group in enumerate(self.optimizer.param_groups):
+            if group["lr"] != self._given[place]:
+                self._rates[place] *= group["lr"] / self._given[place]
+            group["lr"] = self._given[place] = rate * self._rates[place]
 
 
 def _optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:

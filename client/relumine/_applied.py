@@ -55,6 +55,13 @@ class Applied:
         return "\n".join((self.text, *(f"  {change}" for change in self.changes), *(f"! {one}" for one in self.notes)))
 
 
+class Later:
+    """What ``on_alert`` may return: not now, tell it again after the next step as long as it fires."""
+
+
+LATER = Later()
+
+
 def plural(count: int, noun: str) -> str:
     """``1 unit``, ``2 units``."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

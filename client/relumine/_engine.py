@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from relumine._applied import Applied
+from relumine._applied import Applied, Later
 from relumine._buffer import NUMBERS, Buffer
 from relumine._clock import Clock, steps_done
 from relumine._cost import Cost
@@ -58,6 +58,7 @@ class Engine:
         self.off = False
         self._optimizers = optimizers
         self._on_alert = on_alert
+        self._put_off: list[str] = []
         self._fresh: deque[Alert] = deque()
         self._loss: Number | None = None
         self._began = time.perf_counter()
@@ -91,7 +92,7 @@ class Engine:
         began = time.perf_counter()
         self._guarded(self._look)
         self.cost.spent_s += time.perf_counter() - began
-        if self._fresh:
+        if self._fresh or self._put_off:
             self._tell()  # before hooks go on again: what a callback runs is no training
         began = time.perf_counter()
         self._guarded(self._prepare)
@@ -231,17 +232,26 @@ class Engine:
 
     def _tell(self) -> None:
         """Call the user's ``on_alert`` in the training thread, holding no lock."""
+        again, self._put_off = self._put_off, []
+        for alert_id in again:
+            if self.alerts[alert_id].state != "resolved":
+                self._tell_of(self.alerts[alert_id])
         while self._fresh:
-            alert = self._fresh.popleft()
-            if self._on_alert is not None:
-                try:
-                    done = self._on_alert(alert)
-                    if isinstance(done, Applied):  # what relumine.remedies.apply returns
-                        self.buffer.put(Logged(self.step, f"remedy/{alert.id}/{done.action}", done.value or 0.0))
-                except TrainingStopped:
-                    raise  # on purpose
-                except Exception as error:  # noqa: BLE001 - the user's callback; shown, and it ends nothing
-                    say(f"on_alert failed, training goes on ({type(error).__name__}: {error})")
+            self._tell_of(self._fresh.popleft())
+
+    def _tell_of(self, alert: Alert) -> None:
+        if self._on_alert is None:
+            return
+        try:
+            done = self._on_alert(alert)
+            if isinstance(done, Applied):  # what relumine.remedies.apply returns
+                self.buffer.put(Logged(self.step, f"remedy/{alert.id}/{done.action}", done.value or 0.0))
+            elif isinstance(done, Later) and alert.id not in self._put_off:
+                self._put_off.append(alert.id)
+        except TrainingStopped:
+            raise  # on purpose
+        except Exception as error:  # noqa: BLE001 - the user's callback; shown, and it ends nothing
+            say(f"on_alert failed, training goes on ({type(error).__name__}: {error})")
 
     def disown(self) -> None:
         """In a forked child: leave no hook, hold nothing; the thread and its locks stayed with the parent."""

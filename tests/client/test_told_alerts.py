@@ -8,6 +8,7 @@ from news import alert
 
 import relumine
 from relumine import testing
+from relumine._applied import LATER
 from relumine.views import Accepted
 
 
@@ -67,3 +68,30 @@ def test_the_verdict_says_what_was_open_to_the_end(told, capsys):
     said = capsys.readouterr().err
     assert "fc2 dying (step 4,410, open to the end)" in said
     assert "fc3 dead (step 4,410, resolved)" in said
+
+
+def test_an_alert_put_off_is_told_again_until_it_is_taken_or_over():
+    heard, model = [], torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.ReLU())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+
+    def later(one):
+        heard.append(one.state)
+        return LATER
+
+    with Answers() as server, relumine.watch(model, optimizer, every=1, on_alert=later) as monitor:
+
+        def step(*alerts):
+            server.alerts = list(alerts)
+            model(torch.ones(1, 2)).sum().backward()
+            optimizer.step()
+            assert monitor.flush()
+
+        step(alert())
+        step()
+        step()
+        assert heard == ["firing", "firing"]
+        step(alert(state="resolved"))
+        told = len(heard)
+        step()
+        step()
+        assert len(heard) == told

@@ -16,6 +16,9 @@ BEARABLE = 0.1
 LEAST_PART, MOST_PART = 0.01, 0.5
 """… within these parts of the present rate: beyond, first order says nothing; above a half little would change."""
 
+REDRAW = Remedy(
+    "reinitialize", None, None, "a lower rate saves who lives: units that are lost already must be drawn anew"
+)
 REPLACE = Remedy(
     "replace_relu", "negative_slope", NEGATIVE_SLOPE, "a LeakyReLU passes a gradient, so that lost units can return"
 )
@@ -31,12 +34,17 @@ def remedies(
         return (_lower_rate(evidence), Remedy("clip_gradient", "max_norm", 1.0, "bounds what one bad batch can do"))
     upstream = evidence["upstream"]
     first: dict[Cause, tuple[Remedy, ...]] = {
-        "high_learning_rate": (_lower_rate(evidence),),
-        "negative_bias": _reset_bias(arrays, lost),
+        "high_learning_rate": (_lower_rate(evidence), REDRAW),
+        "negative_bias": (*_reset_bias(arrays, lost), _lower_rate(evidence), REDRAW),
         "bad_initialization": (
             Remedy("reinitialize", None, None, "He initialization and zero biases let every unit fire"),
+            _lower_rate(evidence),
         ),
-        "input_shift": (Remedy("normalize_input", "mean", 0.0, "bring the input back to the range it was trained on"),),
+        "input_shift": (
+            Remedy("normalize_input", "mean", 0.0, "bring the input back to the range it was trained on"),
+            _lower_rate(evidence),
+            REDRAW,
+        ),
         "upstream_collapse": (
             Remedy(
                 "treat_upstream",
@@ -47,7 +55,7 @@ def remedies(
         ),
         "unknown": (),
     }
-    return (*first[cause], REPLACE)
+    return (*first[cause], REPLACE)  # where the first does not last, the next: benchmarks/remedies/compare.py
 
 
 def _lower_rate(evidence: dict[str, Any]) -> Remedy:

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 import relumine
+from relumine._applied import LATER, Applied
 from relumine.remedies import apply
 from relumine.testing import MemoryTransport
 from relumine.views import Accepted, Alert, Remedy
@@ -87,13 +88,55 @@ def test_remedies_are_apart_and_within_the_budget():
     again = alert(("lower_learning_rate", 0.15), **LOWER)
     found = []
     for _ in range(9):
-        found.append(treat(again) is not None)
+        found.append(isinstance(treat(again), Applied))
         train(model, x, optimizer)
     assert found == [True, False, False, True, False, False, False, False, False]
     assert treat.budget == 0
-    assert [one.text for one in treat.log][1] == "a remedy was applied less than 3 steps ago"
+    assert treat.log[1].text == "a remedy was applied less than 3 steps ago; then, if it still fires"
     assert treat.log[-1].text == "the budget is spent"
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.3 / 4)
+
+
+def test_an_alert_put_off_finds_the_rate_lowered_and_gets_what_is_left_to_do():
+    model, x, optimizer, treat = setting(cooldown_steps=2)
+    train(model, x, optimizer)
+    treat(alert(("lower_learning_rate", 0.03), **LOWER))
+    other = alert(("lower_learning_rate", 0.03), ("reinitialize", None), id="r.2.dead", **LOWER)
+    assert treat(other) is LATER
+    train(model, x, optimizer, steps=2)
+    done = treat(other)
+    assert (done.action, done.units) == ("revive", {"1": (1, 5)})
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.03)
+
+
+def test_with_a_lower_rate_those_are_drawn_anew_whom_it_cannot_bring_back():
+    model, x, optimizer, treat = setting()
+    train(model, x, optimizer)
+    done = treat(alert(("lower_learning_rate", 0.03), ("reinitialize", None), **LOWER))
+    assert (done.action, done.units) == ("lower_learning_rate", {"1": (1, 5), "3": (0, 3)})  # a rate is that of all
+    assert "revived 4 units of 1, 3" in done.text
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.03)
+    assert (model[1](model[0](x)) > 0).any(0).all()
+
+
+def test_what_did_not_last_is_not_done_again_before_the_others():
+    model, x, optimizer, treat = setting(cooldown_steps=0)
+    proposed = (("reset_bias", 0.0), ("replace_relu", 0.1))
+    train(model, x, optimizer)
+    assert treat(alert(*proposed)).action == "reset_bias"
+    assert treat(alert(*proposed)).action == "replace_relu"
+
+
+def test_a_unit_that_fired_a_few_steps_ago_is_not_taken_for_dead():
+    model, x, optimizer, treat = setting()
+    with torch.no_grad():
+        model[0].weight.zero_()
+        model[0].bias.fill_(1.0)
+        model[0].weight[0, 0], model[0].bias[0] = 1.0, 0.0
+    optimizer.param_groups[0]["lr"] = 0.0
+    for sign in (1.0, -1.0, -1.0):
+        train(model, x.abs() * sign, optimizer)
+    assert treat(alert(("reinitialize", None))) is None
 
 
 @pytest.mark.parametrize(
@@ -147,7 +190,7 @@ def test_a_copy_remembers_nothing_and_after_stop_nothing_is_left():
     saved.seek(0)
     for copied in (copy.deepcopy(model), torch.load(saved, weights_only=False)):
         (memory,) = copied._forward_pre_hooks.values()
-        assert memory._last is None
+        assert not memory._last
     treat.stop()
     assert not model._forward_pre_hooks
     assert not optimizer._optimizer_step_post_hooks

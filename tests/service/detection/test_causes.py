@@ -101,8 +101,9 @@ def test_large_steps_without_a_rate_event_are_suspected_but_never_sure(train, po
 @pytest.mark.parametrize(("taken", "part"), [(2.0, 0.1), (0.5, 0.4), (200.0, 0.01), (0.01, 0.5)])
 def test_the_rate_that_is_proposed_leaves_the_weakest_units_most_of_what_they_have(train, policy, taken, part):
     evidence = {"learning_rate": {"now": 0.2, "before": None}, "upstream": [], "kill_ratio": taken / 2}
-    first = remedies("dying", "high_learning_rate", evidence, {}, None)[0]
+    first, second, third = remedies("dying", "high_learning_rate", evidence, {}, None)
     assert first.value == pytest.approx(0.2 * part)
+    assert (second.action, third.action) == ("reinitialize", "replace_relu")  # for those whom no rate brings back
 
 
 def test_a_bias_far_below_its_layer_explains_a_born_dead_one(train, policy):

@@ -48,7 +48,7 @@ chromium:  # the page is tested in a real browser
 
 receivers: $(VENV)/receivers.stamp $(VENV)/node/stamp  # notifications are tested against those who receive them
 
-$(VENV)/receivers.stamp: | $(VENV)/bin/python
+$(VENV)/receivers.stamp: Makefile | $(VENV)/bin/python
 	@command -v amtool >/dev/null && command -v promtool >/dev/null && command -v alertmanager-irc-relay >/dev/null || $(MAKE) --no-print-directory unpacked
 	@touch $@
 

@@ -2,7 +2,7 @@
 
 import { get, path, poll } from "/static/api.js";
 import { alertCard, isOpen } from "/static/alert_card.js";
-import { count, el, isBeingEdited, moment, replace, table, tag } from "/static/dom.js";
+import { count, el, isBeingEdited, moment, plain, replace, table, tag } from "/static/dom.js";
 import { silences } from "/static/silences.js";
 
 const PAGE = 100;
@@ -49,7 +49,7 @@ export async function showAlert({ root, signal }, alertId) {
   async function show(alert) {
     const past = await get(`${path("alerts", alertId, "history")}?limit=200`, { signal });
     shown = JSON.stringify(alert);
-    document.title = `${alert.title} · Relumine`;
+    document.title = `${plain(alert.title)} · Relumine`;
     replace(root,
       el("h1", {}, "Alert"),
       el("ul", { class: "cards" }, alertCard(alert, { showRun: true, onChange: show })),

@@ -1,5 +1,7 @@
 // Charts by plotly.js. Where it did not load, a sentence stands in: every number is in the tables as well.
 
+import { plain } from "/static/dom.js";
+
 const COLUMNS = 600; // more than a screen shows; wider series are binned, the worst of a bin kept
 const COLOURS = ["text", "quiet", "line", "accent", "critical", "warning", "info", "surface"];
 
@@ -41,7 +43,7 @@ export function clear(node) {
 
 // Plotly reads a little HTML in labels; a layer's name must stay what it is.
 function label(name) {
-  return name.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
+  return plain(name).replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 }
 
 function binned(steps) {

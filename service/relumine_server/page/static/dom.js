@@ -12,7 +12,13 @@ export function el(tag, properties = {}, ...children) {
 }
 
 function given(children) {
-  return children.flat().filter((child) => child !== null && child !== undefined);
+  const there = children.flat().filter((child) => child !== null && child !== undefined);
+  return there.map((child) => (typeof child === "string" ? plain(child) : child));
+}
+
+// A name may hold marks that turn the direction of all text behind them: they are made visible, not obeyed.
+export function plain(text) {
+  return text.replaceAll(/[\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
 }
 
 // Replaces the content and gives the focus back to the element of the same id, so that a
@@ -71,5 +77,5 @@ export function moment(text) {
 }
 
 export function runLabel(run) {
-  return run.name || run.run_id;
+  return plain(run.name || run.run_id);
 }

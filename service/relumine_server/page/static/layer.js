@@ -2,7 +2,7 @@
 
 import { ApiError, get, path } from "/static/api.js";
 import { clear, lineChart, unitBars } from "/static/charts.js";
-import { count, el, facts, replace, share, tag } from "/static/dom.js";
+import { count, el, facts, plain, replace, share, tag } from "/static/dom.js";
 
 const STATISTICS = ["active_rate", "dead_fraction", "dying_fraction"];
 const POINTS = 500;
@@ -19,7 +19,7 @@ export function layerPanel(runId, signal) {
 
   async function show(layer) {
     root.hidden = false;
-    heading.textContent = `Layer ${layer.name}`;
+    heading.textContent = `Layer ${plain(layer.name)}`;
     replace(about, describe(layer));
     const now = `${layer.layer_id}@${layer.last_step}`;
     if (now === drawn) return;

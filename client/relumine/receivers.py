@@ -9,7 +9,9 @@ from relumine.views import Severity, View
 DisabledReason: TypeAlias = Literal["requested", "gone", "failing"]
 """Why a webhook is disabled: a person did it, it answered 410, or nothing but failures for five days."""
 DeliveryState: TypeAlias = Literal["pending", "delivered", "failed", "cancelled"]
-DeliveryReason: TypeAlias = Literal["gone", "given_up", "nothing_left", "webhook_disabled", "webhook_deleted"]
+DeliveryReason: TypeAlias = Literal[
+    "gone", "given_up", "nothing_left", "webhook_disabled", "webhook_deleted", "webhook_moved"
+]
 """Why it failed or was cancelled; ``nothing_left``: what it was to tell did not hold any more when it was written."""
 
 

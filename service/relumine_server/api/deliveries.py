@@ -11,7 +11,7 @@ from fastapi import APIRouter, Path
 from relumine.receivers import Delivery, DeliveryState
 from relumine.views import Page
 from relumine_server.api import cursors, problems
-from relumine_server.api.depends import ClockDep, CourierDep, SettingsDep, StoreDep
+from relumine_server.api.depends import ClockDep, CourierDep, OwnProject, SettingsDep, StoreDep
 from relumine_server.api.schemas import Cursor, Limit
 from relumine_server.api.webhook_bodies import WebhookId
 from relumine_server.api.webhooks import found
@@ -35,6 +35,7 @@ router = APIRouter(prefix="/v1", tags=["webhooks"])
 def list_deliveries(
     webhook_id: WebhookId,
     store: StoreDep,
+    own: OwnProject,
     state: DeliveryState | None = None,
     cursor: Cursor = None,
     limit: Limit = 50,
@@ -43,7 +44,7 @@ def list_deliveries(
     before = cursors.decode_name(cursor)
     with store.read() as connection:
         found(connection, webhook_id)
-        listed = delivery_log.page(connection, webhook_id, state=state, before=before, limit=limit + 1)
+        listed = delivery_log.page(connection, webhook_id, own=own, state=state, before=before, limit=limit + 1)
     shown = listed[:limit]
     following = cursors.encode_name(shown[-1].delivery_id) if len(listed) > limit else None
     return Page[Delivery](items=shown, next_cursor=following)
@@ -83,6 +84,8 @@ def _again(connection: sa.Connection, delivery_id: str, base_url: str, now: date
     webhook = found(connection, row.webhook_id)
     if not webhook.enabled:
         raise WebhookDisabled
+    if not webhook.may_know(row.project):
+        raise NothingToTell
     unwritten = Unwritten(delivery_id, row.event, row.run_id, row.created_at)
     draft = compose(connection, unwritten, webhook, base_url)
     if draft is None or draft.text is None:

@@ -99,6 +99,8 @@ def change_webhook(
         if enabled and not before.enabled:
             values.update(enabled=True, disabled_reason=None, disabled_at=None)
         rows.change(connection, webhook_id, values)
+        if values.get("project", before.project) != before.project:
+            rows.move(connection, found(connection, webhook_id), now)
         if before.enabled and not enabled:
             rows.disable(connection, webhook_id, "requested", now)
         elif (enabled and not before.enabled) or values.get("url", before.url) != before.url:

@@ -20,10 +20,15 @@ _SHOWN: sa.Select[Any] = sa.select(*(column for column in _c if column.name not 
 
 
 def page(
-    connection: sa.Connection, webhook_id: str, *, state: str | None, before: str | None, limit: int
+    connection: sa.Connection, webhook_id: str, *, own: str | None, state: str | None, before: str | None, limit: int
 ) -> list[Delivery]:
-    """Deliveries of a webhook with their attempts, newest first, from behind the one with the id ``before`` on."""
+    """Deliveries of a webhook with their attempts, newest first, from behind the one with the id ``before`` on.
+
+    With a project ``own`` without what the webhook was sent while it was another project's.
+    """
     query = _SHOWN.where(_c.webhook_id == webhook_id).order_by(_c.delivery_id.desc()).limit(limit)
+    if own is not None:
+        query = query.where(_c.project.in_(["", own]))
     if state is not None:
         query = query.where(_c.state == state)
     if before is not None:

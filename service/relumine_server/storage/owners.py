@@ -40,9 +40,11 @@ def _of_webhook(session: sa.Connection, webhook_id: str) -> str | None:
 
 
 def _of_delivery(session: sa.Connection, delivery_id: str) -> str | None:
-    query = sa.select(t.deliveries.c.webhook_id).where(t.deliveries.c.delivery_id == delivery_id)
-    webhook_id = session.scalar(query)
-    return None if webhook_id is None else _of_webhook(session, webhook_id)
+    """That of its webhook; what the webhook was sent while it was another project's is nobody's."""
+    d = t.deliveries.c
+    row = session.execute(sa.select(d.webhook_id, d.project).where(d.delivery_id == delivery_id)).first()
+    owner = None if row is None else _of_webhook(session, row.webhook_id)
+    return owner if row is not None and row.project in {"", owner} else None
 
 
 _named = _column(t.webhooks, "webhook_id")

@@ -39,7 +39,11 @@ class WebhookRow:
 
     def wants(self, event: str, project: str) -> bool:
         """Whether it is to be told of this event in this project; without a project it hears of all."""
-        return event in self.events and (self.project is None or matches(project, self.project))
+        return event in self.events and self.may_know(project)
+
+    def may_know(self, project: str) -> bool:
+        """Whether it hears of this project; tests and news of webhooks are of none."""
+        return not project or self.project is None or matches(project, self.project)
 
     def secrets(self, now: datetime) -> list[str]:
         """Those that sign: the newest first, then what was rotated out of late."""
@@ -127,6 +131,16 @@ def call_off(connection: sa.Connection, webhook_id: str, reason: DeliveryReason,
     """Cancel what waits for a receiver."""
     waiting = sa.and_(deliveries.c.webhook_id == webhook_id, deliveries.c.state == "pending")
     connection.execute(sa.update(deliveries).where(waiting).values(state="cancelled", reason=reason, updated_at=now))
+
+
+def move(connection: sa.Connection, moved: WebhookRow, now: datetime) -> None:
+    """Call off what waits for a receiver and is of projects that it hears of no more."""
+    ours = sa.and_(deliveries.c.webhook_id == moved.webhook_id, deliveries.c.state == "pending")
+    projects = connection.scalars(sa.select(deliveries.c.project).where(ours).distinct())
+    others = [project for project in projects if not moved.may_know(project)]
+    if others:
+        values = {"state": "cancelled", "reason": "webhook_moved", "updated_at": now}
+        connection.execute(sa.update(deliveries).where(ours, deliveries.c.project.in_(others)).values(**values))
 
 
 def rotated(row: WebhookRow, secret: str, overlap: timedelta, now: datetime) -> dict[str, Any]:

@@ -206,6 +206,22 @@ def test_a_key_of_one_project_makes_webhooks_of_that_project_only(house):
     assert code(house.call("GET", path, "ours admin")) == (404, "webhook_not_found")
 
 
+def test_a_webhook_given_to_another_project_brings_no_news_of_the_first_along(house):
+    webhook = f"/v1/webhooks/{house.ids['theirs webhook_id']}"
+    assert house.call("POST", "/v1/uploads", "ingest", json=upload("theirs", "run-secret")).status_code == 202
+    told = house.call("GET", f"{webhook}/deliveries", "theirs admin").json()["items"]
+    secret = next(one["delivery_id"] for one in told if one["run_id"] == "run-secret")
+    assert house.call("PATCH", webhook, "admin", json={"project": "ours"}).status_code == 200
+    seen = house.call("GET", f"{webhook}/deliveries", "ours admin").json()["items"]
+    assert {one["delivery_id"] for one in told} - {one["delivery_id"] for one in seen} == {secret}
+    for key in ("ours admin", "theirs admin"):
+        assert code(house.call("GET", f"/v1/deliveries/{secret}", key)) == (404, "delivery_not_found")
+        assert code(house.call("POST", f"/v1/deliveries/{secret}/redeliver", key)) == (404, "delivery_not_found")
+    shown = house.call("GET", f"/v1/deliveries/{secret}", "admin").json()
+    assert (shown["state"], shown["reason"]) == ("cancelled", "webhook_moved")
+    assert code(house.call("POST", f"/v1/deliveries/{secret}/redeliver", "admin")) == (409, "nothing_to_tell")
+
+
 def test_a_key_of_one_project_silences_that_project_only(house):
     ends_at = (house.now + timedelta(hours=1)).isoformat()
     quiet = {"matchers": {"project": "*"}, "ends_at": ends_at, "author": "Ada"}

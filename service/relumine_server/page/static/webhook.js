@@ -16,6 +16,7 @@ const REASONS = {
   nothing_left: "all of it was over before it was sent",
   webhook_disabled: "the webhook was disabled",
   webhook_deleted: "the webhook was deleted",
+  webhook_moved: "the webhook was given to another project",
 };
 
 export async function showWebhook({ root, signal }, id) {

@@ -21,7 +21,7 @@ from relumine_server.command import DatabaseUrl, database_trouble, fail, is_sqli
 from relumine_server.detection.policy import DEFAULT
 from relumine_server.detection.replay import opened
 from relumine_server.detection.replay import replay as fold
-from relumine_server.storage import alerts, journal, migrate, policies, runs, upkeep
+from relumine_server.storage import alerts, distribution, journal, migrate, policies, runs, upkeep
 from relumine_server.webhooks import courier
 from relumine_server.workers import Workers
 
@@ -89,14 +89,25 @@ def send_deliveries(database_url: DatabaseUrl = None) -> None:
 
 
 @cli.command("migrate")
-def migrate_database(database_url: DatabaseUrl = None) -> None:
+def migrate_database(
+    database_url: DatabaseUrl = None,
+    *,
+    distribute: Annotated[bool, typer.Option(help="Then spread the runs over the hosts of a Citus cluster.")] = False,
+) -> None:
     """Bring the database to the schema of this version."""
     settings = settings_of(database_url=database_url)
+    if distribute and is_sqlite(settings):
+        fail("SQLite cannot be spread over several hosts: --distribute needs Postgres with Citus")
     store = open_store(settings)
     with database_trouble(settings):
+        if distribute:  # refused before anything is changed
+            distribution.require(store.writing_engine)
         migrate.upgrade(store.writing_engine)
+        spread = distribution.distribute(store.writing_engine) if distribute else None
     with store.read() as connection:
         typer.echo(f"at {migrate.current(connection)}")
+    if spread is not None:
+        typer.echo(f"spread by run_id: {', '.join(spread) or 'nothing that was not before'}")
     store.close()
 
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 
 from relumine_server.api import problems
-from relumine_server.errors import FileInUse, ProblemError, UnknownDatabase
+from relumine_server.errors import FileInUse, NotDistributable, ProblemError, UnknownDatabase
 from relumine_server.settings import Settings
 from relumine_server.storage.store import Store, address
 
@@ -38,7 +38,7 @@ def database_trouble(settings: Settings) -> Iterator[None]:
     """A database that cannot be opened or migrated ends the command with a sentence, not with a traceback."""
     try:
         yield
-    except (FileInUse, UnknownDatabase) as error:
+    except (FileInUse, NotDistributable, UnknownDatabase) as error:
         fail(str(error))
     except ImportError:
         fail("Postgres needs its driver: pip install 'relumine[server,postgres]'")

@@ -275,5 +275,9 @@ class UnknownDatabase(Exception):
     """The address names a kind of database that we do not speak to."""
 
 
+class NotDistributable(Exception):
+    """The database cannot be spread over several hosts: it is no Citus, or not its coordinator."""
+
+
 class FileInUse(Exception):
     """Another server process has the SQLite file open."""

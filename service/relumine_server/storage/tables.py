@@ -1,6 +1,6 @@
 """Every table. ``run_id`` comes first in every key of a run and its children, so that rows can be spread by it.
 
-Globally unique keys live in small reference tables only (projects, webhooks, keys, silences). Times are bound by the
+Tables whose keys name no run are never spread (projects, webhooks, keys, silences, the outbox). Times are bound by the
 application, in UTC. No triggers, no relationships, no SET NULL.
 """
 

@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+from two_processes import leave
 
 import relumine
 from relumine.testing import MemoryTransport
@@ -32,8 +33,7 @@ def main() -> None:
     said = {"rank": rank, "uploads": len(memory.uploads), "names": names}
     said["world"] = [upload.world_size for upload in memory.uploads][:1]
     sys.stdout.write(json.dumps(said) + "\n")
-    dist.barrier()
-    dist.destroy_process_group()
+    leave(sys.argv[2], rank)
 
 
 main()

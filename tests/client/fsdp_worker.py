@@ -12,6 +12,7 @@ from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.utils._python_dispatch import TorchDispatchMode
+from two_processes import leave
 
 import relumine
 from relumine.testing import MemoryTransport
@@ -60,8 +61,7 @@ def main() -> None:
     dist.init_process_group("gloo", init_method=f"file://{sys.argv[2]}", rank=rank, world_size=2)
     said = {"watched": train("online", rank), "bare": train("disabled", rank)}
     sys.stdout.write(json.dumps(said) + "\n")
-    dist.barrier()
-    dist.destroy_process_group()
+    leave(sys.argv[2], rank)
 
 
 main()

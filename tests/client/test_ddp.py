@@ -7,14 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+from two_processes import environment
+
 HERE = Path(__file__).parent
 
 
 def two_processes(worker, folder):
     command = [sys.executable, HERE / worker]
-    workers = [
-        subprocess.Popen([*command, str(rank), folder / "store"], stdout=subprocess.PIPE, text=True) for rank in (0, 1)
-    ]
+    out = {"stdout": subprocess.PIPE, "text": True, "env": environment()}
+    workers = [subprocess.Popen([*command, str(rank), folder / "store"], **out) for rank in (0, 1)]
     said = [json.loads(worker.communicate(timeout=120)[0].splitlines()[-1]) for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0]
     return said

@@ -9,10 +9,10 @@ import warnings
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
 from alarming import AlarmingTransport
 from lightning.pytorch import LightningModule, Trainer
 from torch import nn
+from two_processes import leave
 
 import relumine
 from relumine.integrations.lightning import RelumineCallback
@@ -49,8 +49,7 @@ def main() -> None:
     said = {"uploads": len(transport.uploads), "step": trainer.global_step, "end": trainer.current_epoch < 99_999}
     said["names"] = sorted({layer.name for upload in transport.uploads for layer in upload.layers})
     Path(f"{sys.argv[1]}.{os.environ.get('LOCAL_RANK', '0')}").write_text(json.dumps(said))
-    dist.barrier()
-    dist.destroy_process_group()  # else torch may abort while the interpreter ends
+    leave(sys.argv[1], int(os.environ.get("LOCAL_RANK", "0")))
 
 
 main()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 import pytorch_lightning
 import torch
 from torch import nn
+from two_processes import environment
 
 import relumine
 from relumine._applied import Applied
@@ -195,9 +195,8 @@ def test_a_remedy_that_on_alert_applied_is_told_to_the_server(alarming):
 
 
 def test_of_two_processes_rank_zero_speaks_and_both_stop_at_the_same_step(tmp_path):
-    path = os.pathsep.join([str(HERE.parent / "support"), *filter(None, [os.environ.get("PYTHONPATH")])])
     command = [sys.executable, HERE / "lightning_worker.py", tmp_path / "said"]
-    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True)
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     zero, one = (json.loads((tmp_path / f"said.{rank}").read_text()) for rank in (0, 1))
     assert (zero["names"], one["uploads"]) == (["net.1"], 0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 from transformers import Trainer, TrainerCallback, TrainingArguments
+from two_processes import environment
 
 import relumine
 from relumine.integrations.transformers import RelumineCallback
@@ -146,8 +146,7 @@ def test_of_two_processes_zero_speaks_and_both_stop_at_the_same_step(tmp_path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
-    path = os.pathsep.join([str(HERE.parent / "support"), *filter(None, [os.environ.get("PYTHONPATH")])])
-    shared = {**os.environ, "PYTHONPATH": path, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
+    shared = environment(MASTER_ADDR="127.0.0.1", MASTER_PORT=port, WORLD_SIZE="2")
     workers = [
         subprocess.Popen(
             [sys.executable, HERE / "transformers_worker.py", tmp_path],

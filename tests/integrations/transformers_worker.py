@@ -7,10 +7,10 @@ import sys
 import warnings
 
 import torch
-import torch.distributed as dist
 from alarming import AlarmingTransport
 from torch import nn
 from transformers import Trainer, TrainingArguments
+from two_processes import leave
 
 import relumine
 from relumine.integrations.transformers import RelumineCallback
@@ -41,8 +41,7 @@ def main() -> None:
     said = {"uploads": len(transport.uploads), "step": trainer.state.global_step, "rank": args.process_index}
     said["names"] = sorted({layer.name for upload in transport.uploads for layer in upload.layers})
     sys.stderr.write(f"\nSAID {json.dumps(said)}\n")
-    dist.barrier()
-    dist.destroy_process_group()  # else torch may abort while the interpreter ends
+    leave(f"{sys.argv[1]}/both", args.process_index)
 
 
 main()

@@ -12,6 +12,7 @@ import torch
 from dying_models import dead_model
 from torch import nn
 from torch.nn import functional
+from two_processes import environment
 
 from relumine.remedies import replace_relu_, revive_
 
@@ -21,7 +22,7 @@ compiles = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # dynamo's 
 
 def test_two_processes_do_the_same_to_the_same_units_and_stay_the_same(tmp_path):
     command = [sys.executable, HERE / "remedies_worker.py"]
-    store, out = tmp_path / "store", {"stdout": subprocess.PIPE, "text": True}
+    store, out = tmp_path / "store", {"stdout": subprocess.PIPE, "text": True, "env": environment()}
     workers = [subprocess.Popen([*command, str(rank), store], **out) for rank in (0, 1)]
     first, second = (json.loads(worker.communicate(timeout=120)[0].splitlines()[-1]) for worker in workers)
     assert first["units"] == second["units"] == {"2": [2], "4": [1]}

@@ -190,7 +190,7 @@ def test_the_newest_runs_of_the_project_come_first_and_no_more_than_asked_for(ap
         train(call, run, records=looks(12))
     train(call, "z", project="other", records=looks(12))
     age(app, "b", "c", "a")
-    answer = compare(call, limit=2)
+    answer = compare(call, limit=2.0)  # JSON has one kind of number
     assert ([run["run_id"] for run in answer["runs"]], answer["more_runs"]) == (["b", "c"], True)
     answer = compare(call)
     assert ([run["run_id"] for run in answer["runs"]], answer["more_runs"]) == (["b", "c", "a"], False)
@@ -247,6 +247,7 @@ ODD = [
     ({"run_ids": ["r1", "of-another"]}, "run_not_found"),
     ({"run_ids": ["r"] * 21}, "invalid_request"),
     ({"run_ids": ["a/b"]}, "invalid_request"),
+    ({"limit": True}, "invalid_request"),
     ({"limit": 0}, "invalid_request"),
     ({"limit": 21}, "invalid_request"),
     ({"thresholds": {"nats": -1}}, "invalid_policy"),

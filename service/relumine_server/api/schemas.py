@@ -7,7 +7,16 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal, TypeAlias
 
 from fastapi import Path, Query
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 
 from relumine.table import MAX_STEP
 
@@ -47,6 +56,14 @@ class Sent(BaseModel):
     """A body as people send it. What is misspelt is refused, for it would never be done; ``true`` is no number."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _whole(cls, sent: object) -> object:
+        """JSON knows one kind of number: 7.0 is the integer 7."""
+        if not isinstance(sent, dict):
+            return sent
+        return {name: int(v) if isinstance(v, float) and v.is_integer() else v for name, v in sent.items()}
 
 
 class Note(Sent):

@@ -271,6 +271,14 @@ class StorageFull(ProblemError):
     headers: ClassVar[dict[str, str]] = {"Retry-After": "30"}
 
 
+def _codes(kind: type[ProblemError]) -> set[str]:
+    return {kind.code}.union(*map(_codes, kind.__subclasses__()))
+
+
+CODES = frozenset(_codes(ProblemError)) | {"not_found", "method_not_allowed", "unsupported_media_type", "http_error"}
+"""Whatever a problem may be called: our own, and those of the router."""
+
+
 class UnknownDatabase(Exception):
     """The address names a kind of database that we do not speak to."""
 

@@ -15,8 +15,16 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metr
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
+from relumine_server.errors import CODES
+
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's own name for it
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+DROPPED = ("buffer_full", "numbers", "spool_full", "spool_lost", "refused")
+"""Of the SDK, why it dropped something; whatever else a client says is one label: labels must be few."""
+
+OUTCOMES = ("delivered", "refused", "no_answer", "gone")
+"""Of an attempt to deliver."""
 
 
 class Metrics:
@@ -44,12 +52,25 @@ class Metrics:
         self.under_way = _sum("relumine_requests_under_way", "Requests that wait for an answer.", own)
         self.waiting = _sum("relumine_writes_waiting", "Writes in the queue.", own)
         self.held = _sum("relumine_intake_bytes", "Bytes of uploads under way.", own)
-        for outcome in ("accepted", "duplicate"):
-            self.uploads.labels(outcome)  # a rate needs a zero to begin with
+        self._begin()
         if SHARED_FOLDER in os.environ:
             _forget_the_dead(Path(os.environ[SHARED_FOLDER]))
         else:
             ProcessCollector(registry=own)
+
+    def _begin(self) -> None:
+        """A rate needs a zero to begin with: the first event would be lost on it."""
+        begun = {
+            self.refused: CODES, self.uploads: ("accepted", "duplicate"), self.dropped: (*DROPPED, "other"),
+            self.attempts: OUTCOMES,
+        }  # fmt: skip
+        for counter, labels in begun.items():
+            for label in labels:
+                counter.labels(label)
+
+    def count_dropped(self, reason: str, number: int) -> None:
+        """Count what a training says that it dropped."""
+        self.dropped.labels(reason if reason in DROPPED else "other").inc(max(number, 0))
 
     def text(self, more: Collector) -> bytes:
         """Everything that was counted, and what ``more`` knows, in Prometheus' text format."""

@@ -19,11 +19,16 @@ from keyed_server import upload
 from live_server import caller
 from prometheus_client.parser import text_string_to_metric_families
 
+from relumine._buffer import NUMBERS
+from relumine_server import errors
 from relumine_server.app import create_app
 from relumine_server.settings import Settings
 from relumine_server.storage.writer import WAITING
 
 DEADLINE_S = 60
+ROOT = Path(__file__).resolve().parents[2]
+REASONS = ("buffer_full", "numbers", "spool_full", "spool_lost", "refused")
+OUTCOMES = ("delivered", "refused", "no_answer", "gone")
 
 
 def figures(text):
@@ -77,6 +82,24 @@ def test_the_figures_add_up(app, call):
     assert found["relumine_outbox_due",] == 0
     assert found["relumine_database_up",] == 1
     assert "none" not in text
+
+
+def test_what_can_be_counted_is_there_as_zero_before_it_happens(call):
+    found = figures(call("GET", "/metrics").text)
+    known = {error.code for error in vars(errors).values() if hasattr(error, "code")}
+    answered = {call("GET", "/nowhere").json()["code"], call("DELETE", "/livez").json()["code"]}
+    assert len(known) > 50
+    awaited = {("relumine_refused_total", ("code", code)) for code in known | answered}
+    awaited |= {("relumine_client_dropped_looks_total", ("reason", reason)) for reason in (*REASONS, "other")}
+    awaited |= {("relumine_delivery_attempts_total", ("outcome", outcome)) for outcome in OUTCOMES}
+    awaited |= {("relumine_uploads_total", ("outcome", outcome)) for outcome in ("accepted", "duplicate")}
+    assert {key: found.get(key) for key in awaited} == dict.fromkeys(awaited, 0)
+
+
+def test_each_reason_that_the_sdk_gives_is_a_label_of_its_own():
+    sources = "".join(path.read_text() for path in (ROOT / "client/relumine").rglob("*.py"))
+    given = set(re.findall(r'count_dropped\("(\w+)"', sources)) | {NUMBERS, "buffer_full"}
+    assert given == set(REASONS)
 
 
 def test_figures_outlive_the_database(app, call, monkeypatch):

@@ -59,9 +59,6 @@ SENT = {f"Sent{name}": schema for name, schema in WIRE.pop("$defs").items()}
 """Parts of an upload; the document of the API keeps them where it keeps all schemas."""
 
 BODY = {"required": True, "content": {"application/json": {"schema": WIRE}}}
-REASONS = frozenset({"buffer_full", "numbers", "spool_full", "spool_lost", "refused"})
-"""Of the SDK, why it dropped something; whatever else a client says is one label: labels must be few."""
-
 UNPACKING = 2  # compressed bodies unpacked at once: more would only fight for memory and for the interpreter
 
 
@@ -149,7 +146,7 @@ def _count(metrics: Metrics, taken: Taken, size: int) -> None:
     metrics.records.inc(taken.accepted.accepted)
     metrics.upload_bytes.inc(size)
     for reason, number in taken.dropped.items():
-        metrics.dropped.labels(reason if reason in REASONS else "other").inc(max(number, 0))
+        metrics.count_dropped(reason, number)
 
 
 def decode(body: bytes | bytearray, state: State) -> Upload:

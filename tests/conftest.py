@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
+import citus_cluster
 import hypothesis
 import pytest
 import sqlalchemy as sa
@@ -58,6 +59,9 @@ def _run(command: list[str | Path]) -> None:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[sa.URL]:
     """A cluster of this session on a unix socket; yields the address of its maintenance database."""
+    if citus_cluster.HOSTS:
+        yield citus_cluster.HOSTS[0]
+        return
     folder = Path(tempfile.mkdtemp(prefix="relumine-pg-"))
     folder.chmod(0o755)
     binaries = _reachable(_binaries(), folder)
@@ -87,6 +91,8 @@ def postgres_template(postgres: sa.URL) -> sa.URL:
     """A migrated Postgres database without rows, to be copied."""
     made = _create_database(postgres, "template0")
     _migrate(made.render_as_string(hide_password=False))
+    if citus_cluster.HOSTS:
+        citus_cluster.spread(made.database)
     return made
 
 
@@ -99,6 +105,7 @@ def _migrate(url: str) -> None:
 @pytest.fixture
 def new_database(request, tmp_path):
     """Makes migrated databases of the kind asked for, "sqlite" or "postgresql"; gives their addresses."""
+    crowded = []
 
     def make(kind: str) -> str:
         if kind == "sqlite":
@@ -107,13 +114,19 @@ def new_database(request, tmp_path):
             return f"sqlite:///{file}"
         template = request.getfixturevalue("postgres_template")
         made = _create_database(request.getfixturevalue("postgres"), template.database)
+        crowded.extend([made.database] if citus_cluster.HOSTS else [])
         return made.render_as_string(hide_password=False)
 
-    return make
+    yield make
+    for name in crowded:  # each keeps a daemon on every host
+        citus_cluster.drop(name)
 
 
 def _create_database(address: sa.URL, template: str) -> sa.URL:
-    name = f"test_{next(_numbers)}"
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    if citus_cluster.HOSTS:
+        citus_cluster.create(name, template)
+        return address.set(database=name)
     engine = sa.create_engine(address, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
     with engine.connect() as connection:
         connection.execute(sa.text(f"CREATE DATABASE {name} TEMPLATE {template}"))

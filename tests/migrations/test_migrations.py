@@ -244,17 +244,20 @@ def test_a_table_that_breaks_a_rule_is_noticed(rule, columns):
 ASKED = {
     "triggers": {
         "sqlite": "SELECT name FROM sqlite_master WHERE type = 'trigger'",
-        "postgresql": "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal",
+        "postgresql": "SELECT tgname FROM pg_trigger JOIN pg_class r ON r.oid = tgrelid"
+        " WHERE NOT tgisinternal AND relnamespace = 'public'::regnamespace",
     },
     "defaults": {
         "sqlite": "SELECT m.name, c.dflt_value FROM sqlite_master m, pragma_table_info(m.name) c"
         " WHERE m.type = 'table' AND c.dflt_value IS NOT NULL",
-        "postgresql": "SELECT adrelid::regclass, pg_get_expr(adbin, adrelid) FROM pg_attrdef",
+        "postgresql": "SELECT adrelid::regclass, pg_get_expr(adbin, adrelid) FROM pg_attrdef"
+        " JOIN pg_class r ON r.oid = adrelid WHERE relnamespace = 'public'::regnamespace",
     },
     "counters": {
         "sqlite": "SELECT name FROM sqlite_master WHERE sql LIKE '%AUTOINCREMENT%'",
         "postgresql": "SELECT attrelid::regclass, attname FROM pg_attribute a JOIN pg_class r ON r.oid = attrelid"
-        " WHERE attidentity <> '' OR (relkind = 'S' AND attname = 'last_value')",
+        " WHERE relnamespace = 'public'::regnamespace"
+        " AND (attidentity <> '' OR (relkind = 'S' AND attname = 'last_value'))",
     },
     "moments without a zone": {
         "postgresql": "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public'"

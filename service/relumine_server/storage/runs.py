@@ -31,17 +31,16 @@ CHILDREN = {
 """Tables whose keys begin with a run, and how many rows of each one transaction deletes."""
 
 _r = t.runs.c
+_RUN = sa.bindparam("run", type_=sa.Text)
+_OPEN = t.alerts.c.run_id == _RUN, t.alerts.c.state != "resolved"  # bound, not by the row: Citus must see one run alone
 _LOCKED = (
     sa.select(
         _r.run_id, _r.project, _r.group_name, _r.name, _r.state, _r.last_step, _r.dropped, _r.loose_records,
         _r.folded_session, _r.folded_seq, _r.folded_at, _r.session_step, _r.pause_s, _r.unit_rows, _r.unit_bytes,
-        sa.exists().where(t.alerts.c.run_id == _r.run_id, t.alerts.c.state != "resolved").label("has_open_alerts"),
-        sa.exists().where(
-            t.alerts.c.run_id == _r.run_id, t.alerts.c.layer_id == 0, t.alerts.c.kind == "stalled",
-            t.alerts.c.state != "resolved",
-        ).label("seems_stalled"),
+        sa.exists().where(*_OPEN).label("has_open_alerts"),
+        sa.exists().where(*_OPEN, t.alerts.c.layer_id == 0, t.alerts.c.kind == "stalled").label("seems_stalled"),
     )
-    .where(_r.run_id == sa.bindparam("run"))
+    .where(_r.run_id == _RUN)
     .with_for_update()
 )  # fmt: skip
 

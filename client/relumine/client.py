@@ -15,7 +15,19 @@ from relumine.errors import ServerError
 from relumine.policies import Backtest, Policy
 from relumine.receivers import Delivery, DeliveryState, Probe, Webhook
 from relumine.settings import resolve
-from relumine.views import Alert, HistoryEntry, Layer, Page, Problem, Project, Run, Severity, Silence, View
+from relumine.views import (
+    Alert,
+    HistoryEntry,
+    Layer,
+    Page,
+    Problem,
+    Project,
+    Run,
+    Severity,
+    Silence,
+    TreatedAlert,
+    View,
+)
 
 ViewT = TypeVar("ViewT", bound=View)
 
@@ -126,15 +138,15 @@ class Client:
         """Alerts, newest first."""
         return self._items("/v1/alerts", Alert, run_id=run_id, project=project, state=state, severity=severity)
 
-    def alert(self, alert_id: str) -> Alert:
-        """One alert."""
-        return self._get(f"/v1/alerts/{alert_id}", Alert)
+    def alert(self, alert_id: str) -> TreatedAlert:
+        """One alert, with the remedies that were applied to it and what became of each."""
+        return self._get(f"/v1/alerts/{alert_id}", TreatedAlert)
 
-    def acknowledge(self, alert_id: str, *, author: str, note: str = "") -> Alert:
+    def acknowledge(self, alert_id: str, *, author: str, note: str = "") -> TreatedAlert:
         """Say that somebody is on it. Refused (409 ``alert_acknowledged``) where somebody else already is."""
         return self._act(alert_id, "acknowledge", author, note)
 
-    def resolve(self, alert_id: str, *, author: str, note: str = "") -> Alert:
+    def resolve(self, alert_id: str, *, author: str, note: str = "") -> TreatedAlert:
         """Close an alert by hand: it returns when the detector raises it anew, or finds it worse."""
         return self._act(alert_id, "resolve", author, note)
 
@@ -226,9 +238,9 @@ class Client:
     ) -> None:
         self.close()
 
-    def _act(self, alert_id: str, what: str, author: str, note: str) -> Alert:
+    def _act(self, alert_id: str, what: str, author: str, note: str) -> TreatedAlert:
         response = self._send("POST", f"/v1/alerts/{alert_id}/{what}", json={"author": author, "note": note})
-        return Alert.model_validate_json(response.content)
+        return TreatedAlert.model_validate_json(response.content)
 
     def _get(self, path: str, view: type[ViewT], **query: Any) -> ViewT:
         return view.model_validate_json(self._send("GET", path, params=_given(query)).content)

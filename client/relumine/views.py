@@ -27,6 +27,7 @@ AlertEvent: TypeAlias = Literal[
 ENDED_WITH_RUN = ("the run finished", "the run failed")
 """Reasons of alerts that were open to the end of their run."""
 RunState: TypeAlias = Literal["running", "finished", "stalled", "failed"]
+Outcome: TypeAlias = Literal["worked", "did_not_work", "too_early"]
 LayerState: TypeAlias = Literal["waiting", "healthy", "dying", "dead", "born_dead", "diverged", "cannot_die"]
 
 T = TypeVar("T")
@@ -112,6 +113,29 @@ class Alert(View):
     acknowledged: Acknowledgement | None
     muted_by: str | None
     silenced_by: str | None
+
+
+class Treatment(View):
+    """A remedy that was applied at a step, and what became of it since; ``remedies`` of an alert are what is proposed.
+
+    The shares are of the layer's units that could be lost: at the last look up to the step, and at the latest since.
+    Both are null where nothing was measured. ``looks`` are those since, up to the next remedy for the layer or the next
+    mark. ``words`` says what the outcome rests on.
+    """
+
+    action: str
+    step: int
+    outcome: Outcome
+    share_before: float | None
+    share_after: float | None
+    looks: int
+    words: str
+
+
+class TreatedAlert(Alert):
+    """An alert read by itself, with what was done about it, the oldest first."""
+
+    treatments: list[Treatment]
 
 
 class HistoryEntry(View):

@@ -13,7 +13,7 @@ from relumine_server.api import cursors, problems
 from relumine_server.api.depends import ClockDep, CourierDep, ProjectShown, SettingsDep, StoreDep
 from relumine_server.api.schemas import RUN_ID, Cursor, Limit, Moment, Note
 from relumine_server.errors import AlertAcknowledged, AlertNotFound, AlertResolved, BadCursor
-from relumine_server.storage import alerts, history
+from relumine_server.storage import alerts, history, treatments
 
 router = APIRouter(prefix="/v1/alerts", tags=["alerts"])
 
@@ -44,8 +44,8 @@ def list_alerts(
 
 
 @router.get("/{alert_id}", responses=problems.responses(AlertNotFound))
-def read_alert(alert_id: AlertId, store: StoreDep, settings: SettingsDep) -> views.Alert:
-    """One alert."""
+def read_alert(alert_id: AlertId, store: StoreDep, settings: SettingsDep) -> views.TreatedAlert:
+    """One alert, and what became of the remedies that were applied to it."""
     with store.read() as connection:
         return _one(connection, alert_id, settings.base_url)
 
@@ -67,10 +67,10 @@ def read_history(
 @router.post("/{alert_id}/acknowledge", responses=problems.responses(AlertNotFound, AlertResolved, AlertAcknowledged))
 def acknowledge_alert(
     alert_id: AlertId, note: Note, store: StoreDep, settings: SettingsDep, clock: ClockDep, courier: CourierDep
-) -> views.Alert:
+) -> views.TreatedAlert:
     """Say that somebody is on it. The first one stands; the second is told who that is."""
 
-    def work(connection: sa.Connection) -> views.Alert:
+    def work(connection: sa.Connection) -> views.TreatedAlert:
         alerting.acknowledge(connection, alert_id, note.author, note.note, clock())
         return _one(connection, alert_id, settings.base_url)
 
@@ -82,10 +82,10 @@ def acknowledge_alert(
 @router.post("/{alert_id}/resolve", responses=problems.responses(AlertNotFound, AlertResolved))
 def resolve_alert(
     alert_id: AlertId, note: Note, store: StoreDep, settings: SettingsDep, clock: ClockDep, courier: CourierDep
-) -> views.Alert:
+) -> views.TreatedAlert:
     """Close an alert by hand. It returns, as ``regressed``, when the detector raises it anew or finds it worse."""
 
-    def work(connection: sa.Connection) -> views.Alert:
+    def work(connection: sa.Connection) -> views.TreatedAlert:
         alerting.resolve(connection, alert_id, note.author, note.note, clock())
         return _one(connection, alert_id, settings.base_url)
 
@@ -94,8 +94,8 @@ def resolve_alert(
     return moved
 
 
-def _one(connection: sa.Connection, alert_id: str, base_url: str) -> views.Alert:
+def _one(connection: sa.Connection, alert_id: str, base_url: str) -> views.TreatedAlert:
     found = alerts.find(connection, alerts.run_of(alert_id), [alert_id], base_url)
     if not found:
         raise AlertNotFound
-    return found[0]
+    return views.TreatedAlert(**dict(found[0]), treatments=treatments.of(connection, found[0]))

@@ -89,7 +89,9 @@ def ends_warmup(memory: LayerMemory, seen: Observation, problems: Problems, poli
 
     Not where so many are lost that it is a problem of its own: those stay in question.
     """
-    quiet = (memory.info.layer_id, "dying") not in problems and seen.dying < _need(policy.critical_share, seen, policy)
+    quiet = (memory.info.layer_id, "dying") not in problems and seen.dying < need(
+        policy.critical_share, seen.eligible, policy
+    )
     return memory.records == policy.warmup_records and quiet
 
 
@@ -104,9 +106,9 @@ def decide(
     return [decision for decision in decisions if decision is not None]
 
 
-def _need(share: float, seen: Observation, policy: Policy) -> int:
+def need(share: float, eligible: int, policy: Policy) -> int:
     """How many units make a share: never fewer than a handful in a layer that has them."""
-    return max(math.ceil(share * seen.eligible), min(policy.least_units, math.ceil(seen.eligible / 2)), 1)
+    return max(math.ceil(share * eligible), min(policy.least_units, math.ceil(eligible / 2)), 1)
 
 
 def _decide_born_dead(seen: Observation, problem: Open | None, policy: Policy) -> Decision | None:
@@ -126,7 +128,7 @@ def _decide_dead(
     if problem is not None:
         gone = share < policy.dead_share * policy.resolve_factor
         return Decision("dead", "resolved", problem.severity, "units returned") if gone else None
-    if seen.dead < _need(policy.dead_share, seen, policy) or not is_warm(memory, policy):
+    if seen.dead < need(policy.dead_share, seen.eligible, policy) or not is_warm(memory, policy):
         return None
     return Decision("dead", "raised", "info" if _is_harmless(memory, run, policy) else "critical")
 
@@ -172,19 +174,19 @@ def _tier(memory: LayerMemory, seen: Observation, run: RunMemory, policy: Policy
     if not seen.eligible:
         return None
     share = policy.critical_share if is_warm(memory, policy) else policy.warmup_share
-    if seen.dying_strict >= _need(share, seen, policy):
+    if seen.dying_strict >= need(share, seen.eligible, policy):
         return "critical"
     alone = policy.risk if run.novel_records else policy.risk_sure
     sure = memory.records > policy.risk_records and memory.risk >= alone
     if sure or memory.streak >= policy.confirm_records:
         return "warning"
-    return "info" if is_warm(memory, policy) and early >= _need(policy.info_share, seen, policy) else None
+    return "info" if is_warm(memory, policy) and early >= need(policy.info_share, seen.eligible, policy) else None
 
 
 def _keep_counters(memory: LayerMemory, seen: Observation, policy: Policy) -> None:
     """Looks in a row that speak for a warning, or for its end; and since when something has been going on."""
     low = policy.risk * policy.resolve_factor
-    lost = seen.dying >= _need(policy.info_share * policy.resolve_factor, seen, policy)
+    lost = seen.dying >= need(policy.info_share * policy.resolve_factor, seen.eligible, policy)
     limit = policy.risk if is_warm(memory, policy) else policy.risk_early
     memory.streak = memory.streak + 1 if memory.risk >= limit else 0
     memory.calm = memory.calm + 1 if memory.risk < low and not lost else 0

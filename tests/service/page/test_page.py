@@ -89,6 +89,22 @@ def test_an_alert_is_resolved_and_its_history_shown(page, server, alerts_of):
     assert page.get_by_role("button", name="Resolve").count() == 0
 
 
+def test_an_alert_says_what_was_done_about_it_and_what_became_of_that(page, server, alerts_of):
+    alert = next(one for one in alerts_of("run5") if one["kind"] == "dead")
+    page.goto(f"/#/alerts/{alert['id']}")
+    page.get_by_role("heading", name="History").wait_for()
+    assert page.get_by_role("heading", name="What was done").count() == 0
+    done = {"step": 311, "name": f"remedy/{alert['id']}/lower_learning_rate", "value": 0.1}
+    said = {"run": {"id": "run5", "project": "digits"}, "session": "s1", "seq": 2, "layers": [], "records": []}
+    assert httpx.post(f"{server}/v1/uploads", json=said | {"numbers": [done]}).status_code == 202
+    page.reload()
+    page.get_by_role("heading", name="What was done").wait_for()
+    row = page.locator("table").filter(has_text="Remedies that the training applied").locator("tbody tr").inner_text()
+    step, what, outcome, before, since, words = row.split("\t")
+    assert (step, what, outcome, before, since) == ("311", "lower learning rate", "did not work", "75 %", "75 %")
+    assert words == "75 % of the units dead at step 391, 8 looks since"
+
+
 def test_who_comes_second_is_told_who_has_it(browser, server, alerts_of):
     page = browser.new_page(base_url=server)  # a 409 is an error to the console, and no fault of the page
     alert = next(one for one in alerts_of("run4") if one["kind"] == "dead")

@@ -2,7 +2,7 @@
 
 import { get, path, poll } from "/static/api.js";
 import { alertCard, isOpen } from "/static/alert_card.js";
-import { count, el, isBeingEdited, moment, plain, replace, table, tag } from "/static/dom.js";
+import { count, el, isBeingEdited, moment, plain, replace, share, table, tag } from "/static/dom.js";
 import { silences } from "/static/silences.js";
 
 const PAGE = 100;
@@ -53,12 +53,29 @@ export async function showAlert({ root, signal }, alertId) {
     replace(root,
       el("h1", {}, "Alert"),
       el("ul", { class: "cards" }, alertCard(alert, { showRun: true, onChange: show })),
+      treated(alert.treatments),
       el("h2", {}, "History"),
       story(past.items),
       el("h2", {}, "Evidence"),
       el("pre", {}, JSON.stringify(alert.evidence, null, 2)),
     );
   }
+}
+
+const OUTCOMES = { worked: "worked", did_not_work: "did not work", too_early: "too early to say" };
+
+// What the training did about it, and what became of that.
+function treated(treatments) {
+  if (!treatments.length) return [];
+  const outcome = (one) => el("span", { class: `tag ${one.outcome}` }, OUTCOMES[one.outcome] || one.outcome);
+  return [el("h2", {}, "What was done"), table("Remedies that the training applied, the oldest first.", [
+    { title: "Step", number: true, cell: (one) => count(one.step) },
+    { title: "What", cell: (one) => one.action.replaceAll("_", " ") },
+    { title: "Outcome", cell: outcome },
+    { title: "Lost before", number: true, cell: (one) => share(one.share_before) },
+    { title: "Lost since", number: true, cell: (one) => share(one.share_after) },
+    { title: "That is", cell: (one) => one.words },
+  ], treatments)];
 }
 
 function story(entries) {

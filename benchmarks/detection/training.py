@@ -79,6 +79,8 @@ class Training:
         self._given: list[float] = [group["lr"] for group in self.optimizer.param_groups]
         self._random = np.random.default_rng(seed)
         self.losses: list[float] = []
+        self.mended = False
+        """Whether the owner of the data brought the inputs back to what they were."""
         self.watcher = Watcher(self.model, lambda step: self._whole(step)[0])
         torch.manual_seed(seed + 1000)
 
@@ -117,12 +119,15 @@ class Training:
 
     def _whole(self, step: int) -> tuple[Tensor, Tensor]:
         """The training set as the step after ``step`` finds it."""
-        x = faults.inputs(self.recipe, self.material, self.material.x, step + 1, bursts=False)
+        x = self._inputs(self.material.x, step + 1, bursts=False)
         y = x if self.material.mirror else self.material.y
         return x, faults.targets(self.recipe, y, step + 1)
 
+    def _inputs(self, x: Tensor, step: int, *, bursts: bool) -> Tensor:
+        return x if self.mended else faults.inputs(self.recipe, self.material, x, step, bursts=bursts)
+
     def _step(self, step: int, rows: np.ndarray[Any, Any]) -> float:
-        x = faults.inputs(self.recipe, self.material, self.material.x[rows], step, bursts=True)
+        x = self._inputs(self.material.x[rows], step, bursts=True)
         y = faults.targets(self.recipe, x if self.material.mirror else self.material.y[rows], step)
         self._set_rates(step)
         self.optimizer.zero_grad()

@@ -1,13 +1,14 @@
 """Nothing, a random remedy, the recommended one: which dying trainings of the corpus end as good as healthy ones.
 
-    python benchmarks/remedies/compare.py --half tune|report [--seed 0] [--only TEXT] [--keep DIR]
+    python benchmarks/remedies/compare.py --half tune|report|second … [--seed 0] [--only TEXT] [--keep DIR]
 
 Every recipe that is ill, really dies (half of a layer, measured on the entire training set) and has a healthy twin is
-trained again with `relumine.remedies.apply` for `on_alert`, as a user has it, and again twice with the same at the
-same alerts but with action, number and layer drawn by chance. As good: accuracy or explained variance within 5 % of
-the twin's. Seeds and batches are those of the twin. Extra steps: how far beyond the recipe's end a training must go
-on to be as good; it may for half of the recipe's steps. Intervals: paired bootstrap over recipes. The runs without a
-remedy are those that `benchmarks/detection/corpus.py` keeps; train them first.
+trained again with `relumine.remedies.apply` for `on_alert`, with copies kept and an owner who mends inputs when asked
+to, and again twice with the same at the same alerts but with action, number and layer drawn by chance. As good:
+accuracy or explained variance within 5 % of the twin's. Seeds and batches are those of the twin. Extra steps: how far
+beyond the recipe's end a training must go on to be as good; it may for half of the recipe's steps. Intervals: paired
+bootstrap over recipes. The runs without a remedy are those that `benchmarks/detection/corpus.py` keeps; train them
+first.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def main() -> None:
     arguments = _arguments()
     torch.set_num_threads(1)
     compared = []
-    for case, nothing, twin in _dying(arguments.half, arguments.seed):
+    for case, nothing, twin in [one for half in arguments.half for one in _dying(half, arguments.seed)]:
         if arguments.only and arguments.only not in case.recipe.name:
             continue
         one = _compare(case, nothing, twin, arguments.keep)
@@ -76,7 +77,7 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--half", choices=("tune", "report", "second", "fresh"), default="tune")
+    parser.add_argument("--half", nargs="+", choices=("tune", "report", "second", "fresh"), default=["tune"])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", metavar="TEXT", help="recipes whose name contains this")
     parser.add_argument("--keep", type=Path, default=KEEP, metavar="DIR", help=f"default: {KEEP}")

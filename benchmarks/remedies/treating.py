@@ -54,7 +54,9 @@ def train(recipe: Recipe, seed: int, arm: Arm, twin: float, draw: int = 0) -> En
     torch.manual_seed(seed)
     training = Training(recipe, seed)
     training.warm_up()
-    treat = relumine.remedies.apply(training.model, training.optimizer)
+    treat = relumine.remedies.apply(
+        training.model, training.optimizer, own={"normalize_input": lambda *_: _mend(training)}, keep_every=50
+    )
     chance = random.Random(f"{recipe.name} {seed} {draw}")
     layers: list[str] = []
     told = {"random": _at_random(treat, chance, layers), "recommended": treat}[arm]
@@ -90,11 +92,20 @@ def _at_random(
             "lower_learning_rate": None if rate is None else rate * 10 ** chance.uniform(-2, 0),
             "replace_relu": chance.uniform(0.01, 0.3),
         }
-        drawn = [Remedy(action=one, parameter=None, value=values.get(one), reason="by chance") for one in ACTIONS]
+        drawn = [
+            Remedy(action=one, parameter=None, value=values.get(one), reason="by chance")
+            for one in (*ACTIONS, "normalize_input")
+        ]
         chance.shuffle(drawn)
         return treat(alert.model_copy(update={"remedies": drawn, "layer": chance.choice(layers)}))
 
     return answer
+
+
+def _mend(training: Training) -> bool:
+    """What ``normalize_input`` asks for: the owner of the data sees to it that inputs are as they were."""
+    before, training.mended = training.mended, True
+    return not before
 
 
 def _until_near(training: Training, score: float, twin: float, most: int) -> int | None:

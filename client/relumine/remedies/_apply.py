@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import warnings
-from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,18 +17,20 @@ from relumine._applied import LATER, Applied, Later
 from relumine._clock import unwrapped
 from relumine._guard import say
 from relumine.remedies._bias import reset_bias_
+from relumine.remedies._memory import Copies, Memory, before
+from relumine.remedies._owner import Do, Own, by_owner
 from relumine.remedies._rates import Schedulers, lower_learning_rate
 from relumine.remedies._replace import replace_relu_
 from relumine.remedies._revive import revive_
-from relumine.remedies._survey import Batch, Inputs
+from relumine.remedies._survey import Inputs
 from relumine.views import Alert, Remedy
 
 ACTIONS = ("lower_learning_rate", "reset_bias", "reinitialize", "replace_relu")
 """What alerts propose and this can do."""
 COLLAPSED = ("dead", "born_dead", "constant_output")
 """Kinds of alerts that speak of the loss of a whole layer, or of the model."""
-REMEMBERED = 8
-"""Training forwards whose inputs are kept: of one alone, a unit that is merely rare would look dead."""
+SAVING = ("lower_learning_rate", "normalize_input")
+"""What saves those who live, and brings nobody back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +58,22 @@ class Apply:
         budget: int,
         cooldown_steps: int,
         allow: Collection[str],
+        own: Own,
+        keep_every: int | None,
     ) -> None:
         self.log: list[Treatment] = []
         self.budget = budget
         self._model, self._optimizer, self._inputs = model, optimizer, inputs
-        self._schedulers, self._cooldown, self._allow = schedulers, cooldown_steps, allow
+        self._schedulers, self._cooldown, self._own = schedulers, cooldown_steps, by_owner(own)
+        self._allow = {*allow, *own}
+        self._copies = None if keep_every is None else Copies(model, optimizer, keep_every)
         self._step, self._ready_at = 0, 0
         self._memory = Memory()
         self._tried: set[tuple[str | None, str]] = set()
         self._part, self._since = 1.0, 1.0  # of the rates as they would be: by now, and since the alert was heard
         self._undone = -1  # changes of the rate up to this step of the monitor are undone
         self._waiting: dict[str, float] = {}  # alerts that were put off, with the part when they were heard
+        self._heard: dict[str, int] = {}  # the step at which each alert was heard first
         self._handles = [optimizer.register_step_post_hook(self._count)]
         if inputs is None:
             self._handles.append(model.register_forward_pre_hook(self._memory, with_kwargs=True))
@@ -78,6 +83,7 @@ class Apply:
 
         ``LATER`` while the last remedy has its time to work: the monitor tells the alert again as long as it fires.
         """
+        self._heard.setdefault(alert.id, self._step)
         why = self._why_not(alert)
         if why is not None:
             self._note(alert, None, None, why)
@@ -90,7 +96,7 @@ class Apply:
             done = self._try(alert, remedy, reasons)
             if done is not None:
                 self._tried.add((alert.layer, remedy.action))
-                return self._did(alert, self._with_revival(alert, done))
+                return self._did(alert, self._with_the_lost(alert, done))
         self._note(alert, None, None, "; ".join(reasons) or "the alert proposes nothing")
         return None
 
@@ -105,9 +111,20 @@ class Apply:
         """What was done for this layer already, and did not last, comes after what was not tried yet."""
         return sorted(alert.remedies, key=lambda remedy: (alert.layer, remedy.action) in self._tried)
 
+    def _with_the_lost(self, alert: Alert, done: Applied) -> Applied:
+        """A lower rate saves who lives. Those that are lost already, in any layer, are fetched back or drawn anew."""
+        if done.action not in SAVING:
+            return done
+        heard = self._heard.get(alert.id, self._step)
+        back = self._copies.go_back(before(alert, heard, self._cooldown)) if self._copies else None
+        if back is not None:
+            step, changes = back
+            text = f"{done.text}; weights and moments are those of {self._step - step} steps ago"
+            return replace(done, text=text, changes=(*done.changes, *changes))
+        return self._with_revival(alert, done)
+
     def _with_revival(self, alert: Alert, done: Applied) -> Applied:
-        """A lower rate saves who lives; those that are lost already, in any layer, stay lost: they are drawn anew."""
-        if done.action != "lower_learning_rate" or "reinitialize" not in self._proposed(alert):
+        if "reinitialize" not in self._proposed(alert):
             return done
         try:
             revived = self._revive(alert, None)
@@ -140,20 +157,20 @@ class Apply:
             return "an alert of severity info asks for nothing"
         if self.budget <= 0:
             return "the budget is spent"
-        if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+        if _are_several():
             return (
                 "several processes train this model, and each would have to do the same: call the remedy in all of them"
             )
         return None
 
     def _try(self, alert: Alert, remedy: Remedy, reasons: list[str]) -> Applied | None:
-        if remedy.action not in ACTIONS or remedy.action not in self._allow:
+        if remedy.action not in self._allow:
             reasons.append(f"{remedy.action} is not done by itself")
             return None
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # they are in the notes too
-                done = self._does()[remedy.action](alert, remedy)
+                done = (self._does() | self._own)[remedy.action](alert, remedy)
         except ValueError as error:
             reasons.append(f"{remedy.action}: {error}")
             return None
@@ -162,7 +179,7 @@ class Apply:
             return None
         return done
 
-    def _does(self) -> Mapping[str, Callable[[Alert, Remedy], Applied]]:
+    def _does(self) -> dict[str, Do]:
         model, optimizer = self._model, self._optimizer
         return {
             "lower_learning_rate": self._lower,
@@ -205,38 +222,12 @@ class Apply:
 
     def _count(self, *_: Any) -> None:
         self._step += 1
+        waits = self._waiting and self._step <= self._ready_at  # what waits for its remedy is not worth keeping
+        if self._copies is not None and not waits and not _are_several():
+            self._copies.keep(self._step)
 
     def _note(self, alert: Alert, action: str | None, applied: Applied | None, text: str) -> None:
         self.log.append(Treatment(self._step, alert.id, alert.layer, action, applied, text))
-
-
-class Memory:
-    """Remembers, without copying it, what the last training forwards took. A copied or pickled model has none of it."""
-
-    def __init__(self) -> None:
-        self._last: deque[tuple[tuple[Any, ...], dict[str, Any]]] = deque(maxlen=REMEMBERED)
-
-    def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """The hook."""
-        if module.training and torch.is_grad_enabled():
-            self._last.append((args, kwargs))
-
-    def batches(self, model: nn.Module) -> list[Batch]:
-        """All that are remembered, the newest last."""
-        return [_as_batch(model, args, kwargs) for args, kwargs in self._last]
-
-    def __deepcopy__(self, _memo: dict[int, Any]) -> Memory:
-        return Memory()
-
-    def __reduce__(self) -> tuple[type[Memory], tuple[()]]:
-        return Memory, ()
-
-
-def _as_batch(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Batch:
-    if not kwargs:
-        return args
-    named = inspect.signature(model.forward).bind(*args, **kwargs)
-    return {**dict(named.arguments), **kwargs} if args else kwargs
 
 
 def apply(  # noqa: PLR0913 - a model, an optimizer, and options by name
@@ -248,6 +239,8 @@ def apply(  # noqa: PLR0913 - a model, an optimizer, and options by name
     budget: int = 3,
     cooldown_steps: int = 50,
     allow: Collection[str] = ACTIONS,
+    own: Own | None = None,
+    keep_every: int | None = None,
 ) -> Apply:
     """Make an ``on_alert`` that does the first remedy of an alert that it can do, in the training thread.
 
@@ -263,9 +256,13 @@ def apply(  # noqa: PLR0913 - a model, an optimizer, and options by name
         budget: how many remedies may be applied in all.
         cooldown_steps: optimizer steps between two of them.
         allow: ``lower_learning_rate``, ``reset_bias``, ``reinitialize`` (``revive_``), ``replace_relu``.
+        own: by action what you do yourself, such as ``{"normalize_input": mend}`` for an input that changed. Called
+            with the alert and the remedy; what it returns is logged, and with ``False`` it was not done.
+        keep_every: steps between copies of parameters, buffers and optimizer state on the host, of which the last
+            four are kept. With a lower rate or a mended input the training then goes back to one; None: never.
 
     Raises:
-        ValueError: ``allow`` names something else.
+        ValueError: ``allow`` names something else, or ``keep_every`` is not positive.
 
     Example:
         >>> import torch, relumine
@@ -277,6 +274,8 @@ def apply(  # noqa: PLR0913 - a model, an optimizer, and options by name
     unknown = set(allow) - set(ACTIONS)
     if unknown:
         raise ValueError(f"{', '.join(sorted(unknown))}: only {', '.join(ACTIONS)} can be applied")
+    if keep_every is not None and keep_every < 1:
+        raise ValueError(f"keep_every is {keep_every}: it counts steps")
     return Apply(
         model,
         unwrapped(optimizer),
@@ -285,7 +284,13 @@ def apply(  # noqa: PLR0913 - a model, an optimizer, and options by name
         budget=budget,
         cooldown_steps=cooldown_steps,
         allow=frozenset(allow),
+        own=dict(own or {}),
+        keep_every=keep_every,
     )
+
+
+def _are_several() -> bool:
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
 def _layer(alert: Alert) -> list[str]:

@@ -8,6 +8,7 @@ import io
 import pytest
 import torch
 from dying_models import dead_model, perceptron
+from proposing import LOWER, alert
 from torch import nn
 from torch.nn import functional
 
@@ -15,19 +16,7 @@ import relumine
 from relumine._applied import LATER, Applied
 from relumine.remedies import apply
 from relumine.testing import MemoryTransport
-from relumine.views import Accepted, Alert, Remedy
-
-
-def alert(*proposed, layer="1", **fields):
-    """An alert with remedies as (action, value)."""
-    remedies = [Remedy(action=action, parameter=None, value=value, reason="so") for action, value in proposed]
-    known = {"id": "r.1.dying", "kind": "dying", "severity": "critical", "state": "firing", "evidence": {}}
-    told = {"message": "act1 is dying", "url": "http://here", "opened_step": 1, "layer_id": 1}
-    told |= dict.fromkeys(("resolved_reason", "muted_by", "silenced_by"))
-    return Alert.model_construct(**(known | told | {"layer": layer, "remedies": remedies} | fields))
-
-
-LOWER = {"evidence": {"learning_rate": {"now": 0.3, "before": 0.05}}}
+from relumine.views import Accepted
 
 
 def setting(**options):

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from relumine_server.storage import distribution
 from relumine_server.storage.store import address
+from relumine_server.storage.tables import metadata
 
 HOSTS = [address(one) for one in os.environ.get("RELUMINE_TEST_CITUS", "").split(",") if one]
 TRIES = 50
@@ -39,6 +40,11 @@ def spread(name: str) -> None:
     distribution.require(engine)
     assert distribution.distribute(engine) == distribution.of_runs()
     assert distribution.distribute(engine) == []
+    with engine.connect() as connection:
+        known = connection.scalars(
+            sa.text("SELECT relname FROM pg_dist_partition JOIN pg_class c ON c.oid = logicalrelid")
+        )
+        assert {*known} == {*metadata.tables}  # what Citus does not know of it commits apart
     engine.dispose()
 
 

@@ -1,7 +1,8 @@
 """Spreads the rows of runs over the hosts of a Citus cluster, by ``run_id``. Plain Postgres needs none of it.
 
 What belongs to a run lies with the run on one host. Tables whose keys name no run stay on the coordinator: deliveries
-are claimed across all runs, and keys are written too often to be copied to every host.
+are claimed across all runs, and keys are written too often to be copied to every host. Citus is told of them: only then
+does it commit in two phases what writes to a run and to them, as an upload that raises an alert does.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ _EXTENSION = sa.text("SELECT 1 FROM pg_extension WHERE extname = 'citus'")
 _GROUP = sa.text("SELECT groupid FROM pg_dist_local_group")
 _DONE = sa.text(
     "SELECT relname FROM pg_dist_partition JOIN pg_class ON pg_class.oid = logicalrelid"
-    " WHERE partmethod = 'h' AND relnamespace = current_schema()::regnamespace"
+    " WHERE relnamespace = current_schema()::regnamespace"
 )
 _SPREAD = sa.text("SELECT create_distributed_table(:name, 'run_id', colocate_with => :beside)")
 _EMPTY = sa.text("SELECT truncate_local_data_after_distributing_table(CAST(:name AS regclass))")
+_TELL = sa.text("SELECT citus_add_local_table_to_metadata(CAST(:name AS regclass))")
 
 COORDINATOR = 0  # Citus's number for the group of the coordinator
 
@@ -53,4 +55,6 @@ def distribute(engine: sa.Engine) -> list[str]:
         for name in new:
             connection.execute(_SPREAD, {"name": name, "beside": "none" if name == runs.name else runs.name})
             connection.execute(_EMPTY, {"name": name})
+        for name in sorted({*metadata.tables} - {*of_runs()} - done):
+            connection.execute(_TELL, {"name": name})
     return new

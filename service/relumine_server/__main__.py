@@ -15,12 +15,22 @@ except ImportError:  # installed without the extra
     sys.stderr.write("relumine-server: the server is not installed: pip install 'relumine[server]'\n")
     raise SystemExit(2) from None
 
-from relumine_server import key_commands, logs, serving
+from relumine_server import key_commands, listening, logs, serving
 from relumine_server.app import create_app
-from relumine_server.command import DatabaseUrl, database_trouble, fail, is_sqlite, open_store, settings_of, shown
+from relumine_server.command import (
+    DatabaseUrl,
+    database_trouble,
+    fail,
+    is_sqlite,
+    listening_trouble,
+    open_store,
+    settings_of,
+    shown,
+)
 from relumine_server.detection.policy import DEFAULT
 from relumine_server.detection.replay import opened
 from relumine_server.detection.replay import replay as fold
+from relumine_server.errors import UnknownDatabase
 from relumine_server.storage import alerts, distribution, journal, migrate, policies, runs, upkeep
 from relumine_server.webhooks import courier
 from relumine_server.workers import Workers
@@ -50,14 +60,19 @@ def serve(
     )
     if settings.workers > 1 and is_sqlite(settings):
         fail("SQLite takes one process: --workers (RELUMINE_WORKERS) above 1 needs Postgres as RELUMINE_DATABASE_URL")
-    is_closed = key_commands.has_keys(settings) or key_commands.first_key(settings)
-    if not (settings.is_local or settings.insecure_no_auth or is_closed):
+    with listening_trouble(settings):
+        places = listening.places(settings.host, settings.port)
+    is_closed = key_commands.has_keys(settings)
+    if not (settings.is_local or settings.insecure_no_auth or is_closed or settings.first_key):
         at = "" if database_url is None else f" --database-url '{shown(database_url)}'"
         fail(
             f"{settings.host} can be reached from other machines and there is no key yet: make one with "
             f"`relumine-server keys create --scope admin{at}`, listen on 127.0.0.1, "
             "or say --insecure-no-auth if the network is yours alone"
         )
+    with listening_trouble(settings):
+        listening.try_out(places)
+    is_closed = is_closed or key_commands.first_key(settings)
     logs.to_stderr(settings.log_level, settings.log_format)
     with database_trouble(settings):
         app = create_app(settings) if settings.workers == 1 else None
@@ -146,6 +161,8 @@ def back_up(
     """Copy a SQLite database, also while a server writes to it."""
     try:
         size = upkeep.backup(settings_of(database_url=database_url).database_url, target)
+    except UnknownDatabase as error:
+        fail(str(error))
     except (ValueError, OSError, sqlite3.Error) as error:
         fail(f"no backup: {type(error).__name__}: {error}")
     typer.echo(f"{target}: {size:,} bytes, checked")
@@ -154,7 +171,9 @@ def back_up(
 @cli.command("doctor")
 def look_over(database_url: DatabaseUrl = None) -> None:
     """Look at version, file system, disk, schema and clock; exit 1 where something is wrong."""
-    checks = upkeep.examine(settings_of(database_url=database_url).database_url, datetime.now(UTC))
+    settings = settings_of(database_url=database_url)
+    with database_trouble(settings):
+        checks = upkeep.examine(settings.database_url, datetime.now(UTC))
     for check in checks:
         typer.echo(f"{check.verdict:<8} {check.what:<12} {check.found}")
     raise typer.Exit(1 if any(check.verdict == "problem" for check in checks) else 0)

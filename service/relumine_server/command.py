@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, NoReturn
 
@@ -21,10 +21,17 @@ DatabaseUrl = Annotated[str | None, typer.Option(help="default: RELUMINE_DATABAS
 
 def settings_of(**given: Any) -> Settings:
     """The settings; what is None here is read from the environment."""
+    asked = {name: value for name, value in given.items() if value is not None}
     try:
-        return Settings(**{name: value for name, value in given.items() if value is not None})
+        return Settings(**asked)
     except ValidationError as error:
-        fail(f"settings cannot be used: {problems.places(error.errors())}")
+        said = [f"{_variable(str(one['loc'][0]), asked)}: {problems.message(one)}" for one in error.errors()]
+        fail(f"settings cannot be used: {'; '.join(said)}")
+
+
+def _variable(name: str, asked: Collection[str]) -> str:
+    """What a person calls a setting: the option where it was given, else the variable."""
+    return f"--{name.replace('_', '-')}" if name in asked else f"RELUMINE_{name.upper()}"
 
 
 def open_store(settings: Settings) -> Store:
@@ -49,6 +56,16 @@ def database_trouble(settings: Settings) -> Iterator[None]:
     except (OSError, DBAPIError) as error:
         reason = str(getattr(error, "orig", None) or error).splitlines()[0]
         fail(f"{shown(settings.database_url)} cannot be used: {reason}")
+
+
+@contextmanager
+def listening_trouble(settings: Settings) -> Iterator[None]:
+    """An address that nobody can listen on ends the command with a sentence."""
+    try:
+        yield
+    except OSError as error:
+        where = f"{settings.host[:60]}, port {settings.port}"
+        fail(f"cannot listen on {where} (RELUMINE_HOST, RELUMINE_PORT): {error.strerror}")
 
 
 def is_sqlite(settings: Settings) -> bool:

@@ -139,5 +139,9 @@ def _reason(error: Mapping[str, Any]) -> str:
     kind = str(error["type"])
     if kind in ("json_invalid", "literal_error", "string_pattern_mismatch", "enum", "union_tag_invalid"):
         return kind.replace("_", " ")
-    message = str(error["msg"]).encode("utf-8", "replace").decode()
-    return message[:200]
+    return message(error)
+
+
+def message(error: Mapping[str, Any]) -> str:
+    """The message of a rule, at most 200 characters; without the word that pydantic puts before our own."""
+    return str(error["msg"]).removeprefix("Value error, ").encode("utf-8", "replace").decode()[:200]

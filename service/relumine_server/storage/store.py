@@ -122,12 +122,14 @@ def address(database_url: str) -> sa.URL:
     """
     try:
         url = make_url(database_url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # the latter where a port is no number
         raise UnknownDatabase("RELUMINE_DATABASE_URL is no address of a database") from None
     kind = url.drivername.split("+")[0]
     if kind not in ("sqlite", "postgresql", "postgres"):
         raise UnknownDatabase(f"{kind} is not supported: sqlite:///file or postgresql://user:password@host/name")
-    return url if kind == "sqlite" else url.set(drivername="postgresql+psycopg")
+    if kind == "sqlite" and url.database in (None, "", ":memory:"):
+        raise UnknownDatabase("RELUMINE_DATABASE_URL names no file: sqlite:///relumine.db")
+    return url.set(drivername="sqlite" if kind == "sqlite" else "postgresql+psycopg")
 
 
 def _postgres(url: sa.URL, connections: int, *, ping: bool) -> sa.Engine:

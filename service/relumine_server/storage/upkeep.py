@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
 import sqlalchemy as sa
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from relumine_server.storage import migrate
 from relumine_server.storage import tables as t
+from relumine_server.storage.store import address
 
 WAL_FIXED = (3, 51, 3)
 NETWORK = frozenset(
@@ -71,7 +71,7 @@ def examine(database_url: str, now: datetime) -> list[Check]:
                 *checks,
                 Check("warning", "database", f"{file} does not exist yet; `relumine-server serve` makes it"),
             ]
-    engine = sa.create_engine(make_url(database_url))
+    engine = sa.create_engine(address(database_url))
     try:
         with engine.connect() as connection:
             checks += [_schema(connection), _clock(connection, now)]
@@ -85,7 +85,7 @@ def examine(database_url: str, now: datetime) -> list[Check]:
 
 
 def _file(database_url: str) -> Path | None:
-    url = make_url(database_url)
+    url = address(database_url)
     return Path(url.database or "relumine.db") if url.get_backend_name() == "sqlite" else None
 
 

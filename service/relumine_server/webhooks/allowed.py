@@ -5,6 +5,8 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from typing import NamedTuple, TypeAlias
 
+from relumine_server.names import is_name
+
 Network: TypeAlias = IPv4Network | IPv6Network
 
 _LOOPBACK = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
@@ -38,16 +40,9 @@ def _network(entry: str) -> Network | None:
     try:
         network = ip_network(entry)
     except ValueError as problem:
-        if "/" in entry or ":" in entry or not _is_name(entry):
+        if "/" in entry or ":" in entry or not is_name(entry):
             raise ValueError(f"{entry!r} is neither a host nor a network: {problem}") from None
         return None
     if any(network.version == own.version and network.subnet_of(own) for own in _LOOPBACK):  # type: ignore[arg-type] # the versions are equal
         raise ValueError(f"{entry} is this host: RELUMINE_WEBHOOK_ALLOW_LOOPBACK=true allows it")
     return network
-
-
-def _is_name(entry: str) -> bool:
-    """A name, and no number: a mistyped address must not become a host that is never met."""
-    labels = entry.rstrip(".").split(".")
-    plain = all(label and label.isascii() and label.replace("-", "").replace("_", "").isalnum() for label in labels)
-    return plain and not labels[-1].isdigit()

@@ -7,11 +7,14 @@ readers that do not read, and any number of connections.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import resource
 import socket
+import sys
 import threading
 import time
+from contextlib import suppress
 from functools import partial
 from types import FrameType
 from typing import Any
@@ -29,6 +32,7 @@ MAX_HEAD_BYTES = 64 * 2**10
 REQUESTS_S = 5.0  # that requests under way may still take when the server ends
 LAST_RESORT_S = REQUESTS_S + BACKGROUND_S + 2.5  # after which the process ends, whatever hangs
 OTHER_FILES = 256  # beside connections: the database, the log
+M_MMAP_THRESHOLD = -3  # of malloc.h
 
 log = structlog.get_logger(__name__)
 
@@ -163,6 +167,7 @@ class Server(uvicorn.Server):
 def serve(app: FastAPI, settings: Settings, sockets: list[socket.socket] | None = None) -> None:
     """Serve until told to end."""
     _allow_files(settings.max_connections + OTHER_FILES)
+    _give_blocks_back()
     Server(configured(app, settings), app.state.ending, settings.drain_s).run(sockets)
 
 
@@ -199,3 +204,13 @@ def _allow_files(number: int) -> None:
     wanted = number if hard == resource.RLIM_INFINITY else min(number, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _give_blocks_back() -> None:
+    """Let glibc return blocks from 1 MiB on as soon as they are freed.
+
+    Else the threshold rises with every block to 32 MiB, and a large body's memory stays with the process.
+    """
+    if sys.platform == "linux":
+        with suppress(AttributeError, OSError):  # another C library
+            ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 2**20)

@@ -42,7 +42,7 @@ class Settings(BaseSettings):
     max_body_bytes: Annotated[
         int,
         Field(ge=1024, le=LARGEST, description="Largest upload in bytes, as it is sent and as it is after decoding."),
-    ] = 32 * 2**20
+    ] = 16 * 2**20
     max_request_bytes: Annotated[
         int, Field(ge=1024, le=LARGEST, description="Largest body of any other request, in bytes.")
     ] = 256 * 2**10

@@ -94,6 +94,7 @@ def install(app: FastAPI) -> None:
 async def _problem(request: Request, error: Exception) -> Answer:
     if not isinstance(error, ProblemError):
         raise error
+    error.__traceback__ = None  # else its frames, in a circle with a future, hold on to the body
     return told(error, request.url.path)
 
 

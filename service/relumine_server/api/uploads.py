@@ -71,7 +71,7 @@ class Intake:
         self._unpacking = asyncio.Semaphore(UNPACKING)
 
     @asynccontextmanager
-    async def body(self, request: Request, settings: Settings) -> AsyncIterator[bytes | bytearray]:
+    async def body(self, request: Request, settings: Settings) -> AsyncIterator[bytes]:
         """The body, held to account while it is worked on. Raises BodyTooLarge, BodyTooSlow, TooManyValues, Busy."""
         encoding = request.headers.get("content-encoding", "identity").lower()
         taken = 0
@@ -88,13 +88,9 @@ class Intake:
         finally:
             self.held -= taken
 
-    async def _read(
-        self, request: Request, encoding: str, settings: Settings, take: Callable[[int], None]
-    ) -> bytes | bytearray:
+    async def _read(self, request: Request, encoding: str, settings: Settings, take: Callable[[int], None]) -> bytes:
         limit = settings.max_body_bytes
-        body: bytes | bytearray = await bodies.read(
-            request.receive, request.headers, limit, settings.body_timeout_s, take
-        )
+        body = await bodies.read(request.receive, request.headers, limit, settings.body_timeout_s, take)
         if encoding != "identity":
             async with self._unpacking:
                 body = await run_in_threadpool(decoded, body, encoding, limit)
@@ -149,7 +145,7 @@ def _count(metrics: Metrics, taken: Taken, size: int) -> None:
         metrics.count_dropped(reason, number)
 
 
-def decode(body: bytes | bytearray, state: State) -> Upload:
+def decode(body: bytes, state: State) -> Upload:
     """The upload in a body. Raises InvalidUpload, saying where and why but never what.
 
     Raises OtherProject where a key that is bound to a project sends it into another one. ``state`` is the request's.
@@ -161,11 +157,11 @@ def decode(body: bytes | bytearray, state: State) -> Upload:
     return upload
 
 
-def _decode(body: bytes | bytearray) -> Upload:
+def _decode(body: bytes) -> Upload:
     try:
         return Upload.model_validate_json(body, strict=True)
     except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False, include_input=False)
-        raise InvalidUpload(problems.places(found)) from None
+        why = problems.places(error.errors(include_url=False, include_context=False, include_input=False))
     except (ValueError, RecursionError) as error:
-        raise InvalidUpload(type(error).__name__) from None
+        why = type(error).__name__
+    raise InvalidUpload(why)  # out here: as the context of this one, the other would hold on to the body

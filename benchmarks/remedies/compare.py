@@ -134,6 +134,7 @@ def _print_table(compared: Sequence[Compared]) -> None:
         groups[f"  {one.case.recipe.fault.kind if one.case.recipe.fault else ''}"].append(one)
     for name in sorted(groups):
         _print_row(name, groups[name])
+    print(f"\nthe best arm of each run, known afterwards: {_interval(compared, _in_hindsight)}")
     print("\nextra steps until as good, in parts of the recipe's steps: share that gets there, median of those")
     for arm, ends in _extras(harmed).items():
         parts = [extra / steps for extra, steps in ends if extra is not None]
@@ -153,6 +154,11 @@ def _print_row(name: str, compared: Sequence[Compared]) -> None:
         return
     cells = [_interval(compared, value) for value in (_nothing, _chance, _told, lambda one: _told(one) - _chance(one))]
     print(f"{name:28s} {len(compared):3d}  " + "  ".join(cells))
+
+
+def _in_hindsight(one: Compared) -> float:
+    """Whether any of the arms ended near the twin: what a perfect choice among them would have reached."""
+    return float(one.nothing or one.as_told or one.by_chance > 0)
 
 
 def _nothing(one: Compared) -> float:

@@ -242,7 +242,7 @@ def measure(server: Server, seconds: float) -> bool:
     with others(server.url, "warm"):
         time.sleep(3)  # the first requests of a server are its slowest
     with growing(server.pid) as by_uploads, others(server.url, "alone") as (alone, _):
-        time.sleep(seconds)
+        time.sleep(seconds)  # as long as the attacks will take
     with growing(server.pid) as in_all, others(server.url, "beside") as (beside, kept):
         attack(server, seconds, made, told)
     growth = in_all[0] - by_uploads[0]

@@ -8,8 +8,10 @@ from typing import NamedTuple
 
 import pytest
 import sqlalchemy as sa
+from live_server import caller
 from receiver import receiving
 
+from relumine_server.app import create_app
 from relumine_server.settings import Settings
 from relumine_server.storage import deliveries, dialect, migrate, webhooks
 from relumine_server.storage import tables as t
@@ -167,3 +169,27 @@ def heard():
         return found
 
     return of
+
+
+@pytest.fixture
+def app(desk):
+    made = create_app(Settings(webhook_allow_loopback=True), store=desk.store, clock=desk.clock)
+    made.state.courier = desk.courier
+    return made
+
+
+@pytest.fixture
+def call(app):
+    send = caller(app)
+
+    def ask(method, path, status=200, **body):
+        answer = send(method, f"/v1{path}", json=body or None)
+        assert answer.status_code == status, answer.text
+        return answer.json() if answer.content else None
+
+    return ask
+
+
+@pytest.fixture
+def added(call, receiver):
+    return call("POST", "/webhooks", 201, url=receiver.url, events=["alert.firing", "alert.resolved"])

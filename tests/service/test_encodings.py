@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import json
 import struct
@@ -118,3 +119,28 @@ def test_over_http(encoding, body, status, database_url):
     answer = caller(app)("POST", "/v1/uploads", content=body, headers={"content-encoding": encoding})
     app.state.store.close()
     assert answer.status_code == status
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (b" " * 8 * LIMIT, "invalid_upload"),
+        (b"[" + b"0," * 4 * LIMIT + b"0]", "too_many_values"),
+        (b" " * 9 * LIMIT, "body_too_large"),
+    ],
+)
+def test_a_body_that_was_refused_is_held_by_nothing(content, code, new_database):
+    app = create_app(Settings(database_url=new_database("sqlite"), max_body_bytes=8 * LIMIT + 16))
+    send, packed = caller(app), gzip.compress(content)
+    refused = {"content": packed, "headers": {"content-encoding": "gzip"}}
+    assert send("POST", "/v1/uploads", **refused).json()["code"] == code
+    gc.collect()
+    gc.disable()  # a circle would be broken some time, and the body be held till then
+    tracemalloc.start()
+    for _ in range(3):
+        send("POST", "/v1/uploads", **refused)
+    held, _peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    gc.enable()
+    app.state.store.close()
+    assert held < 4 * LIMIT

@@ -83,14 +83,17 @@ class Writer:
         self.engine.dispose()
 
     def _run(self) -> None:
-        while True:
-            try:
-                first = self._items.get(timeout=IDLE_S if self._dirty else None)
-            except queue.Empty:
-                self._checkpoint()
-                continue
-            if first is None or self._commit(first):
-                return
+        while not self._turn():
+            pass
+
+    def _turn(self) -> bool:
+        """Commit what comes next; whether it was the end. On its return nothing holds on to the work and its body."""
+        try:
+            first = self._items.get(timeout=IDLE_S if self._dirty else None)
+        except queue.Empty:
+            self._checkpoint()
+            return False
+        return first is None or self._commit(first)
 
     def _commit(self, first: _Item) -> bool:
         """One transaction for what waits; should the database refuse it, one for each. Says whether it was the end."""

@@ -4,7 +4,7 @@ A name that ends in ``_`` changes the model in place. None of them changes anyth
 """
 
 from relumine._applied import Applied, Change
-from relumine.remedies._apply import Apply, Treatment, apply
+from relumine.remedies._apply import Apply, LogEntry, apply
 from relumine.remedies._asymmetric import randomized_asymmetric_init_
 from relumine.remedies._bias import reset_bias_
 from relumine.remedies._rates import lower_learning_rate
@@ -15,7 +15,7 @@ __all__ = [
     "Applied",
     "Apply",
     "Change",
-    "Treatment",
+    "LogEntry",
     "apply",
     "lower_learning_rate",
     "randomized_asymmetric_init_",

@@ -34,7 +34,7 @@ SAVING = ("lower_learning_rate", "normalize_input")
 
 
 @dataclass(frozen=True, slots=True)
-class Treatment:
+class LogEntry:
     """What was done about one alert, or why nothing was. ``step`` counts the optimizer's steps since ``apply``."""
 
     step: int
@@ -61,7 +61,7 @@ class Apply:
         own: Own,
         keep_every: int | None,
     ) -> None:
-        self.log: list[Treatment] = []
+        self.log: list[LogEntry] = []
         self.budget = budget
         self._model, self._optimizer, self._inputs = model, optimizer, inputs
         self._schedulers, self._cooldown, self._own = schedulers, cooldown_steps, by_owner(own)
@@ -227,7 +227,7 @@ class Apply:
             self._copies.keep(self._step)
 
     def _note(self, alert: Alert, action: str | None, applied: Applied | None, text: str) -> None:
-        self.log.append(Treatment(self._step, alert.id, alert.layer, action, applied, text))
+        self.log.append(LogEntry(self._step, alert.id, alert.layer, action, applied, text))
 
 
 def apply(  # noqa: PLR0913 - a model, an optimizer, and options by name

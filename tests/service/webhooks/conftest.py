@@ -172,15 +172,17 @@ def heard():
 
 
 @pytest.fixture
-def app(desk):
+def desk_app(desk):
+    """The application over the desk's store and clock; its courier is the desk's."""
     made = create_app(Settings(webhook_allow_loopback=True), store=desk.store, clock=desk.clock)
     made.state.courier = desk.courier
     return made
 
 
 @pytest.fixture
-def call(app):
-    send = caller(app)
+def api(desk_app):
+    """One request to it, its status judged, its JSON given."""
+    send = caller(desk_app)
 
     def ask(method, path, status=200, **body):
         answer = send(method, f"/v1{path}", json=body or None)
@@ -191,5 +193,5 @@ def call(app):
 
 
 @pytest.fixture
-def added(call, receiver):
-    return call("POST", "/webhooks", 201, url=receiver.url, events=["alert.firing", "alert.resolved"])
+def added(api, receiver):
+    return api("POST", "/webhooks", 201, url=receiver.url, events=["alert.firing", "alert.resolved"])

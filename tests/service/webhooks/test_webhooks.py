@@ -22,7 +22,7 @@ def signs(secret, headers, body, now):
     return True
 
 
-def test_a_webhook_begins_with_plain_filters_and_shows_its_secret_once(call, added):
+def test_a_webhook_begins_with_plain_filters_and_shows_its_secret_once(api, added):
     assert added["secret"].startswith("whsec_")
     standardwebhooks.Webhook(added["secret"])
     wanted = {
@@ -31,19 +31,19 @@ def test_a_webhook_begins_with_plain_filters_and_shows_its_secret_once(call, add
         "failing_since": None, "secrets_until": None,
     }  # fmt: skip
     assert wanted.items() <= added.items()
-    shown = call("GET", f"/webhooks/{added['webhook_id']}")
+    shown = api("GET", f"/webhooks/{added['webhook_id']}")
     assert shown == {**added, "secret": None}
-    assert call("GET", "/webhooks") == {"items": [shown], "next_cursor": None}
+    assert api("GET", "/webhooks") == {"items": [shown], "next_cursor": None}
 
 
-def test_webhooks_come_in_pages_in_the_order_of_their_creation(call, desk):
+def test_webhooks_come_in_pages_in_the_order_of_their_creation(api, desk):
     made = []
     for _ in range(5):
-        made.append(call("POST", "/webhooks", 201, url=HOOK)["webhook_id"])
+        made.append(api("POST", "/webhooks", 201, url=HOOK)["webhook_id"])
         desk.clock.move(seconds=1)
     seen, cursor = [], ""
     while cursor is not None:
-        page = call("GET", f"/webhooks?limit=2{cursor and f'&cursor={cursor}'}")
+        page = api("GET", f"/webhooks?limit=2{cursor and f'&cursor={cursor}'}")
         seen += [one["webhook_id"] for one in page["items"]]
         cursor = page["next_cursor"]
     assert seen == made
@@ -73,19 +73,19 @@ def test_webhooks_come_in_pages_in_the_order_of_their_creation(call, desk):
         ("evnets", ["alert.firing"], "invalid_request", "evnets"),
     ],
 )
-def test_what_cannot_be_used_is_refused_with_the_reason_new_and_changed_alike(field, value, code, said, call, added):
+def test_what_cannot_be_used_is_refused_with_the_reason_new_and_changed_alike(field, value, code, said, api, added):
     new = {"url": HOOK, field: value}
     for problem in (
-        call("POST", "/webhooks", 422, **new),
-        call("PATCH", f"/webhooks/{added['webhook_id']}", 422, **{field: value}),
+        api("POST", "/webhooks", 422, **new),
+        api("PATCH", f"/webhooks/{added['webhook_id']}", 422, **{field: value}),
     ):
         assert problem["code"] == code
         assert said in problem["detail"]
-    assert len(call("GET", "/webhooks")["items"]) == 1
+    assert len(api("GET", "/webhooks")["items"]) == 1
 
 
-def test_a_filter_that_matches_nothing_is_accepted(call):
-    made = call("POST", "/webhooks", 201, url=HOOK, project="no-such-*", severity="info", events=["run.finished"])
+def test_a_filter_that_matches_nothing_is_accepted(api):
+    made = api("POST", "/webhooks", 201, url=HOOK, project="no-such-*", severity="info", events=["run.finished"])
     assert (made["project"], made["severity"]) == ("no-such-*", "info")
 
 
@@ -101,89 +101,87 @@ def test_a_filter_that_matches_nothing_is_accepted(call):
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_a_change_changes_what_it_names_and_nothing_else(change, call, added):
-    changed = call("PATCH", f"/webhooks/{added['webhook_id']}", **change)
+def test_a_change_changes_what_it_names_and_nothing_else(change, api, added):
+    changed = api("PATCH", f"/webhooks/{added['webhook_id']}", **change)
     assert changed == {**added, "secret": None, **change}
-    assert call("GET", f"/webhooks/{added['webhook_id']}") == changed
+    assert api("GET", f"/webhooks/{added['webhook_id']}") == changed
 
 
-def test_both_secrets_sign_while_one_replaces_the_other(call, added, desk, receiver):
+def test_both_secrets_sign_while_one_replaces_the_other(api, added, desk, receiver):
     path, first = f"/webhooks/{added['webhook_id']}", added["secret"]
-    second = call("POST", f"{path}/rotate-secret", overlap_s=3600)
+    second = api("POST", f"{path}/rotate-secret", overlap_s=3600)
     assert second["secret"] not in {first, None}
     assert second["secrets_until"] == "2026-11-23T15:00:00Z"
-    call("POST", f"{path}/test", 202)
+    api("POST", f"{path}/test", 202)
     desk.send()
     assert [signs(one, *receiver.got[-1], desk.clock()) for one in (first, second["secret"])] == [True, True]
-    third = call("POST", f"{path}/rotate-secret")  # somebody pressed the button twice
-    call("POST", f"{path}/test", 202)
+    third = api("POST", f"{path}/rotate-secret")  # somebody pressed the button twice
+    api("POST", f"{path}/test", 202)
     desk.send(seconds=3599)
     kept = [signs(one["secret"], *receiver.got[-1], desk.clock()) for one in (added, second, third)]
     assert kept == [True, True, True]
-    call("POST", f"{path}/test", 202)
+    api("POST", f"{path}/test", 202)
     desk.send(seconds=2)
     kept = [signs(one["secret"], *receiver.got[-1], desk.clock()) for one in (added, second, third)]
     assert kept == [False, True, True]
-    assert call("GET", path)["secret"] is None
-    last = call("POST", f"{path}/rotate-secret", overlap_s=0)
-    call("POST", f"{path}/test", 202)
+    assert api("GET", path)["secret"] is None
+    last = api("POST", f"{path}/rotate-secret", overlap_s=0)
+    api("POST", f"{path}/test", 202)
     desk.send()
     assert [signs(one["secret"], *receiver.got[-1], desk.clock()) for one in (second, third, last)] == [
         False, False, True,
     ]  # fmt: skip
-    assert call("GET", path)["secrets_until"] is None
-    assert call("POST", f"{path}/rotate-secret", 422, overlap_s=1e9)["code"] == "invalid_request"
-    assert call("POST", f"{path}/rotate-secret", 422, overlap_s=True)["code"] == "invalid_request"
+    assert api("GET", path)["secrets_until"] is None
+    assert api("POST", f"{path}/rotate-secret", 422, overlap_s=1e9)["code"] == "invalid_request"
+    assert api("POST", f"{path}/rotate-secret", 422, overlap_s=True)["code"] == "invalid_request"
 
 
-def test_a_new_address_is_tried_at_once(call, added, desk, receiver, another):
+def test_a_new_address_is_tried_at_once(api, added, desk, receiver, another):
     receiver.answers = [Answer(500)] * 9
     desk.tell("alert.firing", "r1", desk.alert("r1", 1))
     for _ in range(4):
         desk.send(hours=1)
     path = f"/webhooks/{added['webhook_id']}"
-    assert call("GET", path)["failures"] == 4
-    assert call("GET", path)["failing_since"] == "2026-11-23T15:00:00Z"
-    mended = call("PATCH", path, url=another.url)
+    assert api("GET", path)["failures"] == 4
+    assert api("GET", path)["failing_since"] == "2026-11-23T15:00:00Z"
+    mended = api("PATCH", path, url=another.url)
     assert (mended["failures"], mended["failing_since"]) == (0, None)
     assert desk.send() == 1
     assert another.ids == receiver.ids[:1]
 
 
-def test_what_is_not_there_is_404(call, added, desk):
+def test_what_is_not_there_is_404(api, added, desk):
     for method, path in (
         ("GET", "/webhooks/whk_x"), ("PATCH", "/webhooks/whk_x"), ("DELETE", "/webhooks/whk_x"),
         ("POST", "/webhooks/whk_x/test"), ("POST", "/webhooks/whk_x/rotate-secret"),
         ("GET", "/webhooks/whk_x/deliveries"),
     ):  # fmt: skip
-        assert (
-            call(method, path, 404, **({"enabled": True} if method == "PATCH" else {}))["code"] == "webhook_not_found"
-        )
+        assert api(method, path, 404, **({"enabled": True} if method == "PATCH" else {}))["code"] == "webhook_not_found"
     for method, path in (("GET", "/deliveries/dlv_x"), ("POST", "/deliveries/dlv_x/redeliver")):
-        assert call(method, path, 404)["code"] == "delivery_not_found"
-    delivery = call("POST", f"/webhooks/{added['webhook_id']}/test", 202)["delivery_id"]
-    call("DELETE", f"/webhooks/{added['webhook_id']}", 204)
+        assert api(method, path, 404)["code"] == "delivery_not_found"
+    delivery = api("POST", f"/webhooks/{added['webhook_id']}/test", 202)["delivery_id"]
+    api("DELETE", f"/webhooks/{added['webhook_id']}", 204)
     assert desk.send() == 0
-    shown = call("GET", f"/deliveries/{delivery}")
+    shown = api("GET", f"/deliveries/{delivery}")
     assert (shown["state"], shown["reason"]) == ("cancelled", "webhook_deleted")
-    assert call("POST", f"/deliveries/{delivery}/redeliver", 404)["code"] == "webhook_not_found"
+    assert api("POST", f"/deliveries/{delivery}/redeliver", 404)["code"] == "webhook_not_found"
 
 
 @pytest.mark.parametrize("form", ["standard", "slack", "discord", "alertmanager"])
-def test_every_format_and_event_can_be_written(form, call, desk, receiver):
+def test_every_format_and_event_can_be_written(form, api, desk, receiver):
     events = ["alert.firing", "alert.resolved", "alert.acknowledged", "webhook.disabled", "webhook.test"]
-    made = call("POST", "/webhooks", 201, url=receiver.url, events=events, format=form, group_wait_s=0)
-    gone = call("POST", "/webhooks", 201, url=receiver.url)
+    made = api("POST", "/webhooks", 201, url=receiver.url, events=events, format=form, group_wait_s=0)
+    gone = api("POST", "/webhooks", 201, url=receiver.url)
     desk.tell("alert.firing", "r1", desk.alert("r1", 1), desk.alert("r1", 2))
     desk.courier.run_once()
     desk.tell("alert.acknowledged", "r1", desk.alert("r1", 1, state="acknowledged"))
     desk.tell("alert.resolved", "r1", desk.alert("r1", 2, state="resolved"))
-    call("POST", f"/webhooks/{made['webhook_id']}/test", 202)
+    api("POST", f"/webhooks/{made['webhook_id']}/test", 202)
     desk.send(seconds=1)
     receiver.answers = [Answer(410)]
-    call("POST", f"/webhooks/{gone['webhook_id']}/test", 202)
+    api("POST", f"/webhooks/{gone['webhook_id']}/test", 202)
     desk.send(hours=1)
-    told = call("GET", f"/webhooks/{made['webhook_id']}/deliveries")["items"]
+    told = api("GET", f"/webhooks/{made['webhook_id']}/deliveries")["items"]
     assert {one["event"] for one in told} == set(events)
     assert {one["state"] for one in told} == {"delivered"}
     assert all(json.loads(body) for _, body in receiver.got)

@@ -14,10 +14,11 @@ import high_rates
 import second
 import shifted
 import starts
+import third
 from halves import REPORT
 from recipe import Recipe, without_fault
 
-Half: TypeAlias = Literal["tune", "report", "drawn", "fresh", "second"]
+Half: TypeAlias = Literal["tune", "report", "drawn", "fresh", "second", "third"]
 DRAWN = 240
 """Recipes of the third part, which only fits are made on."""
 
@@ -29,7 +30,7 @@ RECIPES: tuple[Recipe, ...] = (
     *shifted.RECIPES,
     *diverging.RECIPES,
 )
-APART: dict[Half, tuple[Recipe, ...]] = {"fresh": fresh.RECIPES, "second": second.RECIPES}
+APART: dict[Half, tuple[Recipe, ...]] = {"fresh": fresh.RECIPES, "second": second.RECIPES, "third": third.RECIPES}
 """Recipes that came later, each half as it was written."""
 BY_NAME = {recipe.name: recipe for recipe in RECIPES}
 if len(BY_NAME) < len(RECIPES) or BY_NAME.keys() < REPORT:

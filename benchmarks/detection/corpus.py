@@ -1,6 +1,7 @@
 """Trains the corpus through the public SDK and keeps every run; prints what was true, and nothing a detector says.
 
-    python benchmarks/detection/corpus.py --half tune|report|second [--seeds N] [--keep DIR] [--every N] [--only TEXT]
+    python benchmarks/detection/corpus.py --half tune|report|second|third
+                                          [--seeds N] [--keep DIR] [--every N] [--only TEXT]
     python benchmarks/detection/corpus.py --list
 
 Runs that are kept already are not trained again, unless their recipe was changed. ``score.py`` judges them.
@@ -41,7 +42,7 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--half", choices=("tune", "report", "drawn", "fresh", "second"), default="tune")
+    parser.add_argument("--half", choices=("tune", "report", "drawn", "fresh", "second", "third"), default="tune")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--every", type=int, help="look at every n-th step; default: the SDK's own pace")
     parser.add_argument("--keep", type=Path, default=FOLDER, metavar="DIR", help=f"default: {FOLDER}")

@@ -77,7 +77,7 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--half", nargs="+", choices=("tune", "report", "second", "fresh"), default=["tune"])
+    parser.add_argument("--half", nargs="+", choices=("tune", "report", "second", "third", "fresh"), default=["tune"])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", metavar="TEXT", help="recipes whose name contains this")
     parser.add_argument("--keep", type=Path, default=KEEP, metavar="DIR", help=f"default: {KEEP}")

@@ -135,12 +135,12 @@ def pushes(recipe: Recipe, step: int) -> list[Fault]:
     return [fault for fault in recipe.faults if fault.kind == "push" and fault.holds(step)]
 
 
-def extra_loss(recipe: Recipe, step: int, seen: list[tuple[bool, Tensor]]) -> Tensor:
-    """Penalties on activations, healthy or not: summed over units, averaged over examples and positions."""
+def extra_loss(recipe: Recipe, step: int, seen: list[tuple[bool, Tensor]], *, pushed: bool = True) -> Tensor:
+    """Penalties on activations, healthy and, if ``pushed``, not: sums over units, means over examples and positions."""
     total = torch.zeros(())
     for _can_die, z in seen if recipe.penalty else ():
         total = total + recipe.penalty * torch.relu(z).sum(_unit_dim(z)).mean()
-    for fault in pushes(recipe, step):
+    for fault in pushes(recipe, step) if pushed else ():
         for place, (_can_die, z) in enumerate(seen):
             if fault.layer in (-1, place):
                 total = total + fault.amount * fault.grown(step) * z.sum(_unit_dim(z)).mean()

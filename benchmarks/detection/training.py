@@ -81,6 +81,8 @@ class Training:
         self.losses: list[float] = []
         self.mended = False
         """Whether the owner of the data brought the inputs back to what they were."""
+        self.loss_mended = False
+        """Whether the owner took out what was added to the loss or its targets."""
         self.watcher = Watcher(self.model, lambda step: self._whole(step)[0])
         torch.manual_seed(seed + 1000)
 
@@ -121,21 +123,26 @@ class Training:
         """The training set as the step after ``step`` finds it."""
         x = self._inputs(self.material.x, step + 1, bursts=False)
         y = x if self.material.mirror else self.material.y
-        return x, faults.targets(self.recipe, y, step + 1)
+        return x, self._targets(y, step + 1)
 
     def _inputs(self, x: Tensor, step: int, *, bursts: bool) -> Tensor:
         return x if self.mended else faults.inputs(self.recipe, self.material, x, step, bursts=bursts)
 
+    def _targets(self, y: Tensor, step: int) -> Tensor:
+        return y if self.loss_mended else faults.targets(self.recipe, y, step)
+
     def _step(self, step: int, rows: np.ndarray[Any, Any]) -> float:
         x = self._inputs(self.material.x[rows], step, bursts=True)
-        y = faults.targets(self.recipe, x if self.material.mirror else self.material.y[rows], step)
+        y = self._targets(x if self.material.mirror else self.material.y[rows], step)
         self._set_rates(step)
         self.optimizer.zero_grad()
         needed = self.recipe.penalty or faults.pushes(self.recipe, step)
         with Activations() if needed else contextlib.nullcontext() as activations:
             output = self.model(x)
         loss = self.material.loss(output, y)
-        extra = faults.extra_loss(self.recipe, step, activations.seen if activations else [])
+        extra = faults.extra_loss(
+            self.recipe, step, activations.seen if activations else [], pushed=not self.loss_mended
+        )
         (loss + extra).backward()  # type: ignore[no-untyped-call]
         if self.recipe.optim.clip:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.optim.clip)

@@ -1,14 +1,15 @@
 """Nothing, a random remedy, the recommended one: which dying trainings of the corpus end as good as healthy ones.
 
-    python benchmarks/remedies/compare.py --half tune|report|second … [--seed 0] [--only TEXT] [--keep DIR]
+    python benchmarks/remedies/compare.py --half tune|report|second|third … [--seed 0] [--only TEXT] [--keep DIR]
+                                          [--owner normalize_input check_loss]
 
 Every recipe that is ill, really dies (half of a layer, measured on the entire training set) and has a healthy twin is
-trained again with `relumine.remedies.apply` for `on_alert`, with copies kept and an owner who mends inputs when asked
-to, and again twice with the same at the same alerts but with action, number and layer drawn by chance. As good:
-accuracy or explained variance within 5 % of the twin's. Seeds and batches are those of the twin. Extra steps: how far
-beyond the recipe's end a training must go on to be as good; it may for half of the recipe's steps. Intervals: paired
-bootstrap over recipes. The runs without a remedy are those that `benchmarks/detection/corpus.py` keeps; train them
-first.
+trained again with `relumine.remedies.apply` for `on_alert`, with copies kept and an owner who mends inputs, or takes
+out what pushes in the loss and its targets, when asked to (``--owner`` names fewer), and again twice with the same at
+the same alerts but with action, number and layer drawn by chance. As good: accuracy or explained variance within 5 % of
+the twin's. Seeds and batches are those of the twin. Extra steps: how far beyond the recipe's end a training must go on
+to be as good; it may for half of the recipe's steps. Intervals: paired bootstrap over recipes. The runs without a
+remedy are those that `benchmarks/detection/corpus.py` keeps; train them first.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from cases import Case, case_of
 from catalogue import trainings, twin_of
 from corpus import FOLDER
 from runs import kept
-from treating import Arm, Ended, near, train
+from treating import OWNER, Arm, Ended, near, train
 
 DRAWS = 2
 RESAMPLES = 10_000
@@ -69,7 +70,7 @@ def main() -> None:
     for case, nothing, twin in [one for half in arguments.half for one in _dying(half, arguments.seed)]:
         if arguments.only and arguments.only not in case.recipe.name:
             continue
-        one = _compare(case, nothing, twin, arguments.keep)
+        one = _compare(case, nothing, twin, arguments.keep, arguments.owner)
         compared.append(one)
         _show(one)
     _print_table(compared)
@@ -79,6 +80,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--half", nargs="+", choices=("tune", "report", "second", "third", "fresh"), default=["tune"])
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--owner", nargs="*", choices=tuple(OWNER), default=list(OWNER), help="what the owner does")
     parser.add_argument("--only", metavar="TEXT", help="recipes whose name contains this")
     parser.add_argument("--keep", type=Path, default=KEEP, metavar="DIR", help=f"default: {KEEP}")
     return parser.parse_args()
@@ -99,17 +101,18 @@ def _dying(half: str, seed: int) -> list[tuple[Case, float, float]]:
     return found
 
 
-def _compare(case: Case, nothing: float, twin: float, folder: Path) -> Compared:
-    chance = tuple(_trained(case, "random", twin, folder, draw) for draw in range(DRAWS))
-    return Compared(case, twin, near(nothing, twin), chance, _trained(case, "recommended", twin, folder))
+def _compare(case: Case, nothing: float, twin: float, folder: Path, owner: Sequence[str]) -> Compared:
+    folder = folder / "-".join(owner)
+    chance = tuple(_trained(case, "random", twin, folder, owner, draw) for draw in range(DRAWS))
+    return Compared(case, twin, near(nothing, twin), chance, _trained(case, "recommended", twin, folder, owner))
 
 
-def _trained(case: Case, arm: Arm, twin: float, folder: Path, draw: int = 0) -> Ended:
+def _trained(case: Case, arm: Arm, twin: float, folder: Path, owner: Sequence[str], draw: int = 0) -> Ended:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{case.recipe.fingerprint()}.{case.seed}.{arm}.{draw}.pickle"
     if path.exists():
         return Ended(*pickle.loads(path.read_bytes()))  # noqa: S301 - written below
-    ended = train(case.recipe, case.seed, arm, twin, draw)
+    ended = train(case.recipe, case.seed, arm, twin, draw, owner)
     path.write_bytes(pickle.dumps((ended.score, ended.extra, ended.did)))
     return ended
 

@@ -8,7 +8,7 @@ import os
 import random
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -21,15 +21,34 @@ from recipe import Recipe
 from training import Training, run_id_of
 
 import relumine
-from relumine.remedies._apply import ACTIONS
+from relumine.remedies._doing import ACTIONS
 from relumine.views import Alert, Remedy
 
 Arm: TypeAlias = Literal["random", "recommended"]
 
+KEEP_EVERY = 20
+"""Steps between copies."""
 NEAR = 0.05
 """Of the twin's final metric: within it, a training is as good as healthy."""
 LONGER, PIECE = 0.5, 25
 """Part of the recipe's steps that a training may go on afterwards, and after how many of them it is looked at."""
+
+
+def _mend_inputs(training: Training) -> bool:
+    """What ``normalize_input`` asks for: the owner of the data sees to it that inputs are as they were."""
+    before, training.mended = training.mended, True
+    return not before
+
+
+def _mend_loss(training: Training) -> bool:
+    """What ``check_loss`` asks for: whatever was added to the loss or its targets is taken out, if there is any."""
+    fault = training.recipe.fault
+    before, training.loss_mended = training.loss_mended, True
+    return not before and fault is not None and fault.kind in ("push", "target")
+
+
+OWNER: dict[str, Callable[[Training], bool]] = {"normalize_input": _mend_inputs, "check_loss": _mend_loss}
+"""What only the owner of a training can do, and what is done then; False where there was nothing to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +65,12 @@ def near(score: float, twin: float) -> bool:
     return score >= twin - NEAR * abs(twin)
 
 
-def train(recipe: Recipe, seed: int, arm: Arm, twin: float, draw: int = 0) -> Ended:
+def train(
+    recipe: Recipe, seed: int, arm: Arm, twin: float, draw: int = 0, owner: Collection[str] = tuple(OWNER)
+) -> Ended:
     """Train once, answering alerts by ``arm``; ``draw`` chooses the chance of the random one.
+
+    ``owner`` names what is asked of the training's owner and done.
 
     Detection runs in this process and is waited for at each step, so that an alert is heard one step later.
     """
@@ -55,11 +78,14 @@ def train(recipe: Recipe, seed: int, arm: Arm, twin: float, draw: int = 0) -> En
     training = Training(recipe, seed)
     training.warm_up()
     treat = relumine.remedies.apply(
-        training.model, training.optimizer, own={"normalize_input": lambda *_: _mend(training)}, keep_every=50
+        training.model,
+        training.optimizer,
+        own={action: _asked(training, OWNER[action]) for action in owner},
+        keep_every=KEEP_EVERY,
     )
     chance = random.Random(f"{recipe.name} {seed} {draw}")
     layers: list[str] = []
-    told = {"random": _at_random(treat, chance, layers), "recommended": treat}[arm]
+    told = {"random": _at_random(treat, chance, layers, owner), "recommended": treat}[arm]
     with _quietly():
         monitor = relumine.watch(
             training.model,
@@ -82,7 +108,7 @@ def train(recipe: Recipe, seed: int, arm: Arm, twin: float, draw: int = 0) -> En
 
 
 def _at_random(
-    treat: Callable[[Alert], object], chance: random.Random, layers: Sequence[str]
+    treat: Callable[[Alert], object], chance: random.Random, layers: Sequence[str], owner: Collection[str]
 ) -> Callable[[Alert], object]:
     """The same moments, budget and patience, but remedies, numbers and layers by chance."""
 
@@ -93,8 +119,7 @@ def _at_random(
             "replace_relu": chance.uniform(0.01, 0.3),
         }
         drawn = [
-            Remedy(action=one, parameter=None, value=values.get(one), reason="by chance")
-            for one in (*ACTIONS, "normalize_input")
+            Remedy(action=one, parameter=None, value=values.get(one), reason="by chance") for one in (*ACTIONS, *owner)
         ]
         chance.shuffle(drawn)
         return treat(alert.model_copy(update={"remedies": drawn, "layer": chance.choice(layers)}))
@@ -102,10 +127,8 @@ def _at_random(
     return answer
 
 
-def _mend(training: Training) -> bool:
-    """What ``normalize_input`` asks for: the owner of the data sees to it that inputs are as they were."""
-    before, training.mended = training.mended, True
-    return not before
+def _asked(training: Training, mend: Callable[[Training], bool]) -> Callable[[Alert, Remedy], bool]:
+    return lambda _alert, _remedy: mend(training)
 
 
 def _until_near(training: Training, score: float, twin: float, most: int) -> int | None:

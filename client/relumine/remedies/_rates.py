@@ -53,21 +53,30 @@ def lower_learning_rate(
         >>> print(relumine.remedies.lower_learning_rate(optimizer, 0.03).text)
         learning rate 0.3 → 0.03
     """
-    chosen = _chosen(optimizer, groups)
+    chosen = chosen_groups(optimizer, groups)
     before = {index: float(optimizer.param_groups[index]["lr"]) for index in chosen}
     part = _factor(max(before.values()), lr, factor)
     all_schedulers = tuple(_all_of(schedulers))
     for scheduler in all_schedulers:
         if getattr(scheduler, "optimizer", optimizer).param_groups is not optimizer.param_groups:
             raise ValueError(f"this {type(scheduler).__name__} is of another optimizer")
-    _lower_groups(optimizer, chosen, part)
-    notes: list[str] = []
-    for scheduler in all_schedulers:
-        notes += _lower_scheduler(scheduler, chosen, part, whole=len(chosen) == len(optimizer.param_groups))
+    notes = scale_rates(optimizer, part, all_schedulers, chosen)
     if not all_schedulers and any("initial_lr" in optimizer.param_groups[index] for index in chosen):
         warnings.warn(NOT_GIVEN, stacklevel=2)
         notes.append(NOT_GIVEN)
     return _applied(optimizer, before, all_schedulers, notes)
+
+
+def scale_rates(
+    optimizer: Optimizer, factor: float, schedulers: Schedulers = (), groups: Iterable[int] | None = None
+) -> list[str]:
+    """Multiply rates with what their schedulers still give; returns what could not be."""
+    chosen = chosen_groups(optimizer, groups)
+    _lower_groups(optimizer, chosen, factor)
+    notes: list[str] = []
+    for scheduler in _all_of(schedulers):
+        notes += _lower_scheduler(scheduler, chosen, factor, whole=len(chosen) == len(optimizer.param_groups))
+    return notes
 
 
 def _applied(
@@ -82,7 +91,12 @@ def _applied(
     return Applied("lower_learning_rate", max(after.values()), text, changes, tuple(notes))
 
 
-def _chosen(optimizer: Optimizer, groups: Iterable[int] | None) -> tuple[int, ...]:
+def chosen_groups(optimizer: Optimizer, groups: Iterable[int] | None) -> tuple[int, ...]:
+    """The indices of the groups that are meant: by default all.
+
+    Raises:
+        ValueError: there is no such group.
+    """
     count = len(optimizer.param_groups)
     chosen = tuple(range(count)) if groups is None else tuple(dict.fromkeys(groups))
     if not chosen or any(not 0 <= index < count for index in chosen):

@@ -40,3 +40,8 @@ class Together:
             dist.broadcast(held, first, group=self._group)
             with torch.no_grad():
                 tensor.copy_(held)
+
+
+def are_several() -> bool:
+    """Whether more than this one process trains."""
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1

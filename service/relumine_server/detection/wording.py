@@ -24,6 +24,7 @@ _CAUSES = {
     "upstream_collapse": "a layer before it that was lost first",
 }
 _ACTIONS = {
+    "check_loss": "see which loss term or target pushes the units down",
     "replace_relu": "replace ReLU by LeakyReLU",
     "reinitialize": "reinitialize the layer",
     "normalize_input": "normalize the input as before",
@@ -132,6 +133,8 @@ def _action(remedy: Remedy) -> str:
         return "lower the learning rate" if remedy.value is None else f"lr ≤ {_number(remedy.value)}"
     if remedy.action == "reset_bias":
         return f"reset the biases of the silent units to {_number(remedy.value or 0.0)}"
+    if remedy.action == "lower_weight_decay":
+        return f"weight decay ≤ {_number(remedy.value or 0.0)}"
     if remedy.action == "treat_upstream":
         return "mend the layer before it first" if remedy.value is None else f"mend layer {remedy.value:g} first"
     if remedy.action == "clip_gradient":

@@ -1,0 +1,85 @@
+"""Layers that began with weights far beyond any usual initialization: they are drawn anew as a whole."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from relumine import _shift
+from relumine._applied import Applied, Change, listed, plural
+from relumine._discover import Names, named_models
+from relumine._origin import is_producer
+from relumine.remedies._moments import forget
+from relumine.remedies._survey import Inputs, Survey, difference, inner
+
+OVERSIZED = 1.8
+"""Times the size that He's initialization gives (normal, variance 2/fan_in: He et al. 2015)."""
+
+
+def redraw_oversized_(
+    model: nn.Module, inputs: Inputs, optimizer: Optimizer | None = None, *, generator: torch.Generator | None = None
+) -> Applied:
+    """Draw all weights of linear layers and convolutions anew whose size is far beyond He's, with biases 0, in place.
+
+    Layers behind which a normalization takes the size out, frozen and shared ones stay. The optimizer's moments of
+    what was drawn are reset; the output changes. No changes where no layer is oversized.
+
+    Args:
+        model: the module; it may be wrapped by torch.compile.
+        inputs: what its forward takes, as for ``revive_``.
+        optimizer: whose moments are reset.
+        generator: for the draws; by default torch's own.
+    """
+    survey = Survey(model, inputs)
+    found, before = survey.look()
+    normalized = {id(one.path.weight) for one in found.values() if one.path is not None and one.path.norm is not None}
+    masks: dict[nn.Parameter, Tensor] = {}
+    changes: list[Change] = []
+    names = []
+    for name, layer in _oversized(inner(model)):
+        if id(layer.weight) not in normalized:
+            names.append(name)
+            for label, parameter in layer.named_parameters(recurse=False):
+                changes.append(_draw(name, label, parameter, generator))
+                masks[parameter] = torch.ones_like(parameter, dtype=torch.bool)
+    if not names:
+        return Applied("reinitialize", 0.0, "no layer is oversized", ())
+    told, notes = forget(optimizer, masks, survey.labels) if optimizer is not None else ([], [])
+    torch.clear_autocast_cache()
+    _, after = survey.look()
+    text = f"drew all weights of {plural(len(names), 'layer')} anew: {listed(names)}"
+    return Applied("reinitialize", float(len(names)), text, (*changes, *told), tuple(notes), difference(before, after))
+
+
+def _oversized(root: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    names = Names(named_models(root), None, None)
+    for module in names.modules():
+        if not is_producer(module) or not _shift.is_linear(module):
+            continue
+        weight = module.weight
+        if not isinstance(weight, nn.Parameter) or not _shift.is_plain(weight) or not weight.requires_grad:
+            continue
+        if _size(weight) > OVERSIZED * _usual(weight):
+            yield names.of(module), module
+
+
+def _draw(name: str, label: str, parameter: nn.Parameter, generator: torch.Generator | None) -> Change:
+    before = _size(parameter)
+    with torch.no_grad():
+        if parameter.dim() > 1:
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * _usual(parameter))
+        else:
+            parameter.zero_()
+    return Change(name, label, None, before, _size(parameter))
+
+
+def _usual(weight: Tensor) -> float:
+    return math.sqrt(2 / weight[0].numel())
+
+
+def _size(parameter: Tensor) -> float:
+    return float(parameter.detach().double().square().mean().sqrt())

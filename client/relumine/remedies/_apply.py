@@ -202,11 +202,14 @@ def apply(  # noqa: PLR0913 - a model, an optimizer, and options by name
         schedulers: those of the optimizer.
         budget: how many remedies may be applied in all.
         cooldown_steps: optimizer steps between two of them.
-        allow: ``lower_learning_rate``, ``reset_bias``, ``reinitialize`` (``revive_``), ``replace_relu``.
-        own: by action what you do yourself, such as ``{"normalize_input": mend}`` for an input that changed. Called
-            with the alert and the remedy; what it returns is logged, and with ``False`` it was not done.
-        keep_every: steps between copies of parameters, buffers and optimizer state on the host, of which the last
-            four are kept. With a lower rate or a mended input the training then goes back to one; None: never.
+        allow: ``lower_learning_rate``, ``lower_weight_decay``, ``reset_bias``, ``reinitialize`` (``revive_``),
+            ``replace_relu``.
+        own: by action what you do yourself, such as ``{"normalize_input": mend}`` for an input that changed, or
+            ``check_loss`` for a term of the loss that pushes units down. Called with the alert and the remedy; what it
+            returns is logged, and with ``False`` it was not done.
+        keep_every: steps between copies of parameters, buffers and optimizer state on the host, of which eight are
+            kept, the older the farther apart. With a remedy that saves and brings nobody back, such as a lower rate
+            or a mended input, the training then goes back to one; None: never.
 
     Raises:
         ValueError: ``allow`` names something else, or ``keep_every`` is not positive.

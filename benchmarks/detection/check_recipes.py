@@ -1,7 +1,7 @@
 """What ``relumine.check`` says of each recipe before step one: the model as built, its first batch, no training.
 
     python benchmarks/detection/check_recipes.py --half tune|fresh
-    python benchmarks/detection/check_recipes.py --half report|second --why REASON
+    python benchmarks/detection/check_recipes.py --half report|second|third --why REASON
 
 A recipe is born dead where at least half of the units of a layer that live in its healthy twin are silent on the entire
 training set before the first step. Flagged means that there are findings; what is missed or wrong is marked.

@@ -1,4 +1,4 @@
-"""Two halves are held out: each time one is scored a line goes to ``looks.log``; every table prints their count.
+"""Three halves are held out: each time one is scored a line goes to ``looks.log``; every table prints their count.
 
 Tuning on numbers of a held-out half would make them worthless; the log shows how often that could have happened.
 """
@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 LOG = Path(__file__).with_name("looks.log")
-HELD_OUT = ("report", "second")
+HELD_OUT = ("report", "second", "third")
 
 
 def note_look(why: str, half: str = "report") -> None:

@@ -72,10 +72,10 @@ def scale_rates(
 ) -> list[str]:
     """Multiply rates with what their schedulers still give; returns what could not be."""
     chosen = chosen_groups(optimizer, groups)
-    _lower_groups(optimizer, chosen, factor)
+    _scale_groups(optimizer, chosen, factor)
     notes: list[str] = []
     for scheduler in _all_of(schedulers):
-        notes += _lower_scheduler(scheduler, chosen, factor, whole=len(chosen) == len(optimizer.param_groups))
+        notes += _scale_scheduler(scheduler, chosen, factor, whole=len(chosen) == len(optimizer.param_groups))
     return notes
 
 
@@ -129,7 +129,7 @@ def _all_of(schedulers: Schedulers) -> Iterator[Any]:
     yield from found.values()
 
 
-def _lower_groups(optimizer: Optimizer, chosen: Iterable[int], factor: float) -> None:
+def _scale_groups(optimizer: Optimizer, chosen: Iterable[int], factor: float) -> None:
     done: set[int] = set()
     for index in chosen:
         group = optimizer.param_groups[index]
@@ -144,7 +144,7 @@ def _lower_groups(optimizer: Optimizer, chosen: Iterable[int], factor: float) ->
                 group[name] = group[name] * factor
 
 
-def _lower_scheduler(scheduler: Any, chosen: tuple[int, ...], factor: float, *, whole: bool) -> Iterator[str]:
+def _scale_scheduler(scheduler: Any, chosen: tuple[int, ...], factor: float, *, whole: bool) -> Iterator[str]:
     own = vars(scheduler)
     for name in PER_GROUP:
         rates = own.get(name)

@@ -15,7 +15,7 @@ from relumine.remedies._decay import lower_weight_decay
 from relumine.remedies._groups import rate_apart
 from relumine.remedies._held import Rates
 from relumine.remedies._memory import Memory
-from relumine.remedies._oversized import redraw_oversized_
+from relumine.remedies._oversized import has_oversized, redraw_oversized_
 from relumine.remedies._owner import Do
 from relumine.remedies._rates import Schedulers
 from relumine.remedies._replace import replace_relu_
@@ -30,6 +30,8 @@ SAVING = ("lower_learning_rate", "lower_weight_decay", "normalize_input", "check
 """What saves those who live, and brings nobody back."""
 WHOLE = ("born_dead", "dead", "constant_output")
 """Kinds of alerts that are answered in all layers: what comes after a lost one starves, and goes with it."""
+UNSEEN = (ValueError, TypeError, RuntimeError)
+"""What running a model on remembered inputs may raise: there are none, or it does not take them any more."""
 
 
 class Doing:
@@ -95,7 +97,7 @@ class Doing:
         """Whether most of the alert's layer fires on the last inputs."""
         try:
             return fire_again(self._model, self._batches(), alert)
-        except ValueError:
+        except UNSEEN:
             return False
 
     def _go_back(self, alert: Alert, done: Applied, heard: int, patience: int) -> tuple[int, list[Change]] | None:
@@ -135,7 +137,10 @@ class Doing:
     def _apart(self, layer: str) -> tuple[list[int], float] | None:
         if len(self._optimizer.param_groups) == 1:
             return None
-        return rate_apart(self._model, self._batches(), self._optimizer, layer)
+        try:
+            return rate_apart(self._model, self._batches(), self._optimizer, layer)
+        except UNSEEN:  # a rate can be lowered without a look
+            return None
 
     def _revive(self, alert: Alert, layers: list[str] | None) -> Applied:
         """Silent units; where most of a layer is lost there is no function left to preserve, only a way back."""
@@ -143,11 +148,11 @@ class Doing:
 
     def _redraw(self, alert: Alert) -> Applied:
         """Layers that began far too large as a whole, from the start; else the units that are lost."""
-        if alert.cause == "bad_initialization" and alert.kind != "born_dead":
+        early = alert.cause == "bad_initialization" and alert.kind != "born_dead"
+        if early and has_oversized(self._model, self._batches()):
             back = self._copies.go_back(0) if self._copies is not None else None
             done = redraw_oversized_(self._model, self._batches(), self._optimizer)
-            if done.changes:
-                return done if back is None else replace(done, text=f"{done.text}; all else is as it was at the start")
+            return done if back is None else replace(done, text=f"{done.text}; all else is as it was at the start")
         return self._revive(alert, _layers(alert))
 
     def _batches(self) -> Inputs:

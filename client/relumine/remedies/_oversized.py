@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from relumine._applied import Applied, Change, listed, plural
 from relumine._discover import Names, named_models
 from relumine._origin import is_producer
 from relumine.remedies._moments import forget
-from relumine.remedies._survey import Inputs, Survey, difference, inner
+from relumine.remedies._survey import Found, Inputs, Survey, difference
 
 OVERSIZED = 1.8
 """Times the size that He's initialization gives (normal, variance 2/fan_in: He et al. 2015)."""
@@ -25,7 +25,7 @@ def redraw_oversized_(
 ) -> Applied:
     """Draw all weights of linear layers and convolutions anew whose size is far beyond He's, with biases 0, in place.
 
-    Layers behind which a normalization takes the size out, frozen and shared ones stay. The optimizer's moments of
+    Layers behind which a normalization takes the size out, frozen and sharded ones stay. The optimizer's moments of
     what was drawn are reset; the output changes. No changes where no layer is oversized.
 
     Args:
@@ -36,16 +36,14 @@ def redraw_oversized_(
     """
     survey = Survey(model, inputs)
     found, before = survey.look()
-    normalized = {id(one.path.weight) for one in found.values() if one.path is not None and one.path.norm is not None}
     masks: dict[nn.Parameter, Tensor] = {}
     changes: list[Change] = []
     names = []
-    for name, layer in _oversized(inner(model)):
-        if id(layer.weight) not in normalized:
-            names.append(name)
-            for label, parameter in layer.named_parameters(recurse=False):
-                changes.append(_draw(name, label, parameter, generator))
-                masks[parameter] = torch.ones_like(parameter, dtype=torch.bool)
+    for name, layer in _oversized(survey.model, found):
+        names.append(name)
+        for label, parameter in layer.named_parameters(recurse=False):
+            changes.append(_draw(name, label, parameter, generator))
+            masks[parameter] = torch.ones_like(parameter, dtype=torch.bool)
     if not names:
         return Applied("reinitialize", 0.0, "no layer is oversized", ())
     told, notes = forget(optimizer, masks, survey.labels) if optimizer is not None else ([], [])
@@ -55,7 +53,14 @@ def redraw_oversized_(
     return Applied("reinitialize", float(len(names)), text, (*changes, *told), tuple(notes), difference(before, after))
 
 
-def _oversized(root: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+def has_oversized(model: nn.Module, inputs: Inputs) -> bool:
+    """Whether there is a layer to draw anew."""
+    survey = Survey(model, inputs)
+    return any(True for _ in _oversized(survey.model, survey.look()[0]))
+
+
+def _oversized(root: nn.Module, found: Mapping[str, Found]) -> Iterator[tuple[str, nn.Module]]:
+    normalized = {id(one.path.weight) for one in found.values() if one.path is not None and one.path.norm is not None}
     names = Names(named_models(root), None, None)
     for module in names.modules():
         if not is_producer(module) or not _shift.is_linear(module):
@@ -63,7 +68,7 @@ def _oversized(root: nn.Module) -> Iterator[tuple[str, nn.Module]]:
         weight = module.weight
         if not isinstance(weight, nn.Parameter) or not _shift.is_plain(weight) or not weight.requires_grad:
             continue
-        if _size(weight) > OVERSIZED * _usual(weight):
+        if id(weight) not in normalized and _size(weight) > OVERSIZED * _usual(weight):
             yield names.of(module), module
 
 

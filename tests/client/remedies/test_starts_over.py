@@ -78,3 +78,12 @@ def test_a_rate_that_jumped_is_lowered_in_all_groups_alike():
     model(x)
     treat(alert(("lower_learning_rate", 0.05), layer="1", **LOWER))
     assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.05, 0.005])
+
+
+def test_where_the_layer_cannot_be_looked_at_all_groups_are_lowered():
+    model, _ = net(1.0)
+    parameters = list(model.parameters())
+    optimizer = torch.optim.SGD([{"params": parameters[:2], "lr": 8.0}, {"params": parameters[2:], "lr": 0.1}])
+    treat = apply(model, optimizer)  # which saw no forward
+    treat(alert(("lower_learning_rate", 0.8), layer="1", **SLOW))
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.8, 0.01])

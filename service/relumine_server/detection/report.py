@@ -24,6 +24,8 @@ from relumine_server.detection.risk import signs
 from relumine_server.detection.sentinels import loss_effect, slope
 
 RULE_OF_THREE = 3.0
+LARGEST_LOG = 700.0
+"""Of what a float holds about the largest logarithm."""
 UPSTREAM = 16
 """Layers lost before that evidence names, the first of them: of ten thousand that go at once each would name all."""
 
@@ -127,7 +129,7 @@ def _layer_evidence(scene: Scene, record: Row, lost: Array, n: int | None) -> di
         "p_bound": min(RULE_OF_THREE / n, 1.0) if n else None,
         "bias": _bias(scene, lost),
         "shift": _shift(scene.shares),
-        "weights": {"change": _finite(math.expm1(memory.log_weight - memory.usual_log_weight))},
+        "weights": {"change": _weights_change(memory)},
         "update_to_weight": norms[0] / norms[1] if norms[0] is not None and norms[1] else None,
         "kill_ratio": _finite(memory.kill_ratio),
         "risk": memory.risk,
@@ -172,6 +174,11 @@ def _first_cause(run: st.RunMemory, onset: float) -> float:
     """The step from which harm is counted: the event that led to the onset, where there was one."""
     events = [step for step in (run.jump_step, run.novel_step) if step is not None and 0 <= onset - step <= 200]
     return float(min(events, default=onset))
+
+
+def _weights_change(memory: st.LayerMemory) -> float | None:
+    """Of the size of the weights, as a part of what it usually is."""
+    return _finite(math.expm1(min(memory.log_weight - memory.usual_log_weight, LARGEST_LOG)))
 
 
 def _bias(scene: Scene, lost: Array) -> dict[str, float | None]:

@@ -71,6 +71,14 @@ def test_weights_that_shrank_have_their_decay_taken_off(change, first):
     assert remedies("dying", "negative_bias", evidence, {}, None)[0].action == first
 
 
+def test_a_decay_of_weights_alone_is_seen_and_taken_off(train, policy):
+    training = train({1: 0.3}, columns={"bias": -1.5, "mean": -2.0}).go(30)
+    training.weight_norm *= 0.4
+    found = first(drifting(training), policy)
+    assert (found.cause, found.remedies[0].action) == ("negative_bias", "lower_weight_decay")
+    assert -0.6 <= found.evidence["weights"]["change"] < -0.25
+
+
 @pytest.mark.parametrize("split", ["batchnorm", "residual", "none"])
 def test_shares_are_never_read_where_the_split_is_not_exact(train, policy, split):
     training = train({1: 0.3}, info={"split": split}).go(30)

@@ -1,10 +1,10 @@
 """Replays kept runs through the detector and the published rules, and prints how each of them did, with intervals.
 
     python benchmarks/detection/score.py --half tune --from DIR [--seeds N] [--runs] [--set nats=8]
-    python benchmarks/detection/score.py --half report|second --from DIR --why "who: what for"
+    python benchmarks/detection/score.py --half report|second|third --from DIR --why "who: what for"
 
-The report half and the second one are held out: each scoring of them is noted in looks.log. A policy can be tried out
-on the tune half only.
+The report half, the second and the third are held out: each scoring of them is noted in looks.log. A policy can be
+tried out on the tune half only.
 """
 
 from __future__ import annotations

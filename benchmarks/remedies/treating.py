@@ -43,12 +43,17 @@ def _mend_inputs(training: Training) -> bool:
 def _mend_loss(training: Training) -> bool:
     """What ``check_loss`` asks for: whatever was added to the loss or its targets is taken out, if there is any."""
     fault = training.recipe.fault
-    before, training.loss_mended = training.loss_mended, True
-    return not before and fault is not None and fault.kind in ("push", "target")
+    if training.loss_mended or fault is None or fault.kind not in ("push", "target"):
+        return False
+    training.loss_mended = True
+    return True
 
 
 OWNER: dict[str, Callable[[Training], bool]] = {"normalize_input": _mend_inputs, "check_loss": _mend_loss}
-"""What only the owner of a training can do, and what is done then; False where there was nothing to do."""
+"""What only the owner of a training can do, and how; False where it was not done, so that the next remedy has its turn.
+
+Inputs are set right when that is asked first, wrong or not; a loss in which nothing is found is left to the others.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,10 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from relumine import _birth, _shift
 from relumine._applied import Applied, Change, listed, plural
-from relumine._discover import Names, matches, named_models
-from relumine._origin import is_producer
+from relumine._discover import matches
 from relumine._report import SHALLOW, SMALL
-from relumine.remedies._survey import Inputs, Survey, inner
+from relumine.remedies._survey import Inputs, Survey, inner, linear_layers
+from relumine.remedies._work import root_mean_square
 
 NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm)
 
@@ -64,11 +64,8 @@ def randomized_asymmetric_init_(
 
 def _chosen(root: nn.Module, layers: str | Iterable[str] | None) -> Iterator[tuple[str, nn.Module]]:
     patterns = None if layers is None else [layers] if isinstance(layers, str) else list(layers)
-    names = Names(named_models(root), None, None)
-    for module in names.modules():
-        name = names.of(module)
-        wanted = patterns is None or matches(name, patterns)
-        if not wanted or not is_producer(module) or not _shift.is_linear(module):
+    for name, module in linear_layers(root):
+        if patterns is not None and not matches(name, patterns):
             continue
         if not isinstance(module.weight, nn.Parameter) or not _shift.is_plain(module.weight):
             raise ValueError(f"the weights of {name} are sharded or computed: they cannot be drawn anew")
@@ -82,10 +79,10 @@ def _draw(name: str, layer: nn.Module, generator: torch.Generator) -> Iterator[C
     weights, biases = _birth.randomized_asymmetric(1, tuple(weight.shape), generator, biased=bias is not None)
     for label, parameter, drawn in (("weight", weight, weights[0]), ("bias", bias, biases[0])):
         if isinstance(parameter, Tensor):
-            before = _size(parameter)
+            before = root_mean_square(parameter)
             with torch.no_grad():
                 parameter.copy_(drawn)
-            yield Change(name, label, None, before, _size(parameter))
+            yield Change(name, label, None, before, root_mean_square(parameter))
 
 
 def _doubts(root: nn.Module, layers: Sequence[nn.Module], inputs: Inputs | None) -> Iterator[str]:
@@ -106,7 +103,3 @@ def _doubts(root: nn.Module, layers: Sequence[nn.Module], inputs: Inputs | None)
 def _has_sums(root: nn.Module, inputs: Inputs) -> bool:
     found, _ = Survey(root, inputs).look()
     return any(one.sums for one in found.values())
-
-
-def _size(parameter: Tensor) -> float:
-    return float(parameter.detach().double().square().mean().sqrt())

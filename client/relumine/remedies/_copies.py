@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from relumine._applied import Change
 from relumine.remedies._held import highest
+from relumine.remedies._work import root_mean_square
 
 COPIES = 8
 """Copies that are kept. Their ages about double from one to the next, so that they reach back to the first step."""
@@ -91,7 +92,7 @@ def _write_back(model: nn.Module, kept: State) -> list[Change]:
     with torch.no_grad():
         for name, one in _tensors(model):
             if name in kept and one.shape == kept[name].shape and not torch.equal(one.cpu(), kept[name]):
-                changes.append(Change(name, "value", None, _size(one), _size(kept[name])))
+                changes.append(Change(name, "value", None, root_mean_square(one), root_mean_square(kept[name])))
                 one.copy_(kept[name])
     return changes
 
@@ -109,11 +110,6 @@ def _copied(value: Any) -> Any:
 
 def _finite(tensors: State) -> bool:
     return all(bool(one.isfinite().all()) for one in tensors.values() if one.is_floating_point())
-
-
-def _size(tensor: Tensor) -> float:
-    """Root of the mean square."""
-    return float(tensor.detach().double().square().mean().sqrt())
 
 
 def _give_back(states: dict[Any, State], parameter: Tensor, kept: State | None) -> None:

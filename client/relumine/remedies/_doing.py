@@ -21,15 +21,13 @@ from relumine.remedies._rates import Schedulers
 from relumine.remedies._replace import replace_relu_
 from relumine.remedies._revive import revive_
 from relumine.remedies._survey import Inputs
-from relumine.remedies._told import before, fire_again, layer_of, mostly_lost, returns_to
+from relumine.remedies._told import COLLAPSED, before, fire_again, layer_of, mostly_lost, returns_to
 from relumine.views import Alert, Remedy
 
 ACTIONS = ("lower_learning_rate", "lower_weight_decay", "reset_bias", "reinitialize", "replace_relu")
 """What alerts propose and this can do."""
 SAVING = ("lower_learning_rate", "lower_weight_decay", "normalize_input", "check_loss")
 """What saves those who live, and brings nobody back."""
-WHOLE = ("born_dead", "dead", "constant_output")
-"""Kinds of alerts that are answered in all layers: what comes after a lost one starves, and goes with it."""
 UNSEEN = (ValueError, TypeError, RuntimeError)
 """What running a model on remembered inputs may raise: there are none, or it does not take them any more."""
 
@@ -163,4 +161,5 @@ class Doing:
 
 
 def _layers(alert: Alert) -> list[str] | None:
-    return None if alert.kind in WHOLE else layer_of(alert)
+    """All where a whole one is lost: what comes after it starves, and goes with it."""
+    return None if alert.kind in COLLAPSED else layer_of(alert)

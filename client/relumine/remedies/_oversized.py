@@ -11,10 +11,9 @@ from torch.optim import Optimizer
 
 from relumine import _shift
 from relumine._applied import Applied, Change, listed, plural
-from relumine._discover import Names, named_models
-from relumine._origin import is_producer
 from relumine.remedies._moments import forget
-from relumine.remedies._survey import Found, Inputs, Survey, difference
+from relumine.remedies._survey import Found, Inputs, Survey, difference, linear_layers
+from relumine.remedies._work import root_mean_square
 
 OVERSIZED = 1.8
 """Times the size that He's initialization gives (normal, variance 2/fan_in: He et al. 2015)."""
@@ -61,30 +60,23 @@ def has_oversized(model: nn.Module, inputs: Inputs) -> bool:
 
 def _oversized(root: nn.Module, found: Mapping[str, Found]) -> Iterator[tuple[str, nn.Module]]:
     normalized = {id(one.path.weight) for one in found.values() if one.path is not None and one.path.norm is not None}
-    names = Names(named_models(root), None, None)
-    for module in names.modules():
-        if not is_producer(module) or not _shift.is_linear(module):
-            continue
+    for name, module in linear_layers(root):
         weight = module.weight
         if not isinstance(weight, nn.Parameter) or not _shift.is_plain(weight) or not weight.requires_grad:
             continue
-        if id(weight) not in normalized and _size(weight) > OVERSIZED * _usual(weight):
-            yield names.of(module), module
+        if id(weight) not in normalized and root_mean_square(weight) > OVERSIZED * _usual(weight):
+            yield name, module
 
 
 def _draw(name: str, label: str, parameter: nn.Parameter, generator: torch.Generator | None) -> Change:
-    before = _size(parameter)
+    before = root_mean_square(parameter)
     with torch.no_grad():
         if parameter.dim() > 1:
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * _usual(parameter))
         else:
             parameter.zero_()
-    return Change(name, label, None, before, _size(parameter))
+    return Change(name, label, None, before, root_mean_square(parameter))
 
 
 def _usual(weight: Tensor) -> float:
     return math.sqrt(2 / weight[0].numel())
-
-
-def _size(parameter: Tensor) -> float:
-    return float(parameter.detach().double().square().mean().sqrt())

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from relumine import _reduce, _shift
 from relumine._compiled import Stance
 from relumine._discover import Names, named_models
+from relumine._origin import is_producer
 from relumine._untouched import untouched
 from relumine.remedies import _calls
 from relumine.remedies._paths import Follower, Path, Reader, See, Trail
@@ -61,6 +62,14 @@ def inner(model: nn.Module) -> nn.Module:
         if not isinstance(wrapped, nn.Module):
             return model
         model = wrapped
+
+
+def linear_layers(root: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Linear layers and convolutions by their names, as ``watch`` gives them."""
+    names = Names(named_models(root), None, None)
+    for module in names.modules():
+        if is_producer(module) and _shift.is_linear(module):
+            yield names.of(module), module
 
 
 def batches_of(inputs: Inputs) -> tuple[Batch, ...]:

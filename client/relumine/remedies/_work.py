@@ -97,6 +97,11 @@ def balance_(work: Work, path: Path, layer: str, units: Tensor, rate: float, *, 
     work.write(layer, units, parameter, rows, to.bias)
 
 
+def root_mean_square(weights: Tensor) -> float:
+    """The size of weights, as a ``Change`` says it."""
+    return float(weights.detach().double().square().mean().sqrt())
+
+
 def rows_of(parameter: nn.Parameter, units: Tensor) -> Tensor:
     """The entries of these units, boolean, of the parameter's shape."""
     mask = torch.zeros(parameter.shape, dtype=torch.bool, device=parameter.device)
@@ -111,7 +116,7 @@ def numbers(units: Tensor) -> tuple[int, ...]:
 def _size(parameter: nn.Parameter, mask: Tensor) -> float:
     """Of weights, the root of their mean square; of a number per unit, the mean."""
     values = parameter.detach()[mask].double()
-    return float(values.mean()) if parameter.dim() == 1 else float(values.square().mean().sqrt())
+    return float(values.mean()) if parameter.dim() == 1 else root_mean_square(values)
 
 
 def chosen_of(

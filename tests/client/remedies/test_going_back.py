@@ -184,6 +184,14 @@ def test_what_only_the_owner_can_do_is_asked_of_the_owner_and_told():
     assert training.optimizer.param_groups[0]["lr"] == 0.05
 
 
+def test_a_loss_that_its_owner_mended_is_gone_back_before():
+    training = Training(own={"check_loss": lambda *_: True})
+    training.steps(20)
+    done = training.treat(alert(("check_loss", None), cause="negative_bias", opened_step=20))
+    assert done.text == "check_loss by its owner; weights and moments are those of 10 steps ago"
+    assert same(training.now(), training.was[10])
+
+
 def test_what_the_owner_does_not_do_leaves_the_turn_to_the_next_remedy():
     training = Training(own={"normalize_input": lambda *_: False}, keep_every=None)
     training.steps(1)

@@ -60,6 +60,17 @@ def test_apply_starts_such_a_training_over():
     assert torch.equal(model[2].weight, head)
 
 
+@pytest.mark.parametrize(("kind", "reset"), [("born_dead", {"1", "3"}), ("dying", {"1"})])
+def test_a_birth_without_units_is_answered_in_all_layers(kind, reset):
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))
+    with torch.no_grad():
+        model[0].bias.fill_(-60.0)
+        model[2].bias.fill_(-60.0)
+    treat = apply(model, torch.optim.SGD(model.parameters(), lr=0.1))
+    model(torch.randn(64, 4))
+    assert treat(alert(("reset_bias", 0.0), layer="1", kind=kind)).units.keys() == reset
+
+
 def test_a_group_that_goes_far_faster_than_the_others_is_slowed_alone():
     model, x = net(1.0)
     weights, biases = ([one for one in model.parameters() if (one.dim() > 1) is wanted] for wanted in (True, False))

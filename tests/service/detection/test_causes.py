@@ -96,6 +96,7 @@ def test_an_input_that_changed_first_is_the_cause(train, policy):
     training.learning_rate = 0.5
     found = first(killed(training), policy)
     assert (found.cause, found.remedies[0].action) == ("input_shift", "normalize_input")
+    assert found.evidence["input"] == {"changed_at_step": 310}
 
 
 def test_a_layer_behind_one_that_was_lost_before_is_its_victim(train, policy):

@@ -115,3 +115,15 @@ def test_every_kind_cause_and_remedy_has_words(kind, cause, action, value):
     assert "None" not in text
     assert "_" not in text
     assert "Do: " in text
+
+
+@pytest.mark.parametrize(
+    ("action", "value", "told"),
+    [
+        ("check_loss", None, "Do: see which loss term or target pushes the units down."),
+        ("lower_weight_decay", 0.0, "Do: weight decay ≤ 0."),
+    ],
+)
+def test_what_drives_biases_down_is_named_in_what_to_do(action, value, told):
+    found = replace(FINDING, remedies=(Remedy(action, None, value, "so"),))
+    assert told in wording.message(found, "a/b")

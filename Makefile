@@ -1,29 +1,32 @@
-# Everything a developer or a curious stranger needs. Two commands: `make demo` and `make test`.
+# Commands for development. Start with `make demo` and `make test`.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
-SOURCES := client service migrations tests examples benchmarks
+SOURCES := client service migrations tests examples benchmarks research
 
-.PHONY: demo test check chaos serve chromium receivers clean
+.PHONY: demo test quick check chaos serve chromium receivers clean
 .DEFAULT_GOAL := check
 
-demo: $(VENV)/demo.stamp  ## a server, a network that really dies, its alert
+demo: $(VENV)/demo.stamp  ## run a demo: a server, a network whose ReLUs die, and its alert
 	$(BIN)/python examples/demo.py $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-test: $(VENV)/dev.stamp chromium receivers check  ## everything: style, types, imports, tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+test: $(VENV)/dev.stamp chromium receivers check  ## run everything: style, types, import contracts, all tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --durations=25
 
-check: $(VENV)/dev.stamp  ## style, types, import contracts
+quick: $(VENV)/dev.stamp  ## run the tests that start no other process, about two minutes
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto tests/architecture tests/contract tests/server -k "not postgresql" --ignore=tests/server/ui --ignore=tests/server/cli
+
+check: $(VENV)/dev.stamp  ## check style, types and import contracts
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-chaos: $(VENV)/dev.stamp  ## the long rigs: disturbed servers, every way to end, forks, kills, a full disk, installation, hostile receivers and URLs, several servers, SIGTERM, bombs, fuzzing
-	for rig in disturbed ends forks server_kills courier_kills disk_full install hostile_receivers rebinding several_servers sigterm bombs fuzz; do echo "== $$rig"; $(BIN)/python benchmarks/chaos/$$rig.py || exit 1; done
+chaos: $(VENV)/dev.stamp  ## run the long rigs: network faults, process exits, forks, kills, a full disk, packaging, hostile receivers, DNS rebinding, several servers, SIGTERM, payload bombs, fuzzing
+	for rig in network_faults process_exit forks server_kills dispatcher_kills disk_full packaging hostile_receivers dns_rebinding multi_server graceful_shutdown payload_bombs openapi_fuzz; do echo "== $$rig"; $(BIN)/python -m tests.chaos.$$rig || exit 1; done
 
-serve: $(VENV)/demo.stamp  ## the server on ./relumine.db
+serve: $(VENV)/demo.stamp  ## start the server with ./relumine.db
 	$(BIN)/relumine-server serve
 
 $(VENV)/bin/python:
@@ -31,7 +34,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV) || { $(MAKE) --no-print-directory venv-package && $(PYTHON) -m venv $(VENV); }
 
 .PHONY: venv-package
-venv-package:  # Debian ships venv apart from Python
+venv-package:  # Debian has venv in a package of its own
 	apt-get update -qq && apt-get install -y -qq python3-venv
 
 $(VENV)/demo.stamp: pyproject.toml constraints.txt | $(VENV)/bin/python
@@ -42,14 +45,14 @@ $(VENV)/dev.stamp: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) install -c constraints.txt -e '.[server,postgres,demo,dev]'
 	@touch $@
 
-chromium:  # the page is tested in a real browser
+chromium:  # for the tests of the dashboard
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null \
 	  || { apt-get update -qq && apt-get install -y -qq chromium; }
 
-receivers: $(VENV)/receivers.stamp $(VENV)/node/stamp  # notifications are tested against those who receive them
+receivers: $(VENV)/receivers.stamp $(VENV)/node/stamp  # for the tests of webhooks against real receivers
 
 $(VENV)/receivers.stamp: Makefile | $(VENV)/bin/python
-	@command -v amtool >/dev/null && command -v promtool >/dev/null && command -v alertmanager-irc-relay >/dev/null || $(MAKE) --no-print-directory unpacked
+	@command -v amtool >/dev/null && command -v promtool >/dev/null && command -v alertmanager-irc-relay >/dev/null || $(MAKE) --no-print-directory unpack-receivers
 	@touch $@
 
 $(VENV)/node/stamp: examples/receivers/package-lock.json | $(VENV)/bin/python
@@ -57,12 +60,12 @@ $(VENV)/node/stamp: examples/receivers/package-lock.json | $(VENV)/bin/python
 	mkdir -p $(@D) && cp examples/receivers/package*.json $(@D) && cd $(@D) && npm ci --silent --no-audit --no-fund
 	@touch $@
 
-.PHONY: unpacked
-unpacked:  # Debian's packages, unpacked and not installed: they would start services
+.PHONY: unpack-receivers
+unpack-receivers:  # Debian's packages are unpacked, not installed: installed, they would start services
 	apt-get update -qq
 	mkdir -p $(VENV)/receivers && cd $(VENV)/receivers && apt-get download -qq prometheus prometheus-alertmanager alertmanager-irc-relay
 	cd $(VENV)/receivers && for package in *.deb; do dpkg-deb -x $$package . || exit 1; done && rm *.deb
-	mkdir -p /usr/share/prometheus && cp -rn $(VENV)/receivers/usr/share/prometheus/alertmanager /usr/share/prometheus/  # its path is built in
+	mkdir -p /usr/share/prometheus && cp -rn $(VENV)/receivers/usr/share/prometheus/alertmanager /usr/share/prometheus/  # the path is compiled in
 
-clean:  ## remove what was built here
+clean:  ## remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

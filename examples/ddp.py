@@ -1,7 +1,7 @@
-"""DistributedDataParallel: the same lines on every rank; rank 0 speaks for all.
+"""DistributedDataParallel: the same code on every rank; rank 0 watches.
 
-relumine-server serve                                                       # in another terminal
-torchrun --standalone --nproc-per-node 2 examples/ddp.py [--dying]          # --dying: a rate 50 times too high
+relumine-server serve                                                # in another terminal
+torchrun --standalone --nproc-per-node 2 examples/ddp.py [--dying]   # --dying: the learning rate is 50 times too high
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ STEPS = 300
 
 
 def main(*, dying: bool) -> None:
-    """Learn a function of 16 inputs on all processes that torchrun started."""
+    """Train on all processes that torchrun started."""
     dist.init_process_group("gloo")
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 3))
     model = DistributedDataParallel(net)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.1 if dying else 0.002)
-    torch.manual_seed(dist.get_rank())  # every rank has its own share of the data
+    torch.manual_seed(dist.get_rank())  # every rank draws different data
 
     monitor = relumine.watch(model, optimizer, project="examples", name="ddp-dying" if dying else "ddp")
     for _ in range(STEPS):

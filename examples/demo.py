@@ -1,7 +1,7 @@
 """``make demo``: a server on SQLite, a webhook receiver, and two real trainings, in one terminal.
 
-Starts the server as its own process on free ports, registers a receiver that checks the signature of every
-notification, runs ``dying_digits.py``, and keeps the server up until Ctrl-C (``DEMO_ONCE=1``: ends by itself).
+It starts the server in its own process, creates a webhook whose receiver verifies every signature, runs
+``dying_digits.py``, and keeps the server running until Ctrl-C (``DEMO_ONCE=1``: exits by itself).
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ import httpx
 
 import relumine
 
-HERE = Path(__file__).resolve().parent
-READY_S = 60.0
-DELIVERY_S = 15.0
+FOLDER = Path(__file__).resolve().parent
+READY_TIMEOUT_S = 60.0
+DELIVERY_TIMEOUT_S = 15.0
 
 
 class Receiver(ThreadingHTTPServer):
-    """Takes notifications, verifies them, and keeps their titles."""
+    """A webhook receiver that verifies notifications and keeps their titles."""
 
     daemon_threads = True
 
@@ -36,16 +36,16 @@ class Receiver(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.secret = ""
         self.titles: list[str] = []
-        self.refused = 0
+        self.rejected = 0
 
     @property
     def url(self) -> str:
-        """Where the server is to send."""
+        """The URL for the webhook."""
         return f"http://127.0.0.1:{self.server_port}/hook"
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers 204 to what is signed with our secret, 401 to all else."""
+    """A handler that responds with 204 to a valid signature, and with 401 to an invalid one."""
 
     server: Receiver
 
@@ -55,7 +55,7 @@ class Handler(BaseHTTPRequestHandler):
         try:
             notification = relumine.verify_webhook(dict(self.headers.items()), body, self.server.secret)
         except relumine.RelumineError:
-            self.server.refused += 1
+            self.server.rejected += 1
             self.send_response(401)
         else:
             titles = [alert["title"] for alert in notification["data"]["alerts"]]
@@ -64,12 +64,12 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Keep the terminal for the story."""
+        """Log nothing: the terminal shows the demo."""
 
 
 @contextmanager
-def served(folder: Path, port: int) -> Iterator[str]:
-    """A server process on a fresh SQLite file; yields its address once it is ready."""
+def start_server(folder: Path, port: int) -> Iterator[str]:
+    """Start a server on a new SQLite file, and yield its URL once it is ready."""
     url = f"http://127.0.0.1:{port}"
     environment = {**os.environ, "RELUMINE_WEBHOOK_ALLOW_LOOPBACK": "true", "RELUMINE_LOG_LEVEL": "warning"}
     database = f"sqlite:///{folder / 'relumine.db'}"
@@ -84,19 +84,19 @@ def served(folder: Path, port: int) -> Iterator[str]:
 
 
 def wait_until_ready(url: str, server: subprocess.Popen[bytes]) -> None:
-    """Raises RuntimeError where the server ended or did not become ready."""
-    deadline = time.monotonic() + READY_S
+    """Wait for ``/readyz``. Raises RuntimeError if the server exits or does not become ready in time."""
+    deadline = time.monotonic() + READY_TIMEOUT_S
     while time.monotonic() < deadline and server.poll() is None:
         try:
             if httpx.get(f"{url}/readyz").is_success:
                 return
         except httpx.HTTPError:
-            time.sleep(0.1)  # between two looks at a starting server
+            time.sleep(0.1)
     raise RuntimeError("the server did not become ready")
 
 
 def free_port() -> int:
-    """The usual port where nobody listens on it, else any."""
+    """Return the default port if it is free, else any free one."""
     for port in (7358, 0):
         try:
             with ThreadingHTTPServer(("127.0.0.1", port), BaseHTTPRequestHandler) as probe:
@@ -107,39 +107,39 @@ def free_port() -> int:
 
 
 def main() -> int:
-    """Run the demo; its arguments go to ``dying_digits.py``."""
+    """Run the demo; pass its arguments to ``dying_digits.py``."""
     receiver = Receiver()
     threading.Thread(target=receiver.serve_forever, daemon=True).start()
-    with tempfile.TemporaryDirectory() as folder, served(Path(folder), free_port()) as url:
-        hook = {"url": receiver.url, "group_wait_s": 0}  # nobody should wait for company in a demo
-        webhook = httpx.post(f"{url}/v1/webhooks", json=hook).raise_for_status().json()
+    with tempfile.TemporaryDirectory() as folder, start_server(Path(folder), free_port()) as url:
+        body = {"url": receiver.url, "group_wait_s": 0}  # send each notification at once
+        webhook = httpx.post(f"{url}/v1/webhooks", json=body).raise_for_status().json()
         receiver.secret = webhook["secret"]
-        print(f"server and page: {url}")
+        print(f"server and dashboard: {url}")
         code = subprocess.run(
-            [sys.executable, str(HERE / "dying_digits.py"), "--url", url, *sys.argv[1:]], check=False
+            [sys.executable, str(FOLDER / "dying_digits.py"), "--url", url, *sys.argv[1:]], check=False
         ).returncode
-        tell_notifications(url, receiver)
-        print(f"the page: {url}")
+        print_notifications(url, receiver)
+        print(f"dashboard: {url}")
         if code == 0 and not os.environ.get("DEMO_ONCE"):
-            print("the server stays up until Ctrl-C")
+            print("the server is running; press Ctrl-C to stop it")
             wait_for_interrupt()
     return code
 
 
-def tell_notifications(url: str, receiver: Receiver) -> None:
-    """Wait until every notification that is owed has come, then say what came."""
+def print_notifications(url: str, receiver: Receiver) -> None:
+    """Wait until every expected notification has arrived, then print them."""
     with relumine.Client(url) as client:
-        owed = sum(alert.severity != "info" for alert in client.alerts())
-    deadline = time.monotonic() + DELIVERY_S
-    while len(receiver.titles) < owed and time.monotonic() < deadline:
-        time.sleep(0.1)  # between two looks at what the receiver's thread got
-    print(f"signed webhooks received: {len(receiver.titles)} (signature refused: {receiver.refused})")
+        expected = sum(alert.severity != "info" for alert in client.alerts())
+    deadline = time.monotonic() + DELIVERY_TIMEOUT_S
+    while len(receiver.titles) < expected and time.monotonic() < deadline:
+        time.sleep(0.1)
+    print(f"signed notifications received: {len(receiver.titles)} (invalid signatures: {receiver.rejected})")
     for title in receiver.titles:
         print(f"  {title}")
 
 
 def wait_for_interrupt() -> None:
-    """Until Ctrl-C."""
+    """Wait for Ctrl-C."""
     try:
         threading.Event().wait()
     except KeyboardInterrupt:

@@ -1,8 +1,8 @@
-"""A small network that really dies, beside a twin that does not.
+"""A small network that really dies, beside a healthy twin.
 
-Trains the same multilayer perceptron twice on scikit-learn's digits. In the second run the learning rate is
-raised in the middle, as a wrong schedule or a mistyped resume would do it. What Relumine says about the two
-runs is printed as it is; nothing here knows what the outcome should be.
+Trains the same multilayer perceptron twice on scikit-learn's digits. In the second run the learning rate is raised
+halfway, as a wrong schedule or a mistyped resume would do it. The alerts of both runs are printed as they come; nothing
+in this script knows the outcome.
 
     python examples/dying_digits.py [--seed 0] [--lr 0.05] [--lr-after 0.5] [--url http://127.0.0.1:7358]
 """
@@ -26,7 +26,7 @@ BATCH = 64
 
 
 def build() -> nn.Sequential:
-    """64 pixels, two hidden layers, ten digits."""
+    """Return a network of 64 pixels, two hidden layers and ten digits."""
     layers = [
         ("fc1", nn.Linear(64, 128)),
         ("relu1", nn.ReLU()),
@@ -41,14 +41,14 @@ def build() -> nn.Sequential:
 
 
 def load() -> tuple[torch.Tensor, torch.Tensor]:
-    """1,797 images of 8x8 pixels, standardised as one, and their labels."""
+    """Return 1,797 images of 8x8 pixels, standardized together, and their labels."""
     pixels, labels = load_digits(return_X_y=True)
     images = torch.tensor((pixels - pixels.mean()) / pixels.std(), dtype=torch.float32)
     return images, torch.tensor(labels)
 
 
 def train(name: str, seed: int, lr: float, lr_after: float, url: str | None) -> relumine.Monitor:
-    """Train one run to its end; returns its monitor."""
+    """Train one run, and return its monitor."""
     torch.manual_seed(seed)
     images, labels = load()
     model = build()
@@ -68,13 +68,13 @@ def train(name: str, seed: int, lr: float, lr_after: float, url: str | None) -> 
             if step % 200 == 0:
                 print(f"  {name}: step {step:>5,}  lr {optimizer.param_groups[0]['lr']:<6g} loss {loss.item():.3f}")
         monitor.flush()
-    print(f"  {name}: {never_active(model, images):.0%} of its units are active on none of the {len(images):,} images")
+    print(f"  {name}: {never_active(model, images):.0%} of the units are active on none of the {len(images):,} images")
     return monitor
 
 
 @torch.no_grad()
 def never_active(model: nn.Sequential, images: torch.Tensor) -> float:
-    """The truth, apart from any statistic Relumine sees: the share of units that no image activates."""
+    """Return the share of units that no image activates: the ground truth, measured without Relumine."""
     silent: list[np.ndarray] = []
     hidden = images
     for module in model:
@@ -85,11 +85,11 @@ def never_active(model: nn.Sequential, images: torch.Tensor) -> float:
 
 
 def main() -> int:
-    """Train the twin and the run whose rate is raised, and print what was said about each."""
+    """Train the healthy run and the one with the raised learning rate, and print the alerts of each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--lr", type=float, default=0.05, help="the healthy learning rate")
-    parser.add_argument("--lr-after", type=float, default=0.5, help="what it is raised to in the middle of one run")
+    parser.add_argument("--lr-after", type=float, default=0.5, help="the raised learning rate of the second run")
     parser.add_argument("--url", default=None, help="the server (default: RELUMINE_URL)")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -97,11 +97,12 @@ def main() -> int:
         print(f"training {name} (seed {options.seed}, lr {options.lr:g}, from step {RAISED_AT} on {lr_after:g})")
         monitor = train(f"{name}-{options.seed}", options.seed, options.lr, lr_after, options.url)
         alerts = monitor.alerts()
-        print(f"what Relumine says about {name}: {'nothing is wrong' if not alerts else ''}")
+        print(f"alerts of {name}: {len(alerts)}")
         for alert in alerts:
-            print(f"  [{alert.severity}] {alert.resolved_reason or alert.state}, cause {alert.cause}: {alert.message}")
+            print(f"  [{alert.severity}] {alert.message} ({alert.resolved_reason or alert.state}, cause {alert.cause})")
             for remedy in alert.remedies:
-                print(f"      {remedy.action} {remedy.parameter or ''} {remedy.value}: {remedy.reason}")
+                number = "" if remedy.value is None else f" ({remedy.parameter} {remedy.value:g})"
+                print(f"      {remedy.action}{number}: {remedy.reason}")
     return 0
 
 

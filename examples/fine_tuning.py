@@ -1,7 +1,7 @@
-"""Fine-tuning: the body is frozen, a new head is trained.
+"""Fine-tuning: a frozen body and a new head.
 
 relumine-server serve                       # in another terminal
-python examples/fine_tuning.py [--dying]    # --dying: the rate is mistyped by a factor of 50
+python examples/fine_tuning.py [--dying]    # --dying: the learning rate is 50 times too high
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ STEPS = 400
 
 
 def pretrained() -> nn.Sequential:
-    """A body that has learned another task before; not watched."""
+    """Return a body that was trained on another task; this training is not watched."""
     body = nn.Sequential(nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU())
     head = nn.Linear(64, 1)
     optimizer = torch.optim.Adam([*body.parameters(), *head.parameters()], lr=0.002)
@@ -40,15 +40,15 @@ class Tuned(nn.Module):
         self.head = nn.Sequential(nn.Linear(64, 48), nn.ReLU(), nn.Linear(48, 3))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Logits."""
+        """Return the logits."""
         return self.head(self.body(inputs))
 
 
 def main(*, dying: bool) -> None:
-    """Teach the head a new task."""
+    """Train the head on a new task."""
     torch.manual_seed(0)
     model = Tuned(pretrained())
-    model.body.eval()  # a module in eval mode is not watched, and missing it raises no alert
+    model.body.eval()  # modules in eval mode are not watched, and raise no alert
     optimizer = torch.optim.Adam(model.head.parameters(), lr=0.1 if dying else 0.002)
 
     monitor = relumine.watch(model, optimizer, project="examples", name="tuning-dying" if dying else "tuning")

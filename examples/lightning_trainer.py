@@ -1,7 +1,7 @@
-"""PyTorch Lightning: one callback, and the training is stopped when a layer is lost.
+"""PyTorch Lightning: one callback, which also stops the training at the first critical alert.
 
 relumine-server serve                              # in another terminal
-python examples/lightning_trainer.py [--dying]     # --dying: the learning rate is mistyped by a factor of 50
+python examples/lightning_trainer.py [--dying]     # --dying: the learning rate is 50 times too high
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from relumine.integrations.lightning import RelumineCallback
 
 
 class Classifier(LightningModule):
-    """An ordinary module; nothing in it knows of Relumine."""
+    """An ordinary module, without any Relumine code."""
 
     def __init__(self, lr: float) -> None:
         super().__init__()
@@ -27,24 +27,24 @@ class Classifier(LightningModule):
         self.net = nn.Sequential(nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 3))
 
     def training_step(self, batch: tuple[Tensor, Tensor], _index: int) -> Tensor:
-        """The loss of one batch."""
+        """Return the loss of one batch."""
         inputs, labels = batch
         return functional.cross_entropy(self.net(inputs), labels)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam."""
+        """Return Adam."""
         return torch.optim.Adam(self.parameters(), lr=self.lr)
 
 
 def main(*, dying: bool) -> None:
-    """Learn a function of 16 inputs."""
+    """Train a classifier of 16 inputs."""
     torch.manual_seed(0)
     inputs = torch.randn(4_000, 16)
     labels = torch.bucketize(inputs[:, 0] + inputs[:, 1] * inputs[:, 2], torch.tensor([-0.5, 0.5]))
     callback = RelumineCallback(
         project="examples",
         name="lightning-dying" if dying else "lightning",
-        on_alert=relumine.stop_training,  # at the first critical alert, as trainer.should_stop
+        on_alert=relumine.stop_training,  # sets trainer.should_stop at the first critical alert
     )
     trainer = Trainer(max_epochs=8, accelerator="cpu", logger=False, enable_checkpointing=False, callbacks=[callback])
     trainer.fit(

@@ -1,7 +1,7 @@
-"""A plain PyTorch loop: three lines of Relumine in an ordinary training.
+"""A plain PyTorch loop with three lines of Relumine.
 
 relumine-server serve                       # in another terminal
-python examples/plain_loop.py [--dying]     # --dying: the learning rate is mistyped by a factor of 50
+python examples/plain_loop.py [--dying]     # --dying: the learning rate is 50 times too high
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ STEPS = 400
 
 
 def main(*, dying: bool) -> None:
-    """Learn a function of 16 inputs."""
+    """Train a classifier of 16 inputs."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 3))
     optimizer = torch.optim.Adam(model.parameters(), lr=0.1 if dying else 0.002)

@@ -1,7 +1,7 @@
-"""Q-learning with deliberate resets: ``monitor.mark`` says that what comes after one is another training.
+"""Q-learning with deliberate resets: ``monitor.mark`` starts a new baseline after each.
 
 relumine-server serve                                   # in another terminal
-python examples/reinforcement_learning.py [--dying]     # --dying: nobody scaled the rewards
+python examples/reinforcement_learning.py [--dying]     # --dying: the rewards are not scaled
 """
 
 from __future__ import annotations
@@ -15,43 +15,48 @@ from torch.nn import functional
 
 import relumine
 
-PLACES, STEPS, RESET_EVERY = 12, 900, 300
+POSITIONS = 12
+STEPS = 900
+RESET_EVERY = 300
 
 
-def seen(place: int) -> Tensor:
-    """What the agent sees of its place on a ring: a noisy one-hot vector."""
-    return functional.one_hot(torch.tensor(place), PLACES) + 0.1 * torch.randn(PLACES)
+def observe(position: int) -> Tensor:
+    """Return the observation of a position on a ring: a noisy one-hot vector."""
+    return functional.one_hot(torch.tensor(position), POSITIONS) + 0.1 * torch.randn(POSITIONS)
 
 
-def act(model: nn.Module, state: Tensor, chance: float) -> int:
-    """Left (0) or right (1), at random now and then."""
-    if random.random() < chance:  # noqa: S311 - exploration, no secret
+def choose_action(model: nn.Module, state: Tensor, epsilon: float) -> int:
+    """Return left (0) or right (1), with probability ``epsilon`` at random."""
+    if random.random() < epsilon:  # noqa: S311 - exploration, no secret
         return random.randrange(2)  # noqa: S311 - the same
-    with torch.no_grad():  # acting is no training: it is not counted
+    with torch.no_grad():  # only training forwards are counted
         return int(model(state).argmax())
 
 
 def main(*, dying: bool) -> None:
-    """Learn to reach place 0."""
+    """Learn to reach position 0."""
     torch.manual_seed(0)
     random.seed(0)
     prize = 30.0 if dying else 1.0
-    model = nn.Sequential(nn.Linear(PLACES, 64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 2))
+    model = nn.Sequential(nn.Linear(POSITIONS, 64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 2))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
     memory: list[tuple[Tensor, int, float, Tensor]] = []
-    place = 5
+    position = 5
 
     monitor = relumine.watch(model, optimizer, project="examples", name="rl-dying" if dying else "rl")
     for step in range(STEPS):
         for _ in range(4):
-            state = seen(place)
-            action = act(model, state, chance=0.2)
-            place = (place + (1 if action else -1)) % PLACES
-            memory.append((state, action, prize if place == 0 else 0.0, seen(place)))
-            place = random.randrange(PLACES) if place == 0 else place  # noqa: S311 - a new episode
-        states, actions, rewards, followers = zip(*random.choices(memory, k=64), strict=True)  # noqa: S311 - replay
+            state = observe(position)
+            action = choose_action(model, state, epsilon=0.2)
+            position = (position + (1 if action else -1)) % POSITIONS
+            memory.append((state, action, prize if position == 0 else 0.0, observe(position)))
+            if position == 0:
+                position = random.randrange(POSITIONS)  # noqa: S311 - a new episode
+        states, actions, rewards, next_states = zip(*random.choices(memory, k=64), strict=True)  # noqa: S311 - replay
+        reward = torch.tensor(rewards)
         with torch.no_grad():
-            targets = torch.tensor(rewards) + 0.9 * model(torch.stack(followers)).amax(1) * (torch.tensor(rewards) == 0)
+            next_values = model(torch.stack(next_states)).amax(1)
+        targets = reward + 0.9 * next_values * (reward == 0)  # a reward ends the episode
         values = model(torch.stack(states)).gather(1, torch.tensor(actions)[:, None])[:, 0]
         loss = functional.mse_loss(values, targets)
         optimizer.zero_grad()

@@ -1,7 +1,7 @@
-"""Hugging Face Trainer: one callback on a small BERT with ReLUs, with random weights; nothing is downloaded.
+"""Hugging Face Trainer: one callback, on a small BERT with ReLUs and random weights. Nothing is downloaded.
 
 relumine-server serve                                 # in another terminal
-python examples/transformers_trainer.py [--dying]     # --dying: the learning rate is mistyped by a factor of 50
+python examples/transformers_trainer.py [--dying]     # --dying: the learning rate is 50 times too high
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from relumine.integrations.transformers import RelumineCallback
 
 
 class Sentences(Dataset[dict[str, torch.Tensor]]):
-    """Random words; the label says whether word 1 is among them."""
+    """Random words, labeled by whether word 1 is among them."""
 
     def __init__(self, count: int, words: int) -> None:
         self.ids = torch.randint(2, 32, (count, words))
@@ -32,7 +32,7 @@ class Sentences(Dataset[dict[str, torch.Tensor]]):
 
 
 def main(*, dying: bool) -> None:
-    """Train a classifier of sentences."""
+    """Train a sentence classifier."""
     torch.manual_seed(0)
     config = BertConfig(
         vocab_size=32,
@@ -49,7 +49,7 @@ def main(*, dying: bool) -> None:
             learning_rate=0.05 if dying else 0.001,
             per_device_train_batch_size=32,
             max_steps=300,
-            logging_steps=10,  # how often the Trainer shows the loss to callbacks
+            logging_steps=10,  # the interval at which callbacks receive the loss
             save_strategy="no",
             report_to=[],
             use_cpu=True,

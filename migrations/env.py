@@ -1,10 +1,10 @@
-"""Alembic runs this with the connection that ``storage/migrate.py`` hands over."""
+"""Alembic's environment: run the migrations on the connection that ``db/migrations.py`` passes."""
 
 from __future__ import annotations
 
 from alembic import context
 
-from relumine_server.storage.tables import metadata
+from relumine_server.db.types import metadata
 
 connection = context.config.attributes["connection"]
 context.configure(connection=connection, target_metadata=metadata, render_as_batch=True, compare_type=True)

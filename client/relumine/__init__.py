@@ -1,4 +1,4 @@
-"""Relumine sees which ReLU units of a PyTorch training are about to die, says why, and tells somebody in time.
+"""Relumine detects ReLU units that are about to die in a PyTorch training, explains why, and sends an alert in time.
 
     monitor = relumine.watch(model, optimizer, project="digits", name="baseline")
 
@@ -12,33 +12,33 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from relumine import remedies as remedies
-    from relumine._watching import watch as watch
-    from relumine.check import check as check
+    from relumine._analysis.check import check as check
+    from relumine._monitor.monitor import Monitor as Monitor
+    from relumine._monitor.watch import watch as watch
+    from relumine.alert_actions import stop_training as stop_training
     from relumine.client import Client as Client
     from relumine.errors import RelumineError as RelumineError
     from relumine.errors import ServerError as ServerError
     from relumine.errors import SettingsError as SettingsError
     from relumine.errors import TrainingStopped as TrainingStopped
-    from relumine.errors import stop_training as stop_training
-    from relumine.monitor import Monitor as Monitor
-    from relumine.views import Alert as Alert
+    from relumine.schemas.alert import Alert as Alert
     from relumine.webhooks import verify as verify_webhook
 
 __version__ = "0.1.0"
 
-_HOME: dict[str, tuple[str, str | None]] = {
-    "Alert": ("relumine.views", "Alert"),
-    "check": ("relumine.check", "check"),
+_LOCATIONS: dict[str, tuple[str, str | None]] = {
+    "Alert": ("relumine.schemas.alert", "Alert"),
+    "check": ("relumine._analysis.check", "check"),
     "Client": ("relumine.client", "Client"),
-    "Monitor": ("relumine.monitor", "Monitor"),
+    "Monitor": ("relumine._monitor.monitor", "Monitor"),
     "remedies": ("relumine.remedies", None),  # the module itself
     "RelumineError": ("relumine.errors", "RelumineError"),
     "ServerError": ("relumine.errors", "ServerError"),
     "SettingsError": ("relumine.errors", "SettingsError"),
     "TrainingStopped": ("relumine.errors", "TrainingStopped"),
-    "stop_training": ("relumine.errors", "stop_training"),
+    "stop_training": ("relumine.alert_actions", "stop_training"),
     "verify_webhook": ("relumine.webhooks", "verify"),
-    "watch": ("relumine._watching", "watch"),
+    "watch": ("relumine._monitor.watch", "watch"),
 }
 
 __all__ = [
@@ -60,11 +60,11 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import a public name at its first use (PEP 562)."""
-    if name not in _HOME:
+    if name not in _LOCATIONS:
         raise AttributeError(f"module 'relumine' has no attribute {name!r}")
-    module, attribute = _HOME[name]
-    home = import_module(module)
-    value = home if attribute is None else getattr(home, attribute)
+    module_name, attribute = _LOCATIONS[name]
+    module = import_module(module_name)
+    value = module if attribute is None else getattr(module, attribute)
     globals()[name] = value
     return value
 

@@ -1,58 +1,50 @@
-"""What the server knows, typed: runs, layers, series, alerts; and what people say to it. One colour: synchronous."""
+"""The synchronous client of the server's HTTP API, typed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Literal, Self, TypedDict, TypeVar, Unpack
+from typing import Any, Self, TypedDict, TypeVar, Unpack
 from urllib.parse import quote
 
 import httpx
 
-from relumine.curves import Overview, Series, Units
+from relumine._runtime.http import NOT_RELUMINE, auth_headers, parse_problem
+from relumine._runtime.settings import resolve_settings
 from relumine.errors import ServerError
-from relumine.policies import Backtest, Policy
-from relumine.receivers import Delivery, DeliveryState, Probe, Webhook
-from relumine.settings import resolve
-from relumine.views import (
-    Alert,
-    HistoryEntry,
-    Layer,
-    Page,
-    Problem,
-    Project,
-    Run,
-    Severity,
-    Silence,
-    TreatedAlert,
-    View,
-)
+from relumine.schemas.alert import Alert, AlertDetail, AlertEvent, Severity, Silence
+from relumine.schemas.base import Page, View
+from relumine.schemas.chart import Overview, Series, Units
+from relumine.schemas.policy import Backtest, Policy
+from relumine.schemas.run import Layer, Project, Run
+from relumine.schemas.webhook import Delivery, DeliveryState, TestDelivery, Webhook, WebhookFormat
 
 ViewT = TypeVar("ViewT", bound=View)
 
-BACKTEST_TIMEOUT_S = 120.0  # thousands of records are folded twice before the answer begins
+# The server runs the detector twice over thousands of records before its response begins.
+BACKTEST_TIMEOUT_S = 120.0
 
 
 class WebhookFields(TypedDict, total=False):
-    """What a webhook may be told, beside its URL; docs/api.md has the defaults."""
+    """Fields of a webhook beside its URL; docs/api.md has the defaults."""
 
     events: Sequence[str]
-    severity: Severity
+    min_severity: Severity
     project: str | None
-    format: Literal["standard", "slack", "discord", "alertmanager"]
+    format: WebhookFormat
     group_wait_s: float
 
 
 class WebhookChanges(WebhookFields, total=False):
-    """What may be changed of a webhook."""
+    """Fields of a webhook that can be changed."""
 
     url: str
     enabled: bool
 
 
 class Client:
-    """A client of one server. Every method raises ServerError where the server refuses or does not answer.
+    """A client of one server. Every method raises ServerError if the server refuses a request or does not respond.
 
     Example:
         >>> client = Client("http://127.0.0.1:7358")
@@ -60,47 +52,47 @@ class Client:
     """
 
     def __init__(self, url: str | None = None, api_key: str | None = None, *, timeout_s: float = 30.0) -> None:
-        settings = resolve(url=url, api_key=api_key)
-        headers = {"authorization": f"Bearer {settings.api_key}"} if settings.api_key else {}
+        settings = resolve_settings(url=url, api_key=api_key)
         self.url = settings.url
-        self._http = httpx.Client(base_url=settings.url, headers=headers, timeout=timeout_s)
+        self._http = httpx.Client(base_url=settings.url, headers=auth_headers(settings.api_key), timeout=timeout_s)
 
     def projects(self) -> Iterator[Project]:
-        """All projects."""
+        """Return all projects."""
         return self._items("/v1/projects", Project)
 
     def policy(self, project: str) -> Policy:
-        """The thresholds of the detector that are in force in a project."""
+        """Return the detector's thresholds that are in force in a project."""
         return self._get(_policy_path(project), Policy)
 
     def set_policy(self, project: str, thresholds: Mapping[str, float]) -> Policy:
-        """Replace the thresholds that a project changed; those left out are at their default again."""
+        """Replace a project's own thresholds; those left out return to their defaults."""
         response = self._send("PUT", _policy_path(project), json={"thresholds": dict(thresholds)})
         return Policy.model_validate_json(response.content)
 
     def backtest(
         self, project: str, thresholds: Mapping[str, float], *, run_ids: Sequence[str] | None = None, limit: int = 20
     ) -> Backtest:
-        """What these thresholds would have raised on stored runs, beside those in force; it may take a minute."""
+        """Return what these thresholds would have raised on stored runs, beside those in force. May take a minute."""
         body = {"project": project, "thresholds": dict(thresholds), "limit": limit}
-        body |= {} if run_ids is None else {"run_ids": list(run_ids)}
+        if run_ids is not None:
+            body["run_ids"] = list(run_ids)
         response = self._send("POST", "/v1/policy/backtest", json=body, timeout=BACKTEST_TIMEOUT_S)
         return Backtest.model_validate_json(response.content)
 
-    def runs(self, *, project: str | None = None, group: str | None = None, state: str | None = None) -> Iterator[Run]:
-        """Runs, newest first; pages are fetched as they are needed."""
-        return self._items("/v1/runs", Run, project=project, group=group, state=state)
+    def runs(self, *, project: str | None = None, group: str | None = None, status: str | None = None) -> Iterator[Run]:
+        """Return runs, newest first; pages are fetched as they are needed."""
+        return self._items("/v1/runs", Run, project=project, group=group, status=status)
 
     def run(self, run_id: str) -> Run:
-        """One run."""
+        """Return one run."""
         return self._get(f"/v1/runs/{run_id}", Run)
 
     def layers(self, run_id: str) -> list[Layer]:
-        """The layers of a run, those at most risk first."""
+        """Return the layers of a run, those at most risk first."""
         return list(self._items(f"/v1/runs/{run_id}/layers", Layer))
 
     def overview(self, run_id: str, *, after_step: int | None = None) -> Overview:
-        """Everything a page shows of a run, from ``after_step`` on."""
+        """Return everything that the run's page shows, of steps after ``after_step``."""
         return self._get(f"/v1/runs/{run_id}/overview", Overview, after_step=after_step)
 
     def series(
@@ -113,7 +105,7 @@ class Client:
         to_step: int | None = None,
         points: int = 1000,
     ) -> Series:
-        """Statistics of a layer over steps, at most ``points`` of them, extremes kept."""
+        """Return statistics of a layer over steps, at most ``points`` of them, with extremes preserved."""
         return self._get(
             f"/v1/runs/{run_id}/layers/{layer_id}/series",
             Series,
@@ -124,7 +116,7 @@ class Client:
         )
 
     def units(self, run_id: str, layer_id: int, *, step: int | None = None) -> Units:
-        """Per-unit statistics of the record at or before ``step``; of the latest without one."""
+        """Return per-unit statistics of the record at or before ``step``; by default of the latest."""
         return self._get(f"/v1/runs/{run_id}/layers/{layer_id}/units", Units, step=step)
 
     def alerts(
@@ -135,27 +127,27 @@ class Client:
         state: str | None = None,
         severity: str | None = None,
     ) -> Iterator[Alert]:
-        """Alerts, newest first."""
+        """Return alerts, newest first."""
         return self._items("/v1/alerts", Alert, run_id=run_id, project=project, state=state, severity=severity)
 
-    def alert(self, alert_id: str) -> TreatedAlert:
-        """One alert, with the remedies that were applied to it and what became of each."""
-        return self._get(f"/v1/alerts/{alert_id}", TreatedAlert)
+    def alert(self, alert_id: str) -> AlertDetail:
+        """Return one alert, with the remedies applied to it and their outcomes."""
+        return self._get(f"/v1/alerts/{alert_id}", AlertDetail)
 
-    def acknowledge(self, alert_id: str, *, author: str, note: str = "") -> TreatedAlert:
-        """Say that somebody is on it. Refused (409 ``alert_acknowledged``) where somebody else already is."""
+    def acknowledge(self, alert_id: str, *, author: str, note: str = "") -> AlertDetail:
+        """Acknowledge an alert. Refused (409 ``alert_acknowledged``) if another author has acknowledged it."""
         return self._act(alert_id, "acknowledge", author, note)
 
-    def resolve(self, alert_id: str, *, author: str, note: str = "") -> TreatedAlert:
-        """Close an alert by hand: it returns when the detector raises it anew, or finds it worse."""
+    def resolve(self, alert_id: str, *, author: str, note: str = "") -> AlertDetail:
+        """Resolve an alert by hand; it fires again if the detector raises it again or finds it worse."""
         return self._act(alert_id, "resolve", author, note)
 
-    def history(self, alert_id: str) -> Iterator[HistoryEntry]:
-        """Every transition of an alert, the oldest first."""
-        return self._items(f"/v1/alerts/{alert_id}/history", HistoryEntry)
+    def events(self, alert_id: str) -> Iterator[AlertEvent]:
+        """Return the events of an alert, oldest first: every transition of its state."""
+        return self._items(f"/v1/alerts/{alert_id}/events", AlertEvent)
 
     def silences(self) -> Iterator[Silence]:
-        """Silences, newest first."""
+        """Return silences, newest first."""
         return self._items("/v1/silences", Silence)
 
     def silence(
@@ -167,63 +159,65 @@ class Client:
         comment: str = "",
         starts_at: datetime | None = None,
     ) -> Silence:
-        """Let nobody be told of alerts that match, for a time.
+        """Create a silence: no notifications of matching alerts, for a time.
 
         Args:
-            matchers: what an alert must have, by name: ``project``, ``run_id``, ``group``, ``name``, ``layer``,
-                ``kind``, ``severity``, ``cause``; each equal, or a glob such as ``encoder.*``.
-            ends_at: when it ends, with its time zone.
-            author: who says so.
-            comment: why.
-            starts_at: when it begins; now without it.
+            matchers: values or globs such as ``encoder.*`` that an alert must match in all of these fields:
+                ``project``, ``run_id``, ``group``, ``name``, ``layer``, ``kind``, ``severity``, ``cause``.
+            ends_at: the end, with a time zone.
+            author: the person who creates it.
+            comment: the reason.
+            starts_at: the start; now by default.
         """
         body: dict[str, Any] = {"matchers": dict(matchers), "ends_at": ends_at.isoformat(), "author": author}
-        body |= {"comment": comment} | ({} if starts_at is None else {"starts_at": starts_at.isoformat()})
+        body["comment"] = comment
+        if starts_at is not None:
+            body["starts_at"] = starts_at.isoformat()
         return self._post("/v1/silences", Silence, body)
 
     def unsilence(self, silence_id: str) -> None:
-        """End a silence now; what it held and still fires is told."""
+        """End a silence now; alerts it held back that still fire are notified of."""
         self._send("DELETE", f"/v1/silences/{silence_id}")
 
     def webhooks(self) -> Iterator[Webhook]:
-        """Receivers of notifications, in the order of their creation."""
+        """Return all webhooks, in the order of their creation."""
         return self._items("/v1/webhooks", Webhook)
 
     def webhook(self, webhook_id: str) -> Webhook:
-        """One receiver, and how it fares."""
+        """Return one webhook."""
         return self._get(f"/v1/webhooks/{webhook_id}", Webhook)
 
     def create_webhook(self, url: str, **fields: Unpack[WebhookFields]) -> Webhook:
-        """Add a receiver; the answer holds its ``secret``, once."""
+        """Create a webhook; the result contains its ``secret``, once."""
         return self._post("/v1/webhooks", Webhook, {"url": url, **fields})
 
     def change_webhook(self, webhook_id: str, **fields: Unpack[WebhookChanges]) -> Webhook:
-        """Change what is given; ``project=None`` means every project."""
+        """Change the given fields of a webhook; ``project=None`` means every project."""
         response = self._send("PATCH", f"/v1/webhooks/{webhook_id}", json=fields)
         return Webhook.model_validate_json(response.content)
 
     def delete_webhook(self, webhook_id: str) -> None:
-        """Remove a receiver; what waits for it is called off."""
+        """Delete a webhook and cancel its pending deliveries."""
         self._send("DELETE", f"/v1/webhooks/{webhook_id}")
 
-    def test_webhook(self, webhook_id: str) -> Probe:
-        """Have a signed ``webhook.test`` sent; ``delivery`` shows what came of it."""
-        return self._post(f"/v1/webhooks/{webhook_id}/test", Probe, {})
+    def test_webhook(self, webhook_id: str) -> TestDelivery:
+        """Send a signed ``webhook.test``; ``delivery`` returns its result."""
+        return self._post(f"/v1/webhooks/{webhook_id}/test", TestDelivery, {})
 
     def rotate_secret(self, webhook_id: str, *, overlap_s: float = 86_400.0) -> Webhook:
-        """Give a receiver a new ``secret``, shown once; older ones sign beside it for ``overlap_s`` seconds."""
+        """Replace the ``secret``, shown once; previous ones sign beside it for ``overlap_s`` seconds."""
         return self._post(f"/v1/webhooks/{webhook_id}/rotate-secret", Webhook, {"overlap_s": overlap_s})
 
     def deliveries(self, webhook_id: str, *, state: DeliveryState | None = None) -> Iterator[Delivery]:
-        """What was sent to a receiver, or is to be, with every attempt; newest first."""
+        """Return the deliveries of a webhook with their attempts, newest first."""
         return self._items(f"/v1/webhooks/{webhook_id}/deliveries", Delivery, state=state)
 
     def delivery(self, delivery_id: str) -> Delivery:
-        """One delivery with its attempts."""
+        """Return one delivery with its attempts."""
         return self._get(f"/v1/deliveries/{delivery_id}", Delivery)
 
     def redeliver(self, delivery_id: str) -> Delivery:
-        """Send what ended once more, under the same id."""
+        """Send a finished delivery again, under the same id."""
         return self._post(f"/v1/deliveries/{delivery_id}/redeliver", Delivery, {})
 
     def close(self) -> None:
@@ -238,12 +232,12 @@ class Client:
     ) -> None:
         self.close()
 
-    def _act(self, alert_id: str, what: str, author: str, note: str) -> TreatedAlert:
-        response = self._send("POST", f"/v1/alerts/{alert_id}/{what}", json={"author": author, "note": note})
-        return TreatedAlert.model_validate_json(response.content)
+    def _act(self, alert_id: str, action: str, author: str, note: str) -> AlertDetail:
+        response = self._send("POST", f"/v1/alerts/{alert_id}/{action}", json={"author": author, "note": note})
+        return AlertDetail.model_validate_json(response.content)
 
     def _get(self, path: str, view: type[ViewT], **query: Any) -> ViewT:
-        return view.model_validate_json(self._send("GET", path, params=_given(query)).content)
+        return view.model_validate_json(self._send("GET", path, params=_without_none(query)).content)
 
     def _post(self, path: str, view: type[ViewT], body: Mapping[str, Any]) -> ViewT:
         return view.model_validate_json(self._send("POST", path, json=dict(body)).content)
@@ -261,13 +255,12 @@ class Client:
         try:
             response = self._http.request(method, path, **options)
         except httpx.HTTPError as error:
-            raise ServerError(f"{self.url} does not answer: {error}") from error
+            raise ServerError(f"{self.url} does not respond: {error}") from error
         if response.is_success:
             return response
-        try:
-            problem = Problem.model_validate_json(response.content)
-        except ValueError:
-            raise ServerError("the answer is none of a Relumine server", status=response.status_code) from None
+        problem = parse_problem(response.content)
+        if problem is None:
+            raise ServerError(NOT_RELUMINE, status=response.status_code)
         raise ServerError(f"{problem.title}: {problem.detail}", status=response.status_code, code=problem.code)
 
 
@@ -275,5 +268,5 @@ def _policy_path(project: str) -> str:
     return f"/v1/projects/{quote(project, safe='')}/policy"
 
 
-def _given(query: dict[str, Any]) -> dict[str, Any]:
+def _without_none(query: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in query.items() if value is not None}

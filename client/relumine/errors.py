@@ -1,9 +1,10 @@
 """Errors of the SDK. ``watch`` and ``Client`` raise them; nothing raises inside a training loop unless ``strict=True``.
 
 RelumineError
-├── SettingsError       a setting that cannot be used
-├── ServerError         the server answered with a problem, or not at all
-└── TrainingStopped     raised on purpose, by ``stop_training``
+├── SettingsError               a setting that cannot be used
+├── ServerError                 the server responded with a problem, or not at all
+├── TrainingStopped             raised on purpose, by ``stop_training``
+└── WebhookVerificationError    a notification that the server did not sign (in ``relumine.webhooks``)
 """
 
 from __future__ import annotations
@@ -11,19 +12,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from relumine.views import Alert
+    from relumine.schemas.alert import Alert
 
 
 class RelumineError(Exception):
-    """Base of everything this package raises."""
+    """The base of all errors of this package."""
 
 
 class SettingsError(RelumineError):
-    """A setting, given or from the environment, that cannot be used."""
+    """A setting, from an argument or the environment, that cannot be used."""
 
 
 class ServerError(RelumineError):
-    """The server answered with a problem. ``status`` is 0 where no answer came."""
+    """The server responded with a problem, or not at all; ``status`` is 0 then."""
 
     def __init__(self, message: str, *, status: int = 0, code: str = "no_answer") -> None:
         super().__init__(message)
@@ -32,19 +33,8 @@ class ServerError(RelumineError):
 
 
 class TrainingStopped(RelumineError):
-    """A critical alert ended the training, because the user asked for that. ``alert`` says why."""
+    """A critical alert ended the training, as the user asked for with ``stop_training``. ``alert`` is the reason."""
 
     def __init__(self, alert: Alert) -> None:
         super().__init__(alert.message)
         self.alert = alert
-
-
-def stop_training(alert: Alert) -> None:
-    """For ``on_alert``: end the training at the first critical alert, by raising TrainingStopped in it.
-
-    Example:
-        >>> import relumine
-        >>> # relumine.watch(model, optimizer, on_alert=relumine.stop_training)
-    """
-    if alert.severity == "critical":
-        raise TrainingStopped(alert)

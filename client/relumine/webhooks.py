@@ -1,7 +1,7 @@
-"""Checking a notification in a receiver: was it signed with this secret, lately, and not changed since?
+"""Verification of notifications in a receiver: signed with this secret, recent, and unchanged.
 
-Standard Webhooks, with the standard library only. It must not trust anything of the request before the
-signature holds, and it must not tell by its timing how much of a signature was right.
+Standard Webhooks, with the standard library only. Nothing in the request may be trusted before the signature is
+verified, and the time that takes must not reveal how much of a signature was right.
 """
 
 from __future__ import annotations
@@ -19,14 +19,17 @@ from relumine.errors import RelumineError
 
 Headers: TypeAlias = Mapping[str, str] | Iterable[tuple[bytes | str, bytes | str]]
 
-TOLERANCE_S = 300.0  # what Standard Webhooks recommends against replays
+# Recommended by Standard Webhooks against replays.
+TOLERANCE_S = 300.0
 _PREFIX = "whsec_"
-_SECRET_FROM = 24  # bytes; a shorter key is a mistake in the receiver's settings
+
+# A shorter key is a mistake in the receiver's settings.
+_MIN_KEY_BYTES = 24
 _MAX_TIMESTAMP_DIGITS = 12
 
 
 class WebhookVerificationError(RelumineError):
-    """The notification is not what the server signed, or too old, or its headers are missing."""
+    """The notification was not signed by the server, or changed since, or is too old, or lacks headers."""
 
 
 def verify(
@@ -37,14 +40,17 @@ def verify(
     tolerance_s: float = TOLERANCE_S,
     now: float | None = None,
 ) -> dict[str, Any]:
-    """The decoded notification, if its signature holds. Raises WebhookVerificationError if not.
+    """Verify the signature of a notification, and return the notification decoded.
 
     Args:
-        headers: the request's headers in any case, as a mapping or as pairs; text or bytes.
-        body: the body exactly as it was received, before any decoding of JSON.
-        secret: ``whsec_…``, as shown when the webhook was created; several while one is exchanged for another.
-        tolerance_s: how far the sender's clock may be from this one.
-        now: seconds since the epoch; the clock's without it.
+        headers: the request's headers, as a mapping or as pairs, text or bytes; case does not matter.
+        body: the body exactly as it was received, before it is decoded from JSON.
+        secret: ``whsec_…``, as shown when the webhook was created; several during a rotation.
+        tolerance_s: the largest difference between the sender's clock and this one.
+        now: seconds since the epoch; by default those of the clock.
+
+    Raises:
+        WebhookVerificationError: no signature matches, or the notification is malformed or outside of the tolerance.
 
     Example:
         >>> verify({}, b"{}", "whsec_" + "A" * 44)
@@ -52,46 +58,46 @@ def verify(
         ...
         relumine.webhooks.WebhookVerificationError: the header webhook-id is missing
     """
-    named = _by_name(headers)
-    delivery_id, timestamp, signatures = (
-        _header(named, name) for name in ("webhook-id", "webhook-timestamp", "webhook-signature")
-    )
-    raw = _encoded(body)
+    by_name = _by_name(headers)
+    delivery_id = _header(by_name, "webhook-id")
+    timestamp = _header(by_name, "webhook-timestamp")
+    signatures = _header(by_name, "webhook-signature")
+    raw = _encode(body)
     _check_age(timestamp, time.time() if now is None else now, tolerance_s)
-    signed = b".".join((_encoded(delivery_id), timestamp.encode(), raw))
-    expected = [hmac.new(_key(one), signed, hashlib.sha256).digest() for one in _several(secret)]
+    signed = b".".join((_encode(delivery_id), timestamp.encode(), raw))
+    expected = [hmac.new(_key(text), signed, hashlib.sha256).digest() for text in _secrets(secret)]
     _check_signatures(signatures, expected)
-    return _document(raw)
+    return _decode(raw)
 
 
 def _by_name(headers: Headers) -> dict[str, str]:
-    """Every header under its name in small letters; of two with the same name the first counts."""
+    """Return every header by its lowercase name; of two with the same name the first."""
     pairs = headers.items() if hasattr(headers, "items") else headers
-    named: dict[str, str] = {}
+    by_name: dict[str, str] = {}
     for name, value in pairs:
-        named.setdefault(_text(name).lower(), _text(value))
-    return named
+        by_name.setdefault(_text(name).lower(), _text(value))
+    return by_name
 
 
 def _text(header: bytes | str) -> str:
     return header if isinstance(header, str) else bytes(header).decode("latin-1")
 
 
-def _several(secret: str | Iterable[str]) -> list[str]:
+def _secrets(secret: str | Iterable[str]) -> list[str]:
     secrets = [secret] if isinstance(secret, str) else list(secret)
     if not secrets:
-        raise WebhookVerificationError("there is no secret to check with")
+        raise WebhookVerificationError("no secret was given to verify with")
     return secrets
 
 
-def _header(named: Mapping[str, str], name: str) -> str:
-    value = named.get(name)
+def _header(by_name: Mapping[str, str], name: str) -> str:
+    value = by_name.get(name)
     if not value:
         raise WebhookVerificationError(f"the header {name} is missing")
     return value
 
 
-def _encoded(text: bytes | str) -> bytes:
+def _encode(text: bytes | str) -> bytes:
     try:
         return text.encode() if isinstance(text, str) else bytes(text)
     except UnicodeEncodeError:
@@ -100,10 +106,12 @@ def _encoded(text: bytes | str) -> bytes:
 
 def _check_age(timestamp: str, now: float, tolerance_s: float) -> None:
     if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= _MAX_TIMESTAMP_DIGITS):
-        raise WebhookVerificationError("the header webhook-timestamp is no time")
+        raise WebhookVerificationError("the header webhook-timestamp is not a time")
     age_s = now - int(timestamp)
-    if abs(age_s) > tolerance_s:
-        raise WebhookVerificationError("the notification is too old" if age_s > 0 else "the notification is too new")
+    if age_s > tolerance_s:
+        raise WebhookVerificationError("the notification is too old")
+    if age_s < -tolerance_s:
+        raise WebhookVerificationError("the notification is too new")
 
 
 def _key(secret: str) -> bytes:
@@ -111,39 +119,40 @@ def _key(secret: str) -> bytes:
     try:
         key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError):
-        raise WebhookVerificationError("the secret is no base64") from None
-    if len(key) < _SECRET_FROM:
-        raise WebhookVerificationError(f"the secret is shorter than {_SECRET_FROM} bytes")
+        raise WebhookVerificationError("the secret is not base64") from None
+    if len(key) < _MIN_KEY_BYTES:
+        raise WebhookVerificationError(f"the secret is shorter than {_MIN_KEY_BYTES} bytes")
     return key
 
 
 def _check_signatures(signatures: str, expected: list[bytes]) -> None:
-    """One of them must match; all are compared, so that the time says nothing."""
-    matches = [hmac.compare_digest(ours, given) for ours in expected for given in _given(signatures)]
+    """Raise unless one signature matches. All are compared, so that the time taken reveals nothing."""
+    matches = [hmac.compare_digest(ours, theirs) for ours in expected for theirs in _decode_signatures(signatures)]
     if not any(matches):
         raise WebhookVerificationError(
-            "no signature matches: is it the secret of this webhook, and the body untouched?"
+            "no signature matches: is this the secret of this webhook, and is the body unchanged?"
         )
 
 
-def _given(signatures: str) -> list[bytes]:
-    given = []
+def _decode_signatures(signatures: str) -> list[bytes]:
+    """Return the signatures of version 1 in a header."""
+    decoded = []
     for part in signatures.split(" "):
         version, _, text = part.partition(",")
-        if version != "v1":  # other versions are not ours to judge
+        if version != "v1":
             continue
         try:
-            given.append(base64.b64decode(text, validate=True))
+            decoded.append(base64.b64decode(text, validate=True))
         except (binascii.Error, ValueError):
             continue
-    return given
+    return decoded
 
 
-def _document(raw: bytes) -> dict[str, Any]:
+def _decode(raw: bytes) -> dict[str, Any]:
     try:
         document = json.loads(raw)
     except (ValueError, RecursionError):
-        raise WebhookVerificationError("the notification is signed, but no JSON") from None
+        raise WebhookVerificationError("the notification is signed, but is not JSON") from None
     if not isinstance(document, dict):
-        raise WebhookVerificationError("the notification is signed, but no JSON object")
+        raise WebhookVerificationError("the notification is signed, but is not a JSON object")
     return document

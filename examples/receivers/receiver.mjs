@@ -2,7 +2,7 @@
 //
 //   npm ci && WEBHOOK_SECRET=whsec_… node receiver.mjs
 //
-// Answers 2xx only to what was signed with the secret.
+// Responds with 2xx only to requests signed with the secret.
 import { createServer } from "node:http";
 import { Webhook } from "standardwebhooks";
 
@@ -11,20 +11,20 @@ const port = Number(process.env.PORT ?? 8000);
 const maxBodyBytes = 1_000_000;
 
 createServer(async (request, response) => {
-  const answer = (status, text = "") => response.writeHead(status).end(text);
+  const respond = (status, text = "") => response.writeHead(status).end(text);
   try {
-    const pieces = [];
+    const chunks = [];
     let bytes = 0;
-    for await (const piece of request) {
-      bytes += piece.length;
-      if (bytes > maxBodyBytes) return answer(413);
-      pieces.push(piece);
+    for await (const chunk of request) {
+      bytes += chunk.length;
+      if (bytes > maxBodyBytes) return respond(413);
+      chunks.push(chunk);
     }
-    const body = Buffer.concat(pieces).toString("utf8"); // exactly as it came: the signature is of these bytes
+    const body = Buffer.concat(chunks).toString("utf8"); // unchanged: these bytes were signed
     const notification = webhook.verify(body, request.headers);
     console.log(notification.type, JSON.stringify(notification.data));
-    answer(204);
+    respond(204);
   } catch (problem) {
-    answer(401, problem.message);
+    respond(401, problem.message);
   }
 }).listen(port, "127.0.0.1");

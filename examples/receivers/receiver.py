@@ -1,8 +1,8 @@
-"""A receiver of Relumine's webhooks, with the SDK's own check.
+"""A receiver of Relumine's webhooks that verifies them with the SDK.
 
     WEBHOOK_SECRET=whsec_… python receiver.py
 
-Answers 2xx only to what was signed with the secret. While a secret is exchanged, name both: ``whsec_old,whsec_new``.
+Responds with 2xx only to requests signed with the secret. While it is rotated, give both: ``whsec_old,whsec_new``.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ SECRETS = os.environ["WEBHOOK_SECRET"].split(",")
 PORT = int(os.environ.get("PORT", "8000"))
 MAX_BODY_BYTES = 1_000_000
 
-seen: set[str] = set()  # a real receiver keeps these: what is delivered at least once may come twice
+handled: set[str] = set()  # a real receiver stores these: a notification may be delivered twice
 
 
 class Receiver(http.server.BaseHTTPRequestHandler):
-    """Checks, then acts."""
+    """Verifies a notification, then acts on it."""
 
     def do_POST(self) -> None:
-        """One notification."""
+        """Handle one notification."""
         body = self.rfile.read(min(int(self.headers.get("content-length", 0)), MAX_BODY_BYTES))
         try:
             notification = relumine.verify_webhook(self.headers, body, SECRETS)
         except WebhookVerificationError as problem:
-            self.answer(401, str(problem))
+            self.respond(401, str(problem))
             return
-        if self.headers["webhook-id"] not in seen:
-            seen.add(self.headers["webhook-id"])
+        if self.headers["webhook-id"] not in handled:
+            handled.add(self.headers["webhook-id"])
             act(notification)
-        self.answer(204)
+        self.respond(204)
 
-    def answer(self, status: int, text: str = "") -> None:
-        """Answer soon: what takes long belongs into a queue of your own."""
+    def respond(self, status: int, text: str = "") -> None:
+        """Send the response. Send it soon: work that takes long belongs into a queue."""
         self.send_response(status)
         self.send_header("content-length", str(len(text.encode())))
         self.end_headers()
@@ -45,7 +45,7 @@ class Receiver(http.server.BaseHTTPRequestHandler):
 
 
 def act(notification: dict[str, object]) -> None:
-    """Whatever is to be done."""
+    """Act on a notification."""
     print(notification["type"], notification["data"], flush=True)
 
 

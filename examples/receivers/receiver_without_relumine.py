@@ -1,4 +1,4 @@
-"""A receiver of Relumine's webhooks that knows nothing of Relumine: with the official library of Standard Webhooks.
+"""A receiver of Relumine's webhooks that needs only the official library of Standard Webhooks.
 
 pip install standardwebhooks
 WEBHOOK_SECRET=whsec_… python receiver_without_relumine.py
@@ -17,21 +17,21 @@ MAX_BODY_BYTES = 1_000_000
 
 
 class Receiver(http.server.BaseHTTPRequestHandler):
-    """Checks, then acts."""
+    """Verifies a notification, then acts on it."""
 
     def do_POST(self) -> None:
-        """One notification."""
+        """Handle one notification."""
         body = self.rfile.read(min(int(self.headers.get("content-length", 0)), MAX_BODY_BYTES))
         try:
             notification = WEBHOOK.verify(body, {name.lower(): value for name, value in self.headers.items()})
         except Exception:  # noqa: BLE001 - malformed headers make the library raise more than its own error
-            self.answer(401)
+            self.respond(401)
             return
         print(notification["type"], notification["data"], flush=True)
-        self.answer(204)
+        self.respond(204)
 
-    def answer(self, status: int) -> None:
-        """The status is all that counts."""
+    def respond(self, status: int) -> None:
+        """Send an empty response with this status."""
         self.send_response(status)
         self.send_header("content-length", "0")
         self.end_headers()

@@ -1,1 +1,1 @@
-"""The Relumine server: stores what training runs send, finds dying ReLUs, tells people. It never imports torch."""
+"""The Relumine server: stores uploads of training runs, detects dying ReLUs, and sends alerts. Never imports torch."""

@@ -1,105 +1,146 @@
-"""The application: routers, problems, and the life of the store and the courier. Importing it starts nothing."""
+"""The application: its services, routes and middleware. Importing this module starts nothing."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 
 from fastapi import FastAPI
 
 from relumine import __version__
-from relumine_server.api import (
+from relumine_server.alerts.evaluator import AlertEvaluator
+from relumine_server.alerts.run_alerts import Enqueue
+from relumine_server.alerts.service import AlertService
+from relumine_server.api import openapi, problem_details
+from relumine_server.api.cached_stats import CachedStats
+from relumine_server.api.inflight import InflightBytes
+from relumine_server.api.middleware.admission import AdmissionMiddleware
+from relumine_server.api.middleware.authentication import AuthenticationMiddleware
+from relumine_server.api.middleware.request_context import RequestContextMiddleware
+from relumine_server.api.rate_limit import LoginAttempts
+from relumine_server.api.routes import (
     alerts,
     deliveries,
-    described,
-    health,
     keys,
     layers,
-    login,
-    metrics,
-    policy,
-    problems,
+    monitoring,
+    policies,
     projects,
     runs,
+    session,
     silences,
     uploads,
     webhooks,
 )
-from relumine_server.api.envelope import Envelope
-from relumine_server.api.gate import Gate
-from relumine_server.api.keyring import Keyring
-from relumine_server.api.turns import Turns
-from relumine_server.backtest import Backtests
-from relumine_server.caretaker import Caretaker
-from relumine_server.ending import Ending
-from relumine_server.ingest import Ingest
+from relumine_server.api.services import Services
+from relumine_server.auth.authenticator import Authenticator
+from relumine_server.clock import Clock, utc_now
+from relumine_server.db import migrations
+from relumine_server.db.database import Database
+from relumine_server.detection.detector import advance
+from relumine_server.ingest.quotas import Quotas
+from relumine_server.ingest.rebuild import DetectorRebuilds
+from relumine_server.ingest.service import Advance, IngestService
+from relumine_server.maintenance.worker import MaintenanceWorker
 from relumine_server.metrics import Metrics
-from relumine_server.page import routes as page
-from relumine_server.refold import Refolds
+from relumine_server.outbox.enqueue import enqueue
+from relumine_server.policies.backtest import Backtests
 from relumine_server.settings import Settings
-from relumine_server.storage import migrate
-from relumine_server.storage.quotas import Quotas
-from relumine_server.storage.store import Store
-from relumine_server.sweep import Sweep
-from relumine_server.webhooks.courier import Courier
+from relumine_server.shutdown import Shutdown
+from relumine_server.ui import routes as ui
+from relumine_server.webhooks.dispatcher import WebhookDispatcher
 
-MODULES = (
-    uploads, projects, policy, runs, layers, alerts, silences, webhooks, deliveries, keys, login, health, metrics, page,
+ROUTE_MODULES = (
+    uploads, projects, policies, runs, layers, alerts, silences, webhooks, deliveries, keys, session, monitoring, ui,
 )  # fmt: skip
 
 
-def utc_now() -> datetime:
-    """The moment, in UTC."""
-    return datetime.now(UTC)
+def create_app(
+    settings: Settings,
+    *,
+    database: Database | None = None,
+    clock: Clock = utc_now,
+    detector: Advance = advance,
+    outbox: Enqueue = enqueue,
+) -> FastAPI:
+    """Create the application on a database that is migrated first; without one, on the database of the settings.
 
+    The application closes a database that it opened itself. A test may replace the clock, the detector, and the outbox
+    that alerts write to.
 
-def create_app(settings: Settings, *, store: Store | None = None, clock: Callable[[], datetime] = utc_now) -> FastAPI:
-    """An application on a migrated store; without one it opens and migrates that of the settings.
-
-    Raises FileInUse where another process serves the same SQLite file.
+    Raises FileInUseError if another process serves the same SQLite file.
     """
-    opened = store or Store.open(settings.database_url)
-    migrate.upgrade(opened.writing_engine)
+    opened = database or Database.open(settings.database_url)
+    migrations.upgrade(opened.writing_engine)
     app = FastAPI(
         title="Relumine",
         version=__version__,
-        summary="Sees dying ReLUs in PyTorch trainings, says why, and tells somebody in time.",
-        lifespan=_life,
-        docs_url=None,  # FastAPI's would load scripts from elsewhere; page.routes has its own
+        summary="Detects dying ReLUs in PyTorch training runs, names the cause, and alerts in time.",
+        lifespan=_lifespan,
+        docs_url=None,  # FastAPI's would load scripts from other sites; ui.routes serves its own
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.store, app.state.settings, app.state.clock = opened, settings, clock
-    app.state.metrics, app.state.watched = Metrics(), metrics.Watched(opened, clock)
-    app.state.intake = uploads.Intake(settings.max_intake_bytes)
-    app.state.ingest = Ingest(settings.base_url, quotas=Quotas(settings), metrics=app.state.metrics)
-    app.state.refolds = Refolds(opened, clock)
-    app.state.backtests = Backtests(opened)
-    app.state.keyring = Keyring(opened, clock, settings)
-    app.state.attempts = login.Attempts(clock)
-    app.state.courier = Courier(opened, settings, clock, metrics=app.state.metrics)
-    app.state.sweep = Sweep(opened, settings, clock, on_told=app.state.courier.wake)
-    app.state.caretaker = Caretaker(opened, settings, clock)
-    app.state.ending = Ending(app.state.sweep.stop, app.state.caretaker.stop, app.state.courier.stop)
-    app.state.owns_store = store is None
-    problems.install(app)
-    for module in MODULES:
+    services = app.state.services = _services(settings, opened, clock, detector=detector, outbox=outbox)
+    app.state.owns_database = database is None
+    problem_details.install(app)
+    for module in ROUTE_MODULES:
         app.include_router(module.router)
-    described.install(app)
-    app.add_middleware(Turns, settings=settings)  # the innermost first
-    app.add_middleware(Gate, store=opened, keyring=app.state.keyring, settings=settings)
-    app.add_middleware(Envelope, metrics=app.state.metrics)
+    openapi.install(app)
+    _add_middleware(app, services)
     return app
 
 
+def _add_middleware(app: FastAPI, services: Services) -> None:
+    """Add the middleware, the innermost first: the last one added is the first to see a request."""
+    app.add_middleware(AdmissionMiddleware, settings=services.settings)
+    app.add_middleware(
+        AuthenticationMiddleware,
+        database=services.database,
+        authenticator=services.authenticator,
+        settings=services.settings,
+    )
+    app.add_middleware(RequestContextMiddleware, metrics=services.metrics)
+
+
+def _services(settings: Settings, database: Database, clock: Clock, *, detector: Advance, outbox: Enqueue) -> Services:
+    metrics = Metrics()
+    alerts = AlertService(outbox)
+    dispatcher = WebhookDispatcher(database, settings, clock, metrics=metrics)
+    evaluator = AlertEvaluator(
+        database, settings, clock, on_notifications=dispatcher.wake, alerts=alerts, metrics=metrics
+    )
+    maintenance = MaintenanceWorker(database, settings, clock, metrics=metrics)
+    return Services(
+        settings=settings,
+        clock=clock,
+        database=database,
+        metrics=metrics,
+        stats=CachedStats(database, clock),
+        authenticator=Authenticator(database, clock, settings),
+        login_attempts=LoginAttempts(),
+        inflight=InflightBytes(settings.max_inflight_upload_bytes),
+        alerts=alerts,
+        ingest=IngestService(
+            settings.base_url, quotas=Quotas(settings), metrics=metrics, advance=detector, alerts=alerts
+        ),
+        rebuilds=DetectorRebuilds(database, clock),
+        backtests=Backtests(database),
+        dispatcher=dispatcher,
+        evaluator=evaluator,
+        maintenance=maintenance,
+        shutdown=Shutdown(evaluator.stop, maintenance.stop, dispatcher.stop),
+    )
+
+
 @asynccontextmanager
-async def _life(app: FastAPI) -> AsyncIterator[None]:
-    if app.state.settings.courier:
-        app.state.courier.start()
-    app.state.caretaker.start()
-    app.state.sweep.start()
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    services: Services = app.state.services
+    if services.settings.dispatcher:
+        services.dispatcher.start()
+    services.maintenance.start()
+    services.evaluator.start()
     yield
-    app.state.ending.finish()
-    if app.state.owns_store:
-        app.state.store.close()
+    services.shutdown.finish()
+    if app.state.owns_database:
+        services.database.close()

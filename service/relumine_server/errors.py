@@ -1,21 +1,6 @@
-"""Problems that callers can meet, as RFC 9457 tells them: each with a status and a stable code.
+"""Problems that callers can meet, each with an HTTP status, a stable code and a title (RFC 9457).
 
-ProblemError
-├── 401  Unauthorized: KeyMissing, KeyUnknown, KeyExpired, KeyRevoked
-├── 403  ScopeTooSmall, OtherProject, CrossSite
-├── 404  ProjectNotFound, RunNotFound, LayerNotFound, AlertNotFound, UnitsNotFound, SilenceNotFound,
-│        WebhookNotFound, DeliveryNotFound, KeyNotFound
-├── 408  BodyTooSlow
-├── 409  RunInOtherProject, AlertResolved, AlertAcknowledged, WebhookDisabled, DeliveryPending, NothingToTell,
-│        FirstKeyMustBeAdmin, LastAdminKey
-├── 413  BodyTooLarge, TooManyValues, TooManyRecords, TooManyNumbers
-├── 415  UnsupportedEncoding
-├── 421  UnknownHost
-├── 422  InvalidRequest, InvalidUpload, UnknownLayer, WrongUnits, BadCursor, UnknownStatistic, InvalidWebhook,
-│        InvalidPolicy, InvalidKey, InvalidSilence, TooManyLayers, TooManyUnits, TooManyRuns, TooManyProjects
-├── 429  Busy, TooManyAttempts, TooManyRequests
-├── 503  Overloaded, Stopping, NotReady, StorageUnavailable
-└── 507  StorageFull
+The docstring of a problem is its title.
 """
 
 from __future__ import annotations
@@ -24,268 +9,281 @@ from typing import ClassVar
 
 
 class ProblemError(Exception):
-    """A problem with an answer of its own. The detail is for people and never repeats input."""
+    """Internal error."""
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal"
     title: ClassVar[str] = "Internal error"
     headers: ClassVar[dict[str, str]] = {}
 
+    def __init_subclass__(
+        cls, *, status: int | None = None, code: str | None = None, retry_after_s: int | None = None
+    ) -> None:
+        """Set status, code and title of a problem. What is not given is inherited, with a status the title as well."""
+        super().__init_subclass__()
+        if code is not None:
+            cls.code = code
+        if status is not None:
+            cls.status = status
+            cls.title = (cls.__doc__ or "").splitlines()[0].removesuffix(".")
+        if retry_after_s is not None:
+            cls.headers = {"Retry-After": str(retry_after_s)}
+
     def __init__(self, detail: str = "") -> None:
+        """Create a problem. ``detail`` is for people and must not repeat input; it defaults to the title."""
         super().__init__(detail or self.title)
         self.detail = detail or self.title
 
 
-class Unauthorized(ProblemError):
-    """Codes differ only for who holds the whole key; to everybody else they are one."""
+class Unauthorized(ProblemError, status=401):
+    """An API key is required.
 
-    status, title = 401, "A key of this server is needed"
+    The codes of its subclasses tell a caller more only if it presents a whole key that once existed.
+    """
+
     headers: ClassVar[dict[str, str]] = {"WWW-Authenticate": 'Bearer realm="relumine", error="invalid_token"'}
 
     def __init__(self) -> None:
-        super().__init__("send a valid one as Authorization: Bearer rlm_…; SDK: RELUMINE_API_KEY or api_key=")
+        super().__init__("send a valid key as Authorization: Bearer rlm_…; SDK: RELUMINE_API_KEY or api_key=")
 
 
-class KeyMissing(Unauthorized):
-    code = "key_missing"
+class KeyMissing(Unauthorized, code="key_missing"):
+    """No API key was sent."""
+
     headers: ClassVar[dict[str, str]] = {"WWW-Authenticate": 'Bearer realm="relumine"'}
 
 
-class KeyUnknown(Unauthorized):
-    code = "key_unknown"
+class KeyUnknown(Unauthorized, code="key_unknown"):
+    """The API key does not exist."""
 
 
-class KeyExpired(Unauthorized):
-    code = "key_expired"
+class KeyExpired(Unauthorized, code="key_expired"):
+    """The API key has expired."""
 
 
-class KeyRevoked(Unauthorized):
-    code = "key_revoked"
+class KeyRevoked(Unauthorized, code="key_revoked"):
+    """The API key was revoked."""
 
 
-class ScopeTooSmall(ProblemError):
-    status, code, title = 403, "scope_too_small", "The key may not do this"
+class InsufficientScope(ProblemError, status=403, code="insufficient_scope"):
+    """The scope of the key is insufficient."""
+
     headers: ClassVar[dict[str, str]] = {"WWW-Authenticate": 'Bearer realm="relumine", error="insufficient_scope"'}
 
 
-class OtherProject(ProblemError):
-    status, code, title = 403, "other_project", "The key belongs to another project"
+class ProjectForbidden(ProblemError, status=403, code="project_forbidden"):
+    """The key belongs to another project."""
 
 
-class CrossSite(ProblemError):
-    status, code, title = 403, "cross_site", "Another site may not do this through a browser"
+class CrossSiteRequest(ProblemError, status=403, code="cross_site_request"):
+    """Cross-site requests from a browser are not allowed."""
 
 
-class ProjectNotFound(ProblemError):
-    status, code, title = 404, "project_not_found", "No such project"
+class ProjectNotFound(ProblemError, status=404, code="project_not_found"):
+    """No such project."""
 
 
-class RunNotFound(ProblemError):
-    status, code, title = 404, "run_not_found", "No such run"
+class RunNotFound(ProblemError, status=404, code="run_not_found"):
+    """No such run."""
 
 
-class LayerNotFound(ProblemError):
-    status, code, title = 404, "layer_not_found", "No such layer in this run"
+class LayerNotFound(ProblemError, status=404, code="layer_not_found"):
+    """No such layer in this run."""
 
 
-class AlertNotFound(ProblemError):
-    status, code, title = 404, "alert_not_found", "No such alert"
+class AlertNotFound(ProblemError, status=404, code="alert_not_found"):
+    """No such alert."""
 
 
-class UnitsNotFound(ProblemError):
-    status, code, title = 404, "units_not_found", "No per-unit statistics are stored at or before that step"
+class UnitsNotFound(ProblemError, status=404, code="units_not_found"):
+    """No per-unit statistics are stored at or before that step."""
 
 
-class SilenceNotFound(ProblemError):
-    status, code, title = 404, "silence_not_found", "No such silence"
+class SilenceNotFound(ProblemError, status=404, code="silence_not_found"):
+    """No such silence."""
 
 
-class WebhookNotFound(ProblemError):
-    status, code, title = 404, "webhook_not_found", "No such webhook"
+class WebhookNotFound(ProblemError, status=404, code="webhook_not_found"):
+    """No such webhook."""
 
 
-class DeliveryNotFound(ProblemError):
-    status, code, title = 404, "delivery_not_found", "No such delivery"
+class DeliveryNotFound(ProblemError, status=404, code="delivery_not_found"):
+    """No such delivery."""
 
 
-class KeyNotFound(ProblemError):
-    status, code, title = 404, "key_not_found", "No such key"
+class KeyNotFound(ProblemError, status=404, code="key_not_found"):
+    """No such key."""
 
 
-class RunInOtherProject(ProblemError):
-    status, code, title = 409, "run_in_other_project", "A run of this id exists in another project"
+class RunInOtherProject(ProblemError, status=409, code="run_in_other_project"):
+    """A run of this id exists in another project."""
 
 
-class AlertResolved(ProblemError):
-    status, code, title = 409, "alert_resolved", "The alert is resolved already"
+class AlertResolved(ProblemError, status=409, code="alert_resolved"):
+    """The alert is resolved already."""
 
 
-class AlertAcknowledged(ProblemError):
-    status, code, title = 409, "alert_acknowledged", "Somebody else has acknowledged the alert"
+class AlertAcknowledged(ProblemError, status=409, code="alert_acknowledged"):
+    """The alert is already acknowledged by another person."""
 
 
-class WebhookDisabled(ProblemError):
-    status, code, title = 409, "webhook_disabled", "The webhook is disabled; enable it first"
+class WebhookDisabled(ProblemError, status=409, code="webhook_disabled"):
+    """The webhook is disabled; enable it first."""
 
 
-class DeliveryPending(ProblemError):
-    status, code, title = 409, "delivery_pending", "The delivery is still under way"
+class DeliveryPending(ProblemError, status=409, code="delivery_pending"):
+    """The delivery is still in flight."""
 
 
-class NothingToTell(ProblemError):
-    status, code, title = 409, "nothing_to_tell", "The delivery was never written, and nothing of it holds any more"
+class NothingToDeliver(ProblemError, status=409, code="nothing_to_deliver"):
+    """The delivery was never written, and none of its alerts holds any more."""
 
 
-class FirstKeyMustBeAdmin(ProblemError):
-    status, code = 409, "first_key_must_be_admin"
-    title = "The first key must be an admin key of no project: from then on keys are needed, also to make others"
+class FirstKeyMustBeAdmin(ProblemError, status=409, code="first_key_must_be_admin"):
+    """The first key must be an admin key of all projects, because every request needs a key from then on."""
 
 
-class LastAdminKey(ProblemError):
-    status, code = 409, "last_admin_key"
-    title = "This is the last admin key of no project: make another one first"
+class LastAdminKey(ProblemError, status=409, code="last_admin_key"):
+    """This is the last admin key of all projects: create another one first."""
 
 
-class BodyTooSlow(ProblemError):
-    status, code, title = 408, "body_too_slow", "The body did not arrive in time"
+class BodyTimeout(ProblemError, status=408, code="body_timeout"):
+    """The body did not arrive in time."""
+
     headers: ClassVar[dict[str, str]] = {"Connection": "close"}
 
 
-class BodyTooLarge(ProblemError):
-    status, code, title = 413, "body_too_large", "The body is larger than this server takes"
+class BodyTooLarge(ProblemError, status=413, code="body_too_large"):
+    """The body is larger than this server accepts."""
 
 
-class TooManyValues(ProblemError):
-    status, code, title = 413, "too_many_values", "The upload has more JSON values than this server reads at once"
+class TooManyValues(ProblemError, status=413, code="too_many_values"):
+    """The upload has more JSON values than this server accepts."""
 
 
-class TooManyRecords(ProblemError):
-    status, code, title = 413, "too_many_records", "The upload has more records than this server takes at once"
+class TooManyRecords(ProblemError, status=413, code="too_many_records"):
+    """The upload has more records than this server accepts."""
 
 
-class TooManyNumbers(ProblemError):
-    status, code, title = 413, "too_many_numbers", "The upload has more numbers than this server takes at once"
+class TooManyMetrics(ProblemError, status=413, code="too_many_metrics"):
+    """The upload has more metrics than this server accepts."""
 
 
-class UnsupportedEncoding(ProblemError):
-    status, code, title = 415, "unsupported_encoding", "The content encoding is not supported"
+class UnsupportedEncoding(ProblemError, status=415, code="unsupported_encoding"):
+    """The content encoding is not supported."""
 
 
-class UnknownHost(ProblemError):
-    status, code, title = 421, "unknown_host", "This server is not known by that name"
+class UnknownHost(ProblemError, status=421, code="unknown_host"):
+    """This server is not known by that host name."""
 
 
-class InvalidRequest(ProblemError):
-    status, code, title = 422, "invalid_request", "The request is not valid"
+class InvalidRequest(ProblemError, status=422, code="invalid_request"):
+    """The request is not valid."""
 
 
-class TooManyLayers(ProblemError):
-    status, code, title = 422, "too_many_layers", "More layers than this server takes"
+class TooManyLayers(ProblemError, status=422, code="too_many_layers"):
+    """More layers than this server accepts."""
 
 
-class TooManyUnits(ProblemError):
-    status, code, title = 422, "too_many_units", "More units than this server takes in a run"
+class TooManyUnits(ProblemError, status=422, code="too_many_units"):
+    """More units than this server accepts in a run."""
 
 
-class TooManyRuns(ProblemError):
-    status, code, title = 422, "too_many_runs", "The project is full: delete runs, or let them expire"
+class TooManyRuns(ProblemError, status=422, code="too_many_runs"):
+    """The project is full: delete runs, or let them expire."""
 
 
-class TooManyProjects(ProblemError):
-    status, code, title = 422, "too_many_projects", "This server takes no more projects"
+class TooManyProjects(ProblemError, status=422, code="too_many_projects"):
+    """This server accepts no more projects."""
 
 
-class InvalidUpload(ProblemError):
-    status, code, title = 422, "invalid_upload", "The upload does not follow the wire contract"
+class InvalidUpload(ProblemError, status=422, code="invalid_upload"):
+    """The upload does not follow the wire format."""
 
 
-class UnknownLayer(ProblemError):
-    status, code, title = 422, "unknown_layer", "A record names a layer that was never described"
+class UnknownLayer(ProblemError, status=422, code="unknown_layer"):
+    """A record names a layer that was never described."""
 
 
-class WrongUnits(ProblemError):
-    status, code, title = 422, "wrong_units", "A record has another number of units than its layer"
+class UnitCountMismatch(ProblemError, status=422, code="unit_count_mismatch"):
+    """A record has another number of units than its layer."""
 
 
-class BadCursor(ProblemError):
-    status, code, title = 422, "bad_cursor", "The cursor is none of this server's"
+class InvalidCursor(ProblemError, status=422, code="invalid_cursor"):
+    """The cursor is not from this server."""
 
 
-class UnknownStatistic(ProblemError):
-    status, code, title = 422, "unknown_statistic", "There is no such statistic"
+class UnknownStatistic(ProblemError, status=422, code="unknown_statistic"):
+    """There is no such statistic."""
 
 
-class InvalidWebhook(ProblemError):
-    status, code, title = 422, "invalid_webhook", "The webhook cannot be used"
+class InvalidWebhook(ProblemError, status=422, code="invalid_webhook"):
+    """The webhook is not valid."""
 
 
-class InvalidPolicy(ProblemError):
-    status, code, title = 422, "invalid_policy", "These thresholds cannot be used"
+class InvalidPolicy(ProblemError, status=422, code="invalid_policy"):
+    """The thresholds are not valid."""
 
 
-class InvalidKey(ProblemError):
-    status, code, title = 422, "invalid_key", "Such a key cannot be made"
+class InvalidKey(ProblemError, status=422, code="invalid_key"):
+    """The key cannot be created."""
 
 
-class InvalidSilence(ProblemError):
-    status, code, title = 422, "invalid_silence", "The silence cannot be set"
+class InvalidSilence(ProblemError, status=422, code="invalid_silence"):
+    """The silence is not valid."""
 
 
-class Busy(ProblemError):
-    status, code, title = 429, "busy", "The server is busy; try again shortly"
-    headers: ClassVar[dict[str, str]] = {"Retry-After": "1"}
+class Busy(ProblemError, status=429, code="busy", retry_after_s=1):
+    """The server is busy; try again shortly."""
 
 
-class TooManyAttempts(ProblemError):
-    status, code, title = 429, "too_many_attempts", "Too many logins were tried; wait a minute"
-    headers: ClassVar[dict[str, str]] = {"Retry-After": "60"}
+class TooManyAttempts(ProblemError, status=429, code="too_many_attempts", retry_after_s=60):
+    """Too many logins; wait a minute."""
 
 
-class TooManyRequests(ProblemError):
-    status, code, title = 429, "too_many_requests", "Too many requests by this key or address"
-    headers: ClassVar[dict[str, str]] = {"Retry-After": "1"}
+class TooManyRequests(ProblemError, status=429, code="too_many_requests", retry_after_s=1):
+    """Too many requests by this key or address."""
 
 
-class Overloaded(ProblemError):
-    status, code, title = 503, "overloaded", "Too many requests at once; try again shortly"
-    headers: ClassVar[dict[str, str]] = {"Retry-After": "1"}
+class Overloaded(ProblemError, status=503, code="overloaded", retry_after_s=1):
+    """Too many requests at once; try again shortly."""
 
 
-class Stopping(ProblemError):
-    status, code, title = 503, "stopping", "The server is about to end"
-    headers: ClassVar[dict[str, str]] = {"Retry-After": "5"}
+class Stopping(ProblemError, status=503, code="stopping", retry_after_s=5):
+    """The server is shutting down."""
 
 
-class NotReady(ProblemError):
-    status, code, title = 503, "not_ready", "The database is not ready"
-    headers: ClassVar[dict[str, str]] = {"Retry-After": "5"}
+class NotReady(ProblemError, status=503, code="not_ready", retry_after_s=5):
+    """The database is not ready."""
 
 
-class StorageUnavailable(ProblemError):
-    status, code, title = 503, "storage_unavailable", "The database is out of reach, or does not take writes"
-    headers: ClassVar[dict[str, str]] = {"Retry-After": "5"}
+class StorageUnavailable(ProblemError, status=503, code="storage_unavailable", retry_after_s=5):
+    """The database cannot be reached, or accepts no writes."""
 
 
-class StorageFull(ProblemError):
-    status, code, title = 507, "storage_full", "The disk of the database is full; reading goes on"
-    headers: ClassVar[dict[str, str]] = {"Retry-After": "30"}
+class StorageFull(ProblemError, status=507, code="storage_full", retry_after_s=30):
+    """The disk of the database is full; reading still works."""
 
 
-def _codes(kind: type[ProblemError]) -> set[str]:
-    return {kind.code}.union(*map(_codes, kind.__subclasses__()))
+def _codes(problem: type[ProblemError]) -> set[str]:
+    codes = {problem.code}
+    for subclass in problem.__subclasses__():
+        codes |= _codes(subclass)
+    return codes
 
 
-CODES = frozenset(_codes(ProblemError)) | {"not_found", "method_not_allowed", "unsupported_media_type", "http_error"}
-"""Whatever a problem may be called: our own, and those of the router."""
+ROUTER_CODES = {"not_found", "method_not_allowed", "unsupported_media_type", "http_error"}
+CODES = frozenset(_codes(ProblemError) | ROUTER_CODES)
+"""All problem codes: of the classes above, and of the router."""
 
 
-class UnknownDatabase(Exception):
-    """The address names a kind of database that we do not speak to."""
+class UnknownDatabaseError(Exception):
+    """The URL names a kind of database that is not supported."""
 
 
-class NotDistributable(Exception):
-    """The database cannot be spread over several hosts: it is no Citus, or not its coordinator."""
+class NotDistributableError(Exception):
+    """The database cannot be distributed over several hosts: not Citus, or not its coordinator."""
 
 
-class FileInUse(Exception):
+class FileInUseError(Exception):
     """Another server process has the SQLite file open."""

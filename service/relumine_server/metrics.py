@@ -1,7 +1,7 @@
-"""What a process counts for Prometheus. No queries here, and no HTTP: what the database knows is read at the scrape.
+"""Prometheus metrics of one process. ``api.cached_stats`` reads those of the database when they are scraped.
 
-Every application has a registry of its own. Where several processes serve one port, they count in the files of one
-folder (``PROMETHEUS_MULTIPROC_DIR``), and whichever of them is asked tells the sum.
+Every application has a registry of its own. If several processes serve one port, they count in the files of one folder
+(``PROMETHEUS_MULTIPROC_DIR``), and any of them reports the sum.
 """
 
 from __future__ import annotations
@@ -20,61 +20,88 @@ from relumine_server.errors import CODES
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's own name for it
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
-DROPPED = ("buffer_full", "numbers", "spool_full", "spool_lost", "refused")
-"""Of the SDK, why it dropped something; whatever else a client says is one label: labels must be few."""
+DROPPED = ("buffer_full", "metrics", "spool_full", "spool_lost", "refused")
+"""Reasons for which the SDK drops sampled steps. Any other reason is counted as one label: labels must be few."""
 
-OUTCOMES = ("delivered", "refused", "no_answer", "gone")
-"""Of an attempt to deliver."""
+OUTCOMES = ("delivered", "rejected", "unreachable", "endpoint_gone")
+"""Outcomes of a delivery attempt."""
+
+TASKS = (
+    "maintenance", "compact", "thin", "expire", "cancel_orphaned_deliveries", "trim_delivery_log",
+    "evaluator", "evaluate_run", "end_abandoned_run", "delete_ended_silences",
+    "dispatcher",
+)  # fmt: skip
+"""Background work whose failures are counted."""
 
 
 class Metrics:
     """The counters of one process."""
 
     def __init__(self) -> None:
-        own = self._own = CollectorRegistry()
-        self.requests = Counter("relumine_requests", "Requests answered.", ("method", "route", "status"), registry=own)
-        self.request_seconds = Histogram(
-            "relumine_request_seconds", "Time until an answer was sent.", ("route",), buckets=SECONDS, registry=own
-        )
-        self.refused = Counter("relumine_refused", "Problems answered, by code.", ("code",), registry=own)
-        self.uploads = Counter("relumine_uploads", "Uploads taken.", ("outcome",), registry=own)
-        self.records = Counter("relumine_upload_records", "Records taken.", registry=own)
-        self.upload_bytes = Counter("relumine_upload_bytes", "Bytes of uploads taken, decoded.", registry=own)
-        self.detector_seconds = Histogram(
-            "relumine_detector_seconds", "Time of the detector in an upload.", buckets=SECONDS, registry=own
-        )
-        self.dropped = Counter(
-            "relumine_client_dropped_looks", "Looks that trainings report as dropped.", ("reason",), registry=own
-        )
-        self.attempts = Counter(
-            "relumine_delivery_attempts", "Attempts to deliver a notification.", ("outcome",), registry=own
-        )
-        self.under_way = _sum("relumine_requests_under_way", "Requests that wait for an answer.", own)
-        self.waiting = _sum("relumine_writes_waiting", "Writes in the queue.", own)
-        self.held = _sum("relumine_intake_bytes", "Bytes of uploads under way.", own)
-        self._begin()
+        self._registry = CollectorRegistry()
+        self._create_request_metrics()
+        self._create_upload_metrics()
+        self._create_background_metrics()
+        self._create_labels()
         if SHARED_FOLDER in os.environ:
-            _forget_the_dead(Path(os.environ[SHARED_FOLDER]))
+            _forget_dead_processes(Path(os.environ[SHARED_FOLDER]))
         else:
-            ProcessCollector(registry=own)
+            ProcessCollector(registry=self._registry)
 
-    def _begin(self) -> None:
-        """A rate needs a zero to begin with: the first event would be lost on it."""
-        begun = {
-            self.refused: CODES, self.uploads: ("accepted", "duplicate"), self.dropped: (*DROPPED, "other"),
-            self.attempts: OUTCOMES,
+    def _create_request_metrics(self) -> None:
+        self.requests = self._counter("relumine_requests", "Requests answered.", "method", "route", "status")
+        self.request_seconds = self._histogram(
+            "relumine_request_duration_seconds", "Time until the response was sent.", "route"
+        )
+        self.problems = self._counter("relumine_problems", "Problems answered, by code.", "code")
+        self.in_flight = self._gauge("relumine_requests_in_flight", "Requests in flight.")
+
+    def _create_upload_metrics(self) -> None:
+        self.uploads = self._counter("relumine_uploads", "Uploads accepted.", "outcome")
+        self.records = self._counter("relumine_upload_records", "Records accepted.")
+        self.upload_bytes = self._counter("relumine_upload_bytes", "Bytes of accepted uploads, decompressed.")
+        self.detector_seconds = self._histogram(
+            "relumine_detector_duration_seconds", "Time of the detector for an upload."
+        )
+        self.dropped = self._counter(
+            "relumine_client_dropped_sampled_steps", "Sampled steps that SDKs report as dropped.", "reason"
+        )
+        self.waiting = self._gauge("relumine_write_queue_length", "Writes waiting in the queue.")
+        self.held = self._gauge("relumine_inflight_upload_bytes", "Bytes of uploads in flight.")
+
+    def _create_background_metrics(self) -> None:
+        self.attempts = self._counter("relumine_delivery_attempts", "Attempts to deliver a notification.", "outcome")
+        self.maintenance_failures = self._counter(
+            "relumine_maintenance_failures", "Background work that failed, by task.", "task"
+        )
+
+    def _counter(self, name: str, description: str, *labels: str) -> Counter:
+        return Counter(name, description, labels, registry=self._registry)
+
+    def _histogram(self, name: str, description: str, *labels: str) -> Histogram:
+        return Histogram(name, description, labels, buckets=SECONDS, registry=self._registry)
+
+    def _gauge(self, name: str, description: str) -> Gauge:
+        """Return a gauge that is summed over the live processes."""
+        return Gauge(name, description, registry=self._registry, multiprocess_mode="livesum")
+
+    def _create_labels(self) -> None:
+        """Create every label with a zero: a rate would miss the first event otherwise."""
+        labels_of = {
+            self.problems: CODES, self.uploads: ("accepted", "duplicate"), self.dropped: (*DROPPED, "other"),
+            self.attempts: OUTCOMES, self.maintenance_failures: TASKS,
         }  # fmt: skip
-        for counter, labels in begun.items():
+        for counter, labels in labels_of.items():
             for label in labels:
                 counter.labels(label)
 
     def count_dropped(self, reason: str, number: int) -> None:
-        """Count what a training says that it dropped."""
+        """Count sampled steps that an SDK reports as dropped."""
         self.dropped.labels(reason if reason in DROPPED else "other").inc(max(number, 0))
 
     def text(self, more: Collector) -> bytes:
-        """Everything that was counted, and what ``more`` knows, in Prometheus' text format."""
-        counted: Collector = self._own
+        """Return all metrics, and those of the collector ``more``, in Prometheus' text format."""
+        counted: Collector = self._registry
         if SHARED_FOLDER in os.environ:
             counted = MultiProcessCollector(None)  # type: ignore[no-untyped-call]
         return generate_latest(_Joined(counted, more))
@@ -88,13 +115,8 @@ class _Joined:
         return chain.from_iterable(part.collect() for part in self._parts)
 
 
-def _sum(name: str, about: str, registry: CollectorRegistry) -> Gauge:
-    """A number that holds for now, summed over the processes that live."""
-    return Gauge(name, about, registry=registry, multiprocess_mode="livesum")
-
-
-def _forget_the_dead(folder: Path) -> None:
-    """What holds for now holds no longer for processes that ended; what they counted stays counted."""
+def _forget_dead_processes(folder: Path) -> None:
+    """Remove the gauges of processes that have ended; their counters stay."""
     for pid in set(_pids(folder)):
         try:
             os.kill(pid, 0)

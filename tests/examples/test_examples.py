@@ -1,4 +1,4 @@
-"""Every example, as its first lines say to run it, against a real server: told of a death, silent without one."""
+"""Every example, run as its docstring says, on a real server: a dying run raises alerts, a healthy one does not."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from live_server import listening
 
 import relumine
+from tests.helpers.live_server import listening
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -40,40 +40,40 @@ def start(command, url, folder):
     return subprocess.Popen([sys.executable, *command], env=environment, cwd=folder, **pipes)
 
 
-def said(process):
+def output_of(process):
     output, error = process.communicate(timeout=250)
     assert process.returncode == 0, error
     return output
 
 
-def ended(url, name):
-    """The outcome of the run of that name, and its alerts that are more than a note."""
+def result_of(url, name):
+    """Return the status of the run with this name, and its alerts above severity info."""
     with relumine.Client(url) as client:
-        (found,) = [one for one in client.runs(project="examples") if one.name == name]
-        return found.state, [alert for alert in client.alerts(run_id=found.run_id) if alert.severity != "info"]
+        (run,) = [run for run in client.runs(project="examples") if run.name == name]
+        return run.status, [alert for alert in client.alerts(run_id=run.run_id) if alert.severity != "info"]
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_a_dying_training_is_told_of_and_its_healthy_twin_left_in_peace(script, server, tmp_path):
+def test_a_dying_training_raises_an_alert_and_its_healthy_twin_raises_none(script, server, tmp_path):
     launcher, name = SCRIPTS[script]
     command = [*launcher, EXAMPLES / f"{script}.py"]
     healthy = start(command, server, tmp_path / "healthy")
     dying = start([*command, "--dying"], server, tmp_path / "dying")
-    assert "[critical]" not in said(healthy)
-    assert ended(server, name) == ("finished", [])
-    assert "[critical]" in said(dying)
-    state, alerts = ended(server, f"{name}-dying")
+    assert "[critical]" not in output_of(healthy)
+    assert result_of(server, name) == ("finished", [])
+    assert "[critical]" in output_of(dying)
+    status, alerts = result_of(server, f"{name}-dying")
     assert {alert.kind for alert in alerts} & {"dying", "dead"}
-    assert state == ("failed" if script == "lightning_trainer" else "finished")  # that one stops at the alert
+    assert status == ("failed" if script == "lightning_trainer" else "finished")  # it stops at the alert
 
 
 def test_the_notebook_runs_from_top_to_bottom(server, tmp_path):
     notebook = Path(shutil.copy(EXAMPLES / "notebook.ipynb", tmp_path))
-    said(start(["-m", "jupyter", "execute", "--inplace", notebook], server, tmp_path))
+    output_of(start(["-m", "jupyter", "execute", "--inplace", notebook], server, tmp_path))
     assert "[critical]" in notebook.read_text()
-    assert ended(server, "notebook") == ("finished", [])
-    state, alerts = ended(server, "notebook-dying")
-    assert state == "finished"
+    assert result_of(server, "notebook") == ("finished", [])
+    status, alerts = result_of(server, "notebook-dying")
+    assert status == "finished"
     assert {alert.kind for alert in alerts} & {"dying", "dead"}
 
 

@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional
 
 import relumine
-from relumine.testing import MemoryTransport
+from relumine.testing import InMemoryTransport
 
 
 class Net(nn.Module):
@@ -31,7 +31,7 @@ class Net(nn.Module):
 
 model, steps = Net(), 5
 optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-memory = MemoryTransport().__enter__()
+memory = InMemoryTransport().__enter__()
 monitor = relumine.watch(model, optimizer, every=1, strict=True)
 
 
@@ -48,7 +48,7 @@ from lightning.pytorch.loggers import CSVLogger
 from torch import nn
 
 from relumine.integrations.lightning import RelumineCallback
-from relumine.testing import MemoryTransport
+from relumine.testing import InMemoryTransport
 
 
 class Net(LightningModule):
@@ -69,7 +69,7 @@ class Net(LightningModule):
 relumine_callback = RelumineCallback(every=1, strict=True)
 """
 FIT = """
-with MemoryTransport():
+with InMemoryTransport():
     callbacks = [relumine_callback, Metrics()]
     trainer = Trainer(max_epochs=1, accelerator="cpu", logger=CSVLogger("."), log_every_n_steps=2, callbacks=callbacks)
     trainer.fit(Net(), torch.utils.data.DataLoader(torch.randn(48, 4), batch_size=8))
@@ -92,37 +92,37 @@ def run(first_line, folder, before=LOOP, after=""):
         "DO_NOT_TRACK": "true",
     }
     environment = {**os.environ, **quiet, "RELUMINE_DIR": str(folder / "relumine"), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, "script.py"], cwd=folder, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    result = subprocess.run([sys.executable, "script.py"], cwd=folder, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
 
 
 def test_tensorboard(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     run("TensorBoard", tmp_path)
-    read = EventAccumulator(str(tmp_path / "runs/digits"))
-    read.Reload()
-    assert sorted(read.Tags()["scalars"]) == sorted(NAMES)
-    assert [event.step for event in read.Scalars(NAMES[0])] == [0, 1, 2, 3, 4]
-    assert 0 < read.Scalars(NAMES[0])[-1].value < 1
+    accumulator = EventAccumulator(str(tmp_path / "runs/digits"))
+    accumulator.Reload()
+    assert sorted(accumulator.Tags()["scalars"]) == sorted(NAMES)
+    assert [event.step for event in accumulator.Scalars(NAMES[0])] == [0, 1, 2, 3, 4]
+    assert 0 < accumulator.Scalars(NAMES[0])[-1].value < 1
 
 
 def test_weights_and_biases(tmp_path):
     run("Weights & Biases", tmp_path)
-    (kept,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
-    assert all(kept.read_bytes().count(name.encode()) >= 5 for name in NAMES)
+    (file,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
+    assert all(file.read_bytes().count(name.encode()) >= 5 for name in NAMES)
 
 
 def test_mlflow(tmp_path):
     run("MLflow", tmp_path)
-    with contextlib.closing(sqlite3.connect(tmp_path / "mlflow.db")) as kept:
-        found = kept.execute("SELECT key, count(*) FROM metrics GROUP BY key").fetchall()
-    assert sorted(found) == sorted((name.replace("#", ":"), 5) for name in NAMES)
+    with contextlib.closing(sqlite3.connect(tmp_path / "mlflow.db")) as connection:
+        counts = connection.execute("SELECT key, count(*) FROM metrics GROUP BY key").fetchall()
+    assert sorted(counts) == sorted((name.replace("#", ":"), 5) for name in NAMES)
 
 
 def test_lightnings_own_logger(tmp_path):
     run("Lightning", tmp_path, LIGHTNING, FIT)
-    (kept,) = tmp_path.glob("lightning_logs/version_0/metrics.csv")
-    rows = kept.read_text().splitlines()
+    (file,) = tmp_path.glob("lightning_logs/version_0/metrics.csv")
+    rows = file.read_text().splitlines()
     assert "relumine/net.1/dead_fraction" in rows[0]
     assert len(rows) == 4

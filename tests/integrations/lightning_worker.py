@@ -1,4 +1,4 @@
-"""A Lightning training on two processes; started by test_lightning.py. Writes what a rank sent and where it ended."""
+"""A Lightning training on two processes, for test_lightning.py. Writes what this rank uploaded and its last step."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import warnings
 from pathlib import Path
 
 import torch
-from alarming import AlarmingTransport
 from lightning.pytorch import LightningModule, Trainer
 from torch import nn
-from two_processes import leave
 
 import relumine
 from relumine.integrations.lightning import RelumineCallback
+from tests.helpers.alarming_transport import AlarmingTransport
+from tests.helpers.distributed import exit_together
 
 
 class Net(LightningModule):
@@ -46,10 +46,10 @@ def main() -> None:
     )
     with AlarmingTransport() as transport:
         trainer.fit(Net(), torch.utils.data.DataLoader(torch.randn(40, 4), batch_size=4))
-    said = {"uploads": len(transport.uploads), "step": trainer.global_step, "end": trainer.current_epoch < 99_999}
-    said["names"] = sorted({layer.name for upload in transport.uploads for layer in upload.layers})
-    Path(f"{sys.argv[1]}.{os.environ.get('LOCAL_RANK', '0')}").write_text(json.dumps(said))
-    leave(sys.argv[1], int(os.environ.get("LOCAL_RANK", "0")))
+    result = {"uploads": len(transport.uploads), "step": trainer.global_step, "end": trainer.current_epoch < 99_999}
+    result["names"] = sorted({layer.name for upload in transport.uploads for layer in upload.layers})
+    Path(f"{sys.argv[1]}.{os.environ.get('LOCAL_RANK', '0')}").write_text(json.dumps(result))
+    exit_together(sys.argv[1], int(os.environ.get("LOCAL_RANK", "0")))
 
 
 main()

@@ -12,11 +12,11 @@ import pytest
 import pytorch_lightning
 import torch
 from torch import nn
-from two_processes import environment
 
 import relumine
-from relumine._applied import Applied
+from relumine.alert_actions import RemedyResult
 from relumine.integrations.lightning import RelumineCallback
+from tests.helpers.distributed import environment
 
 HERE = Path(__file__).parent
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's own hints: few workers, no logger, no validation
@@ -60,15 +60,15 @@ def fit(net, callback=None, package=lightning, ckpt_path=None, **options):
 
 
 @pytest.mark.parametrize("package", [lightning, pytorch_lightning], ids=["lightning", "pytorch_lightning"])
-def test_a_fit_is_a_run_with_its_losses_and_its_end(package, memory, told):
+def test_a_fit_is_a_run_with_its_losses_and_its_final_status(package, memory, summarize):
     net = module(package)
     callback = RelumineCallback(project="digits", every=1, strict=True)
     fit(net, callback, package)
-    run = told(memory)[callback.monitor.run_id]
+    run = summarize(memory)[callback.monitor.run_id]
     assert run["steps"] == list(range(1, 13))
     assert list(run["losses"]) == run["steps"]
     assert list(run["losses"].values()) == pytest.approx(net.losses)
-    assert run["closing"] == ["finished"]
+    assert run["final_status"] == ["finished"]
     assert list(callback.monitor.coverage()) == ["net.1"]
     assert memory.uploads[0].run.project == "digits"
     assert not nn.modules.module._global_forward_hooks
@@ -82,16 +82,16 @@ def test_no_number_of_the_training_changes(memory):
     assert all(torch.equal(a, b) for a, b in zip(bare.parameters(), watched.parameters(), strict=True))
 
 
-def test_micro_batches_of_one_step_are_one_look_and_one_loss(memory, told):
+def test_micro_batches_of_one_step_make_one_record_and_one_loss(memory, summarize):
     net = module()
     fit(net, RelumineCallback(every=1, strict=True), accumulate_grad_batches=4)
-    (run,) = told(memory).values()
+    (run,) = summarize(memory).values()
     assert run["steps"] == [1, 2, 3]
     assert {record.n_examples for record in memory.records("net.1")} == {32}
     assert list(run["losses"].values()) == pytest.approx([sum(net.losses[i : i + 4]) / 4 for i in (0, 4, 8)])
 
 
-def test_an_exception_ends_the_run_as_failed(memory, told):
+def test_an_exception_ends_the_run_as_failed(memory, summarize):
     class Breaks(lightning.Callback):
         def on_train_batch_end(self, *_):
             if _[-1] == 5:
@@ -101,35 +101,35 @@ def test_an_exception_ends_the_run_as_failed(memory, told):
     trainer = lightning.Trainer(callbacks=[callback, Breaks()], enable_checkpointing=False, max_epochs=1, **QUIET)
     with pytest.raises(ZeroDivisionError):
         trainer.fit(module(), batches())
-    assert told(memory)[callback.monitor.run_id]["closing"] == ["failed"]
+    assert summarize(memory)[callback.monitor.run_id]["final_status"] == ["failed"]
 
 
-def test_a_checkpoint_goes_on_with_its_run_at_its_step(memory, told, tmp_path):
+def test_a_checkpoint_continues_its_run_at_its_step(memory, summarize, tmp_path):
     first = RelumineCallback(every=1, strict=True)
     fit(module(), first).save_checkpoint(tmp_path / "last.ckpt")
     second = RelumineCallback(every=1, strict=True)
     fit(module(), second, ckpt_path=tmp_path / "last.ckpt", max_epochs=2)
     assert second.monitor.run_id == first.monitor.run_id
-    (run,) = told(memory).values()
+    (run,) = summarize(memory).values()
     assert run["steps"] == list(range(1, 25))
     assert list(run["losses"]) == run["steps"]
     assert len(run["sessions"]) == 2
 
 
-def test_a_run_id_of_the_user_goes_before_that_of_the_checkpoint(memory, told, tmp_path):
+def test_a_run_id_of_the_user_takes_precedence_over_that_of_the_checkpoint(memory, summarize, tmp_path):
     fit(module(), RelumineCallback(every=1, strict=True)).save_checkpoint(tmp_path / "last.ckpt")
     fit(module(), RelumineCallback(every=1, run_id="fork"), ckpt_path=tmp_path / "last.ckpt", max_epochs=2)
-    assert told(memory)["fork"]["steps"] == list(range(13, 25))
+    assert summarize(memory)["fork"]["steps"] == list(range(13, 25))
 
 
-def test_another_fit_with_the_same_callback_is_another_run(memory, told):
+def test_another_fit_with_the_same_callback_is_another_run(memory, summarize):
     callback = RelumineCallback(every=1, strict=True)
     for _fold in range(2):
         fit(module(), callback)
-    assert [run["steps"] for run in told(memory).values()] == [list(range(1, 13))] * 2
+    assert [run["steps"] for run in summarize(memory).values()] == [list(range(1, 13))] * 2
 
 
-def test_several_optimizers_stepped_by_hand_make_one_step_of_a_round(memory, told):
+def test_several_optimizers_stepped_by_hand_make_one_step_per_round(memory, summarize):
     class Gan(lightning.LightningModule):
         def __init__(self):
             super().__init__()
@@ -151,7 +151,7 @@ def test_several_optimizers_stepped_by_hand_make_one_step_of_a_round(memory, tol
     trainer = fit(Gan(), callback)
     assert trainer.global_step == 24
     assert callback.state_dict() == {"run_id": callback.monitor.run_id, "step": 12}
-    assert len(told(memory)[callback.monitor.run_id]["losses"]) == 12
+    assert len(summarize(memory)[callback.monitor.run_id]["losses"]) == 12
 
 
 def test_optimizers_as_lightning_wraps_them_are_watched_without_the_callback(memory):
@@ -166,7 +166,7 @@ def test_optimizers_as_lightning_wraps_them_are_watched_without_the_callback(mem
     assert [record.step for record in memory.records("net.1")] == list(range(1, 13))
 
 
-def test_an_alert_is_handed_on_and_a_stop_is_lightnings_own(alarming, told):
+def test_an_alert_reaches_the_callback_and_lightning_stops_the_training(alarming, summarize):
     alerts = []
 
     def on_alert(alert):
@@ -178,30 +178,30 @@ def test_an_alert_is_handed_on_and_a_stop_is_lightnings_own(alarming, told):
     assert trainer.should_stop
     assert trainer.state.finished
     assert trainer.current_epoch < 99_999
-    assert [run["closing"] for run in told(alarming).values()] == [["failed"]]
+    assert [run["final_status"] for run in summarize(alarming).values()] == [["failed"]]
 
 
-def test_a_remedy_that_on_alert_applied_is_told_to_the_server(alarming):
+def test_a_remedy_applied_by_on_alert_is_reported_to_the_server(alarming):
     class Flush(lightning.Callback):
         def on_train_batch_start(self, *_):
             callback.monitor.flush()
 
-    lowered = Applied("lower_learning_rate", 0.01, "lower", ())
+    lowered = RemedyResult("lower_learning_rate", 0.01, "lower", ())
     callback = RelumineCallback(every=1, strict=True, on_alert=lambda _alert: lowered)
     trainer = lightning.Trainer(callbacks=[callback, Flush()], enable_checkpointing=False, max_epochs=1, **QUIET)
     trainer.fit(module(), batches())
-    numbers = [number for upload in alarming.uploads for number in upload.numbers]
-    assert [number.value for number in numbers if number.name == "remedy/a/lower_learning_rate"] == [0.01]
+    metrics = [metric for upload in alarming.uploads for metric in upload.metrics]
+    assert [metric.value for metric in metrics if metric.name == "remedy/a/lower_learning_rate"] == [0.01]
 
 
-def test_of_two_processes_rank_zero_speaks_and_both_stop_at_the_same_step(tmp_path):
-    command = [sys.executable, HERE / "lightning_worker.py", tmp_path / "said"]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    zero, one = (json.loads((tmp_path / f"said.{rank}").read_text()) for rank in (0, 1))
-    assert (zero["names"], one["uploads"]) == (["net.1"], 0)
-    assert zero["end"]
-    assert zero["step"] == one["step"]
+def test_with_two_processes_rank_zero_uploads_and_both_stop_at_the_same_step(tmp_path):
+    command = [sys.executable, HERE / "lightning_worker.py", tmp_path / "result"]
+    process = subprocess.run(command, env=environment(), capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    rank_zero, rank_one = (json.loads((tmp_path / f"result.{rank}").read_text()) for rank in (0, 1))
+    assert (rank_zero["names"], rank_one["uploads"]) == (["net.1"], 0)
+    assert rank_zero["end"]
+    assert rank_zero["step"] == rank_one["step"]
 
 
 def test_an_unknown_option_is_refused_before_anything_is_trained():
@@ -214,5 +214,5 @@ def test_without_lightning_the_error_says_what_to_install():
         "import sys; sys.modules.update(dict.fromkeys(['lightning', 'pytorch_lightning']))\n"
         "import relumine.integrations.lightning"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "relumine.integrations.lightning needs Lightning: pip install lightning" in done.stderr.splitlines()[-1]
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "relumine.integrations.lightning needs Lightning: pip install lightning" in process.stderr.splitlines()[-1]

@@ -13,10 +13,10 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 from transformers import Trainer, TrainerCallback, TrainingArguments
-from two_processes import environment
 
 import relumine
 from relumine.integrations.transformers import RelumineCallback
+from tests.helpers.distributed import environment
 
 HERE = Path(__file__).parent
 pytestmark = pytest.mark.filterwarnings("ignore")  # the Trainer's own hints
@@ -48,14 +48,14 @@ def trainer(folder, *callbacks, net=None, **options):
     return Trainer(net or Net(), args, train_dataset=data, callbacks=list(callbacks))
 
 
-def test_a_training_is_a_run_with_its_losses_and_its_end(memory, told, tmp_path):
+def test_a_training_is_a_run_with_its_losses_and_its_final_status(memory, summarize, tmp_path):
     callback, net = RelumineCallback(project="digits", every=1, strict=True), Net()
     trainer(tmp_path, callback, net=net).train()
-    run = told(memory)[callback.monitor.run_id]
+    run = summarize(memory)[callback.monitor.run_id]
     assert run["steps"] == list(range(1, 13))
     assert list(run["losses"]) == run["steps"]
     assert list(run["losses"].values()) == pytest.approx(net.losses, abs=1e-4)
-    assert run["closing"] == ["finished"]
+    assert run["final_status"] == ["finished"]
     assert list(callback.monitor.coverage()) == ["net.1"]
     assert memory.uploads[0].run.project == "digits"
     assert not nn.modules.module._global_forward_hooks
@@ -69,38 +69,38 @@ def test_no_number_of_the_training_changes(memory, tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(bare.parameters(), watched.parameters(), strict=True))
 
 
-def test_micro_batches_of_one_step_are_one_look_and_one_loss(memory, told, tmp_path):
+def test_micro_batches_of_one_step_make_one_record_and_one_loss(memory, summarize, tmp_path):
     net = Net()
     trainer(tmp_path, RelumineCallback(every=1, strict=True), net=net, gradient_accumulation_steps=4).train()
-    (run,) = told(memory).values()
+    (run,) = summarize(memory).values()
     assert run["steps"] == [1, 2, 3]
     assert {record.n_examples for record in memory.records("net.1")} == {32}
     assert list(run["losses"].values()) == pytest.approx([sum(net.losses[i : i + 4]) / 4 for i in (0, 4, 8)], abs=1e-4)
 
 
-def test_a_training_that_broke_is_failed_when_the_next_one_begins(memory, told, tmp_path):
+def test_a_training_that_broke_is_closed_as_failed_when_the_next_starts(memory, summarize, tmp_path):
     callback = RelumineCallback(every=1, strict=True)
     with pytest.raises(ZeroDivisionError):
         trainer(tmp_path, callback, net=Net(breaks_at=6)).train()
     trainer(tmp_path, callback).train()
-    assert [run["closing"] for run in told(memory).values()] == [["failed"], ["finished"]]
+    assert [run["final_status"] for run in summarize(memory).values()] == [["failed"], ["finished"]]
 
 
-def test_a_training_that_broke_is_failed_when_the_process_ends(tmp_path):
+def test_a_training_that_broke_is_closed_as_failed_when_the_process_ends(tmp_path):
     code = (
-        "import contextlib, sys, pathlib; sys.path[:0] = [{here!r}, {support!r}]\n"
-        "from test_transformers import *; from relumine.testing import MemoryTransport\n"
-        "memory = MemoryTransport().__enter__()\n"
-        "import atexit; atexit.register(lambda: print([u.closing for u in memory.uploads if u.closing]))\n"
+        f"import contextlib, sys, pathlib; sys.path[:0] = [{str(HERE.parents[1])!r}]\n"
+        "from tests.integrations.test_transformers import *; from relumine.testing import InMemoryTransport\n"
+        "memory = InMemoryTransport().__enter__()\n"
+        "import atexit; atexit.register(lambda: print([u.final_status for u in memory.uploads if u.final_status]))\n"
         "with contextlib.suppress(ZeroDivisionError):\n"
         "    trainer(pathlib.Path('.'), RelumineCallback(every=1), net=Net(breaks_at=6)).train()"
-    ).format(here=str(HERE), support=str(HERE.parent / "support"))
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.splitlines()[-1:] == ["['failed']"], done.stderr
+    )
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert process.stdout.splitlines()[-1:] == ["['failed']"], process.stderr
 
 
 @pytest.mark.parametrize("restores", [False, True])
-def test_a_checkpoint_goes_on_with_its_run_at_its_step_and_its_options_stay(restores, alarming, told, tmp_path):
+def test_a_checkpoint_continues_its_run_at_its_step_with_the_callbacks_options(restores, alarming, summarize, tmp_path):
     class Flush(TrainerCallback):
         def on_step_begin(self, *_, **__):
             second.monitor.flush()
@@ -113,36 +113,36 @@ def test_a_checkpoint_goes_on_with_its_run_at_its_step_and_its_options_stay(rest
     trainer(tmp_path, second, Flush(), **options).train(resume_from_checkpoint=True)
     assert second.monitor.run_id == first.monitor.run_id
     assert [alert.kind for alert in alerts] == ["dead"]
-    (run,) = told(alarming).values()
+    (run,) = summarize(alarming).values()
     assert run["steps"] == list(range(1, 25))
     assert list(run["losses"]) == run["steps"]
     assert len(run["sessions"]) == 2
 
 
-def test_another_training_with_the_same_callback_is_another_run(memory, told, tmp_path):
+def test_another_training_with_the_same_callback_is_another_run(memory, summarize, tmp_path):
     callback = RelumineCallback(every=1, strict=True)
-    one = trainer(tmp_path, callback)
-    one.train()
-    one.train()
-    assert [run["steps"] for run in told(memory).values()] == [list(range(1, 13))] * 2
+    training = trainer(tmp_path, callback)
+    training.train()
+    training.train()
+    assert [run["steps"] for run in summarize(memory).values()] == [list(range(1, 13))] * 2
 
 
-def test_an_alert_is_handed_on_and_a_stop_is_the_trainers_own(alarming, told, tmp_path):
+def test_an_alert_reaches_the_callback_and_the_trainer_stops_the_training(alarming, summarize, tmp_path):
     alerts = []
 
     def on_alert(alert):
         alerts.append(alert.kind)
         relumine.stop_training(alert)
 
-    one = trainer(tmp_path, RelumineCallback(every=1, strict=True, on_alert=on_alert), max_steps=100_000)
-    one.train()
+    training = trainer(tmp_path, RelumineCallback(every=1, strict=True, on_alert=on_alert), max_steps=100_000)
+    training.train()
     assert alerts == ["dead"]
-    assert one.control.should_training_stop
-    assert one.state.global_step < 100_000
-    assert [run["closing"] for run in told(alarming).values()] == [["failed"]]
+    assert training.control.should_training_stop
+    assert training.state.global_step < 100_000
+    assert [run["final_status"] for run in summarize(alarming).values()] == [["failed"]]
 
 
-def test_of_two_processes_zero_speaks_and_both_stop_at_the_same_step(tmp_path):
+def test_with_two_processes_zero_uploads_and_both_stop_at_the_same_step(tmp_path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
@@ -158,13 +158,13 @@ def test_of_two_processes_zero_speaks_and_both_stop_at_the_same_step(tmp_path):
     ]
     errors = [worker.communicate(timeout=250)[1] for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0], errors
-    zero, one = (json.loads(error.split("SAID")[1]) for error in errors)
-    assert (zero["rank"], zero["names"]) == (0, ["net.1"])
-    assert (one["rank"], one["uploads"]) == (1, 0)
-    assert zero["step"] == one["step"] < 100_000
+    rank_zero, rank_one = (json.loads(error.split("RESULT")[1]) for error in errors)
+    assert (rank_zero["rank"], rank_zero["names"]) == (0, ["net.1"])
+    assert (rank_one["rank"], rank_one["uploads"]) == (1, 0)
+    assert rank_zero["step"] == rank_one["step"] < 100_000
 
 
-def test_an_optimizer_that_accelerate_prepared_is_watched_in_a_loop_of_ones_own(memory):
+def test_an_optimizer_prepared_by_accelerate_is_watched_in_a_training_loop(memory):
     accelerator = Accelerator(cpu=True, gradient_accumulation_steps=2)
     model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
     model, optimizer = accelerator.prepare(model, torch.optim.Adam(model.parameters()))
@@ -185,5 +185,5 @@ def test_an_unknown_option_is_refused_before_anything_is_trained():
 
 def test_without_transformers_the_error_says_what_to_install():
     code = "import sys; sys.modules['transformers'] = None\nimport relumine.integrations.transformers"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "needs the Trainer: pip install transformers accelerate" in done.stderr.splitlines()[-1]
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "needs the Trainer: pip install transformers accelerate" in process.stderr.splitlines()[-1]

@@ -1,4 +1,4 @@
-"""A Trainer's training on one of two processes; started by test_transformers.py. Prints what it sent and its end."""
+"""A Trainer's training on one of two processes, for test_transformers.py. Prints what it uploaded, its last step."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import sys
 import warnings
 
 import torch
-from alarming import AlarmingTransport
 from torch import nn
 from transformers import Trainer, TrainingArguments
-from two_processes import leave
 
 import relumine
 from relumine.integrations.transformers import RelumineCallback
+from tests.helpers.alarming_transport import AlarmingTransport
+from tests.helpers.distributed import exit_together
 
 STEPS = 100_000
 
@@ -38,10 +38,10 @@ def main() -> None:
     with AlarmingTransport() as transport:
         trainer = Trainer(Net(), args, train_dataset=data, callbacks=[callback])
         trainer.train()
-    said = {"uploads": len(transport.uploads), "step": trainer.state.global_step, "rank": args.process_index}
-    said["names"] = sorted({layer.name for upload in transport.uploads for layer in upload.layers})
-    sys.stderr.write(f"\nSAID {json.dumps(said)}\n")
-    leave(f"{sys.argv[1]}/both", args.process_index)
+    result = {"uploads": len(transport.uploads), "step": trainer.state.global_step, "rank": args.process_index}
+    result["names"] = sorted({layer.name for upload in transport.uploads for layer in upload.layers})
+    sys.stderr.write(f"\nRESULT {json.dumps(result)}\n")
+    exit_together(f"{sys.argv[1]}/both", args.process_index)
 
 
 main()

@@ -1,16 +1,20 @@
-"""Setting the biases of silent units, and nothing else, so that they fire."""
+"""A new bias for inactive units, and nothing else."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
-from relumine._applied import Applied, Change, listed, plural
-from relumine.remedies._survey import Found, Inputs, Survey, difference
-from relumine.remedies._together import Together
-from relumine.remedies._work import Work, balance_, chosen_of, numbers
+from relumine._analysis.survey import ReluInfo
+from relumine._runtime.text import join_names, plural
+from relumine._torch.forward import Inputs
+from relumine.alert_actions import RemedyResult
+from relumine.remedies._bias_target import assign_bias_for_rate
+from relumine.remedies._unit_remedy import UnitRemedy
+
+NO_BIAS = "it has no bias"
 
 
 def reset_bias_(
@@ -20,62 +24,51 @@ def reset_bias_(
     *,
     layers: str | Iterable[str] | None = None,
     units: Mapping[str, Iterable[int]] | None = None,
-    rate: float = 0.5,
-) -> Applied:
-    """Set the bias (behind a BatchNorm β) of dead units so that each fires on the share ``rate`` of outputs, in place.
+    active_rate: float = 0.5,
+) -> RemedyResult:
+    """Set the bias (behind a BatchNorm β) of dead units so that each is active on a given share of outputs, in place.
 
-    Weights stay, so this helps where the bias alone keeps units silent; the model's output changes. The optimizer's
-    moments of exactly these biases are reset. Layers are treated in order of use, each on what the ones before it
-    give by then. The model runs in the modes it is in. Under DistributedDataParallel every process must call this.
+    Weights stay, so this helps where the bias alone keeps units inactive; the model's output changes. The optimizer's
+    moments of exactly these biases are reset. Layers are treated in order of use, each on the outputs of those before
+    it as they then are. The model runs in the modes it is in. Under DistributedDataParallel every process must call
+    this.
 
     Args:
         model: the module; it may be wrapped by DistributedDataParallel or torch.compile.
-        inputs: what its forward takes (a tensor, a tuple of arguments or a mapping of keyword arguments), or a finite
-            iterable of those.
-        optimizer: whose moments are reset.
+        inputs: the arguments of its forward (a tensor, a tuple of arguments or a mapping of keyword arguments), or a
+            finite iterable of those.
+        optimizer: the optimizer whose moments are reset.
         layers: glob patterns of ReLU names, as ``watch`` and ``check`` give them; by default all.
         units: the units to treat, by layer, instead of all that are active on no input.
-        rate: between 0 and 1.
+        active_rate: share of outputs on which each unit will be active, between 0 and 1.
 
     Raises:
-        ValueError: ``rate`` is not between 0 and 1, the inputs hold no batch, or a given layer or unit does not exist.
-        TypeError: a batch is none of the three.
+        ValueError: ``active_rate`` is not between 0 and 1, the inputs hold no batch, or a given layer or unit does not
+            exist.
+        TypeError: a batch is neither a tensor, nor a tuple, nor a mapping.
     """
-    if not 0 < rate < 1:
-        raise ValueError(f"rate {rate} is not between 0 and 1")
-    work = Work(Survey(model, inputs), Together(model), None)
-    found, before = work.survey.look()
-    for one in found.values():
-        one.active = work.together.total(one.active)
-    done: dict[str, Tensor] = {}
-    for one, at in chosen_of(found, layers, units, silent_only=False):
-        if len(at) and _set(work, one, at, rate):
-            done[one.name] = at
-    work.settle(optimizer)
-    return _applied(work, found, done, before, rate)
+    if not 0 < active_rate < 1:
+        raise ValueError(f"active_rate {active_rate} is not between 0 and 1")
+    remedy = UnitRemedy(model, inputs)
+    for relu, indices in remedy.select(layers, units, inactive_only=False):
+        reason = _reason_to_skip(relu)
+        if reason is not None:
+            remedy.skip(relu, indices, reason)
+        elif relu.path is not None:
+            assign_bias_for_rate(remedy.editor, relu.path, relu.name, indices, active_rate, redrawn=False)
+            remedy.treated[relu.name] = indices
+
+    remedy.finish(optimizer)
+    text = "no bias to reset"
+    if remedy.treated:
+        text = f"reset the bias of {plural(remedy.unit_count, 'unit')} of {join_names(list(remedy.treated))}"
+        text += f" so that each is active on {100 * active_rate:.3g} % of outputs"
+    return remedy.result("reset_bias", active_rate, text)
 
 
-def _set(work: Work, one: Found, units: Tensor, rate: float) -> bool:
-    """Whether it could be done; if not, why is noted."""
-    path = one.path
-    why = "; ".join(sorted(one.faults))
-    if path is not None and path.norm is None and path.bias is None:
-        why = why or "it has no bias"
-    if path is None or why:
-        work.notes.append(f"{one.name}: {plural(len(units), 'unit')} left alone: {why}")
-        return False
-    balance_(work, path, one.name, units, rate, renewed=False)
-    return True
-
-
-def _applied(
-    work: Work, found: Mapping[str, Found], done: Mapping[str, Tensor], before: list[Tensor], rate: float
-) -> Applied:
-    if not done:
-        return Applied("reset_bias", rate, "no bias to reset", (), tuple(work.notes))
-    again, after = work.survey.look()
-    for name, at in done.items():
-        work.changes.append(Change(name, "active_rate", numbers(at), found[name].rate(at), again[name].rate(at)))
-    count = sum(len(at) for at in done.values())
-    text = f"reset the bias of {plural(count, 'unit')} of {listed(list(done))} so that each fires on {100 * rate:.3g} %"
-    return Applied("reset_bias", rate, text, tuple(work.changes), tuple(work.notes), difference(before, after))
+def _reason_to_skip(relu: ReluInfo) -> str | None:
+    if relu.blockers:
+        return "; ".join(sorted(relu.blockers))
+    if relu.path is not None and relu.path.norm is None and relu.path.bias is None:
+        return NO_BIAS
+    return None

@@ -1,1 +1,1 @@
-"""The HTTP border: decode, validate, call a use case, encode. No SQL, no decisions."""
+"""The HTTP API: middleware, routes, request bodies and problem details. Everything HTTP is here and in ``ui``."""

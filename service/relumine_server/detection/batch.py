@@ -1,4 +1,4 @@
-"""The records of distinct layers side by side: each column in one array, sums and quantiles for all layers at once."""
+"""Records of distinct layers side by side: one array per column, and sums and quantiles of all layers at once."""
 
 from __future__ import annotations
 
@@ -10,102 +10,126 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from relumine.table import Row
-from relumine_server.detection import state as st
+from relumine.schemas.record_table import Row
+from relumine_server.detection import state
 
 Floats = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 
-WIDE = 128  # units from which a partition of its own is cheaper than a part in a common sort
+PARTITION_MIN_UNITS = 128
+"""Mean number of units per layer from which a partition per layer is cheaper than one sort of all of them."""
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """A record of a layer that can be judged: finite, of known length, of an activation that can die."""
+class LayerRecord:
+    """A record that can be evaluated: finite, of the layer's length, of an activation that can die."""
 
-    memory: st.LayerMemory
+    memory: state.LayerMemory
     record: Row
 
 
-class Batch:
-    """The layers of one group side by side: where they lie, and their columns in one array each."""
+class LayerBatch:
+    """One record each of distinct layers, their units concatenated.
 
-    def __init__(self, units: st.Units, looks: Sequence[Look]) -> None:
-        self.looks = looks
-        self.sizes = np.array([look.memory.judged_units for look in looks])
-        self.starts = np.concatenate([[0], np.cumsum(self.sizes)[:-1]])
-        self.segment = np.repeat(np.arange(len(looks)), self.sizes)
-        self.index = _index(looks)
-        self.block = units[:, self.index]  # a view where the layers lie side by side
+    ``unit_counts`` and ``starts`` have shape (layers,), all columns shape (units of all layers,). ``unit_index`` holds
+    the columns of these units in ``state.Units``; ``units`` is that part of it, of shape (8, units of all layers): a
+    view where the layers are neighbours, otherwise a copy.
+    """
+
+    def __init__(self, units: state.Units, layers: Sequence[LayerRecord]) -> None:
+        self.layers = layers
+        self.unit_counts = np.array([layer.memory.tracked_units for layer in layers])
+        self.starts = np.concatenate([[0], np.cumsum(self.unit_counts)[:-1]])
+        self.unit_index = _unit_index(layers)
+        self.units = units[:, self.unit_index]
+        self._layer_of_unit = np.repeat(np.arange(len(layers)), self.unit_counts)
         self._columns: dict[str, Floats] = {}
-        places = [look.record.place for look in looks]
-        same = all(look.record.table is looks[0].record.table for look in looks)
-        self._are_neighbours = same and places == list(range(places[0], places[0] + len(places)))
+        self._is_table_span = _is_table_span(layers)
 
     def column(self, name: str) -> Floats:
-        """A column of all layers; zeros where a layer did not send it."""
+        """Return a column of all layers, zeros where a layer did not send it."""
         if name not in self._columns:
-            self._columns[name] = self._read(name)
+            self._columns[name] = self._load_column(name)
         return self._columns[name]
 
-    def _read(self, name: str) -> Floats:
-        first, last = self.looks[0].record, self.looks[-1].record
-        if self._are_neighbours:
-            whole = first.table.span(name, first.place, last.place)
-            if whole is not None and whole.size == self.segment.size:
-                return whole.astype(np.float32)
-            if whole is None or not whole.size:
-                return np.zeros(self.segment.size, np.float32)
-        parts = [
-            look.record.arrays()[name] if look.record.has(name) else np.zeros(look.memory.judged_units)
-            for look in self.looks
-        ]
-        return np.concatenate([part.astype(np.float32) for part in parts])
+    def _load_column(self, name: str) -> Floats:
+        total_units = self._layer_of_unit.size
+        if self._is_table_span:
+            first = self.layers[0].record
+            last = self.layers[-1].record
+            span = first.records.span(name, first.position, last.position)
+            if span is not None and span.size == total_units:
+                return span.astype(np.float32)
+            if span is None or not span.size:
+                return np.zeros(total_units, np.float32)
+        parts = []
+        for layer in self.layers:
+            is_present = layer.record.has(name)
+            part = layer.record.arrays()[name] if is_present else np.zeros(layer.memory.tracked_units)
+            parts.append(part.astype(np.float32))
+        return np.concatenate(parts)
 
-    def spread(self, values: Sequence[float]) -> Floats:
-        """One number per layer, repeated for its units."""
-        return np.repeat(np.asarray(values, np.float32), self.sizes)
+    def per_unit(self, values: Sequence[float]) -> Floats:
+        """Repeat one number per layer for each of its units."""
+        return np.repeat(np.asarray(values, np.float32), self.unit_counts)
 
-    def count(self, flags: Sequence[Flags]) -> Ints:
-        """How many units of each layer bear each flag: shape (flags, layers)."""
+    def count_units(self, flags: Sequence[Flags]) -> Ints:
+        """Count the units of each layer where a flag is set; shape (flags, layers)."""
         counts: Ints = np.add.reduceat(np.stack(flags).astype(np.int64), self.starts, axis=1)
         return counts
 
-    def sums(self, values: Sequence[Floats]) -> npt.NDArray[np.float64]:
-        """Sum over the units of each layer, in double precision: shape (values, layers)."""
+    def sum_units(self, values: Sequence[Floats]) -> npt.NDArray[np.float64]:
+        """Sum over the units of each layer in double precision; shape (values, layers)."""
         totals: npt.NDArray[np.float64] = np.add.reduceat(np.stack(values).astype(np.float64), self.starts, axis=1)
         return totals
 
-    def quantile(self, values: Floats, valid: Flags, share: float, least: int = 0) -> list[float]:
-        """The lower quantile over the valid units of each layer; NaN where there is none. Values are >= 0.
+    def quantile(self, values: Floats, valid: Flags, share: float, min_below: int = 0) -> list[float]:
+        """Return the lower quantile of each layer over its valid units, NaN where it has none. Values must be >= 0.
 
-        ``least`` units lie below it where there are as many: one odd unit of a narrow layer is no tenth of it.
-        Narrow layers take one sort together: the bits of a non-negative float32 are ordered as its value is. Wide ones
-        are partitioned one by one, which is linear.
+        At least ``min_below`` units lie below it where there are as many: one odd unit of a narrow layer is no tenth of
+        the layer.
         """
-        counts = self.count([valid])[0]
-        last = np.maximum(counts - 1, 0)
-        ranks = np.minimum(np.maximum((share * last).astype(np.int64), least), last)
-        kept = np.where(valid, np.abs(values), np.float32(np.inf))
-        found = self._one_by_one(kept, ranks) if kept.size >= WIDE * ranks.size else self._together(kept, ranks)
-        return [float(v) if n else math.nan for v, n in zip(found, counts, strict=True)]
+        counts = self.count_units([valid])[0]
+        last_ranks = np.maximum(counts - 1, 0)
+        ranks = np.minimum(np.maximum((share * last_ranks).astype(np.int64), min_below), last_ranks)
+        # Units that are not valid sort behind all others.
+        ranked = np.where(valid, np.abs(values), np.float32(np.inf))
+        if ranked.size >= PARTITION_MIN_UNITS * ranks.size:
+            quantiles = self._select_by_partition(ranked, ranks)
+        else:
+            quantiles = self._select_by_sort(ranked, ranks)
+        return [float(value) if count else math.nan for value, count in zip(quantiles, counts, strict=True)]
 
-    def _one_by_one(self, kept: Floats, ranks: Ints) -> list[float]:
-        ends = self.starts + self.sizes
-        bounds = zip(self.starts.tolist(), ends.tolist(), ranks.tolist(), strict=True)
-        return [float(np.partition(kept[start:end], rank)[rank]) for start, end, rank in bounds]
+    def _select_by_partition(self, values: Floats, ranks: Ints) -> list[float]:
+        """Return the value of each layer at its rank, layer by layer: linear in the units."""
+        stops = self.starts + self.unit_counts
+        bounds = zip(self.starts.tolist(), stops.tolist(), ranks.tolist(), strict=True)
+        return [float(np.partition(values[start:stop], rank)[rank]) for start, stop, rank in bounds]
 
-    def _together(self, kept: Floats, ranks: Ints) -> list[float]:
-        bits = kept.view(np.int32).astype(np.int64)
-        ordered = np.sort((self.segment << 32) | bits) & 0xFFFFFFFF
-        found: list[float] = ordered[self.starts + ranks].astype(np.int32).view(np.float32).tolist()
-        return found
+    def _select_by_sort(self, values: Floats, ranks: Ints) -> list[float]:
+        """Return the value of each layer at its rank from one sort of all layers.
+
+        The bits of a non-negative float32 are ordered as its value is, so a 64-bit key of layer and bits sorts by layer
+        first and by value within it.
+        """
+        bits = values.view(np.int32).astype(np.int64)
+        ordered = np.sort((self._layer_of_unit << 32) | bits) & 0xFFFFFFFF
+        selected: list[float] = ordered[self.starts + ranks].astype(np.int32).view(np.float32).tolist()
+        return selected
 
 
-def _index(looks: Sequence[Look]) -> slice | Ints:
-    """Where the units of these layers lie: one slice for neighbours, which saves copying them."""
-    spans = [look.memory.span for look in looks]
-    if all(left.stop == right.start for left, right in itertools.pairwise(spans)):
-        return slice(spans[0].start, spans[-1].stop)
-    return np.concatenate([np.arange(span.start, span.stop) for span in spans])
+def _is_table_span(layers: Sequence[LayerRecord]) -> bool:
+    """Return whether the records follow each other in one table, so that a column of theirs is one slice of it."""
+    table = layers[0].record.records
+    positions = [layer.record.position for layer in layers]
+    is_one_table = all(layer.record.records is table for layer in layers)
+    return is_one_table and positions == list(range(positions[0], positions[0] + len(positions)))
+
+
+def _unit_index(layers: Sequence[LayerRecord]) -> slice | Ints:
+    """Return the columns of the layers' units in the state: one slice for neighbours, which saves copying them."""
+    slices = [layer.memory.unit_slice for layer in layers]
+    if all(left.stop == right.start for left, right in itertools.pairwise(slices)):
+        return slice(slices[0].start, slices[-1].stop)
+    return np.concatenate([np.arange(part.start, part.stop) for part in slices])

@@ -1,21 +1,22 @@
-"""What the detector measured and what it decided: pure values, no behaviour beyond their JSON form."""
+"""Readings and findings: what the detector measured and what it decided. Plain values."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from relumine.views import Cause, Kind, LayerState, Severity
+from relumine.schemas.alert import Cause, Kind, Severity
+from relumine.schemas.run import LayerState
 
 Transition: TypeAlias = Literal["raised", "changed", "resolved"]
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What was measured of one layer at one record. Fractions are shares of the layer's units, in [0, 1].
+    """Measurements of one layer at one record. Fractions are shares of the layer's units, in [0, 1].
 
-    ``excess_silence`` is the observed minus the expected silent share; ``kill_ratio`` the upper decile over
-    units of what one update took from the mean pre-activation, over the batch maximum; ``risk`` orders layers.
+    ``excess_silence`` is the observed minus the expected silent share. ``kill_ratio`` is the upper decile over units of
+    the drop of the mean pre-activation by one update, over the batch maximum. ``risk`` ranks layers.
     """
 
     layer_id: int
@@ -32,7 +33,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """One thing to do, with its number."""
+    """One action, with the value of its parameter where there is one."""
 
     action: str
     parameter: str | None
@@ -42,7 +43,7 @@ class Remedy:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """When half of the layer will be dead at the present course: steps, and the 80 % interval."""
+    """The step at which half of the layer will be dead, with its 80 % interval; ``eta_s`` in seconds from now."""
 
     step: int
     low: int
@@ -55,7 +56,7 @@ class Forecast:
 class Finding:
     """A decision about one layer at one step: a problem was raised, changed (severity or cause), or resolved.
 
-    ``layer_id`` 0 speaks of the run. ``evidence`` holds every key that an alert promises.
+    ``layer_id`` 0, with ``layer`` None, stands for the run. ``evidence`` holds every key that an alert promises.
     """
 
     layer_id: int
@@ -72,5 +73,5 @@ class Finding:
     reason: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """The finding as JSON-ready values."""
+        """Return the finding as JSON-ready values."""
         return asdict(self)

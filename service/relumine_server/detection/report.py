@@ -1,6 +1,6 @@
-"""From a decision to a finding: gathers the evidence that an alert promises, always with the same keys.
+"""Findings from decisions: gathers the evidence that an alert promises, always with the same keys.
 
-Values are finite or null, and plain Python numbers, so that a finding is JSON as it stands.
+Values are finite or null, and plain Python numbers, so that a finding is ready for JSON.
 """
 
 from __future__ import annotations
@@ -11,144 +11,193 @@ from typing import Any
 
 import numpy as np
 
-from relumine.table import Array, Row
-from relumine.views import Kind, Severity
-from relumine_server.detection import state as st
-from relumine_server.detection.causes import Scene, Shares, Verdict, drift_of, judge, judge_run, shares_of
+from relumine.schemas.alert import Kind
+from relumine.schemas.record_table import Array, Row
+from relumine_server.detection import state as detection_state
+from relumine_server.detection.causes import (
+    Attribution,
+    CauseEvidence,
+    ShiftShares,
+    attribute_cause,
+    attribute_run_cause,
+    median_shift,
+    shift_shares,
+)
+from relumine_server.detection.decisions import Decision
 from relumine_server.detection.findings import Finding, Forecast, Transition
-from relumine_server.detection.forecast import course, forecast
-from relumine_server.detection.layers import Decision
 from relumine_server.detection.policy import Policy
 from relumine_server.detection.remedies import remedies
-from relumine_server.detection.risk import signs
-from relumine_server.detection.sentinels import loss_effect, slope
+from relumine_server.detection.risk import forecast, forecast_features, risk_features
+from relumine_server.detection.run_signals import loss_effect, slope
 
 RULE_OF_THREE = 3.0
-LARGEST_LOG = 700.0
-"""Of what a float holds about the largest logarithm."""
-UPSTREAM = 16
-"""Layers lost before that evidence names, the first of them: of ten thousand that go at once each would name all."""
+"""n examples without an activation bound the rate by 3/n, with 95 % confidence."""
+MAX_EXPONENT = 700.0
+"""About the largest number whose exponential a float holds."""
+MAX_UPSTREAM_LAYERS = 16
+"""Lost layers that evidence names, the first of them: of ten thousand that go at once each would name all."""
+EVENT_WINDOW_STEPS = 200
+"""Steps before an onset in which an event led to it."""
+SLOPE_RECORDS = 24
+"""Records over which the slope of the learning rate is taken."""
+LOST_KINDS = ("dying", "dead", "born_dead")
 
 
-def layer_finding(state: st.DetectorState, record: Row, decision: Decision, policy: Policy) -> Finding:
-    """The finding that a decision about a layer makes."""
+def layer_finding(state: detection_state.DetectorState, record: Row, decision: Decision, policy: Policy) -> Finding:
+    """Return the finding of a decision about a layer."""
     memory = state.layers[record.layer_id]
-    units = state.units[:, memory.span]
-    scene = _scene(state, record, decision.kind, units)
-    verdict = _verdict(state, scene, decision, policy)
-    lost = _lost(units, decision.kind)
-    evidence = _layer_evidence(scene, record, lost, _silence(units, lost))
-    open_ended = decision.kind == "dying" and decision.transition != "resolved"
+    units = state.units[:, memory.unit_slice]
+    cause_evidence = _cause_evidence(state, record, decision.kind, units)
+    attribution = _attribution(state, cause_evidence, decision, policy)
+    is_lost = _lost_units(units, decision.kind)
+    evidence = _layer_evidence(cause_evidence, record, is_lost, _shared_silence(units, is_lost))
+    is_ongoing = decision.kind == "dying" and decision.transition != "resolved"
     return Finding(
         layer_id=record.layer_id,
         layer=memory.info.name,
         kind=decision.kind,
         transition=decision.transition,
         severity=decision.severity,
-        cause=verdict.cause,
-        confidence=verdict.confidence,
+        cause=attribution.cause,
+        confidence=attribution.confidence,
         step=record.step,
         evidence=evidence,
-        forecast=_forecast(memory, state.run, record.step, policy) if open_ended else None,
-        remedies=remedies(decision.kind, verdict.cause, evidence, scene.arrays, lost),
+        forecast=_forecast(memory, state.run, record.step, policy) if is_ongoing else None,
+        remedies=remedies(decision.kind, attribution.cause, evidence, cause_evidence.arrays, is_lost),
         reason=decision.reason,
     )
 
 
-def _forecast(memory: st.LayerMemory, run: st.RunMemory, step: int, policy: Policy) -> Forecast | None:
-    seen = course(memory.risk, signs(memory, run).kill, memory.headroom, memory.records)
-    return forecast(step, memory.lost, seen, policy)
+def _forecast(
+    memory: detection_state.LayerMemory, run: detection_state.RunMemory, step: int, policy: Policy
+) -> Forecast | None:
+    log_kill_ratio = risk_features(memory, run).log_kill_ratio
+    features = forecast_features(memory.risk, log_kill_ratio, memory.headroom, memory.records)
+    return forecast(step, memory.lost_fraction, features, policy)
 
 
 def run_finding(
-    state: st.DetectorState, record: Row, kind: Kind, transition: Transition, reason: str | None, policy: Policy
+    state: detection_state.DetectorState,
+    record: Row,
+    kind: Kind,
+    transition: Transition,
+    reason: str | None,
+    policy: Policy,
 ) -> Finding:
-    """The finding of a problem of the run as a whole: divergence, or an output that no longer depends on its input."""
-    problem = state.open.get((0, kind))
-    verdict = Verdict(problem.cause, problem.confidence) if problem else judge_run(state, record.step, policy)
-    evidence = run_evidence(state.run, record.step) | {"n": record.n_examples or None}
-    lost = (i for i, k in state.open if i and k in {"dying", "dead", "born_dead"})
-    evidence["upstream"] = list(islice(lost, UPSTREAM))
-    severity: Severity = "critical"
+    """Return the finding of a problem of the run: divergence, or an output that no longer depends on its input."""
+    problem = state.open_problems.get((0, kind))
+    if problem is not None:
+        attribution = Attribution(problem.cause, problem.confidence)
+    else:
+        attribution = attribute_run_cause(state, record.step, policy)
+    lost_layers = (layer_id for layer_id, open_kind in state.open_problems if layer_id and open_kind in LOST_KINDS)
+    evidence = run_evidence(state.run, record.step)
+    evidence["n"] = record.n_examples or None
+    evidence["upstream"] = list(islice(lost_layers, MAX_UPSTREAM_LAYERS))
     return Finding(
-        0, None, kind, transition, severity, verdict.cause, verdict.confidence, record.step, evidence,
-        None, remedies(kind, verdict.cause, evidence, {}, None), reason,
-    )  # fmt: skip
+        layer_id=0,
+        layer=None,
+        kind=kind,
+        transition=transition,
+        severity="critical",
+        cause=attribution.cause,
+        confidence=attribution.confidence,
+        step=record.step,
+        evidence=evidence,
+        remedies=remedies(kind, attribution.cause, evidence, arrays={}, is_lost=None),
+        reason=reason,
+    )
 
 
-def _scene(state: st.DetectorState, record: Row, kind: Kind, units: st.Units) -> Scene:
+def _cause_evidence(
+    state: detection_state.DetectorState, record: Row, kind: Kind, units: detection_state.Units
+) -> CauseEvidence:
     memory = state.layers[record.layer_id]
-    lost = (
-        (layer_id, state.layers[layer_id].lost if k != "born_dead" else 1.0, float(problem.step))
-        for (layer_id, k), problem in state.open.items()
-        if 0 < layer_id < record.layer_id and k in {"dying", "dead", "born_dead"} and layer_id in state.layers
-    )
-    upstream = tuple(sorted(islice(lost, UPSTREAM)))
-    onset = memory.onset if memory.onset >= 0 else float(record.step)
     arrays = record.arrays()
-    shares, drift = shares_of(memory, units), drift_of(memory, units, arrays)
-    return Scene(kind, memory, state.run, record.step, onset, shares, drift, arrays, upstream)
-
-
-def _verdict(state: st.DetectorState, scene: Scene, decision: Decision, policy: Policy) -> Verdict:
-    """A cause that was named stays, unless it was unknown; the death inherits that of the dying."""
-    if decision.kind == "no_data":
-        return Verdict("unknown", 0.0)
-    layer_id = scene.memory.info.layer_id
-    known = state.open.get((layer_id, decision.kind)) or (
-        state.open.get((layer_id, "dying")) if decision.kind == "dead" else None
+    return CauseEvidence(
+        kind=kind,
+        memory=memory,
+        run=state.run,
+        step=record.step,
+        onset_step=memory.onset_step if memory.onset_step >= 0 else float(record.step),
+        shift_shares=shift_shares(memory, units),
+        median_shift=median_shift(memory, units, arrays),
+        arrays=arrays,
+        upstream=_lost_upstream_layers(state, record.layer_id),
     )
-    if known is not None and known.cause != "unknown":
-        return Verdict(known.cause, known.confidence)
-    return judge(scene, policy)
 
 
-def _lost(units: st.Units, kind: Kind) -> Array:
-    """The units a problem speaks of; those of the baseline are none of its news."""
-    wanted: dict[str, tuple[int, ...]] = {"born_dead": (st.BORN_DEAD,), "dead": (st.DEAD,)}
-    lost: Array = np.isin(units[st.CODE], wanted.get(kind, (st.DYING, st.DEAD)))
-    return lost
+def _lost_upstream_layers(
+    state: detection_state.DetectorState, before_layer_id: int
+) -> tuple[tuple[int, float, float], ...]:
+    """Return (layer id, lost fraction, onset) of the first lost layers before a layer, in order of their ids."""
+    lost: list[tuple[int, float, float]] = []
+    for (layer_id, kind), problem in state.open_problems.items():
+        if len(lost) == MAX_UPSTREAM_LAYERS:
+            break
+        if 0 < layer_id < before_layer_id and kind in LOST_KINDS and layer_id in state.layers:
+            lost_fraction = 1.0 if kind == "born_dead" else state.layers[layer_id].lost_fraction
+            lost.append((layer_id, lost_fraction, float(problem.step)))
+    return tuple(sorted(lost))
 
 
-def _silence(units: st.Units, lost: Array) -> int | None:
-    """The silence that all lost units share, in examples or positions."""
-    return int(units[st.SILENT, lost].min()) if lost.any() else None
+def _attribution(
+    state: detection_state.DetectorState, evidence: CauseEvidence, decision: Decision, policy: Policy
+) -> Attribution:
+    """Return the cause. One that was named stays, unless it was unknown; a death inherits that of the dying."""
+    if decision.kind == "no_data":
+        return Attribution("unknown", 0.0)
+    layer_id = evidence.memory.info.layer_id
+    problem = state.open_problems.get((layer_id, decision.kind))
+    if problem is None and decision.kind == "dead":
+        problem = state.open_problems.get((layer_id, "dying"))
+    if problem is not None and problem.cause != "unknown":
+        return Attribution(problem.cause, problem.confidence)
+    return attribute_cause(evidence, policy)
 
 
-def _layer_evidence(scene: Scene, record: Row, lost: Array, n: int | None) -> dict[str, Any]:
-    """Numbers of the layer; ``n`` is the silence that all lost units share, and 3/n bounds their rate."""
-    memory = scene.memory
-    norms = (record.update_norm, record.weight_norm)
-    evidence = run_evidence(scene.run, record.step, scene.onset, record.learning_rate)
+def _lost_units(units: detection_state.Units, kind: Kind) -> Array:
+    """Return a flag per unit that a problem is about; units of the baseline are not."""
+    codes: tuple[int, ...] = (detection_state.DYING, detection_state.DEAD)
+    if kind == "born_dead":
+        codes = (detection_state.BORN_DEAD,)
+    elif kind == "dead":
+        codes = (detection_state.DEAD,)
+    is_lost: Array = np.isin(units[detection_state.CODE], codes)
+    return is_lost
+
+
+def _shared_silence(units: detection_state.Units, is_lost: Array) -> int | None:
+    """Return the silence that all lost units share, in examples or positions; None where none is lost."""
+    return int(units[detection_state.SILENT, is_lost].min()) if is_lost.any() else None
+
+
+def _layer_evidence(cause_evidence: CauseEvidence, record: Row, is_lost: Array, silence: int | None) -> dict[str, Any]:
+    """Return the evidence about a layer; ``silence`` is the one that all lost units share, which bounds their rate."""
+    memory = cause_evidence.memory
+    evidence = run_evidence(cause_evidence.run, record.step, cause_evidence.onset_step, record.learning_rate)
     return evidence | {
         "units": memory.info.units,
-        "units_silent": int(lost.sum()),
-        "baseline_fraction": _finite(memory.baseline),
-        "n": record.n_examples if n is None else n,
+        "units_silent": int(is_lost.sum()),
+        "baseline_fraction": _finite_or_none(memory.baseline_fraction),
+        "n": record.n_examples if silence is None else silence,
         "n_unit": memory.info.n_unit,
-        "p_bound": min(RULE_OF_THREE / n, 1.0) if n else None,
-        "bias": _bias(scene, lost),
-        "shift": _shift(scene.shares),
-        "weights": {"change": _weights_change(memory)},
-        "update_to_weight": norms[0] / norms[1] if norms[0] is not None and norms[1] else None,
-        "kill_ratio": _finite(memory.kill_ratio),
+        "p_bound": min(RULE_OF_THREE / silence, 1.0) if silence else None,
+        "bias": _bias_evidence(cause_evidence, is_lost),
+        "shift": _shift_evidence(cause_evidence.shift_shares),
+        "weights": {"change": _weight_change(memory)},
+        "update_to_weight": _update_to_weight(record),
+        "kill_ratio": _finite_or_none(memory.kill_ratio),
         "risk": memory.risk,
-        "headroom": {"now": _finite(memory.headroom), "usual": _finite(memory.usual_headroom)},
-        "upstream": sorted({layer_id for layer_id, _share, _onset in scene.upstream}),
+        "headroom": {"now": _finite_or_none(memory.headroom), "usual": _finite_or_none(memory.usual_headroom)},
+        "upstream": sorted({layer_id for layer_id, _lost_fraction, _onset_step in cause_evidence.upstream}),
     }
 
 
 def run_evidence(
-    run: st.RunMemory, step: int, onset: float | None = None, layer_rate: float | None = None
+    run: detection_state.RunMemory, step: int, onset_step: float | None = None, layer_rate: float | None = None
 ) -> dict[str, Any]:
-    """Every key that an alert promises, filled with what the run itself knows."""
-    rates, steps = run.windows.get("rate", ()), run.windows.get("rate_step", ())
-    rate = {
-        "now": run.rate if run.rate is not None else layer_rate,
-        "before": run.jump_before if run.jump_before is not None else (rates[0] if rates else None),
-        "changed_at_step": run.jump_step,
-        "slope": slope(steps[-24:], rates[-24:]),
-    }
+    """Return every key that an alert promises, filled with what is known about the run itself."""
     return {
         "units": None,
         "units_silent": None,
@@ -156,7 +205,7 @@ def run_evidence(
         "n": None,
         "n_unit": "examples",
         "p_bound": None,
-        "learning_rate": rate,
+        "learning_rate": _learning_rate_evidence(run, layer_rate),
         "input": {"changed_at_step": run.novel_step},
         "bias": {"mean": None, "slope_per_step": None, "share": None},
         "shift": {"weight": None, "input": None, "bias": None},
@@ -166,37 +215,64 @@ def run_evidence(
         "risk": None,
         "headroom": {"now": None, "usual": None},
         "upstream": [],
-        "loss_effect": loss_effect(run, _first_cause(run, float(step) if onset is None else onset)),
+        "loss_effect": loss_effect(run, _harm_start_step(run, float(step) if onset_step is None else onset_step)),
     }
 
 
-def _first_cause(run: st.RunMemory, onset: float) -> float:
-    """The step from which harm is counted: the event that led to the onset, where there was one."""
-    events = [step for step in (run.jump_step, run.novel_step) if step is not None and 0 <= onset - step <= 200]
-    return float(min(events, default=onset))
-
-
-def _weights_change(memory: st.LayerMemory) -> float | None:
-    """Of the size of the weights, as a part of what it usually is."""
-    return _finite(math.expm1(min(memory.log_weight - memory.usual_log_weight, LARGEST_LOG)))
-
-
-def _bias(scene: Scene, lost: Array) -> dict[str, float | None]:
-    bias = scene.arrays.get("bias")
-    points = [(step, value) for step, _lost, value in scene.memory.trail if not math.isnan(value)]
-    chosen = None if bias is None else bias[lost] if lost.any() else bias
+def _learning_rate_evidence(run: detection_state.RunMemory, layer_rate: float | None) -> dict[str, Any]:
+    rates = run.windows.get("rate", ())
+    steps = run.windows.get("rate_step", ())
+    previous = run.jump_before
+    if previous is None and rates:
+        previous = rates[0]
     return {
-        "mean": None if chosen is None else float(chosen.astype(np.float64).mean()),
-        "slope_per_step": slope([step for step, _ in points], [value for _, value in points]),
-        "share": None if scene.shares is None else scene.shares.bias,
+        "now": layer_rate if run.rate is None else run.rate,
+        "before": previous,
+        "changed_at_step": run.jump_step,
+        "slope": slope(steps[-SLOPE_RECORDS:], rates[-SLOPE_RECORDS:]),
     }
 
 
-def _shift(shares: Shares | None) -> dict[str, float | None]:
+def _harm_start_step(run: detection_state.RunMemory, onset_step: float) -> float:
+    """Return the step from which harm is counted: the event that led to the onset, where there was one."""
+    steps = [step for step in (run.jump_step, run.novel_step) if step is not None]
+    events = [step for step in steps if 0 <= onset_step - step <= EVENT_WINDOW_STEPS]
+    return float(min(events, default=onset_step))
+
+
+def _weight_change(memory: detection_state.LayerMemory) -> float | None:
+    """Return the relative change of the weights' norm from its usual value."""
+    log_change = memory.log_weight_norm - memory.usual_log_weight_norm
+    return _finite_or_none(math.expm1(min(log_change, MAX_EXPONENT)))
+
+
+def _update_to_weight(record: Row) -> float | None:
+    if record.update_norm is None or not record.weight_norm:
+        return None
+    return record.update_norm / record.weight_norm
+
+
+def _bias_evidence(cause_evidence: CauseEvidence, is_lost: Array) -> dict[str, float | None]:
+    """Return the mean bias of the lost units, or of all where none is lost, and the slope of the layer's mean bias."""
+    bias = cause_evidence.arrays.get("bias")
+    mean = None
+    if bias is not None:
+        chosen = bias[is_lost] if is_lost.any() else bias
+        mean = float(chosen.astype(np.float64).mean())
+    points = [(step, value) for step, _lost_fraction, value in cause_evidence.memory.history if not math.isnan(value)]
+    shares = cause_evidence.shift_shares
+    return {
+        "mean": mean,
+        "slope_per_step": slope([step for step, _value in points], [value for _step, value in points]),
+        "share": None if shares is None else shares.bias,
+    }
+
+
+def _shift_evidence(shares: ShiftShares | None) -> dict[str, float | None]:
     if shares is None:
         return {"weight": None, "input": None, "bias": None}
     return {"weight": shares.weight, "input": shares.input, "bias": shares.bias}
 
 
-def _finite(value: float) -> float | None:
+def _finite_or_none(value: float) -> float | None:
     return value if math.isfinite(value) else None

@@ -1,6 +1,6 @@
-"""What the detector remembers of a run between uploads, and its exact bytes.
+"""The detector's memory of a run between uploads, and its exact serialization.
 
-Values only: the fold lives in ``onset``. A state is never changed once it was handed out.
+Plain values: ``detector`` folds records into them. A state that was returned is never changed afterwards.
 """
 
 from __future__ import annotations
@@ -16,26 +16,33 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from relumine.views import Cause, Kind, Severity
-from relumine.wire import LayerInfo
+from relumine.schemas.alert import Cause, Kind, Severity
+from relumine.schemas.upload import LayerInfo
 
 Units: TypeAlias = npt.NDArray[np.float32]
+"""Statistics of units, of shape (``ROWS``, units)."""
 
 ROWS = 8
-ACTIVE, SEEN, SILENT, LONGEST, SHIFT_WEIGHT, SHIFT_INPUT, SHIFT_BIAS, CODE = range(ROWS)
+ACTIVE, EXAMPLES, SILENT, LONGEST_SILENCE, SHIFT_WEIGHT, SHIFT_INPUT, SHIFT_BIAS, CODE = range(ROWS)
+"""Rows of ``Units``. Per unit: fading counts of active examples and of all examples, up to its last activation;
+examples since it was last active, and the longest such silence that ended; fading sums of the three parts of the shift
+of its mean; its code."""
 
-ALIVE, DYING, DEAD, BORN_DEAD = 0, 1, 2, 3
-EXCLUDED = 8
-"""Added to a code: the unit was lost when the baseline was taken, so its loss is nobody's news."""
+ALIVE, DYING, DEAD, BORN_DEAD = range(4)
+"""Codes of a unit."""
+BASELINE_OFFSET = 8
+"""Added to the code of a unit that was lost when the baseline was taken: its loss is not reported."""
 
-WINDOW = 51
-TRAIL = 24
+WINDOW_LENGTH = 51
+"""Values kept of each signal of the run."""
+HISTORY_LENGTH = 24
+"""Records kept in the history of a layer."""
 _MAGIC = b"RLD2"
 
 
 @dataclass(slots=True)
-class Open:
-    """A problem that was raised and not resolved."""
+class OpenProblem:
+    """A problem that was raised and not resolved. ``step`` is the one at which it was raised."""
 
     severity: Severity
     cause: Cause
@@ -45,46 +52,54 @@ class Open:
 
 @dataclass(slots=True)
 class LayerMemory:
-    """Scalars of one layer; NaN where nothing is known. ``trail`` holds (step, lost share, mean bias), oldest first."""
+    """Scalars of one layer; NaN where nothing is known yet.
+
+    ``offset`` is the layer's first column in ``DetectorState.units``; ``records`` counts the records that were folded
+    in, ``step`` and ``gap_steps`` are those of the latest one. ``usual_…`` are long moving averages of the same value,
+    ``…_sigma`` are in standard deviations of a unit's pre-activation. ``initial_weight_scale`` is the norm of the first
+    weights over that of He's initialization. ``lost_fraction`` is the share of the units that could still be lost.
+    ``onset_step`` is -1 while nothing is going on. ``warning_streak`` and ``calm_streak`` count records in a row.
+    ``history`` holds (step, lost fraction, mean bias) of the latest records, oldest first.
+    """
 
     info: LayerInfo
     offset: int
     records: float = 0.0
     step: float = -1.0
-    gap: float = math.nan
-    baseline: float = math.nan
+    gap_steps: float = math.nan
+    baseline_fraction: float = math.nan
     median_rate: float = math.nan
     kill_ratio: float = math.nan
     peak_displacement: float = math.nan
-    age: float = 0.0
+    age_intervals: float = 0.0
     headroom: float = math.nan
     usual_headroom: float = math.nan
     bias_sigma: float = math.nan
     usual_bias_sigma: float = math.nan
-    first_weight: float = math.nan
-    log_weight: float = math.nan
-    usual_log_weight: float = math.nan
+    initial_weight_scale: float = math.nan
+    log_weight_norm: float = math.nan
+    usual_log_weight_norm: float = math.nan
     risk: float = 0.0
-    lost: float = 0.0
-    onset: float = -1.0
-    streak: float = 0.0
-    calm: float = 0.0
+    lost_fraction: float = 0.0
+    onset_step: float = -1.0
+    warning_streak: float = 0.0
+    calm_streak: float = 0.0
     diverged: float = 0.0
-    trail: tuple[tuple[float, float, float], ...] = ()
+    history: tuple[tuple[float, float, float], ...] = ()
 
     def copy(self) -> LayerMemory:
-        """A copy of its own; four times as fast as ``copy.copy`` on slots, and there is one per layer and upload."""
+        """Return a copy: four times as fast as ``copy.copy`` with slots, and there is one per layer and upload."""
         return LayerMemory(*_all_fields(self))
 
     @property
-    def judged_units(self) -> int:
-        """How many units are remembered one by one: none where the activation cannot die."""
+    def tracked_units(self) -> int:
+        """Number of units that are followed one by one: none where the activation cannot die."""
         return self.info.units if self.info.can_die else 0
 
     @property
-    def span(self) -> slice:
-        """Where the layer's units lie in the state's array."""
-        return slice(self.offset, self.offset + self.judged_units)
+    def unit_slice(self) -> slice:
+        """Columns of the layer's units in ``DetectorState.units``."""
+        return slice(self.offset, self.offset + self.tracked_units)
 
 
 _all_fields = operator.attrgetter(*(f.name for f in fields(LayerMemory)))
@@ -92,7 +107,15 @@ _all_fields = operator.attrgetter(*(f.name for f in fields(LayerMemory)))
 
 @dataclass(slots=True)
 class RunMemory:
-    """Sentinels of the run. ``windows`` holds the latest values of a sentinel by name, oldest first."""
+    """Signals of the run. ``windows`` holds the latest values of each signal by its name, oldest first.
+
+    ``rate`` is the highest learning rate, ``age`` the sampling intervals it has been followed for. ``jump_step`` and
+    ``jump_before``: step of its latest jump, and its median before. ``novel_step``: first step of the latest unusual
+    input, ``novelty`` how far it is from usual, in robust standard deviations, ``novel_records`` for how many records
+    it has lasted. ``constant_records`` and ``varied_records`` count records with a collapsed and with a usual spread of
+    the output. ``clean_steps`` counts sampled steps without a non-finite value since ``diverged_step``, the latest of
+    them at ``clean_step``.
+    """
 
     step: int = -1
     windows: dict[str, tuple[float, ...]] = field(default_factory=dict)
@@ -113,76 +136,91 @@ class RunMemory:
 
 @dataclass(frozen=True, slots=True)
 class DetectorState:
-    """All of it. ``units`` has shape (8, units of all layers that can die), float32: 32 bytes a unit."""
+    """Everything the detector remembers of a run.
+
+    ``units`` has shape (8, units of all layers that can die), float32: 32 bytes per unit. ``open_problems`` is keyed by
+    layer id, 0 for the run, and kind.
+    """
 
     layers: dict[int, LayerMemory]
     units: Units
     run: RunMemory
-    open: dict[tuple[int, Kind], Open]
+    open_problems: dict[tuple[int, Kind], OpenProblem]
 
     def draft(self) -> DetectorState:
-        """A copy that may be written to."""
-        layers = {layer_id: memory.copy() for layer_id, memory in self.layers.items()}
-        run = replace(self.run, windows=dict(self.run.windows))
-        return DetectorState(layers, self.units.copy(), run, {key: replace(value) for key, value in self.open.items()})
+        """Return a copy that may be written to."""
+        return DetectorState(
+            layers={layer_id: memory.copy() for layer_id, memory in self.layers.items()},
+            units=self.units.copy(),
+            run=replace(self.run, windows=dict(self.run.windows)),
+            open_problems={key: replace(problem) for key, problem in self.open_problems.items()},
+        )
 
 
 def empty() -> DetectorState:
-    """The state before anything was seen."""
+    """Return the state of a run before its first record."""
     return DetectorState({}, np.zeros((ROWS, 0), dtype=np.float32), RunMemory(), {})
 
 
 def describe(state: DetectorState, layers: Sequence[LayerInfo]) -> DetectorState:
-    """Make layers known. One that is known already keeps its past, unless its units changed: then it starts afresh."""
-    known = dict(state.layers)
-    blocks = {layer_id: state.units[:, memory.span] for layer_id, memory in known.items()}
+    """Return the state with descriptions of layers added or replaced.
+
+    A layer that is described again keeps its memory, unless its number of units or whether it can die changed: then it
+    starts from nothing.
+    """
+    memories = dict(state.layers)
+    units = {layer_id: state.units[:, memory.unit_slice] for layer_id, memory in memories.items()}
     for info in layers:
-        before = known.get(info.layer_id)
-        if before is not None and (before.info.units, before.info.can_die) == (info.units, info.can_die):
-            known[info.layer_id] = before.copy()
-            known[info.layer_id].info = info
-            continue
-        known[info.layer_id] = memory = LayerMemory(info, 0)
-        blocks[info.layer_id] = np.zeros((ROWS, memory.judged_units), dtype=np.float32)
-    return _placed(state, known, blocks)
+        previous = memories.get(info.layer_id)
+        if previous is not None and (previous.info.units, previous.info.can_die) == (info.units, info.can_die):
+            memory = previous.copy()
+            memory.info = info
+        else:
+            memory = LayerMemory(info, offset=0)
+            units[info.layer_id] = np.zeros((ROWS, memory.tracked_units), dtype=np.float32)
+        memories[info.layer_id] = memory
+    return _arrange(state, memories, units)
 
 
-def _placed(state: DetectorState, known: dict[int, LayerMemory], blocks: dict[int, Units]) -> DetectorState:
-    """Lay the layers side by side in the order of their ids, which is the order of first use."""
+def _arrange(state: DetectorState, memories: dict[int, LayerMemory], units: dict[int, Units]) -> DetectorState:
+    """Return the state with the units of all layers in one array, in the order of their ids: that of first use."""
     offset = 0
-    placed: dict[int, LayerMemory] = {}
-    for layer_id in sorted(known):
-        placed[layer_id] = memory = known[layer_id].copy()
+    arranged: dict[int, LayerMemory] = {}
+    for layer_id in sorted(memories):
+        memory = memories[layer_id].copy()
         memory.offset = offset
-        offset += memory.judged_units
-    units = np.concatenate([np.zeros((ROWS, 0), np.float32), *(blocks[layer_id] for layer_id in placed)], axis=1)
-    return DetectorState(placed, units, state.run, state.open)
+        offset += memory.tracked_units
+        arranged[layer_id] = memory
+    blocks = [units[layer_id] for layer_id in arranged]
+    # The empty block makes a state without layers an array of the same shape and type.
+    joined = np.concatenate([np.zeros((ROWS, 0), np.float32), *blocks], axis=1)
+    return DetectorState(arranged, joined, state.run, state.open_problems)
 
 
-_RUN = tuple(f.name for f in fields(RunMemory))
-_SCALARS = tuple(f.name for f in fields(LayerMemory) if f.name not in {"info", "offset", "trail"})
+_RUN_FIELDS = tuple(f.name for f in fields(RunMemory))
+_LAYER_SCALARS = tuple(f.name for f in fields(LayerMemory) if f.name not in {"info", "offset", "history"})
 
 
 def to_bytes(state: DetectorState) -> bytes:
-    """Exact and compact: a header in JSON, then the numbers of the layers and of the units, little-endian."""
+    """Return the state as bytes, exactly: a JSON header, then numbers of layers and of units, little-endian."""
     header: dict[str, Any] = {
-        "run": {name: getattr(state.run, name) for name in _RUN},
-        "open": [[layer_id, kind, asdict(problem)] for (layer_id, kind), problem in state.open.items()],
+        "run": {name: getattr(state.run, name) for name in _RUN_FIELDS},
+        "open": [[layer_id, kind, asdict(problem)] for (layer_id, kind), problem in state.open_problems.items()],
         "layers": [dict(memory.info) for memory in state.layers.values()],
-        "trails": [len(memory.trail) for memory in state.layers.values()],
+        "trails": [len(memory.history) for memory in state.layers.values()],
     }
     text = json.dumps(header, separators=(",", ":")).encode()
     numbers: list[float] = []
     for memory in state.layers.values():
-        numbers += [getattr(memory, name) for name in _SCALARS]
-        numbers += [value for point in memory.trail for value in point]
+        numbers += [getattr(memory, name) for name in _LAYER_SCALARS]
+        numbers += [value for entry in memory.history for value in entry]
     packed = struct.pack(f"<{len(numbers)}d", *numbers)
     head = _MAGIC + struct.pack("<II", len(text), len(packed))
     return head + text + packed + state.units.astype("<f4", copy=False).tobytes()
 
 
 def from_bytes(raw: bytes) -> DetectorState:
-    """The state that ``to_bytes`` wrote. Raises ValueError for bytes of another version."""
+    """Return the state that ``to_bytes`` wrote. Raises ValueError for bytes of another version."""
     if raw[:4] != _MAGIC:
         raise ValueError("these bytes are no detector state of this version")
     text_length, packed_length = struct.unpack_from("<II", raw, 4)
@@ -191,15 +229,15 @@ def from_bytes(raw: bytes) -> DetectorState:
     numbers = iter(struct.unpack(f"<{packed_length // 8}d", raw[start : start + packed_length]))
     layers: dict[int, LayerMemory] = {}
     offset = 0
-    for info, points in zip(header["layers"], header["trails"], strict=True):
+    for info, history_length in zip(header["layers"], header["trails"], strict=True):
         memory = LayerMemory(LayerInfo.model_validate(info), offset)
-        for name in _SCALARS:
+        for name in _LAYER_SCALARS:
             setattr(memory, name, next(numbers))
-        memory.trail = tuple((next(numbers), next(numbers), next(numbers)) for _ in range(points))
+        memory.history = tuple((next(numbers), next(numbers), next(numbers)) for _ in range(history_length))
         layers[memory.info.layer_id] = memory
-        offset += memory.judged_units
+        offset += memory.tracked_units
     units = np.frombuffer(raw, dtype="<f4", offset=start + packed_length).reshape(ROWS, offset).astype(np.float32)
     run = header["run"]
     run["windows"] = {name: tuple(values) for name, values in run["windows"].items()}
-    problems = {(layer_id, kind): Open(**problem) for layer_id, kind, problem in header["open"]}
-    return DetectorState(layers, units, RunMemory(**run), problems)
+    open_problems = {(layer_id, kind): OpenProblem(**problem) for layer_id, kind, problem in header["open"]}
+    return DetectorState(layers, units, RunMemory(**run), open_problems)

@@ -1,7 +1,7 @@
-"""The ``alertmanager`` format: what Prometheus Alertmanager sends to its webhooks (version 4), and what it takes.
+"""The ``alertmanager`` format: the webhook of Prometheus Alertmanager (version 4), and the body of its own API.
 
-Whatever receives webhooks of an Alertmanager receives these. Where the URL is an Alertmanager's own
-(``…/api/v2/alerts``) the same alerts go there as the list that it takes: with labels as their identity and an end.
+A receiver of Alertmanager's webhooks understands the first. Where the URL is that of an Alertmanager
+(``…/api/v2/alerts``) the same alerts are sent as the list that it expects, with labels as their identity and an end.
 Labels: ``alertname`` (``RelumineDying`` …), ``severity, project, run, run_id, group, layer, layer_id, kind``.
 """
 
@@ -10,33 +10,32 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from relumine.views import SEVERITIES, Alert
-from relumine_server.webhooks.formats.fitting import compact
-from relumine_server.webhooks.formats.wording import worded
-from relumine_server.webhooks.formats.worst import worst_first
-from relumine_server.webhooks.news import News
+from relumine.schemas.alert import SEVERITIES, Alert
+from relumine.schemas.base import rfc3339
+from relumine_server.webhooks.formats.text import compact_json, render_text
+from relumine_server.webhooks.notification import Notification, by_severity
 
 API_PATH = "/api/v2/alerts"
 MAX_ALERTS = 20
 MAX_BODY_BYTES = 20_000
-MAX_API_ALERTS = 1_000  # an Alertmanager groups by itself: it should hear of them all
-HOLDS_FOR = timedelta(days=7)
-"""Without an end an Alertmanager forgets an alert after five minutes; we speak of it again after hours, or never."""
-NOTICE_FOR = timedelta(hours=1)
-_CLIPPED_CHARS = 1_000
-_NEVER = "0001-01-01T00:00:00Z"  # what Alertmanager itself writes for an alert without an end
-_EVENTS = {
+MAX_API_ALERTS = 1_000  # an Alertmanager groups by itself, so it is sent more
+ALERT_LIFETIME = timedelta(days=7)
+"""Without an end an Alertmanager forgets an alert after five minutes; the next notification may come hours later."""
+EVENT_LIFETIME = timedelta(hours=1)
+_MAX_TEXT_CHARS = 1_000
+_NO_END = "0001-01-01T00:00:00Z"  # as Alertmanager itself writes it
+_EVENT_ALERTNAMES = {
     "run.finished": "RelumineRunFinished",
     "webhook.test": "RelumineTest",
     "webhook.disabled": "RelumineWebhookDisabled",
 }
 
 
-class _Told(NamedTuple):
-    """An alert in the words of Prometheus. ``identity`` outlives a change of severity."""
+class _PrometheusAlert(NamedTuple):
+    """An alert in the terms of Prometheus. ``identity`` does not change with the severity, as the labels do."""
 
     identity: str
     labels: dict[str, str]
@@ -46,47 +45,49 @@ class _Told(NamedTuple):
     url: str
 
 
-def body(news: News) -> str:
-    """The webhook of version 4, with the worst alerts as far as 20 kB go."""
-    told = _told(news, MAX_ALERTS)
-    text = _message(news, told)
-    while len(text.encode()) >= MAX_BODY_BYTES and len(told) > 1:
-        told = told[:-1]
-        text = _message(news, told)
-    return text
+def render_body(notification: Notification) -> str:
+    """Return the webhook of version 4, with as many alerts as fit into 20 kB, the most severe first."""
+    alerts = _prometheus_alerts(notification, MAX_ALERTS)
+    body = _message(notification, alerts)
+    while len(body.encode()) >= MAX_BODY_BYTES and len(alerts) > 1:
+        alerts = alerts[:-1]
+        body = _message(notification, alerts)
+    return body
 
 
-def api_body(news: News) -> str:
-    """The list that ``POST /api/v2/alerts`` takes."""
-    return compact([_posted(told, news.at) for told in _with_milder(_told(news, MAX_API_ALERTS))])
+def render_api_body(notification: Notification) -> str:
+    """Return the list that ``POST /api/v2/alerts`` expects."""
+    alerts = _with_lower_severity(_prometheus_alerts(notification, MAX_API_ALERTS))
+    return compact_json([_api_alert(alert, notification.created_at) for alert in alerts])
 
 
-def _message(news: News, told: Sequence[_Told]) -> str:
-    firing = any(one.ended_at is None for one in told)
-    group = {name: told[0].labels[name] for name in ("project", "run_id") if name in told[0].labels}
-    return compact(
+def _message(notification: Notification, alerts: Sequence[_PrometheusAlert]) -> str:
+    group = {name: alerts[0].labels[name] for name in ("project", "run_id") if name in alerts[0].labels}
+    group_key = ", ".join(f"{name}={json.dumps(value)}" for name, value in group.items())
+    is_firing = any(alert.ended_at is None for alert in alerts)
+    return compact_json(
         {
             "version": "4",
-            "groupKey": "{}/{relumine}:{" + ", ".join(f"{name}={json.dumps(group[name])}" for name in group) + "}",
-            "truncatedAlerts": max(news.total - len(told), 0) if news.alerts else 0,
-            "status": "firing" if firing else "resolved",
+            "groupKey": "{}/{relumine}:{" + group_key + "}",
+            "truncatedAlerts": max(notification.total - len(alerts), 0) if notification.alerts else 0,
+            "status": "firing" if is_firing else "resolved",
             "receiver": "relumine",
             "groupLabels": group,
-            "commonLabels": _common(one.labels for one in told),
-            "commonAnnotations": _common(one.annotations for one in told),
-            "externalURL": news.url,
-            "alerts": [_reported(one) for one in told],
+            "commonLabels": _common(alert.labels for alert in alerts),
+            "commonAnnotations": _common(alert.annotations for alert in alerts),
+            "externalURL": notification.url,
+            "alerts": [_webhook_alert(alert) for alert in alerts],
         }
     )
 
 
-def _told(news: News, limit: int) -> list[_Told]:
-    if news.alerts:
-        return [_of_alert(alert) for alert in worst_first(news.alerts)[:limit]]
-    return [_notice(news)]
+def _prometheus_alerts(notification: Notification, limit: int) -> list[_PrometheusAlert]:
+    if notification.alerts:
+        return [_from_alert(alert) for alert in by_severity(notification.alerts)[:limit]]
+    return [_from_event(notification)]
 
 
-def _of_alert(alert: Alert) -> _Told:
+def _from_alert(alert: Alert) -> _PrometheusAlert:
     labels = {
         "alertname": "Relumine" + "".join(word.capitalize() for word in alert.kind.split("_")),
         "severity": alert.severity,
@@ -99,78 +100,96 @@ def _of_alert(alert: Alert) -> _Told:
         "kind": alert.kind,
     }
     annotations = {
-        "summary": f"{alert.project}/{labels['run']}: {alert.title}"[:_CLIPPED_CHARS],
-        "description": alert.message[:_CLIPPED_CHARS],
+        "summary": f"{alert.project}/{labels['run']}: {alert.title}"[:_MAX_TEXT_CHARS],
+        "description": alert.message[:_MAX_TEXT_CHARS],
         "cause": alert.cause,
         "state": alert.state,
         "acknowledged_by": alert.acknowledged.author if alert.acknowledged else "",
         "step": str(alert.opened_step),
-        "remedy": alert.remedies[0].reason[:_CLIPPED_CHARS] if alert.remedies else "",
+        "remedy": alert.remedies[0].reason[:_MAX_TEXT_CHARS] if alert.remedies else "",
     }
-    opened_at = datetime.fromisoformat(alert.opened_at)
-    over = alert.state == "resolved" and alert.resolved_at
-    ended_at = max(datetime.fromisoformat(over), opened_at) if over else None  # an end before the start is refused
-    return _Told(alert.id, _filled(labels), _filled(annotations), opened_at, ended_at, alert.url)
+    return _PrometheusAlert(
+        identity=alert.id,
+        labels=_non_empty(labels),
+        annotations=_non_empty(annotations),
+        starts_at=datetime.fromisoformat(alert.opened_at),
+        ended_at=_end_of(alert),
+        url=alert.url,
+    )
 
 
-def _notice(news: News) -> _Told:
-    """What is no alert of a layer is told as a short one, which ends by itself."""
-    words, summary = worded(news), news.summary
-    severity = {"🔴": "critical", "🟠": "warning"}.get(words.mark, "info")
-    labels = {"alertname": _EVENTS.get(news.event, "Relumine"), "severity": severity, "kind": news.event}
+def _end_of(alert: Alert) -> datetime | None:
+    """Return the end of a resolved alert. Alertmanager rejects an end before the start."""
+    if alert.state != "resolved" or not alert.resolved_at:
+        return None
+    return max(datetime.fromisoformat(alert.resolved_at), datetime.fromisoformat(alert.opened_at))
+
+
+def _from_event(notification: Notification) -> _PrometheusAlert:
+    """Return an event that is no alert of a layer as an alert that ends soon by itself."""
+    text = render_text(notification)
+    severity = {"🔴": "critical", "🟠": "warning"}.get(text.mark, "info")
+    alertname = _EVENT_ALERTNAMES.get(notification.event, "Relumine")
+    labels = {"alertname": alertname, "severity": severity, "kind": notification.event}
+    summary = notification.summary
     if summary:
         labels |= {"project": summary.project, "run": summary.name or summary.run_id, "run_id": summary.run_id}
         labels["group"] = summary.group or ""
-    if news.webhook:
-        labels["webhook_id"] = news.webhook.webhook_id
-    annotations = {"summary": words.headline[:_CLIPPED_CHARS], "description": words.lead[:_CLIPPED_CHARS]}
-    identity = f"{news.event} {labels.get('run_id', '')} {labels.get('webhook_id', '')}"
-    return _Told(identity, _filled(labels), _filled(annotations), news.at, None, news.url)
+    if notification.webhook:
+        labels["webhook_id"] = notification.webhook.webhook_id
+    annotations = {"summary": text.headline[:_MAX_TEXT_CHARS], "description": text.lead[:_MAX_TEXT_CHARS]}
+    return _PrometheusAlert(
+        identity=f"{notification.event} {labels.get('run_id', '')} {labels.get('webhook_id', '')}",
+        labels=_non_empty(labels),
+        annotations=_non_empty(annotations),
+        starts_at=notification.created_at,
+        ended_at=None,
+        url=notification.url,
+    )
 
 
-def _with_milder(told: Iterable[_Told]) -> list[_Told]:
-    """To an Alertmanager another severity is another alert: one that is over ends its milder beginnings too."""
-    every = []
-    for one in told:
-        every.append(one)
-        severity = one.labels["severity"]
-        if one.ended_at is not None and severity == SEVERITIES[-1]:
-            every.append(one._replace(labels=one.labels | {"severity": SEVERITIES[-2]}))
-    return every
+def _with_lower_severity(alerts: Iterable[_PrometheusAlert]) -> list[_PrometheusAlert]:
+    """Add the end of the warning that a resolved critical alert may have been.
+
+    Labels are the identity of an alert to an Alertmanager, and the severity is one of them.
+    """
+    extended = []
+    for alert in alerts:
+        extended.append(alert)
+        if alert.ended_at is not None and alert.labels["severity"] == SEVERITIES[-1]:
+            extended.append(alert._replace(labels=alert.labels | {"severity": SEVERITIES[-2]}))
+    return extended
 
 
-def _reported(told: _Told) -> dict[str, Any]:
+def _webhook_alert(alert: _PrometheusAlert) -> dict[str, Any]:
     return {
-        "status": "firing" if told.ended_at is None else "resolved",
-        "labels": told.labels,
-        "annotations": told.annotations,
-        "startsAt": _written(told.starts_at),
-        "endsAt": _NEVER if told.ended_at is None else _written(told.ended_at),
-        "generatorURL": told.url,
-        "fingerprint": hashlib.sha256(told.identity.encode()).hexdigest()[:16],
+        "status": "firing" if alert.ended_at is None else "resolved",
+        "labels": alert.labels,
+        "annotations": alert.annotations,
+        "startsAt": rfc3339(alert.starts_at),
+        "endsAt": _NO_END if alert.ended_at is None else rfc3339(alert.ended_at),
+        "generatorURL": alert.url,
+        "fingerprint": hashlib.sha256(alert.identity.encode()).hexdigest()[:16],
     }
 
 
-def _posted(told: _Told, at: datetime) -> dict[str, Any]:
-    held = HOLDS_FOR if "layer_id" in told.labels else NOTICE_FOR
+def _api_alert(alert: _PrometheusAlert, notified_at: datetime) -> dict[str, Any]:
+    lifetime = ALERT_LIFETIME if "layer_id" in alert.labels else EVENT_LIFETIME
     return {
-        "labels": told.labels,
-        "annotations": told.annotations,
-        "startsAt": _written(told.starts_at),
-        "endsAt": _written(told.ended_at or at + held),
-        "generatorURL": told.url,
+        "labels": alert.labels,
+        "annotations": alert.annotations,
+        "startsAt": rfc3339(alert.starts_at),
+        "endsAt": rfc3339(alert.ended_at or notified_at + lifetime),
+        "generatorURL": alert.url,
     }
 
 
-def _common(sets: Iterable[dict[str, str]]) -> dict[str, str]:
-    first, *others = sets
+def _common(mappings: Iterable[dict[str, str]]) -> dict[str, str]:
+    """Return the entries that all mappings share."""
+    first, *others = mappings
     return {name: value for name, value in first.items() if all(other.get(name) == value for other in others)}
 
 
-def _filled(names: dict[str, str]) -> dict[str, str]:
-    """An empty label is no label."""
-    return {name: value for name, value in names.items() if value}
-
-
-def _written(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+def _non_empty(values: dict[str, str]) -> dict[str, str]:
+    """Return the entries with a value: to Prometheus an empty label is no label."""
+    return {name: value for name, value in values.items() if value}

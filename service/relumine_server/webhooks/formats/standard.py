@@ -1,80 +1,77 @@
 """The ``standard`` format: ``{type, timestamp, data}`` of Standard Webhooks, always below 20 kB.
 
-``data`` has the same fields for every event: ``run, alerts, total, url, summary, webhook``; what an event does not
-speak of is null or empty. The worst 20 alerts are carried, as the API answers them; where even those are too
-long, evidence is left out first, then whole alerts.
+``data`` has the same fields for every event: ``run, alerts, total, url, summary, webhook``; fields that do not apply to
+the event are null or empty. It carries the 20 most severe alerts as the API answers them. Where these are too long,
+evidence is omitted first, then whole alerts.
 """
 
 from __future__ import annotations
 
-from datetime import UTC
 from typing import Any
 
-from relumine_server.webhooks.formats.fitting import compact
-from relumine_server.webhooks.formats.worst import worst_first
-from relumine_server.webhooks.news import News
+from relumine.schemas.base import rfc3339
+from relumine_server.webhooks.formats.text import compact_json
+from relumine_server.webhooks.notification import Notification, by_severity
 
 MAX_ALERTS = 20
-MAX_BODY_BYTES = 20_000  # what Standard Webhooks lets a receiver expect
+MAX_BODY_BYTES = 20_000  # the size that Standard Webhooks lets a receiver expect
 
 
-def body(news: News) -> str:
-    """The news as one document, cut down until it is short enough."""
-    carried = [alert.model_dump(mode="json") for alert in worst_first(news.alerts)[:MAX_ALERTS]]
-    summary = None if news.summary is None else news.summary.model_dump(mode="json")
-    text = _written(news, carried, summary)
-    while len(text.encode()) >= MAX_BODY_BYTES:
-        _shorten(carried, summary)
-        text = _written(news, carried, summary)
-    return text
+def render_body(notification: Notification) -> str:
+    """Return the notification as a document, shortened until it is below the limit."""
+    alerts = [alert.model_dump(mode="json") for alert in by_severity(notification.alerts)[:MAX_ALERTS]]
+    summary = None if notification.summary is None else notification.summary.model_dump(mode="json")
+    body = _document(notification, alerts, summary)
+    while len(body.encode()) >= MAX_BODY_BYTES:
+        _shorten(alerts, summary)
+        body = _document(notification, alerts, summary)
+    return body
 
 
-def _shorten(carried: list[dict[str, Any]], summary: dict[str, Any] | None) -> None:
-    """Take away one thing, the least needed first. Ends: names are short, the rest can be halved away."""
-    if summary and summary["worst"]:
-        summary["worst"].pop()
+def _shorten(alerts: list[dict[str, Any]], summary: dict[str, Any] | None) -> None:
+    """Remove one thing, the least needed first. Ends, because names are short and the rest can be halved."""
+    if summary and summary["top_alerts"]:
+        summary["top_alerts"].pop()
         return
-    if summary and summary["lost"]:
-        summary["lost"] = summary["lost"][: len(summary["lost"]) // 2]
+    if summary and summary["dead_layers"]:
+        summary["dead_layers"] = summary["dead_layers"][: len(summary["dead_layers"]) // 2]
         return
-    for alert in reversed(carried):
+    for alert in reversed(alerts):
         if alert["evidence"]:
             alert["evidence"] = {}
             return
-    if len(carried) > 1:
-        carried.pop()
+    if len(alerts) > 1:
+        alerts.pop()
         return
-    if carried:
-        _clip(carried[0])
+    if alerts:
+        _clip(alerts[0])
 
 
 def _clip(alert: dict[str, Any]) -> None:
-    """Halve what people and messages say, whatever they fill it with."""
+    """Halve the texts of an alert and of its acknowledgement."""
     alert["remedies"] = []
-    said = alert["acknowledged"] or {"note": ""}
-    for holder, name in ((alert, "title"), (alert, "message"), (said, "note")):
-        holder[name] = holder[name][: len(holder[name]) // 2]
+    acknowledged = alert["acknowledged"] or {"note": ""}
+    for container, key in ((alert, "title"), (alert, "message"), (acknowledged, "note")):
+        container[key] = container[key][: len(container[key]) // 2]
 
 
-def _written(news: News, carried: list[dict[str, Any]], summary: dict[str, Any] | None) -> str:
-    timestamp = news.at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+def _document(notification: Notification, alerts: list[dict[str, Any]], summary: dict[str, Any] | None) -> str:
     data = {
-        "run": _run(news),
-        "alerts": carried,
-        "total": news.total,
-        "url": news.url,
+        "run": _run(notification),
+        "alerts": alerts,
+        "total": notification.total,
+        "url": notification.url,
         "summary": summary,
-        "webhook": news.webhook and news.webhook._asdict(),
+        "webhook": None if notification.webhook is None else notification.webhook._asdict(),
     }
-    document = {"type": news.event, "timestamp": timestamp, "data": data}
-    return compact(document)
+    return compact_json({"type": notification.event, "timestamp": rfc3339(notification.created_at), "data": data})
 
 
-def _run(news: News) -> dict[str, Any] | None:
-    """The run that the news is of, as alerts name it."""
-    if news.alerts:
-        alert = news.alerts[0]
+def _run(notification: Notification) -> dict[str, Any] | None:
+    """Return the run of the notification, with the same fields for alerts and for a summary."""
+    if notification.alerts:
+        alert = notification.alerts[0]
         return {"run_id": alert.run_id, "project": alert.project, **alert.run.model_dump(mode="json")}
-    if news.summary:
-        return news.summary.model_dump(mode="json", include={"run_id", "project", "name", "group", "url"})
+    if notification.summary:
+        return notification.summary.model_dump(mode="json", include={"run_id", "project", "name", "group", "url"})
     return None

@@ -1,0 +1,1 @@
+"""Tools that several benchmarks share: a Postgres cluster, server processes, statistics of repeated measurements."""

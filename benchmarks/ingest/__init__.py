@@ -1,0 +1,1 @@
+"""The cost of uploads: decoding, the whole request, what is stored, and other servers for comparison."""

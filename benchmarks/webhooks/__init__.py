@@ -1,0 +1,1 @@
+"""The cost of notifications: enqueueing many, and what a webhook that does not answer costs the others."""

@@ -1,0 +1,239 @@
+"""The recorder of one layer: sums of the current sampled step, and what the next sampled step is compared with.
+
+Everything stays on the layer's device and leaves it as one small matrix. Nothing here waits for the device.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from relumine._capture import mean_shift, unit_sums
+from relumine._capture.step_stats import LayerStats, SumBuffer, SumRow, WeightSamples
+from relumine._torch.modules import bias_of, is_linear, is_local_dense, weight_of
+from relumine._torch.tensors import strided_sample
+from relumine.schemas.upload import Split
+
+# Two buffers: one is filled by the training thread while the sender's thread reads the other.
+BUFFERS_PER_LAYER = 2
+
+# Number of weights sampled per layer for its norms: the exact update norm costs 30 to 60 times more.
+MAX_WEIGHT_SAMPLES = 2048
+
+
+class SampledStep(NamedTuple):
+    """The step being sampled. ``with_norms``: also copy what not every step of a burst needs (weights, model I/O)."""
+
+    step: int
+    with_norms: bool
+
+
+class _PreviousInput(NamedTuple):
+    """The mean input of the producer at the previous sampled step."""
+
+    step: int
+    mean_input: Tensor
+
+
+@dataclass(slots=True)
+class _StepAccumulator:
+    """The sums of one layer over the micro-batches of the current sampled step."""
+
+    buffer: SumBuffer
+    examples: int = 0
+    positions: int = 0
+    row_count: Tensor | None = None
+    input_sum: Tensor | None = None
+    input_count: int = 0
+    since_step: int | None = None
+    is_consecutive: bool = False
+    has_bias: bool = False
+    weights: Tensor | None = None
+
+    def add_input(self, input_sum: Tensor, count: int) -> None:
+        """Add the input of one micro-batch."""
+        self.input_sum = input_sum if self.input_sum is None else self.input_sum + input_sum
+        self.input_count += count
+
+
+@dataclass(slots=True)
+class LayerRecorder:
+    """One layer: a module and the n-th activation that its forward calls.
+
+    Attributes:
+        module_id: the id of the module whose forward calls the activation; 0 for a tap.
+        counts_positions: True if examples and positions cannot be distinguished, so that n counts positions.
+        missing: messages about what is not known of the layer.
+        sampled_steps: the number of steps collected so far.
+        steps_missing: sampled steps in a row on which its module ran and the layer was not recorded.
+        sharded: True if the producer's weight cannot be read locally.
+    """
+
+    layer_id: int
+    name: str
+    activation: str
+    can_die: bool
+    units: int
+    channels_first: bool
+    has_positions: bool
+    module_id: int = 0
+    counts_positions: bool = False
+    producer: nn.Module | None = None
+    producer_name: str | None = None
+    split: Split = "none"
+    missing: list[str] = field(default_factory=list)
+    sampled_steps: int = field(default=0, init=False)
+    steps_missing: int = field(default=0, init=False)
+    sharded: bool = field(default=False, init=False)
+    _current: _StepAccumulator | None = field(default=None, init=False)
+    _previous: _PreviousInput | None = field(default=None, init=False)
+    _free_buffers: deque[SumBuffer] = field(default_factory=lambda: deque(maxlen=BUFFERS_PER_LAYER), init=False)
+
+    @property
+    def is_recorded(self) -> bool:
+        """True if the current sampled step recorded this layer."""
+        return self._current is not None
+
+    def record(self, z: Tensor, producer_input: Tensor | None, step: SampledStep, *, from_producer: bool) -> None:
+        """Add one pre-activation to the current step.
+
+        Args:
+            z: the pre-activation.
+            producer_input: the producer's input, where it is known.
+            step: the step being sampled.
+            from_producer: True if the producer returned ``z``.
+        """
+        is_first = self._current is None
+        current = self._accumulator(z)
+        dim = unit_sums.unit_dim(z, channels_first=self.channels_first)
+        if is_first:
+            unit_sums.accumulate(z, dim, out=current.buffer.sums)
+        else:  # another micro-batch of the same optimizer step
+            sums = unit_sums.new_sums(self.units, z)
+            unit_sums.accumulate(z, dim, out=sums)
+            current.buffer.sums.add(sums)
+        current.examples += z.shape[0] if z.dim() > 1 else 1
+        current.positions += z.numel() // max(self.units, 1)
+        self._current = current
+        if from_producer and self.producer is not None:
+            if is_first:
+                self._record_parameters(self.producer, current, with_norms=step.with_norms)
+            if producer_input is not None and is_linear(self.producer) and not self.sharded:
+                current.add_input(*mean_shift.input_sum(self.producer, producer_input))
+                if is_first:
+                    self._record_response(self.producer, current, step.step)
+
+    def record_masked(self, z: Tensor, mask: Tensor) -> None:
+        """Add the rows of a pre-activation under ``mask``; their number stays on the device."""
+        is_first = self._current is None
+        current = self._accumulator(z)
+        sums = current.buffer.sums if is_first else unit_sums.new_sums(self.units, z)
+        row_count = unit_sums.accumulate_masked(z, mask, out=sums)
+        if not is_first:
+            current.buffer.sums.add(sums)
+        current.row_count = row_count if current.row_count is None else current.row_count + row_count
+        self._current = current
+
+    def _accumulator(self, z: Tensor) -> _StepAccumulator:
+        """Return the current accumulator, or a new one, which becomes current once its sums hold numbers."""
+        if self._current is not None:
+            return self._current
+        try:
+            buffer = self._free_buffers.pop()
+        except IndexError:
+            return _StepAccumulator(self._new_buffer(z))
+        if buffer.matrix.device != z.device:
+            buffer = self._new_buffer(z)
+        return _StepAccumulator(buffer)
+
+    def _new_buffer(self, z: Tensor) -> SumBuffer:
+        return SumBuffer.allocate(self.units, z.device, self._free_buffers)
+
+    def _record_parameters(self, producer: nn.Module, current: _StepAccumulator, *, with_norms: bool) -> None:
+        """Copy the bias, and on steps with norms a sample of the weights, as they are before the update."""
+        if not self.sampled_steps:
+            self.sharded = not is_local_dense(getattr(producer, "weight", None))
+        if self.sharded:
+            return
+        bias = bias_of(producer)
+        if bias is not None:
+            current.buffer.rows[SumRow.BIAS].copy_(bias)
+            current.has_bias = True
+        if with_norms:
+            current.weights = strided_sample(weight_of(producer), MAX_WEIGHT_SAMPLES)
+
+    def _record_response(self, producer: nn.Module, current: _StepAccumulator, step: int) -> None:
+        """Apply the current weights to the mean input of the previous sampled step."""
+        if self._previous is None:
+            return
+        current.since_step = self._previous.step
+        current.is_consecutive = current.since_step == step - 1
+        # After a consecutive step the response is known: it was recorded with the same weights, after their update.
+        if not current.is_consecutive:
+            out = current.buffer.rows[SumRow.MEAN_RESPONSE]
+            mean_shift.mean_response(producer, self._previous.mean_input, out=out)
+
+    def collect(self, step: int, learning_rate: float | None) -> LayerStats | None:
+        """Return the sums of the sampled step and start the next; None if nothing was recorded.
+
+        To be called after the optimizer's update. What can be computed later is left to the sender's thread.
+        """
+        current = self._current
+        self._current = None
+        if current is None:
+            return None
+        self.sampled_steps += 1
+        self.steps_missing = 0
+        has_next_response = self._record_update(current, step)
+        return LayerStats(
+            layer_id=self.layer_id,
+            step=step,
+            since_step=current.since_step,
+            is_consecutive=current.is_consecutive,
+            examples=current.examples,
+            positions=current.positions,
+            has_positions=self.has_positions,
+            has_bias=current.has_bias,
+            has_next_response=has_next_response,
+            matrix=current.buffer.matrix,
+            weights=None if self.sharded else _weight_samples(self.producer, current.weights),
+            learning_rate=learning_rate,
+            row_count=current.row_count,
+            buffer=current.buffer,
+        )
+
+    def _record_update(self, current: _StepAccumulator, step: int) -> bool:
+        """Record the bias after the update and the response of the updated weights to the current mean input.
+
+        Returns True if the response was recorded.
+        """
+        self._previous = None
+        producer = self.producer
+        if producer is not None and self.sampled_steps == 1:
+            self.sharded = self.sharded or not is_local_dense(getattr(producer, "weight", None))
+        if producer is None or self.sharded:
+            current.has_bias = False
+            return False
+        new_bias = bias_of(producer)
+        if current.has_bias and new_bias is not None:
+            current.buffer.rows[SumRow.NEW_BIAS].copy_(new_bias)
+        if current.input_sum is None:
+            return False
+        mean_input = current.input_sum / current.input_count
+        mean_shift.mean_response(producer, mean_input, out=current.buffer.rows[SumRow.NEXT_MEAN_RESPONSE])
+        self._previous = _PreviousInput(step, mean_input)
+        return True
+
+
+def _weight_samples(producer: nn.Module | None, previous: Tensor | None) -> WeightSamples | None:
+    """Sample the updated weights and the gradient at the positions of ``previous``."""
+    weight = getattr(producer, "weight", None)
+    if previous is None or not isinstance(weight, Tensor):
+        return None
+    grad = None
+    if weight.grad is not None and is_local_dense(weight.grad):
+        grad = strided_sample(weight.grad, MAX_WEIGHT_SAMPLES)
+    return WeightSamples(previous, strided_sample(weight, MAX_WEIGHT_SAMPLES), grad, weight.numel())

@@ -1,0 +1,113 @@
+"""Local mode: a transport that runs the detector in the sender thread instead of sending, and keeps uploads on disk.
+
+Besides ``relumine serve`` the only importer of the server's package, and only of its pure detector.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from relumine._export.spool import SUFFIX, Spool
+from relumine._export.transport import TransportError
+from relumine.errors import SettingsError
+from relumine.schemas.alert import Alert, AlertRun, AlertState
+from relumine.schemas.alert import Forecast as ForecastView
+from relumine.schemas.alert import Remedy as RemedyView
+from relumine.schemas.base import rfc3339
+from relumine.schemas.upload import RunInfo, Upload, UploadResponse
+
+try:
+    from relumine_server.detection import detector as onset
+    from relumine_server.detection import messages as wording
+    from relumine_server.detection import state
+    from relumine_server.detection.findings import Finding
+    from relumine_server.detection.policy import Policy
+except ImportError as error:  # pragma: no cover - the extra is installed wherever this is tested
+    raise SettingsError("mode='local' needs the detector: pip install 'relumine[server]'") from error
+
+
+class LocalTransport:
+    """A transport that responds to uploads as a server would, within the process."""
+
+    def __init__(self, directory: Path, run: RunInfo) -> None:
+        self._run = run
+        self._state = state.empty()
+        self._policy = Policy()
+        self._alerts: dict[tuple[int, str], Alert] = {}
+        self._folder = directory / run.id
+        self._spool: Spool | None = None
+
+    def post(self, body: bytes) -> UploadResponse:
+        """Write the upload to disk and run the detector on it. Raises TransportError where the disk refuses."""
+        upload = Upload.model_validate_json(body)
+        try:
+            if self._spool is None:
+                self._spool = Spool(self._folder / f"{upload.session}{SUFFIX}")
+            self._spool.append(body)
+        except OSError as error:
+            raise TransportError(str(error), retryable=True) from error
+        self._state = state.describe(self._state, upload.layers)
+        self._state, _readings, findings = onset.advance(self._state, upload.records, self._policy)
+        changed = [self._record(finding) for finding in findings]
+        open_alerts = [alert for alert in self._alerts.values() if alert.is_open]
+        unchanged = [alert for alert in open_alerts if alert not in changed]
+        return UploadResponse(
+            accepted=len(upload.records), duplicate=False, sample_every=None, alerts=[*unchanged, *changed]
+        )
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._spool is not None:
+            self._spool.close()
+
+    def _record(self, finding: Finding) -> Alert:
+        key = (finding.layer_id, finding.kind)
+        alert = self._alert(finding, self._alerts.get(key), rfc3339(datetime.now(UTC)))
+        self._alerts[key] = alert
+        return alert
+
+    def _alert(self, finding: Finding, previous: Alert | None, now: str) -> Alert:
+        is_resolved = finding.transition == "resolved"
+        return Alert(
+            id=f"{self._run.id}.{finding.layer_id}.{finding.kind}",
+            run_id=self._run.id,
+            project=self._run.project,
+            run=AlertRun(name=self._run.name, group=self._run.group, url=str(self._folder)),
+            layer=finding.layer,
+            layer_id=finding.layer_id,
+            kind=finding.kind,
+            state=_next_state(finding, previous),
+            severity=finding.severity,
+            cause=finding.cause,
+            confidence=finding.confidence,
+            opened_step=previous.opened_step if previous else finding.step,
+            resolved_step=finding.step if is_resolved else None,
+            opened_at=previous.opened_at if previous else now,
+            updated_at=now,
+            resolved_at=now if is_resolved else None,
+            resolved_reason=finding.reason if is_resolved else None,
+            title=wording.title(finding),
+            message=wording.message(finding, self._run.label),
+            url=str(self._folder),
+            evidence=finding.evidence,
+            forecast=_forecast(finding),
+            remedies=[RemedyView.model_validate(remedy, from_attributes=True) for remedy in finding.remedies],
+            acknowledged=None,
+            inhibited_by=None,
+            silenced_by=None,
+        )
+
+
+def _forecast(finding: Finding) -> ForecastView | None:
+    if finding.forecast is None:
+        return None
+    return ForecastView.model_validate(finding.forecast, from_attributes=True)
+
+
+def _next_state(finding: Finding, previous: Alert | None) -> AlertState:
+    if finding.transition == "resolved":
+        return "resolved"
+    if previous is None:
+        return "firing"
+    return "regressed" if previous.state == "resolved" else previous.state

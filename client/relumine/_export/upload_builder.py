@@ -1,0 +1,275 @@
+"""Uploads: which sampled steps share a record, what describes the layers, and the encoded bytes."""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from relumine._capture.step_stats import LoggedScalar, StepStats
+from relumine._export.aggregator import RecordAggregator
+from relumine._export.layer_record import LayerRecord
+from relumine._runtime.overhead import Overhead
+from relumine.schemas.packing import from_json, pack
+from relumine.schemas.record_table import RecordTable
+from relumine.schemas.upload import Coverage, FinalStatus, LayerInfo, LoggedMetric, RunInfo
+
+# Merging begins where records would exceed this rate. As with FREE_SECONDS, short runs are sent in full.
+BYTES_PER_S = 256 * 1024
+FREE_BYTES = 8 * 2**20
+
+# The size of an upload that proxies and servers accept, and the smallest tried where they accept less.
+MAX_UPLOAD_BYTES = 4 * 2**20
+MIN_UPLOAD_BYTES = 2**14
+
+# Columns of which three decimals are enough: they travel as float16 where their range allows it.
+HALF_PRECISION_COLUMNS = frozenset({"var", "max", "update_shift"})
+
+# Sequence numbers leave gaps, so that an upload that turns out too large can be sent in parts, in order, later.
+SEQ_STRIDE = 1024
+
+
+@dataclass(slots=True)
+class ByteBudget:
+    """A budget of bytes that grows with time. Bytes that were saved add up."""
+
+    spent: int = 0
+
+    def spend(self, count: int) -> None:
+        """Count bytes that were sent."""
+        self.spent += count
+
+    def allows(self, elapsed_s: float, *, planned: int) -> bool:
+        """Return True if ``planned`` more bytes are within the budget, ``elapsed_s`` seconds after the start."""
+        return self.spent + planned <= FREE_BYTES + BYTES_PER_S * elapsed_s
+
+
+@dataclass(frozen=True, slots=True)
+class UploadSource:
+    """The sender of uploads: the run, this process's session of it, and the number of training processes."""
+
+    run: RunInfo
+    session: str
+    world_size: int
+
+
+class Description(NamedTuple):
+    """Descriptions of layers, and the coverage of the model, as one upload carries them."""
+
+    layers: tuple[LayerInfo, ...] = ()
+    coverage: Coverage | None = None
+
+
+class EncodedUpload(NamedTuple):
+    """An encoded upload, and what it counts for.
+
+    ``sampled_steps`` and ``records`` are the numbers it holds. Its own sequence number is greater than
+    ``previous_seq``, and so are those of the parts it may be split into.
+    """
+
+    body: bytes
+    sampled_steps: int
+    records: int
+    previous_seq: int
+    description: Description = Description()
+
+
+class UploadBuilder:
+    """A builder of uploads. Merges sampled steps into common records where bytes would exceed the budget."""
+
+    def __init__(self, source: UploadSource, overhead: Overhead) -> None:
+        self.count = 0
+        self.nbytes = 0
+        self.merged_steps = 0
+        """Sampled steps that share a record with others."""
+        self._source = source
+        self._overhead = overhead
+        self._aggregator = RecordAggregator()
+        self._budget = ByteBudget()
+        self._max_bytes = MAX_UPLOAD_BYTES
+        self._started = time.monotonic()
+        # Descriptions are written by the training thread and read by the sender thread, under this lock. Reentrant:
+        # the SIGTERM handler may interrupt ``describe`` and close the run in the same thread.
+        self._lock = threading.RLock()
+        self._described: dict[int, LayerInfo] = {}
+        self._unacked: dict[int, LayerInfo] = {}
+        self._coverage: Coverage | None = None
+
+    @property
+    def session(self) -> str:
+        """The session these uploads belong to."""
+        return self._source.session
+
+    def describe(self, layers: Sequence[LayerInfo], coverage: Coverage) -> None:
+        """Send new and changed descriptions with every upload, until one that carries them is acknowledged."""
+        with self._lock:
+            for layer in layers:
+                if self._described.get(layer.layer_id) != layer:
+                    self._described[layer.layer_id] = layer
+                    self._unacked[layer.layer_id] = layer
+            self._coverage = coverage
+
+    def acknowledge(self, upload: EncodedUpload) -> None:
+        """Stop repeating what this upload described, except for what was described differently since."""
+        with self._lock:
+            for layer in upload.description.layers:
+                if self._unacked.get(layer.layer_id) == layer:
+                    del self._unacked[layer.layer_id]
+            if self._coverage is upload.description.coverage:
+                self._coverage = None
+
+    def latest_rates(self) -> dict[int, dict[str, float]]:
+        """Return fractions of examples and units at the latest sampled step, by layer."""
+        return self._aggregator.latest_rates()
+
+    def build(
+        self,
+        items: Sequence[StepStats | LoggedScalar],
+        dropped: Mapping[str, int],
+        *,
+        final_status: FinalStatus | None,
+        force: bool,
+    ) -> list[EncodedUpload]:
+        """Return the next uploads; none where there is nothing to send yet. ``force``: send what is merged so far.
+
+        The time this takes counts as overhead: the training waits for the interpreter meanwhile.
+        """
+        started = time.thread_time()
+        try:
+            return self._build(items, dropped, final_status=final_status, force=force)
+        finally:
+            self._overhead.export_s += time.thread_time() - started
+
+    def _build(
+        self,
+        items: Sequence[StepStats | LoggedScalar],
+        dropped: Mapping[str, int],
+        *,
+        final_status: FinalStatus | None,
+        force: bool,
+    ) -> list[EncodedUpload]:
+        records = _table(self._aggregate(items, force=force or final_status is not None))
+        metrics = _metrics(items)
+        ends_run = final_status is not None and bool(self.count or self._unacked)
+        if not len(records) and not metrics and not ends_run:
+            return []
+        chunks = list(_chunks(records, self._max_bytes))
+        uploads = [self._upload(chunk, [], dropped, None) for chunk in chunks[:-1]]
+        uploads.append(self._upload(chunks[-1], metrics, dropped, final_status))
+        return uploads
+
+    def _aggregate(self, items: Sequence[StepStats | LoggedScalar], *, force: bool) -> list[LayerRecord]:
+        """Return one record per layer and sampled step within the byte budget, beyond it one per several steps."""
+        records: list[LayerRecord] = []
+        elapsed_s = time.monotonic() - self._started
+        planned = 0
+        for item in items:
+            if not isinstance(item, StepStats):
+                continue
+            self._aggregator.add(item)
+            planned += self._aggregator.bytes_per_step
+            if self._budget.allows(elapsed_s, planned=planned):
+                records += self._collect()
+        if force:
+            records += self._collect()
+        return records
+
+    def _collect(self) -> list[LayerRecord]:
+        if self._aggregator.pending_steps > 1:
+            self.merged_steps += self._aggregator.pending_steps
+        return self._aggregator.collect()
+
+    def _upload(
+        self,
+        records: RecordTable,
+        metrics: Sequence[dict[str, Any]],
+        dropped: Mapping[str, int],
+        final_status: FinalStatus | None,
+    ) -> EncodedUpload:
+        """Return the upload with the next number, and with it the descriptions that it really carries.
+
+        Encoding takes milliseconds, in which the training thread may describe another layer. That layer must not
+        count as sent, so the descriptions are read once.
+        """
+        self.count += 1
+        seq = self.count * SEQ_STRIDE
+        with self._lock:
+            layers = tuple(self._unacked[layer_id] for layer_id in sorted(self._unacked))
+            description = Description(layers, self._coverage)
+        payload = {
+            "run": self._source.run.model_dump(mode="json"),
+            "session": self._source.session,
+            "world_size": self._source.world_size,
+            "seq": seq,
+            "dropped": dict(dropped),
+            "layers": [layer.model_dump(mode="json") for layer in description.layers],
+            "coverage": None if description.coverage is None else description.coverage.model_dump(mode="json"),
+            "metrics": metrics,
+            "final_status": final_status,
+        }
+        return self._encode(payload, records, description, previous_seq=seq - SEQ_STRIDE)
+
+    def _encode(
+        self, payload: dict[str, Any], records: RecordTable, description: Description, *, previous_seq: int
+    ) -> EncodedUpload:
+        packed = pack(records, HALF_PRECISION_COLUMNS)
+        body = json.dumps(payload | {"records": packed}, separators=(",", ":"), allow_nan=False).encode()
+        self.nbytes += len(body)
+        self._budget.spend(len(body))
+        is_run = records.scalars["layer_id"] == 0
+        sampled_steps = int(records.scalars["sampled_steps"][is_run].sum())
+        return EncodedUpload(body, sampled_steps, len(records), previous_seq, description)
+
+    def split(self, upload: EncodedUpload) -> list[EncodedUpload]:
+        """Return the halves of an upload that was too large, numbered after ``previous_seq`` up to its own number.
+
+        An upload of one record, or without a number left in between, cannot be split: the list is empty then. Later
+        uploads are built smaller from the start.
+        """
+        self._max_bytes = max(MIN_UPLOAD_BYTES, min(self._max_bytes, len(upload.body) // 2))
+        payload = json.loads(upload.body)
+        records = from_json(payload["records"])
+        first_seq = (upload.previous_seq + payload["seq"]) // 2
+        if len(records) < 2 or first_seq == upload.previous_seq:
+            return []
+        middle = len(records) // 2
+        first = payload | {"seq": first_seq, "metrics": [], "final_status": None}
+        return [
+            self._encode(first, records[:middle], upload.description, previous_seq=upload.previous_seq),
+            self._encode(payload, records[middle:], upload.description, previous_seq=first_seq),
+        ]
+
+
+def _metrics(items: Sequence[StepStats | LoggedScalar]) -> list[dict[str, Any]]:
+    """Return the logged numbers that are finite, for the wire. Raises ValueError for a name that cannot be sent."""
+    metrics = []
+    for item in items:
+        if isinstance(item, LoggedScalar):
+            value = float(item.value)
+            if math.isfinite(value):
+                metrics.append(LoggedMetric(step=item.step, name=item.name, value=value).model_dump())
+    return metrics
+
+
+def _table(records: Sequence[LayerRecord]) -> RecordTable:
+    scalars = [record.scalars for record in records]
+    columns = [record.columns for record in records]
+    return RecordTable.from_values(scalars, columns).sorted_by_step()
+
+
+def _chunks(records: RecordTable, max_bytes: int) -> Iterator[RecordTable]:
+    """Yield the records in chunks of about ``max_bytes``; at least one chunk."""
+    if not len(records):
+        yield records
+        return
+    column_counts = np.array([int(bits).bit_count() for bits in records.present])
+    sizes = 100 + 5 * column_counts * records.units
+    chunk_numbers = np.cumsum(sizes) // max_bytes
+    for number in np.unique(chunk_numbers):
+        yield records.take(np.flatnonzero(chunk_numbers == number))

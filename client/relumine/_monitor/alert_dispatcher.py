@@ -1,0 +1,89 @@
+"""The way of alerts from the server's responses to the user's ``on_alert``."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from relumine._capture.step_stats import LoggedScalar
+from relumine._export.queue import SampleQueue
+from relumine._runtime.log import logger
+from relumine.alert_actions import RemedyResult, RetryLater
+from relumine.errors import TrainingStopped
+from relumine.schemas.alert import ENDED_WITH_RUN, Alert
+
+FIRING_STATES = frozenset({"firing", "regressed"})
+LOG_LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "critical": logging.CRITICAL}
+
+
+class AlertDispatcher:
+    """A mailbox of alerts: filled in the sender thread, emptied in the training thread after each optimizer step.
+
+    ``alerts`` holds the latest version of every alert by its id. What ``on_alert`` did is logged to the queue.
+    """
+
+    def __init__(self, on_alert: Callable[[Alert], object] | None, queue: SampleQueue) -> None:
+        self.alerts: dict[str, Alert] = {}
+        self._on_alert = on_alert
+        self._queue = queue
+        self._new: deque[Alert] = deque()
+        self._postponed: list[str] = []
+
+    def receive(self, alerts: Iterable[Alert]) -> None:
+        """Take the alerts of a response, and log those worth a notification. Called in the sender thread."""
+        for alert in alerts:
+            previous = self.alerts.get(alert.id)
+            self.alerts[alert.id] = alert
+            if should_notify(alert, previous):
+                logger.log(LOG_LEVELS[alert.severity], "%s %s", alert.message, alert.url)
+                self._new.append(alert)
+
+    def dispatch(self, step: int) -> None:
+        """Call ``on_alert`` for new and postponed alerts. Called in the training thread, holding no lock.
+
+        Raises:
+            TrainingStopped: ``on_alert`` asked for it.
+        """
+        if not self._postponed and not self._new:
+            return
+        postponed = self._postponed
+        self._postponed = []
+        for alert_id in postponed:
+            alert = self.alerts[alert_id]
+            if alert.is_open:
+                self._call(alert, step)
+        while self._new:
+            self._call(self._new.popleft(), step)
+
+    def _call(self, alert: Alert, step: int) -> None:
+        if self._on_alert is None:
+            return
+        try:
+            result = self._on_alert(alert)
+        except TrainingStopped:
+            raise
+        except Exception as error:  # noqa: BLE001 - the user's callback must not end the training by accident
+            logger.warning("on_alert failed, training continues (%s: %s)", type(error).__name__, error)
+            logger.debug("on_alert failed", exc_info=error)
+            return
+        if isinstance(result, RemedyResult):
+            self._queue.put(LoggedScalar(step, f"remedy/{alert.id}/{result.action}", result.value or 0.0))
+        elif isinstance(result, RetryLater) and alert.id not in self._postponed:
+            self._postponed.append(alert.id)
+
+
+def should_notify(alert: Alert, previous: Alert | None) -> bool:
+    """Return True if the alert is new, fires again, or became more severe.
+
+    An alert whose run ended within the upload that raised it counts as new, too. Inhibited and silenced alerts are
+    quiet; one that stops being so while it fires counts as firing again.
+    """
+    if alert.inhibited_by or alert.silenced_by:
+        return False
+    is_firing = alert.state in FIRING_STATES
+    if previous is None:
+        return is_firing or alert.resolved_reason in ENDED_WITH_RUN
+    was_quiet = bool(previous.inhibited_by or previous.silenced_by)
+    has_changed = (previous.state, previous.severity) != (alert.state, alert.severity)
+    return is_firing and (was_quiet or has_changed)

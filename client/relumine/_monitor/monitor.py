@@ -1,0 +1,204 @@
+"""The monitor: what a training script talks to after ``watch`` returned."""
+
+from __future__ import annotations
+
+import atexit
+import sys
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from relumine._capture.step_stats import Number
+from relumine._monitor import messages
+from relumine._monitor.session import MonitorSession
+from relumine._runtime.log import logger
+from relumine._runtime.process import SigtermHandler
+from relumine._runtime.settings import Settings
+from relumine.schemas.alert import Alert
+from relumine.schemas.upload import FinalStatus, RunInfo
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# Seconds that the end of the interpreter may wait for the last upload.
+EXIT_TIMEOUT_S = 2.0
+
+
+class Monitor:
+    """Watches a training until it is closed. Nothing here raises after ``watch`` returned, unless with ``strict``."""
+
+    def __init__(self, run: RunInfo, settings: Settings, session: MonitorSession) -> None:
+        self._run = run
+        self._settings = settings
+        self._session = session
+        self._is_closed = False
+        atexit.register(self._at_exit)
+        self._sigterm = SigtermHandler(lambda: self._end("failed", EXIT_TIMEOUT_S))
+
+    @property
+    def run_id(self) -> str:
+        """The run's id; give it to ``watch(run_id=…)`` to continue the run."""
+        return self._run.id
+
+    @property
+    def url(self) -> str:
+        """The run's page; in local and offline mode the folder that its records are written to."""
+        return run_url(self._run, self._settings)
+
+    def log(self, numbers: Mapping[str, Number] | None = None, step: int | None = None, **named: Number) -> None:
+        """Log metrics beside the statistics: ``monitor.log(loss=0.3)``. Never waits for a device."""
+        if self._is_active:
+            with self._session.guard.suppress("log"):
+                self._session.log({**(numbers or {}), **named}, step)
+
+    def step(self) -> None:
+        """Count a step; only for a training without an optimizer to hook."""
+        if not self._is_closed:
+            self._session.on_optimizer_step()
+
+    def mark(self, name: str) -> None:
+        """Mark a deliberate reset (weights restored, units revived): later steps are judged by a new baseline."""
+        if self._is_active:
+            with self._session.guard.suppress("mark"):
+                self._session.mark(name)
+
+    def tap(self, name: str, z: Tensor, threshold: float = 0.0, mask: Tensor | None = None) -> None:
+        """Record a pre-activation that no torch function reads: of a custom kernel, a JumpReLU, or padded positions.
+
+        Args:
+            name: the layer's name.
+            z: the pre-activation; units are its last dimension (dimension 1 with four or more dimensions).
+            threshold: a unit is active above it.
+            mask: boolean, of the shape of ``z`` without its last dimension; only positions where it is True count.
+        """
+        if not self._is_closed:
+            with self._session.guard.suppress(name):
+                self._session.hooks.tap(name, z - threshold if threshold else z, mask)
+
+    def metrics(self) -> dict[str, float]:
+        """Return the latest sampled step as flat numbers for other loggers: ``relumine/act1/active_rate`` and so on.
+
+        ``silent_fraction`` is the fraction of units that were active on no example of that step, ``dead_fraction`` the
+        fraction inactive on the last 1,000 sampled examples or more (an active rate below 0.3 %).
+        """
+        return self._session.metrics()
+
+    def alerts(self) -> list[Alert]:
+        """Return every alert of the run received so far, ordered by the step it was opened at."""
+        return sorted(self._session.alerts(), key=lambda alert: (alert.opened_step, alert.layer_id))
+
+    def coverage(self) -> dict[str, dict[str, Any]]:
+        """Return one row per activation, by name, that says how it is observed.
+
+        Units, split, producer, the share of steps that were sampled, and under ``missing`` what is not known of it and
+        why. ReLU modules that were never used have a row too, with ``observed: never``.
+        """
+        return self._session.coverage_table()
+
+    def sdk_stats(self) -> dict[str, Any]:
+        """Return what the SDK did, spent and lost.
+
+        - ``steps``, ``sampled_steps``: optimizer steps, and those of them that were sampled.
+        - ``interval``, ``bursts``: the sampling interval outside of bursts (before the budget), and the bursts so far.
+        - ``overhead_s``, ``overhead_fraction``: the time spent, and its fraction of the elapsed time.
+        - ``uploads``, ``upload_bytes``: what was encoded; ``acked_records``: the records that were acknowledged.
+        - ``acked_steps``, ``spooled_steps`` (on disk), ``pending_steps`` (in memory), ``dropped_steps`` (by reason):
+          where the sampled steps are. Together they are all of them.
+        - ``merged_steps``: sampled steps that share a record with others.
+        - ``dropped_metrics``: logged metrics that were dropped.
+        - ``errors``, ``last_error``: internal errors that were suppressed.
+        """
+        return self._session.stats()
+
+    def flush(self, timeout: float = 10.0) -> bool:
+        """Wait until the server has responded to everything so far; return False after ``timeout`` seconds."""
+        return True if self._is_closed else self._session.flush(timeout)
+
+    def close(self, timeout: float = 10.0, final_status: FinalStatus = "finished") -> None:
+        """End the run: send what is left, log the closing line, leave model and optimizer as they were."""
+        self._end(final_status, timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self.close(final_status="finished" if kind is None else "failed")
+
+    @property
+    def _is_active(self) -> bool:
+        return not self._is_closed and self._session.in_owner_process
+
+    def _end(self, final_status: FinalStatus, timeout_s: float) -> None:
+        if not self._is_active:
+            return
+        self._is_closed = True
+        atexit.unregister(self._at_exit)
+        self._sigterm.uninstall()
+        session = self._session
+        with session.guard.suppress("close"):
+            session.close(final_status, timeout_s)
+            logger.info("%s", messages.finished(self._run.label, self.alerts(), self.sdk_stats(), self.url))
+            if session.has_backlog:
+                directory = self._settings.directory
+                logger.warning("unsent uploads are in %s; send them with: relumine sync %s", directory, directory)
+
+    def _at_exit(self) -> None:
+        # The script ended without ``close``. Where an exception ended it, the interpreter has set ``sys.last_value``.
+        failed = getattr(sys, "last_value", None) is not None
+        self._end("failed" if failed else "finished", EXIT_TIMEOUT_S)
+
+
+class NoOpMonitor(Monitor):
+    """The monitor of a process that does not watch: with ``mode="disabled"``, or in any rank but 0.
+
+    With several processes rank 0 watches for all: the statistics of its share of the data are a fair sample.
+    """
+
+    def __init__(self, run: RunInfo, settings: Settings) -> None:
+        self._run = run
+        self._settings = settings
+
+    def log(self, numbers: Mapping[str, Number] | None = None, step: int | None = None, **named: Number) -> None:
+        """Do nothing."""
+
+    def step(self) -> None:
+        """Do nothing."""
+
+    def mark(self, name: str) -> None:
+        """Do nothing."""
+
+    def tap(self, name: str, z: Tensor, threshold: float = 0.0, mask: Tensor | None = None) -> None:
+        """Do nothing."""
+
+    def metrics(self) -> dict[str, float]:
+        """Return nothing."""
+        return {}
+
+    def alerts(self) -> list[Alert]:
+        """Return nothing."""
+        return []
+
+    def coverage(self) -> dict[str, dict[str, Any]]:
+        """Return nothing."""
+        return {}
+
+    def sdk_stats(self) -> dict[str, Any]:
+        """Return nothing."""
+        return {}
+
+    def flush(self, timeout: float = 10.0) -> bool:
+        """Return True: there is nothing to wait for."""
+        del timeout
+        return True
+
+    def close(self, timeout: float = 10.0, final_status: FinalStatus = "finished") -> None:
+        """Do nothing."""
+
+
+def run_url(run: RunInfo, settings: Settings) -> str:
+    """Return the address of the run's page; in local and offline mode the folder that its records are written to."""
+    if settings.mode in ("local", "offline"):
+        return str(settings.directory / run.id)
+    return f"{settings.url}/#/runs/{run.id}"

@@ -1,0 +1,91 @@
+"""Settings of the SDK: arguments first, then ``RELUMINE_*`` variables, then defaults. No side effects."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TypeAlias, cast, get_args
+
+from relumine.errors import SettingsError
+
+Mode: TypeAlias = Literal["online", "local", "offline", "disabled"]
+
+DEFAULT_URL = "http://127.0.0.1:7358"  # 7358 spells RELU on a telephone
+DEFAULT_DIR = ".relumine"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Resolved settings of one monitor."""
+
+    url: str
+    api_key: str | None = field(repr=False)
+    mode: Mode
+    run_id: str | None
+    directory: Path
+    rank: int
+    world_size: int
+
+
+def resolve_settings(
+    *,
+    url: str | None = None,
+    api_key: str | None = None,
+    mode: str | None = None,
+    run_id: str | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Settings:
+    """Resolve the settings of one monitor or client.
+
+    Raises:
+        SettingsError: an unknown mode, a URL without a scheme, a malformed run id, or a key that no header can carry.
+    """
+    return Settings(
+        url=_checked_url(url or environ.get("RELUMINE_URL") or DEFAULT_URL),
+        api_key=_checked_key(api_key or environ.get("RELUMINE_API_KEY") or ""),
+        mode=_checked_mode(mode or environ.get("RELUMINE_MODE") or "online"),
+        run_id=_checked_run_id(run_id or environ.get("RELUMINE_RUN_ID") or None),
+        directory=Path(environ.get("RELUMINE_DIR") or DEFAULT_DIR),
+        rank=_first_number(environ, ("RANK", "SLURM_PROCID"), default=0),
+        world_size=max(1, _first_number(environ, ("WORLD_SIZE", "SLURM_NTASKS"), default=1)),
+    )
+
+
+def _checked_url(text: str) -> str:
+    url = text.rstrip("/")
+    if not url.startswith(("http://", "https://")):
+        raise SettingsError(f"url {url!r} begins with neither http:// nor https://")
+    return url
+
+
+def _checked_run_id(run_id: str | None) -> str | None:
+    if run_id is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", run_id):
+        raise SettingsError(f"run_id {run_id!r} must be 1 to 64 letters, digits, - or _")
+    return run_id
+
+
+def _first_number(environ: Mapping[str, str], names: tuple[str, ...], *, default: int) -> int:
+    """Return the first of these variables that holds a number; torchrun and SLURM set them."""
+    for name in names:
+        text = environ.get(name, "")
+        if text.isascii() and text.isdigit():
+            return int(text)
+    return default
+
+
+def _checked_key(text: str) -> str | None:
+    """Return the key without the line end that files and variables like to add. Errors never show it."""
+    key = text.strip()
+    if not re.fullmatch(r"[!-~]*", key):
+        raise SettingsError("api_key holds characters that no key contains; it is not printed")
+    return key or None
+
+
+def _checked_mode(name: str) -> Mode:
+    for mode in get_args(Mode):
+        if name == mode:
+            return cast("Mode", mode)
+    raise SettingsError(f"mode {name!r} is not one of {', '.join(get_args(Mode))}")

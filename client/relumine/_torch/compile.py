@@ -1,0 +1,70 @@
+"""torch.compile and CUDA graphs: compiled code runs eagerly on sampled steps; a captured graph is not observed."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterable
+from typing import Any, Self
+
+import torch
+from torch import nn
+
+
+class EagerStance:
+    """A reusable context in which compiled code runs eagerly: without recompilation, graph break or hidden calls.
+
+    Entering it again while it is active does nothing. It has no effect while dynamo is not loaded, nor before
+    torch 2.6, which has no stances.
+    """
+
+    def __init__(self) -> None:
+        self._initial_frames = compiled_frame_count()
+        self._stance: Any = None
+        self._warning_is_filtered = False
+
+    def __enter__(self) -> Self:
+        if self._stance is not None or "torch._dynamo" not in sys.modules or not has_stances():
+            return self
+        # Once only: every change of the filters makes Python show earlier warnings again.
+        if not self._warning_is_filtered:
+            self._warning_is_filtered = True
+            warnings.filterwarnings("ignore", message="Using `torch.compile.module.` when there are global hooks")
+        self._stance = torch.compiler.set_stance("force_eager")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # Restores the stance found on entry, which may be the user's own.
+        if self._stance is not None:
+            self._stance.__exit__(None, None, None)
+            self._stance = None
+
+    def was_needed(self, modules: Iterable[nn.Module]) -> bool:
+        """Return True if one of the modules is compiled, or anything was compiled since this object was created."""
+        return is_compiled(modules) or compiled_frame_count() > self._initial_frames
+
+
+def has_stances() -> bool:
+    """Return True if this torch can be asked to run compiled code eagerly."""
+    return hasattr(torch.compiler, "set_stance")
+
+
+def is_compiled(modules: Iterable[nn.Module]) -> bool:
+    """Return True if torch.compile or ``Module.compile`` was applied to one of the modules."""
+    return any(is_optimized(module) or getattr(module, "_compiled_call_impl", None) is not None for module in modules)
+
+
+def is_optimized(module: nn.Module) -> bool:
+    """Return True if the module is the wrapper that torch.compile returns."""
+    return type(module).__name__ == "OptimizedModule"
+
+
+def compiled_frame_count() -> int:
+    """Return the number of frames that dynamo has compiled in this process."""
+    dynamo = sys.modules.get("torch._dynamo.utils")
+    return int(dynamo.counters["frames"]["total"]) if dynamo is not None else 0
+
+
+def is_captured() -> bool:
+    """Return True if a CUDA graph is being captured: what runs now will be replayed without Python."""
+    return bool(torch.cuda.is_initialized()) and torch.cuda.is_current_stream_capturing()  # type: ignore[no-untyped-call]

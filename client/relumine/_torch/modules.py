@@ -1,0 +1,209 @@
+"""Kinds of modules, their parameters, and the names of the activations in a model. Changes nothing in the model."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from fnmatch import fnmatch
+from typing import TypeAlias
+
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
+from torch.nn.modules.conv import _ConvNd
+
+from relumine._torch.activations import Activation
+
+Convolution: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Conv3d
+Models: TypeAlias = nn.Module | Sequence[nn.Module] | Mapping[str, nn.Module]
+
+RELU_MODULES = (nn.ReLU, nn.ReLU6)
+NORM_MODULES = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm)
+
+# Prefixes that DataParallel, DistributedDataParallel and torch.compile add to the paths of modules.
+WRAPPER_PREFIXES = ("module.", "_orig_mod.")
+
+
+def is_linear(module: nn.Module) -> bool:
+    """Return True for a Linear or a convolution, whose output is linear in the input: the split is exact for it."""
+    return isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d))
+
+
+def is_producer(module: nn.Module) -> bool:
+    """Return True for a Linear, convolution or BatchNorm with torch's own forward.
+
+    A subclass with a forward of its own (LoRA, quantisation) may compute something else.
+    """
+    has_type = isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, _BatchNorm))
+    return has_type and type(module).forward.__module__.startswith("torch.nn.modules")
+
+
+def is_channels_first(module: nn.Module) -> bool:
+    """Return True if the units of the module's output lie along dimension 1."""
+    return isinstance(module, (_ConvNd, _NormBase, nn.GroupNorm))
+
+
+def has_units(module: nn.Module) -> bool:
+    """Return True if it is known along which dimension of the module's output the units lie."""
+    return is_channels_first(module) or isinstance(module, (nn.Linear, nn.LayerNorm))
+
+
+def is_local_dense(tensor: object) -> bool:
+    """Return True if this process holds the whole tensor, which FSDP and its like shard over processes."""
+    return (
+        isinstance(tensor, Tensor)
+        and type(tensor) in (Tensor, nn.Parameter)
+        and not tensor.is_sparse
+        and tensor.untyped_storage().size() > 0
+    )
+
+
+def bias_of(module: nn.Module) -> Tensor | None:
+    """Return the bias, or the β of a BatchNorm; None if there is none."""
+    bias = getattr(module, "bias", None)
+    return bias if isinstance(bias, Tensor) else None
+
+
+def weight_of(module: nn.Module) -> Tensor:
+    """Return the weight.
+
+    Raises:
+        TypeError: the module has no weight.
+    """
+    weight = module.weight
+    if not isinstance(weight, Tensor):
+        raise TypeError(f"{type(module).__name__} has no weight")
+    return weight
+
+
+def as_convolution(module: nn.Module) -> Convolution:
+    """Return the module, typed as a convolution.
+
+    Raises:
+        TypeError: the module is not a convolution.
+    """
+    if not isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
+        raise TypeError(f"no split for {type(module).__name__}")
+    return module
+
+
+def conv_padding(conv: Convolution) -> Sequence[int]:
+    """Return the padding in the order of ``functional.pad``; ``padding="same"`` as numbers."""
+    padding: Sequence[int] = conv._reversed_padding_repeated_twice  # noqa: SLF001 - no public name resolves "same"
+    return padding
+
+
+def uncompiled(model: nn.Module) -> nn.Module:
+    """Return the module that torch.compile wrapped, or the module itself."""
+    original = getattr(model, "_orig_mod", None)
+    return original if isinstance(original, nn.Module) else model
+
+
+def unwrap_model(model: nn.Module) -> nn.Module:
+    """Return the module inside DistributedDataParallel, DataParallel and torch.compile, in any order of nesting."""
+    while True:
+        inner = uncompiled(model)
+        if inner is model and isinstance(model, (nn.parallel.DistributedDataParallel, nn.DataParallel)):
+            inner = model.module
+        if inner is model:
+            return model
+        model = inner
+
+
+def named_models(model: Models) -> dict[str, nn.Module]:
+    """Return one model, or a list or dict of them, by the prefix of their layers' names; a single one has none."""
+    if isinstance(model, nn.Module):
+        return {"": model}
+    if isinstance(model, Mapping):
+        return dict(model)
+    return {str(index): module for index, module in enumerate(model)}
+
+
+def linear_layers(root: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Yield the Linear layers and convolutions with their names, as ``watch`` gives them."""
+    names = ModuleNames(named_models(root), None, None)
+    for module in names.modules():
+        if is_producer(module) and is_linear(module):
+            yield names.path(module), module
+
+
+def as_patterns(layers: str | Iterable[str] | None) -> list[str]:
+    """Return one or several glob patterns as a list; for None, the pattern that matches every name."""
+    if layers is None:
+        return ["*"]
+    return [layers] if isinstance(layers, str) else list(layers)
+
+
+def matches(name: str, patterns: Iterable[str]) -> bool:
+    """Return True if one of the glob patterns matches the name."""
+    return any(fnmatch(name, pattern) for pattern in patterns)
+
+
+class ModuleNames:
+    """The paths of all modules of the watched models, and the names of the activations in them."""
+
+    def __init__(
+        self, models: Mapping[str, nn.Module], include: Iterable[str] | None, exclude: Iterable[str] | None
+    ) -> None:
+        self._paths = {id(module): (path, module) for path, module in _walk(models)}
+        self._include = None if include is None else list(include)
+        self._exclude = list(exclude or ())
+
+    def __contains__(self, module: nn.Module) -> bool:
+        return id(module) in self._paths
+
+    def modules(self) -> Iterator[nn.Module]:
+        """Yield every module, outer modules first."""
+        for _, module in self._paths.values():
+            yield module
+
+    def path(self, module: nn.Module) -> str:
+        """Return the path of a module."""
+        return self._paths[id(module)][0] or "model"
+
+    def activation_name(self, module: nn.Module, activation: Activation, call: int) -> str | None:
+        """Return the name of the ``call``-th activation in a module's forward, or None if it is filtered out.
+
+        A module that is itself an activation gives its path, any other its path and the name of the activation.
+        """
+        path = self._paths[id(module)][0]
+        name = path
+        if not path or not _is_leaf(module):
+            name = f"{path}.{activation.name}".lstrip(".")
+        if call > 1:
+            name = f"{name}#{call}"
+        return name if self._is_included(name) else None
+
+    def unused_relus(self, used: Collection[int]) -> list[str]:
+        """Return the paths of the ReLU modules that are not filtered out and whose id is not in ``used``."""
+        return [
+            path
+            for module_id, (path, module) in self._paths.items()
+            if isinstance(module, RELU_MODULES) and module_id not in used and self._is_included(path)
+        ]
+
+    def _is_included(self, name: str) -> bool:
+        if self._include is not None and not matches(name, self._include):
+            return False
+        return not matches(name, self._exclude)
+
+
+def _is_leaf(module: nn.Module) -> bool:
+    """Return True if the module has neither children nor parameters."""
+    return next(module.children(), None) is None and next(module.parameters(recurse=False), None) is None
+
+
+def _walk(models: Mapping[str, nn.Module]) -> Iterator[tuple[str, nn.Module]]:
+    """Yield the modules of all models with their paths; the paths carry no trace of wrappers."""
+    for prefix, model in models.items():
+        for wrapped_path, module in model.named_modules():
+            path = _strip_wrappers(wrapped_path)
+            if prefix and path:
+                yield f"{prefix}.{path}", module
+            else:
+                yield path or prefix, module
+
+
+def _strip_wrappers(path: str) -> str:
+    # Twice, since a model may be wrapped by several wrappers in either order.
+    for prefix in WRAPPER_PREFIXES * 2:
+        path = "" if path == prefix.removesuffix(".") else path.removeprefix(prefix)
+    return path

@@ -1,0 +1,70 @@
+"""Helpers for tensors: version checks, the tensors in a nested value, and strided samples."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+# Adjacent numbers per run of a strided sample: as many cache lines as numbers would cost many times the copy.
+RUN_LENGTH = 64
+
+_CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+
+
+def version_of(tensor: Tensor) -> int:
+    """Return the version of a tensor: torch increments it with each change in place."""
+    return tensor._version  # noqa: SLF001 - the version counter has no public name
+
+
+def is_unchanged(tensor: Tensor, version: int) -> bool:
+    """Return True if a tensor was not changed in place since it had this version."""
+    return tensor._version == version  # noqa: SLF001 - as above
+
+
+def leaves_in(value: object) -> Iterator[object]:
+    """Yield the leaves of a nested value, depth first: it may consist of tuples, lists, deques and mappings."""
+    if isinstance(value, Tensor):  # the usual leaf, before the slower tests
+        yield value
+    elif isinstance(value, (tuple, list, deque)):
+        for item in value:
+            yield from leaves_in(item)
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from leaves_in(item)
+    else:
+        yield value
+
+
+def first_tensor(value: object) -> Tensor | None:
+    """Return the first tensor in a nested value, or None."""
+    for leaf in leaves_in(value):
+        if isinstance(leaf, Tensor):
+            return leaf
+    return None
+
+
+def strided_sample(tensor: Tensor, size: int) -> Tensor:
+    """Copy about ``size`` numbers of a tensor in evenly spaced runs, shape (n,); all numbers if it holds fewer.
+
+    The copy stays on the tensor's device.
+    """
+    tensor = tensor.detach()
+    numel = tensor.numel()
+    if numel <= size:
+        return tensor.clone().reshape(-1)
+    runs = max(1, size // RUN_LENGTH)
+    if not _is_dense(tensor):
+        tensor = tensor.reshape(-1)
+    run_length = min(RUN_LENGTH, numel // runs)
+    return tensor.as_strided((runs, run_length), (numel // runs, 1)).clone().reshape(-1)
+
+
+def _is_dense(tensor: Tensor) -> bool:
+    """Return True if the numbers of the tensor fill its memory without gaps or overlap, in some order of dimensions."""
+    if tensor.is_contiguous():
+        return True
+    layout = _CHANNELS_LAST.get(tensor.dim())
+    return layout is not None and tensor.is_contiguous(memory_format=layout)

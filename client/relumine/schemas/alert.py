@@ -1,0 +1,163 @@
+"""Alerts and silences as the server answers them. One definition for the server and for ``Client``.
+
+Output models have no defaults: a field that is missing is a bug, not a null. Times are RFC 3339 in UTC.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias, get_args
+
+from relumine.schemas.base import View
+
+Kind: TypeAlias = Literal["dying", "dead", "born_dead", "constant_output", "diverged", "no_data", "stalled"]
+Severity: TypeAlias = Literal["info", "warning", "critical"]
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)
+"""From the least to the most severe."""
+Cause: TypeAlias = Literal[
+    "high_learning_rate", "negative_bias", "bad_initialization", "input_shift", "upstream_collapse", "unknown"
+]
+AlertState: TypeAlias = Literal["pending", "firing", "acknowledged", "resolved", "regressed"]
+OPEN_STATES: tuple[AlertState, ...] = ("pending", "firing", "acknowledged", "regressed")
+"""States of an alert whose problem is not over."""
+AlertEventName: TypeAlias = Literal[
+    "raised", "pending", "escalated", "updated", "cleared", "confirmed", "regressed",
+    "acknowledged", "resolved_by_user", "run_ended", "run_resumed",
+]  # fmt: skip
+"""Events that change the state of an alert; docs/alerts.md describes each."""
+ENDED_WITH_RUN = ("the run finished", "the run failed")
+"""``resolved_reason`` of alerts that were open when their run ended."""
+
+RemedyOutcome: TypeAlias = Literal["effective", "ineffective", "inconclusive"]
+
+
+def severity_rank(severity: Severity) -> int:
+    """Return the rank of a severity: 0 for ``info``, higher for more severe."""
+    return SEVERITIES.index(severity)
+
+
+class AlertRun(View):
+    """The run an alert belongs to."""
+
+    name: str | None
+    group: str | None
+    url: str
+
+
+class Remedy(View):
+    """A proposed action, with its number."""
+
+    action: str
+    parameter: str | None
+    value: float | None
+    reason: str
+
+
+class Forecast(View):
+    """The step at which half of the layer will be dead at the present rate, and its 80 % interval."""
+
+    step: int
+    low: int
+    high: int
+    confidence: float
+    eta_s: float | None
+
+
+class Acknowledgement(View):
+    """The person who works on an alert, since when, and their note."""
+
+    author: str
+    note: str
+    at: str
+
+
+class Alert(View):
+    """One problem of one layer, with its state. ``layer_id`` 0 and a null ``layer`` stand for the run itself.
+
+    ``inhibited_by`` is the alert that explains this one, ``silenced_by`` a silence: while either is set, no
+    notification is sent.
+    """
+
+    id: str
+    run_id: str
+    project: str
+    run: AlertRun
+    layer: str | None
+    layer_id: int
+    kind: Kind
+    state: AlertState
+    severity: Severity
+    cause: Cause
+    confidence: float
+    opened_step: int
+    resolved_step: int | None
+    opened_at: str
+    updated_at: str
+    resolved_at: str | None
+    resolved_reason: str | None
+    title: str
+    message: str
+    url: str
+    evidence: dict[str, Any]
+    forecast: Forecast | None
+    remedies: list[Remedy]
+    acknowledged: Acknowledgement | None
+    inhibited_by: str | None
+    silenced_by: str | None
+
+    @property
+    def is_open(self) -> bool:
+        """True until the alert is resolved."""
+        return self.state in OPEN_STATES
+
+
+class RemedyEffect(View):
+    """A remedy that was applied at a step, and its effect since; an alert's ``remedies`` are the proposed ones.
+
+    The shares are of the layer's units that can die: at the last sampled step up to ``step``, and at the latest one
+    since. Both are null where nothing was measured. ``sampled_steps`` counts those since, up to the layer's next remedy
+    or the next mark. ``explanation`` states what the outcome is based on.
+    """
+
+    action: str
+    step: int
+    outcome: RemedyOutcome
+    share_before: float | None
+    share_after: float | None
+    sampled_steps: int
+    explanation: str
+
+
+class AlertDetail(Alert):
+    """An alert with the remedies that were applied to it, oldest first."""
+
+    remedy_outcomes: list[RemedyEffect]
+
+
+class AlertEvent(View):
+    """One transition of an alert. ``author`` is null where no person caused it; ``note`` is theirs, or the reason."""
+
+    event_number: int
+    occurred_at: str
+    step: int
+    event: AlertEventName
+    from_state: AlertState | None
+    to_state: AlertState
+    severity: Severity
+    author: str | None
+    note: str
+
+
+class Silence(View):
+    """A period without notifications for the alerts that match. ``matched`` counts the open alerts it silences now."""
+
+    silence_id: str
+    project: str | None
+    """The only project it applies to, where the key that created it is bound to one."""
+    matchers: dict[str, str]
+    starts_at: str
+    ends_at: str
+    author: str
+    comment: str
+    created_at: str
+    active: bool
+    matched: int

@@ -1,0 +1,94 @@
+"""Runs, projects and layers as the server answers them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+from relumine.schemas.alert import Alert, Severity
+from relumine.schemas.base import View
+from relumine.schemas.upload import Coverage
+
+RunStatus: TypeAlias = Literal["running", "finished", "stalled", "failed"]
+
+LayerState: TypeAlias = Literal["waiting", "healthy", "dying", "dead", "born_dead", "diverged", "cannot_die"]
+
+
+class RunSummary(View):
+    """The end of a run, as ``run.finished`` sends it.
+
+    ``dead_layers`` names the layers that end dead or born dead; ``alert_counts`` has all alerts of the run by severity,
+    ``top_alerts`` a few of the worst.
+    """
+
+    run_id: str
+    project: str
+    name: str | None
+    group: str | None
+    status: RunStatus
+    url: str
+    started_at: str | None
+    finished_at: str | None
+    last_step: int | None
+    layers: int
+    units: int
+    dead_layers: list[str]
+    alert_counts: dict[Severity, int]
+    top_alerts: list[Alert]
+
+
+class Project(View):
+    """A project, and the number of its runs."""
+
+    project: str
+    runs: int
+    created_at: str
+
+
+class Run(View):
+    """One training job."""
+
+    run_id: str
+    project: str
+    group: str | None
+    name: str | None
+    status: RunStatus
+    config: dict[str, Any]
+    tags: list[str]
+    sdk: str | None
+    torch: str | None
+    started_at: str | None
+    created_at: str
+    updated_at: str
+    finished_at: str | None
+    last_step: int | None
+    dropped: dict[str, int]
+    coverage: Coverage | None
+    """The part of the model that is watched; null until the SDK has reported it."""
+    open_alerts: int
+    url: str
+
+
+class Layer(View):
+    """A layer, how it is observed, and its current state. Fractions are shares of its units, in [0, 1]."""
+
+    layer_id: int
+    name: str
+    units: int
+    activation: str
+    can_die: bool
+    unit_kind: str
+    n_unit: str
+    split: str
+    producer: str | None
+    fan_in: int | None
+    observed: str
+    sampled_share: float | None
+    """The sampled share of the optimizer steps, as the SDK last reported it."""
+    missing: list[str]
+    state: LayerState
+    risk: float
+    last_step: int | None
+    active_rate: float | None
+    dying_fraction: float | None
+    dead_fraction: float | None
+    born_dead_fraction: float | None

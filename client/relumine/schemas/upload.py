@@ -1,0 +1,149 @@
+"""The upload: what the SDK sends in one ``POST /v1/uploads``, and the answer. Version 1 of the wire.
+
+This is the single definition; the server imports it. A column of numbers is sent as base64 of a little-endian array
+with a declared dtype, or as a plain JSON list. All numbers are finite: NaN and infinity are counted in ``nonfinite``,
+never sent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field, JsonValue, field_validator
+
+from relumine.schemas.alert import Alert
+from relumine.schemas.base import Count, Finite, Identifier, Name, Step, Text, View, WireModel
+from relumine.schemas.record import MAX_UNITS, AsTable
+from relumine.schemas.record_table import MAX_STEP, RecordTable
+
+Split: TypeAlias = Literal["linear", "batchnorm", "residual", "none"]
+FinalStatus: TypeAlias = Literal["finished", "failed"]
+MAX_LAYERS = 10_000
+MAX_METRICS = 10_000
+MAX_CONFIG_NODES = 10_000
+MAX_CONFIG_DEPTH = 20
+MAX_CONFIG_CHARACTERS = 10_000
+
+
+def check_storable(value: object) -> None:
+    """Raise ValueError for a JSON value that not every database stores alike: NaN, NUL, huge integers, great depth."""
+    stack: list[tuple[object, int]] = [(value, 0)]
+    nodes = 0
+    while stack:
+        item, depth = stack.pop()
+        nodes += 1
+        if nodes > MAX_CONFIG_NODES or depth > MAX_CONFIG_DEPTH:
+            raise ValueError("config is too large or too deep")
+        if isinstance(item, Mapping):
+            stack.extend((part, depth + 1) for pair in item.items() for part in pair)
+        elif isinstance(item, Sequence) and not isinstance(item, str):
+            stack.extend((part, depth + 1) for part in item)
+        elif not _is_storable_leaf(item):
+            raise ValueError("config holds a value that cannot be stored")
+
+
+def _is_storable_leaf(item: object) -> bool:
+    if isinstance(item, str):
+        return "\x00" not in item and len(item) <= MAX_CONFIG_CHARACTERS
+    if isinstance(item, float):
+        return math.isfinite(item)
+    return not isinstance(item, int) or abs(item) <= MAX_STEP
+
+
+class RunInfo(WireModel):
+    """The run that uploads. Every upload carries it, so that no registration is needed."""
+
+    id: Identifier
+    project: Name = "default"
+    group: Name | None = None
+    name: Name | None = None
+    config: dict[str, JsonValue] = Field(default_factory=dict)
+    tags: Annotated[list[Name], Field(max_length=100)] = Field(default_factory=list)
+    sdk: Text | None = None
+    torch: Text | None = None
+    started_at: Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)] | None = None
+    resumed: bool = False
+
+    @property
+    def label(self) -> str:
+        """The name of the run for people: ``project/name``, without a name the beginning of its id."""
+        return f"{self.project}/{self.name or self.id[:13]}"
+
+    @field_validator("config")
+    @classmethod
+    def _storable(cls, config: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        check_storable(config)
+        return config
+
+
+class LayerInfo(WireModel):
+    """One place in the model where an activation acts, and how it is observed."""
+
+    layer_id: Annotated[int, Field(ge=1, le=MAX_STEP)]
+    name: Name
+    units: Annotated[int, Field(ge=1, le=MAX_UNITS)]
+    activation: Text = "relu"
+    can_die: bool = True
+    unit_kind: Literal["features", "channels"] = "features"
+    n_unit: Literal["examples", "positions"] = "examples"
+    split: Split = "none"
+    producer: Text | None = None
+    fan_in: Annotated[int, Field(ge=1, le=MAX_STEP)] | None = None
+    observed: Text = "function mode"
+    sampled_share: Annotated[float, Field(ge=0, le=1)] | None = None
+    """The sampled share of the optimizer steps so far."""
+    missing: Annotated[list[Text], Field(max_length=32)] = Field(default_factory=list)
+
+
+class Coverage(WireModel):
+    """The watched part of a model, and what is not watched: ReLU modules that no training forward used, and remarks."""
+
+    watched: Count = 0
+    units: Count = 0
+    cannot_die: Count = 0
+    unused: Annotated[list[Name], Field(max_length=MAX_LAYERS)] = Field(default_factory=list)
+    remarks: Annotated[list[Text], Field(max_length=32)] = Field(default_factory=list)
+
+
+class LoggedMetric(WireModel):
+    """A value that the training logged, such as a loss or an accuracy."""
+
+    step: Step
+    name: Name
+    value: Finite
+
+
+class Upload(WireModel):
+    """An upload. Idempotent by (run.id, session, rank, seq).
+
+    Sessions of a run are ordered by their text: the SDK uses UUIDv7, so a resumed run sorts after its past.
+    ``dropped`` counts what the SDK dropped so far in the session, by reason. ``final_status`` ends the run.
+    """
+
+    run: RunInfo
+    session: Identifier
+    rank: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    world_size: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    seq: Annotated[int, Field(ge=1, le=MAX_STEP)]
+    dropped: Annotated[dict[Name, Count], Field(max_length=32)] = Field(default_factory=dict)
+    layers: Annotated[list[LayerInfo], Field(max_length=MAX_LAYERS)] = Field(default_factory=list)
+    coverage: Coverage | None = None
+    records: Annotated[RecordTable, AsTable] = Field(default_factory=lambda: RecordTable.from_records([]))
+    metrics: Annotated[list[LoggedMetric], Field(max_length=MAX_METRICS)] = Field(default_factory=list)
+    final_status: FinalStatus | None = None
+
+
+class UploadResponse(View):
+    """The server's answer to an upload. It steers the SDK, so that nothing polls.
+
+    ``accepted`` counts the records that were stored. ``alerts`` are the open ones of the run and those that this upload
+    resolved, at most the 200 most severe. ``sample_every`` may only lengthen the SDK's own sampling interval; null
+    leaves it unchanged.
+    """
+
+    accepted: int
+    duplicate: bool
+    sample_every: int | None
+    alerts: list[Alert]

@@ -1,0 +1,1 @@
+"""Fits of the constants in ``relumine_server.detection`` on the corpus."""

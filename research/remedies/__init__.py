@@ -1,0 +1,1 @@
+"""Remedies tried on trainings: those of the corpus that die, and deep narrow nets by their initialization."""

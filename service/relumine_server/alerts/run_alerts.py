@@ -1,0 +1,183 @@
+"""The alerts of one run in one transaction: loaded, changed by events, written together with their notifications."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+import sqlalchemy as sa
+
+from relumine.schemas.alert import Kind, Severity, severity_rank
+from relumine_server.alerts import repository as alert_repository
+from relumine_server.alerts import silences
+from relumine_server.alerts.lifecycle import AlertEvent, AlertStatus, NotificationKind, transition
+from relumine_server.alerts.notifications import NOTIFICATION_ORDER, decide_notifications, is_repeat_due
+from relumine_server.alerts.repository import AlertRecord
+from relumine_server.alerts.suppression import Inhibitor, matchable_labels, silenced_by
+from relumine_server.outbox import alert_refs
+from relumine_server.runs.rows import LockedRun
+
+
+class Enqueue(Protocol):
+    """Writes a notification to the outbox, in the transaction of ``connection``."""
+
+    def __call__(
+        self,
+        connection: sa.Connection,
+        *,
+        event: str,
+        run_id: str,
+        project: str,
+        alerts: Sequence[tuple[str, Severity]],
+        now: datetime,
+    ) -> int:
+        """Write the deliveries of an event about alerts, as (alert_id, severity); return the number of webhooks."""
+        ...
+
+
+@contextmanager
+def locked(
+    connection: sa.Connection,
+    run: LockedRun,
+    now: datetime,
+    *,
+    enqueue: Enqueue,
+    repeat_interval: timedelta | None = None,
+) -> Iterator[RunAlerts]:
+    """Give the alerts of a run whose row is locked; write them at the end of the block.
+
+    Where the block raises, nothing is written. With ``repeat_interval`` the notifications of unacknowledged alerts are
+    repeated after that time.
+    """
+    alerts = RunAlerts(connection, run, now)
+    yield alerts
+    alerts.flush(enqueue, repeat_interval)
+
+
+class RunAlerts:
+    """All alerts of a locked run. ``locked`` opens and writes them."""
+
+    def __init__(self, connection: sa.Connection, run: LockedRun, now: datetime) -> None:
+        self.run = run
+        self.now = now
+        self.notification_count = 0
+        """Notifications about single alerts that ``flush`` wrote to the outbox."""
+        self._connection = connection
+        self._records = alert_repository.load_alerts(connection, run.run_id)
+        self._changed: dict[str, AlertRecord] = {}
+        self._run_has_finished = False
+
+    @property
+    def records(self) -> list[AlertRecord]:
+        """All alerts, in the order of layers."""
+        return list(self._records.values())
+
+    @property
+    def changed_ids(self) -> list[str]:
+        """The ids of the alerts that an event was applied to, most severe first."""
+        by_severity = sorted(self._changed.values(), key=_severity_rank, reverse=True)
+        return [alert.alert_id for alert in by_severity]
+
+    def get(self, alert_id: str) -> AlertRecord | None:
+        """Return an alert by its id."""
+        return self._records.get(alert_id)
+
+    def get_or_new(self, layer_id: int, kind: Kind) -> AlertRecord:
+        """Return the one alert of a layer and kind; a new one has no status until an event is applied to it."""
+        alert_id = alert_refs.alert_id(self.run.run_id, layer_id, kind)
+        return self._records.get(alert_id) or AlertRecord(alert_id, layer_id, kind)
+
+    def apply(self, alert: AlertRecord, event: AlertEvent, content: Mapping[str, Any] | None = None) -> bool:
+        """Apply an event to an alert and renew its content; False where its state does not allow the event."""
+        result = transition(alert.status, event)
+        if result is None:
+            return False
+        alert.status = result.status
+        if content is not None:
+            alert.content = content
+            alert.cause = content["cause"]
+            alert.upstream = content["upstream"] or ()
+        if result.log_entry is not None:
+            alert.log_entries.append(result.log_entry)
+        alert.fired_now |= result.notification == "firing"
+        alert.acknowledged_now |= result.notification == "acknowledged"
+        self._records[alert.alert_id] = alert
+        self._changed[alert.alert_id] = alert
+        return True
+
+    def apply_to_all(self, event: AlertEvent, condition: Callable[[AlertRecord], bool]) -> None:
+        """Apply one event to every alert that meets a condition."""
+        for alert in self.records:
+            if condition(alert):
+                self.apply(alert, event)
+
+    def finish_run(self) -> None:
+        """Notify, after everything else, that the run has finished."""
+        self._run_has_finished = True
+
+    def flush(self, enqueue: Enqueue, repeat_interval: timedelta | None) -> None:
+        """Update suppression, write all alerts, and enqueue one notification for each event."""
+        self._update_suppression()
+        notified: dict[NotificationKind, list[tuple[str, Severity]]] = {kind: [] for kind in NOTIFICATION_ORDER}
+        for alert in self._records.values():
+            if alert.status is not None:
+                severity = alert.status.severity
+                for kind in self._notifications(alert, alert.status, repeat_interval):
+                    notified[kind].append((alert.alert_id, severity))
+        alert_repository.save_alerts(self._connection, self.run, self.records, self.now)
+        for kind, alerts in notified.items():
+            if alerts:
+                self._enqueue(enqueue, f"alert.{kind}", alerts)
+        if self._run_has_finished:
+            self._enqueue(enqueue, "run.finished", [])
+        self.notification_count = sum(map(len, notified.values()))
+
+    def _enqueue(self, enqueue: Enqueue, event: str, alerts: Sequence[tuple[str, Severity]]) -> None:
+        enqueue(
+            self._connection,
+            event=event,
+            run_id=self.run.run_id,
+            project=self.run.project,
+            alerts=alerts,
+            now=self.now,
+        )
+
+    def _update_suppression(self) -> None:
+        """Set which alert inhibits and which silence holds each open alert, as of now."""
+        open_alerts = [
+            (alert, alert.status) for alert in self._records.values() if alert.status is not None and alert.is_open
+        ]
+        if not open_alerts:
+            return
+        inhibitor = Inhibitor(alert.inhibition_input(status) for alert, status in open_alerts)
+        active_silences = silences.active(self._connection, self.now)
+        for alert, status in open_alerts:
+            inhibited_by = inhibitor.inhibited_by(alert.inhibition_input(status))
+            silence_id = None
+            if active_silences:
+                labels = matchable_labels(self.run, alert.layer, alert.kind, status.severity, alert.cause)
+                silence_id = silenced_by(active_silences, labels, self.now)
+            if (inhibited_by, silence_id) != (status.inhibited_by, status.silenced_by):
+                alert.status = replace(status, inhibited_by=inhibited_by, silenced_by=silence_id)
+
+    def _notifications(
+        self, alert: AlertRecord, status: AlertStatus, repeat_interval: timedelta | None
+    ) -> tuple[NotificationKind, ...]:
+        """Return the notifications that are due for an alert, and record in its status that they are sent."""
+        decision = decide_notifications(
+            status, self.now, fired_now=alert.fired_now, acknowledged_now=alert.acknowledged_now
+        )
+        alert.status = decision.status
+        if decision.notifications or repeat_interval is None:
+            return decision.notifications
+        if not is_repeat_due(decision.status, self.now, repeat_interval):
+            return ()
+        alert.status = replace(decision.status, firing_notified_at=self.now)
+        return ("firing",)
+
+
+def _severity_rank(alert: AlertRecord) -> int:
+    return -1 if alert.status is None else severity_rank(alert.status.severity)

@@ -1,0 +1,253 @@
+"""The use cases of alerts: an upload, a person, the clock or the end of a run changes the alerts of one locked run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from relumine.schemas.alert import AlertEventName
+from relumine.schemas.base import rfc3339
+from relumine_server.alerts import run_alerts, stall_detection
+from relumine_server.alerts.lifecycle import (
+    ENDED_RUN_STATUSES,
+    KINDS_WITH_PENDING,
+    AlertEvent,
+    FinalStatus,
+    event_for_finding,
+)
+from relumine_server.alerts.repository import AlertRecord
+from relumine_server.alerts.run_alerts import Enqueue, RunAlerts
+from relumine_server.alerts.stall_detection import Heartbeat
+from relumine_server.detection import messages
+from relumine_server.detection.findings import Finding
+from relumine_server.errors import AlertAcknowledged, AlertNotFound, AlertResolved, RunNotFound
+from relumine_server.outbox import alert_refs
+from relumine_server.outbox import enqueue as outbox
+from relumine_server.runs import repository as run_repository
+from relumine_server.runs.rows import LockedRun
+
+RECOVERED_REASON = "it reports again"
+
+
+class AlertTimings(NamedTuple):
+    """The times after which the clock alone changes alerts."""
+
+    stall_timeout: timedelta
+    pending_for: timedelta
+    repeat_interval: timedelta
+
+
+class UploadEffect(NamedTuple):
+    """The effect of an upload on its run, besides its findings.
+
+    ``step`` is the last step of the run. ``resumes``: the upload begins a new session of a run that had ended.
+    ``is_latest``: it is the newest of its run, so the run is alive; False for one that came late.
+    """
+
+    step: int
+    resumes: bool = False
+    is_latest: bool = False
+    final_status: FinalStatus | None = None
+
+
+class AlertService:
+    """Changes alerts, each call within the transaction of its ``connection``; ``enqueue`` writes to the outbox."""
+
+    def __init__(self, enqueue: Enqueue = outbox.enqueue) -> None:
+        self._enqueue = enqueue
+
+    def apply_upload(
+        self,
+        connection: sa.Connection,
+        run: LockedRun,
+        findings: Sequence[Finding],
+        effect: UploadEffect,
+        now: datetime,
+    ) -> list[str]:
+        """Apply an upload to the alerts of its run; return the ids of those that changed, most severe first.
+
+        ``run`` is its locked row as it was before the upload.
+        """
+        ended_before = None if effect.resumes else _final_status(run)
+        final_status = effect.final_status or ended_before
+        recovers = effect.is_latest and run.has_open_stalled_alert
+        if not findings and effect.final_status is None and not effect.resumes and not recovers:
+            return []
+        with self._locked(connection, run, now) as alerts:
+            if effect.resumes:
+                _reopen(alerts, effect.step)
+            if recovers:
+                _clear_stalled(alerts, effect.step)
+            for finding in findings:
+                _apply_finding(alerts, finding)
+            if final_status is not None:
+                _resolve_all(alerts, final_status, effect.step)
+            if effect.final_status is not None and ended_before is None:
+                alerts.finish_run()
+        return alerts.changed_ids
+
+    def acknowledge(self, connection: sa.Connection, alert_id: str, author: str, note: str, now: datetime) -> None:
+        """Acknowledge an alert. The first person keeps it; repeating it changes nothing.
+
+        Raises AlertNotFound, AlertResolved, and AlertAcknowledged where another person has it.
+        """
+        with self._locked_alert(connection, alert_id, now) as (alerts, alert):
+            status = alert.status
+            if status is not None and status.state == "acknowledged":
+                if status.acknowledged_by == author:
+                    return
+                raise AlertAcknowledged(f"{status.acknowledged_by} has it since {rfc3339(status.acknowledged_at)}")
+            event = AlertEvent("acknowledged", now, _current_step(alerts, alert), author=author, note=note)
+            if not alerts.apply(alert, event):
+                raise AlertResolved
+
+    def resolve(self, connection: sa.Connection, alert_id: str, author: str, note: str, now: datetime) -> None:
+        """Resolve an alert for a person. It regresses when the detector raises it again, or finds it worse.
+
+        Raises AlertNotFound, AlertResolved.
+        """
+        with self._locked_alert(connection, alert_id, now) as (alerts, alert):
+            event = AlertEvent("resolved_by_user", now, _current_step(alerts, alert), author=author, note=note)
+            if not alerts.apply(alert, event):
+                raise AlertResolved
+
+    def end_run(self, connection: sa.Connection, run_id: str, final_status: FinalStatus, now: datetime) -> None:
+        """End a run for a person or the clock: set its status, resolve its open alerts, notify once.
+
+        A run that had ended only changes its status. Raises RunNotFound.
+        """
+        run = run_repository.lock(connection, run_id)
+        if run is None:
+            raise RunNotFound
+        run_repository.update(connection, run_id, {"status": final_status, "finished_at": now, "updated_at": now})
+        with self._locked(connection, run, now) as alerts:
+            _resolve_all(alerts, final_status, run.last_step or 0)
+            if run.status not in ENDED_RUN_STATUSES:
+                alerts.finish_run()
+
+    def update_suppression(self, connection: sa.Connection, run_id: str, now: datetime) -> int:
+        """Apply a change of silences to a run; return the number of notifications that are no longer held back."""
+        run = run_repository.lock(connection, run_id)
+        if run is None:
+            return 0
+        with self._locked(connection, run, now) as alerts:
+            pass  # the end of the block updates the suppression of every open alert
+        return alerts.notification_count
+
+    def evaluate_run(self, connection: sa.Connection, run_id: str, timings: AlertTimings, now: datetime) -> int:
+        """Apply what is due by the clock: stalls, elapsed pending periods, repeats; return the number of notifications.
+
+        Calling it again at the same time changes nothing.
+        """
+        run = run_repository.lock(connection, run_id)
+        if run is None:
+            return 0
+        with self._locked(connection, run, now, timings.repeat_interval) as alerts:
+            if run.status == "running" and run.last_heartbeat_at is not None:
+                heartbeat = Heartbeat(run.last_heartbeat_at, run.longest_gap_s)
+                _check_stalled(alerts, heartbeat, timings.stall_timeout.total_seconds())
+            for alert in alerts.records:
+                _confirm_pending(connection, alerts, alert, timings.pending_for)
+        return alerts.notification_count
+
+    def _locked(
+        self, connection: sa.Connection, run: LockedRun, now: datetime, repeat_interval: timedelta | None = None
+    ) -> AbstractContextManager[RunAlerts]:
+        return run_alerts.locked(connection, run, now, enqueue=self._enqueue, repeat_interval=repeat_interval)
+
+    @contextmanager
+    def _locked_alert(
+        self, connection: sa.Connection, alert_id: str, now: datetime
+    ) -> Iterator[tuple[RunAlerts, AlertRecord]]:
+        run = run_repository.lock(connection, alert_refs.run_of(alert_id))
+        if run is None:
+            raise AlertNotFound
+        with self._locked(connection, run, now) as alerts:
+            alert = alerts.get(alert_id)
+            if alert is None:
+                raise AlertNotFound
+            yield alerts, alert
+
+
+def _apply_finding(alerts: RunAlerts, finding: Finding) -> None:
+    alert = alerts.get_or_new(finding.layer_id, finding.kind)
+    alert.layer = finding.layer
+    name = event_for_finding(finding.kind, finding.transition, finding.severity, alert.status)
+    if name == "cleared":
+        alerts.apply(alert, AlertEvent(name, alerts.now, finding.step, note=finding.reason or ""))
+        return
+    note = f"{finding.severity}, {finding.cause.replace('_', ' ')}"
+    event = AlertEvent(name, alerts.now, finding.step, finding.severity, note=note)
+    alerts.apply(alert, event, _alert_content(alerts.run, finding))
+
+
+def _reopen(alerts: RunAlerts, step: int) -> None:
+    """Reopen what was open when the run ended: the detector does not raise it a second time."""
+    for alert in alerts.records:
+        if alert.kind == "stalled" or alert.status is None or alert.status.resolved_by != "run":
+            continue
+        name: AlertEventName = "pending" if alert.kind in KINDS_WITH_PENDING else "run_resumed"
+        alerts.apply(alert, AlertEvent(name, alerts.now, step, note="the run goes on"))
+
+
+def _final_status(run: LockedRun) -> FinalStatus | None:
+    return run.status if run.status in ENDED_RUN_STATUSES else None
+
+
+def _clear_stalled(alerts: RunAlerts, step: int) -> None:
+    alerts.apply(alerts.get_or_new(0, "stalled"), AlertEvent("cleared", alerts.now, step, note=RECOVERED_REASON))
+
+
+def _resolve_all(alerts: RunAlerts, final_status: FinalStatus, step: int) -> None:
+    event = AlertEvent("run_ended", alerts.now, step, note=f"the run {final_status}")
+    alerts.apply_to_all(event, lambda alert: alert.is_open)
+
+
+def _current_step(alerts: RunAlerts, alert: AlertRecord) -> int:
+    opened_step = alert.status.opened_step if alert.status is not None else 0
+    return max(opened_step, alerts.run.last_step or 0)
+
+
+def _check_stalled(alerts: RunAlerts, heartbeat: Heartbeat, timeout_s: float) -> None:
+    """Raise a pending alert where the run has been silent for longer than it may."""
+    if not stall_detection.is_stalled(heartbeat, alerts.now, timeout_s):
+        return
+    status = alerts.get_or_new(0, "stalled").status
+    if status is not None:
+        resolved_since = status.resolved_by == "person" and status.state_changed_at > heartbeat.last_at
+        if status.is_open or resolved_since:
+            return  # it is raised already, or a person resolved it during this very silence
+    finding = stall_detection.finding(heartbeat, alerts.now, alerts.run.last_step or 0, timeout_s)
+    _apply_finding(alerts, finding)
+
+
+def _confirm_pending(connection: sa.Connection, alerts: RunAlerts, alert: AlertRecord, pending_for: timedelta) -> None:
+    status = alert.status
+    if status is None or status.state != "pending" or status.state_changed_at + pending_for > alerts.now:
+        return
+    name: AlertEventName = "regressed" if status.regression_count else "confirmed"
+    note = "the pending period is over"
+    alerts.apply(alert, AlertEvent(name, alerts.now, _current_step(alerts, alert), note=note))
+    if alert.kind == "stalled":
+        run_repository.update(connection, alerts.run.run_id, {"status": "stalled", "updated_at": alerts.now})
+
+
+def _alert_content(run: LockedRun, finding: Finding) -> dict[str, Any]:
+    """Return the content columns of an alert: the finding in numbers and in words."""
+    values = finding.as_dict()
+    label = f"{run.project}/{run.name or run.run_id[:13]}"
+    is_upstream = finding.cause == "upstream_collapse"
+    return {
+        "cause": finding.cause,
+        "confidence": finding.confidence,
+        "title": messages.title(finding),
+        "message": messages.message(finding, label),
+        "evidence": values["evidence"],
+        "forecast": values["forecast"],
+        "remedies": list(values["remedies"]),
+        "upstream": values["evidence"].get("upstream") if is_upstream else None,
+    }

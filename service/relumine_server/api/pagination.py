@@ -1,0 +1,70 @@
+"""Pages of lists and their cursors. A cursor is opaque: base64 of a JSON list of the values that a page ended with."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, TypeAlias, TypeVar
+
+from relumine.schemas.record_table import MAX_STEP
+from relumine_server.errors import InvalidCursor
+
+Kind: TypeAlias = type[datetime] | type[str] | type[int]
+RowT = TypeVar("RowT")
+
+
+def cut(rows: Sequence[RowT], limit: int, key: Callable[[RowT], Sequence[Any]]) -> tuple[list[RowT], str | None]:
+    """Return the first ``limit`` rows, and the cursor of the next page if there are more rows.
+
+    ``key`` returns the values that identify a row in the order of the list.
+    """
+    page = list(rows[:limit])
+    next_cursor = encode(key(page[-1])) if len(rows) > limit else None
+    return page, next_cursor
+
+
+def encode(values: Sequence[Any]) -> str:
+    """Return the cursor of a page that ends with these values."""
+    texts = [value.isoformat() if isinstance(value, datetime) else value for value in values]
+    return base64.urlsafe_b64encode(json.dumps(texts).encode()).decode()
+
+
+def decode(cursor: str | None, *kinds: Kind) -> list[Any] | None:
+    """Return the values of a cursor, one of each kind. Raises InvalidCursor if this server cannot have issued it."""
+    if cursor is None:
+        return None
+    try:
+        values = json.loads(base64.urlsafe_b64decode(cursor.encode("ascii")))
+        return [_read(value, kind) for value, kind in zip(values, kinds, strict=True)]
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        raise InvalidCursor from None
+
+
+def _read(value: Any, kind: Kind) -> Any:
+    if kind is datetime:
+        return _read_time(value)
+    if kind is int:
+        return _read_step(value)
+    return _read_text(value)
+
+
+def _read_time(value: Any) -> datetime:
+    time = datetime.fromisoformat(value)
+    if time.tzinfo is None:
+        raise ValueError("a time without a zone")
+    return time.astimezone(UTC)
+
+
+def _read_step(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_STEP:
+        raise ValueError("not a step")
+    return value
+
+
+def _read_text(value: Any) -> str:
+    """Check that a database can hold a text: no NUL, and no half of a surrogate pair."""
+    if not isinstance(value, str) or "\0" in value or any("\ud800" <= char <= "\udfff" for char in value):
+        raise ValueError("not a text that a database can hold")
+    return value

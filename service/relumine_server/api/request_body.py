@@ -1,0 +1,156 @@
+"""Reads, decompresses and checks request bodies, within limits of size and time."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import zlib
+from collections.abc import Callable
+
+import zstandard
+from pydantic_core import from_json
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
+from starlette.types import Message, Receive
+
+from relumine_server.errors import (
+    BodyTimeout,
+    BodyTooLarge,
+    InvalidRequest,
+    InvalidUpload,
+    TooManyValues,
+    UnsupportedEncoding,
+)
+
+SCAN_CHUNK = 2**20  # bytes that are scanned before the count is compared with the limit
+DECODE_CHUNK = 2**20
+ZSTD_WINDOW = 2**23  # bytes of memory that a frame may ask for; the format's own recommendation
+CONTAINER_VALUES = 8  # a list or an object takes as much memory as so many values
+
+
+async def read_body(
+    receive: Receive,
+    headers: Headers,
+    limit: int,
+    timeout_s: float,
+    *,
+    reserve: Callable[[int], None] | None = None,
+) -> bytes:
+    """Read the whole body. ``reserve`` is called with the size of every part before it is kept, and may raise.
+
+    Raises BodyTooLarge beyond ``limit`` bytes, BodyTimeout, ClientDisconnect, and what ``reserve`` raises.
+    """
+    declared = headers.get("content-length", "")
+    if declared.isdecimal() and (len(declared) > 18 or int(declared) > limit):
+        raise BodyTooLarge(f"at most {limit} bytes")
+    try:
+        async with asyncio.timeout(timeout_s):
+            # BytesIO returns its content without a copy, and frees it at once.
+            with io.BytesIO() as body:
+                more = True
+                while more:
+                    more = await _read_part(receive, body, reserve)
+                    if body.tell() > limit:
+                        raise BodyTooLarge(f"at most {limit} bytes")
+                return body.getvalue()
+    except TimeoutError:
+        raise BodyTimeout(f"within {timeout_s:g} s") from None
+
+
+async def _read_part(receive: Receive, body: io.BytesIO, reserve: Callable[[int], None] | None) -> bool:
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise ClientDisconnect
+    part = message.get("body", b"")
+    if reserve is not None:
+        reserve(len(part))
+    body.write(part)
+    return bool(message.get("more_body", False))
+
+
+def check_values(body: bytes, limit: int) -> None:
+    """Raise TooManyValues if JSON holds more than ``limit`` values; a list or an object counts for eight.
+
+    Parsed, a value takes a hundred bytes of memory and an object a thousand, however short they are as text. Commas
+    within strings count, too: it is better to count too many than to parse first.
+    """
+    count = 0
+    for start in range(0, len(body), SCAN_CHUNK):
+        end = start + SCAN_CHUNK
+        containers = body.count(b"[", start, end) + body.count(b"{", start, end)
+        count += body.count(b",", start, end) + CONTAINER_VALUES * containers
+        if count > limit:
+            raise TooManyValues(f"at most {limit}; packed columns count for little")
+
+
+def check_json(body: bytes) -> None:
+    """Raise InvalidRequest if a body is not JSON.
+
+    Python's own parser would accept NaN, and fail on deep nesting and on long numbers.
+    """
+    try:
+        from_json(body, allow_inf_nan=False, cache_strings="none")
+    except (ValueError, RecursionError):
+        raise InvalidRequest("body: not JSON, or nested too deeply, or with too long numbers") from None
+
+
+def replay(body: bytes, receive: Receive) -> Receive:
+    """Return a ``receive`` that first returns a body that was read already."""
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive_again() -> Message:
+        return messages.pop() if messages else await receive()
+
+    return receive_again
+
+
+def decompress(body: bytes, encoding: str, limit: int) -> bytes:
+    """Undo the content encoding of a body: identity, gzip or zstd.
+
+    Raises BodyTooLarge beyond ``limit`` bytes, without producing many more, whatever size a header claims;
+    UnsupportedEncoding; InvalidUpload if the body is not in its encoding.
+    """
+    if encoding == "identity":
+        return body
+    if encoding == "gzip":
+        return _gunzip(body, limit)
+    if encoding == "zstd":
+        return _unzstd(body, limit)
+    raise UnsupportedEncoding("supported are gzip and zstd")
+
+
+def _gunzip(body: bytes, limit: int) -> bytes:
+    """Decompress all members of a gzip file, one after the other."""
+    rest = body
+    with io.BytesIO() as out:
+        while rest:
+            member = zlib.decompressobj(wbits=31)
+            try:
+                while not member.eof:
+                    chunk = member.decompress(rest, DECODE_CHUNK)
+                    rest = member.unconsumed_tail
+                    _write(out, chunk, limit)
+                    if not chunk and not rest and not member.eof:
+                        raise InvalidUpload("the gzip body is truncated")
+            except zlib.error:
+                raise InvalidUpload("the body is not gzip") from None
+            rest = member.unused_data
+        return out.getvalue()
+
+
+def _unzstd(body: bytes, limit: int) -> bytes:
+    """Decompress all frames. The size that a frame declares is not trusted."""
+    decompressor = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW)
+    reader = decompressor.stream_reader(io.BytesIO(body), read_across_frames=True)
+    with io.BytesIO() as out:
+        try:
+            while chunk := reader.read(DECODE_CHUNK):
+                _write(out, chunk, limit)
+        except zstandard.ZstdError:
+            raise InvalidUpload("the body is not zstd") from None
+        return out.getvalue()
+
+
+def _write(out: io.BytesIO, chunk: bytes, limit: int) -> None:
+    if out.write(chunk) and out.tell() > limit:
+        raise BodyTooLarge(f"at most {limit} bytes after decoding")

@@ -1,0 +1,254 @@
+"""Routes of runs: list, read, change, delete, overview, logged metrics, export."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Annotated, Literal
+
+import numpy as np
+import sqlalchemy as sa
+from fastapi import APIRouter, Header, Response
+from fastapi.responses import StreamingResponse
+
+from relumine.schemas import alert as schema_alert
+from relumine.schemas import base, chart
+from relumine.schemas import run as schema_run
+from relumine.schemas.record_table import MAX_STEP
+from relumine_server.alerts import queries as alert_queries
+from relumine_server.api import pagination, problem_details
+from relumine_server.api.dependencies import (
+    AlertsDep,
+    ClockDep,
+    DatabaseDep,
+    DispatcherDep,
+    SettingsDep,
+    VisibleProject,
+)
+from relumine_server.api.schemas.common import (
+    Cursor,
+    Limit,
+    LoggedMetrics,
+    MetricPoint,
+    NameQuery,
+    RunChange,
+    RunId,
+    StepQuery,
+)
+from relumine_server.db.database import Database
+from relumine_server.errors import InvalidCursor, RunNotFound
+from relumine_server.runs import repository as run_repository
+from relumine_server.runs import retention, views
+from relumine_server.runs.rows import RunRow
+from relumine_server.timeseries import codec, downsampling, logged_metrics
+from relumine_server.timeseries import queries as series_queries
+from relumine_server.timeseries.downsampling import Downsampled, SeriesColumns
+
+router = APIRouter(prefix="/v1", tags=["runs"])
+
+OVERVIEW_POINTS = 1_000
+LAYER_STATISTICS = ("dead_fraction", "born_dead_fraction", "dying_fraction", "active_rate")
+RUN_STATISTICS = ("learning_rate", "update_ratio", "loss")
+
+
+@router.get("/runs", responses=problem_details.responses(InvalidCursor))
+def list_runs(
+    database: DatabaseDep,
+    settings: SettingsDep,
+    project: VisibleProject,
+    group: NameQuery = None,
+    status: Literal["running", "finished", "stalled", "failed"] | None = None,
+    cursor: Cursor = None,
+    limit: Limit = 50,
+) -> base.Page[schema_run.Run]:
+    """List runs, newest first."""
+    position = pagination.decode(cursor, datetime, str)
+    filters = {"project": project, "group": group, "status": status}
+    with database.read() as connection:
+        runs = run_repository.select_page(connection, filters, position, limit)
+        runs, next_cursor = pagination.cut(runs, limit, lambda run: (run.created_at, run.run_id))
+        items = views.run_views(connection, runs, settings.base_url)
+    return base.Page(items=items, next_cursor=next_cursor)
+
+
+@router.get("/runs/{run_id}", responses=problem_details.responses(RunNotFound))
+def read_run(run_id: RunId, database: DatabaseDep, settings: SettingsDep) -> schema_run.Run:
+    """Read one run."""
+    with database.read() as connection:
+        return _run_view(connection, run_id, settings.base_url)
+
+
+@router.patch("/runs/{run_id}", responses=problem_details.responses(RunNotFound))
+def change_run(
+    run_id: RunId,
+    change: RunChange,
+    alerts: AlertsDep,
+    database: DatabaseDep,
+    settings: SettingsDep,
+    clock: ClockDep,
+    dispatcher: DispatcherDep,
+) -> schema_run.Run:
+    """Rename, tag, or end a run. Ending it resolves its open alerts."""
+
+    def write(connection: sa.Connection) -> schema_run.Run:
+        run_repository.get(connection, run_id)
+        values = change.model_dump(exclude_unset=True, exclude_none=True, exclude={"status"})
+        run_repository.update(connection, run_id, {**values, "updated_at": clock()})
+        if change.status is not None:
+            alerts.end_run(connection, run_id, change.status, clock())
+        return _run_view(connection, run_id, settings.base_url)
+
+    changed = database.write(write)
+    dispatcher.wake()
+    return changed
+
+
+def _run_view(connection: sa.Connection, run_id: str, base_url: str) -> schema_run.Run:
+    """Return a run. Raises RunNotFound."""
+    (view,) = views.run_views(connection, [run_repository.get(connection, run_id)], base_url)
+    return view
+
+
+@router.delete("/runs/{run_id}", status_code=204, responses=problem_details.responses(RunNotFound))
+def delete_run(run_id: RunId, database: DatabaseDep) -> None:
+    """Delete a run and everything stored of it, in batches: other writes get their turn in between."""
+    with database.read() as connection:
+        run_repository.get(connection, run_id)
+    while database.write(lambda connection: retention.delete_batch(connection, run_id)):
+        pass
+
+
+@router.get(
+    "/runs/{run_id}/overview", responses={304: {"description": "unchanged"}, **problem_details.responses(RunNotFound)}
+)
+def read_overview(
+    run_id: RunId,
+    database: DatabaseDep,
+    settings: SettingsDep,
+    response: Response,
+    after_step: StepQuery = None,
+    if_none_match: Annotated[str | None, Header(max_length=200)] = None,
+) -> chart.Overview:
+    """Read everything that a page needs of a run; 304 where ``If-None-Match`` has the current ETag."""
+    with database.read() as connection:
+        run = run_repository.get(connection, run_id)
+        alerts = alert_queries.load_worst(connection, run_id, settings.base_url, alert_queries.MAX_ALERTS)
+        etag = _etag(run, alerts, after_step)
+        if if_none_match == etag:
+            return Response(status_code=304, headers={"etag": etag})  # type: ignore[return-value]  # FastAPI passes it on
+        (view,) = views.run_views(connection, [run], settings.base_url)
+        layers = views.ranked_layers(connection, run_id)
+        layer_ids = [layer.layer_id for layer in layers]
+        overview = chart.Overview(
+            run=view,
+            layers=layers,
+            traces=_layer_traces(connection, run_id, layer_ids, after_step),
+            run_trace=_run_trace(connection, run_id, after_step),
+            alerts=alerts,
+            last_step=run.last_step,
+        )
+    response.headers["etag"] = etag
+    return overview
+
+
+def _etag(run: RunRow, alerts: list[schema_alert.Alert], after_step: int | None) -> str:
+    newest = max((alert.updated_at for alert in alerts), default="")
+    return f'"{run.updated_at.isoformat()}/{newest}/{len(alerts)}/{after_step}"'
+
+
+def _steps_after(after_step: int | None) -> tuple[int, int]:
+    return (0 if after_step is None else after_step + 1, MAX_STEP)
+
+
+def _layer_traces(
+    connection: sa.Connection, run_id: str, layer_ids: Sequence[int], after_step: int | None
+) -> list[chart.Trace]:
+    series = series_queries.read_extremes(
+        connection, run_id, layer_ids, LAYER_STATISTICS, steps=_steps_after(after_step), points=OVERVIEW_POINTS
+    )
+    return [_layer_trace(layer_id, of_layer) for layer_id, of_layer in sorted(series.items()) if of_layer.step.size]
+
+
+def _layer_trace(layer_id: int, series: Downsampled) -> chart.Trace:
+    trace = downsampling.downsample(series, OVERVIEW_POINTS)
+    dead_fraction = np.nansum([trace.max["dead_fraction"], trace.max["born_dead_fraction"]], axis=0)
+    return chart.Trace(
+        layer_id=layer_id,
+        step=downsampling.to_ints(trace.step),
+        dead_fraction=downsampling.to_json_numbers(dead_fraction),
+        dying_fraction=downsampling.to_json_numbers(trace.max["dying_fraction"]),
+        active_rate=downsampling.to_json_numbers(trace.last["active_rate"]),
+    )
+
+
+def _run_trace(connection: sa.Connection, run_id: str, after_step: int | None) -> chart.RunTrace:
+    """Return the run's own statistics. The loss is the logged metric of that name where records do not carry it."""
+    series = series_queries.read_extremes(
+        connection, run_id, [0], RUN_STATISTICS, steps=_steps_after(after_step), points=OVERVIEW_POINTS
+    ).get(0)
+    if series is None or not series.step.size:
+        return chart.RunTrace(step=[], learning_rate=[], update_ratio=[], loss=[])
+    trace = downsampling.downsample(series, OVERVIEW_POINTS)
+    loss = trace.last["loss"]
+    if np.isnan(series.last["loss"]).all():
+        page = logged_metrics.read_page(connection, run_id, after_step=-1 if after_step is None else after_step)
+        if "loss" in page.points:
+            loss = downsampling.last_value_at(trace.step, page.points["loss"])
+    return chart.RunTrace(
+        step=downsampling.to_ints(trace.step),
+        learning_rate=downsampling.to_json_numbers(trace.max["learning_rate"]),
+        update_ratio=downsampling.to_json_numbers(trace.max["update_ratio"]),
+        loss=downsampling.to_json_numbers(loss),
+    )
+
+
+@router.get("/runs/{run_id}/metrics", responses=problem_details.responses(RunNotFound, InvalidCursor))
+def read_metrics(
+    run_id: RunId, database: DatabaseDep, after_step: StepQuery = None, cursor: Cursor = None
+) -> LoggedMetrics:
+    """Read the metrics that the training logged, by name, a range of steps at a time."""
+    position = pagination.decode(cursor, int)
+    if position is not None:
+        (start,) = position
+    else:
+        start = -1 if after_step is None else after_step
+    with database.read() as connection:
+        run_repository.get(connection, run_id)
+        page = logged_metrics.read_page(connection, run_id, after_step=start)
+    metrics = {}
+    for name, points in page.points.items():
+        metrics[name] = [MetricPoint(step=step, value=value) for step, value in points]
+    next_cursor = None if page.last_step is None else pagination.encode([page.last_step])
+    return LoggedMetrics(metrics=metrics, next_cursor=next_cursor)
+
+
+@router.get("/runs/{run_id}/export", response_class=StreamingResponse, responses=problem_details.responses(RunNotFound))
+def export_run(run_id: RunId, database: DatabaseDep, format: Literal["csv"] = "csv") -> StreamingResponse:  # noqa: A002, ARG001 - the parameter's public name
+    """Export all series of a run as one flat table: layer_id, layer, step, statistic, value."""
+    with database.read() as connection:
+        run_repository.get(connection, run_id)
+        layers = run_repository.load_layers(connection, run_id)
+    names = {0: "", **{layer.layer_id: layer.name for layer in layers}}
+    return StreamingResponse(_csv_parts(database, run_id, names), media_type="text/csv")
+
+
+def _csv_parts(database: Database, run_id: str, layer_names: dict[int, str]) -> Iterator[str]:
+    """Yield one statistic of one layer after the other, each read by itself: a long run does not fit into memory."""
+    yield "layer_id,layer,step,statistic,value\n"
+    for layer_id, layer_name in layer_names.items():
+        for statistic in sorted(codec.SERIES_STATISTICS):
+            with database.read() as connection:
+                series = series_queries.read_series(connection, run_id, [layer_id], [statistic], steps=(0, MAX_STEP))
+            if layer_id in series:
+                yield _csv_rows(layer_id, layer_name, statistic, series[layer_id])
+
+
+def _csv_rows(layer_id: int, layer_name: str, statistic: str, series: SeriesColumns) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    for step, value in zip(series["step"], downsampling.to_json_numbers(series[statistic]), strict=True):
+        if value is not None:
+            writer.writerow([layer_id, layer_name, int(step), statistic, repr(value)])
+    return buffer.getvalue()

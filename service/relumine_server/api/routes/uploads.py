@@ -1,0 +1,117 @@
+"""Route of uploads: the raw body is read within a limit, decoded by pydantic from JSON, and ingested.
+
+The body is no declared parameter: FastAPI would parse it in Python, six times as expensive, and answer 500 to a NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import sqlalchemy as sa
+from fastapi import APIRouter, Request, Response
+from pydantic import ValidationError
+from starlette.datastructures import State
+
+from relumine.schemas.upload import Upload, UploadResponse
+from relumine_server import validation_messages
+from relumine_server.api import problem_details
+from relumine_server.api.schemas.common import UPLOAD_SCHEMA
+from relumine_server.api.services import Services, services_of
+from relumine_server.errors import (
+    BodyTimeout,
+    BodyTooLarge,
+    Busy,
+    InvalidUpload,
+    ProjectForbidden,
+    RunInOtherProject,
+    StorageFull,
+    TooManyLayers,
+    TooManyMetrics,
+    TooManyProjects,
+    TooManyRecords,
+    TooManyRuns,
+    TooManyUnits,
+    TooManyValues,
+    UnitCountMismatch,
+    UnknownLayer,
+    UnsupportedEncoding,
+)
+from relumine_server.ingest.detector_states import DetectorStateLost
+from relumine_server.ingest.service import IngestResult
+from relumine_server.metrics import Metrics
+
+router = APIRouter(prefix="/v1", tags=["uploads"])
+
+REFUSALS = (
+    BodyTooLarge, BodyTimeout, Busy, InvalidUpload, ProjectForbidden, RunInOtherProject, StorageFull, TooManyLayers,
+    TooManyMetrics, TooManyProjects, TooManyRecords, TooManyRuns, TooManyUnits, TooManyValues, UnknownLayer,
+    UnsupportedEncoding, UnitCountMismatch,
+)  # fmt: skip
+
+BODY = {"required": True, "content": {"application/json": {"schema": UPLOAD_SCHEMA}}}
+
+
+@router.post(
+    "/uploads",
+    status_code=202,
+    response_model=UploadResponse,
+    responses=problem_details.responses(*REFUSALS),
+    openapi_extra={"requestBody": BODY},
+)
+async def post_upload(request: Request) -> Response:
+    """Store an upload and analyze its records. The same upload again is answered ``duplicate`` and changes nothing."""
+    # No parameters and no response model of the framework: they would be a fifth of the cost.
+    services = services_of(request)
+    async with services.inflight.body(request, services.settings) as body:
+        result = await _ingest(services, partial(decode, body, request.state))
+    _count(services.metrics, result, len(body))
+    if result.has_changed_alerts:
+        services.dispatcher.wake()
+    return Response(result.response.model_dump_json(), 202, media_type="application/json")
+
+
+async def _ingest(services: Services, read_upload: Callable[[], Upload]) -> IngestResult:
+    """Ingest an upload. If the detector state of its run cannot be read, wait for the rebuild and ingest it then."""
+
+    def write(connection: sa.Connection) -> IngestResult:
+        return services.ingest.decode_and_ingest(connection, read_upload, services.clock())
+
+    try:
+        return await services.database.write_soon(write)
+    except DetectorStateLost as lost:
+        await services.rebuilds.rebuild(lost)
+    return await services.database.write_soon(write)
+
+
+def _count(metrics: Metrics, result: IngestResult, size_bytes: int) -> None:
+    metrics.uploads.labels("duplicate" if result.response.duplicate else "accepted").inc()
+    metrics.records.inc(result.response.accepted)
+    metrics.upload_bytes.inc(size_bytes)
+    for reason, count in result.newly_dropped.items():
+        metrics.count_dropped(reason, count)
+
+
+def decode(body: bytes, state: State) -> Upload:
+    """Return the upload in a body; ``state`` is that of the request.
+
+    Raises InvalidUpload with the place and the reason but never the value, and ProjectForbidden if the key is bound to
+    another project.
+    """
+    upload = _decode(body)
+    state.run_id = upload.run.id
+    if state.caller.project not in (None, upload.run.project):
+        raise ProjectForbidden
+    return upload
+
+
+def _decode(body: bytes) -> Upload:
+    try:
+        return Upload.model_validate_json(body, strict=True)
+    except ValidationError as error:
+        reason = validation_messages.describe_errors(
+            error.errors(include_url=False, include_context=False, include_input=False)
+        )
+    except (ValueError, RecursionError) as error:
+        reason = type(error).__name__
+    raise InvalidUpload(reason)  # outside of the except block: as its context the first error would keep the body alive

@@ -1,0 +1,1 @@
+"""Request bodies and query parameters. Response models are those of ``relumine.schemas``."""

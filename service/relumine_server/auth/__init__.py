@@ -1,0 +1,1 @@
+"""API keys, browser sessions, permissions, and the project that a resource belongs to."""

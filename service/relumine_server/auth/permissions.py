@@ -1,0 +1,119 @@
+"""The permission that every route needs, as one table. Pure: no request, no database.
+
+A route that the table does not name needs an admin key: one that was forgotten is closed, not open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal, NamedTuple, TypeAlias
+
+from starlette.routing import compile_path
+
+from relumine_server.auth.api_keys import Scope
+
+Permission: TypeAlias = Literal["nothing", "ingest", "read", "admin"]
+
+# Everything that changes something needs an admin key, except uploads. The addresses of many receivers are secrets
+# (Slack's are), so webhooks and their logs are for admins alone.
+PERMISSIONS: Mapping[tuple[str, str], Permission] = {
+    ("POST", "/v1/uploads"): "ingest",
+    ("GET", "/v1/projects"): "read",
+    ("GET", "/v1/projects/{project}/retention"): "read",
+    ("PUT", "/v1/projects/{project}/retention"): "admin",
+    ("GET", "/v1/projects/{project}/policy"): "read",
+    ("PUT", "/v1/projects/{project}/policy"): "admin",
+    ("POST", "/v1/policy/backtest"): "read",  # it writes nothing
+    ("GET", "/v1/runs"): "read",
+    ("GET", "/v1/runs/{run_id}"): "read",
+    ("PATCH", "/v1/runs/{run_id}"): "admin",
+    ("DELETE", "/v1/runs/{run_id}"): "admin",
+    ("GET", "/v1/runs/{run_id}/overview"): "read",
+    ("GET", "/v1/runs/{run_id}/metrics"): "read",
+    ("GET", "/v1/runs/{run_id}/export"): "read",
+    ("GET", "/v1/runs/{run_id}/layers"): "read",
+    ("GET", "/v1/runs/{run_id}/layers/{layer_id}/series"): "read",
+    ("GET", "/v1/runs/{run_id}/layers/{layer_id}/units"): "read",
+    ("GET", "/v1/alerts"): "read",
+    ("GET", "/v1/alerts/{alert_id}"): "read",
+    ("GET", "/v1/alerts/{alert_id}/events"): "read",
+    ("POST", "/v1/alerts/{alert_id}/acknowledge"): "admin",
+    ("POST", "/v1/alerts/{alert_id}/resolve"): "admin",
+    ("GET", "/v1/silences"): "read",
+    ("POST", "/v1/silences"): "admin",
+    ("DELETE", "/v1/silences/{silence_id}"): "admin",
+    ("GET", "/v1/webhooks"): "admin",
+    ("POST", "/v1/webhooks"): "admin",
+    ("GET", "/v1/webhooks/{webhook_id}"): "admin",
+    ("PATCH", "/v1/webhooks/{webhook_id}"): "admin",
+    ("DELETE", "/v1/webhooks/{webhook_id}"): "admin",
+    ("POST", "/v1/webhooks/{webhook_id}/test"): "admin",
+    ("POST", "/v1/webhooks/{webhook_id}/rotate-secret"): "admin",
+    ("GET", "/v1/webhooks/{webhook_id}/deliveries"): "admin",
+    ("GET", "/v1/deliveries/{delivery_id}"): "admin",
+    ("POST", "/v1/deliveries/{delivery_id}/redeliver"): "admin",
+    ("GET", "/v1/keys"): "admin",
+    ("POST", "/v1/keys"): "admin",
+    ("DELETE", "/v1/keys/{key_id}"): "admin",
+    ("GET", "/v1/session"): "nothing",
+    ("POST", "/v1/session"): "nothing",
+    ("DELETE", "/v1/session"): "nothing",
+    ("GET", "/metrics"): "read",
+    ("GET", "/livez"): "nothing",
+    ("GET", "/readyz"): "nothing",
+    ("GET", "/openapi.json"): "nothing",
+    ("HEAD", "/openapi.json"): "nothing",
+    ("GET", "/docs"): "nothing",
+    ("GET", "/"): "nothing",
+    ("GET", "/static/{name}"): "nothing",
+}
+
+SCOPE_GRANTS: Mapping[Scope, frozenset[Permission]] = {
+    "ingest": frozenset({"ingest"}),
+    "read": frozenset({"read"}),
+    "admin": frozenset({"ingest", "read", "admin"}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """The caller: the scope of its key, and the project that the key is bound to, if any."""
+
+    scope: Scope
+    project: str | None = None
+    key_id: str | None = None
+
+
+ANONYMOUS = Principal("admin")
+"""Every caller of a server without keys."""
+
+
+class Target(NamedTuple):
+    """The route of a request: the permission it needs, whether it is a known route, and the ids in its path."""
+
+    permission: Permission
+    is_known: bool
+    parameters: Mapping[str, str]
+
+
+_ROUTES = [(route, compile_path(route[1])[0], permission) for route, permission in PERMISSIONS.items()]
+
+
+def methods(path: str) -> list[str]:
+    """Return the HTTP methods that a path has."""
+    return sorted(route[0] for route, pattern, _ in _ROUTES if pattern.match(path))
+
+
+@lru_cache(maxsize=1024)
+def target(method: str, path: str) -> Target:
+    """Return the route that a path leads to. The result is cached and must not be changed."""
+    for route, pattern, permission in _ROUTES:
+        match = pattern.match(path)
+        if match and route[0] == method:
+            return Target(permission, is_known=True, parameters=match.groupdict())
+    permissions = {permission for _, pattern, permission in _ROUTES if pattern.match(path)}
+    if permissions == {"nothing"}:  # a public path without this method: the router answers 405
+        return Target("nothing", is_known=True, parameters={})
+    return Target("admin", is_known=False, parameters={})

@@ -1,0 +1,102 @@
+"""Parts shared by the commands: settings, an open database, and one sentence instead of a traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, NoReturn
+
+import typer
+from pydantic import ValidationError
+
+from relumine_server import validation_messages
+from relumine_server.db.database import Database, parse_url, without_password
+from relumine_server.errors import FileInUseError, NotDistributableError, ProblemError, UnknownDatabaseError
+from relumine_server.settings import Settings
+
+DatabaseUrl = Annotated[str | None, typer.Option(help="default: RELUMINE_DATABASE_URL, or sqlite:///relumine.db")]
+
+
+def load_settings(**options: Any) -> Settings:
+    """Return the settings; an option that is None is read from the environment."""
+    given = {name: value for name, value in options.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        sentences = []
+        for detail in error.errors():
+            name = _name_of(str(detail["loc"][0]), given)
+            sentences.append(f"{name}: {validation_messages.message(detail)}")
+        fail(f"settings cannot be used: {'; '.join(sentences)}")
+
+
+def _name_of(setting: str, options: Collection[str]) -> str:
+    """Return the name that the user knows a setting by: the option if it was given, else the variable."""
+    return f"--{setting.replace('_', '-')}" if setting in options else f"RELUMINE_{setting.upper()}"
+
+
+def open_database(settings: Settings) -> Database:
+    """Open the database of the settings."""
+    with clear_database_errors(settings):
+        return Database.open(settings.database_url)
+
+
+@contextmanager
+def migrated(settings: Settings) -> Iterator[Database]:
+    """Open the database and bring it to the schema of this version."""
+    from relumine_server.db import migrations
+
+    with clear_database_errors(settings):
+        try:
+            database = Database.open(settings.database_url)
+        except FileInUseError as error:
+            raise FileInUseError(f"{error}; use /v1/keys of that server, or stop it first") from error
+        try:
+            migrations.upgrade(database.writing_engine)
+            yield database
+        finally:
+            database.close()
+
+
+@contextmanager
+def clear_database_errors(settings: Settings) -> Iterator[None]:
+    """End the command with one sentence if the database cannot be opened or migrated."""
+    from alembic.util import CommandError
+    from sqlalchemy.exc import DBAPIError
+
+    try:
+        yield
+    except (FileInUseError, NotDistributableError, UnknownDatabaseError) as error:
+        fail(str(error))
+    except ImportError:
+        fail("Postgres needs its driver: pip install 'relumine[server,postgres]'")
+    except ProblemError as error:
+        database = without_password(settings.database_url)
+        fail(error.detail if error.status == 409 else f"{database}: {error.detail}")
+    except CommandError as error:
+        fail(f"{without_password(settings.database_url)} is not of this version: {error}")
+    except (OSError, DBAPIError) as error:
+        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+        fail(f"{without_password(settings.database_url)} cannot be used: {reason}")
+
+
+@contextmanager
+def clear_address_errors(settings: Settings) -> Iterator[None]:
+    """End the command with one sentence if nothing can listen on the address."""
+    try:
+        yield
+    except OSError as error:
+        address = f"{settings.host[:60]}, port {settings.port}"
+        fail(f"cannot listen on {address} (RELUMINE_HOST, RELUMINE_PORT): {error.strerror}")
+
+
+def is_sqlite(settings: Settings) -> bool:
+    """Return True if the database is a SQLite file, which takes one process."""
+    with clear_database_errors(settings):
+        return parse_url(settings.database_url).get_backend_name() == "sqlite"
+
+
+def fail(sentence: str) -> NoReturn:
+    """End the command with a sentence and exit code 2."""
+    typer.echo(f"relumine-server: {sentence}", err=True)
+    raise typer.Exit(2)

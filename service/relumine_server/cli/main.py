@@ -1,0 +1,218 @@
+"""The command ``relumine-server``. Options win over environment variables.
+
+Every command imports what it needs when it runs, so that ``--help`` does not load the whole server.
+"""
+
+from __future__ import annotations
+
+import socket
+import sqlite3
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+try:
+    import sqlalchemy  # noqa: F401 - only to see whether it is installed
+    import typer
+except ImportError:  # installed without the extra
+    sys.stderr.write("relumine-server: the server is not installed: pip install 'relumine[server]'\n")
+    raise SystemExit(2) from None
+
+from relumine_server.cli import keys
+from relumine_server.cli.common import (
+    DatabaseUrl,
+    clear_address_errors,
+    clear_database_errors,
+    fail,
+    is_sqlite,
+    load_settings,
+    migrated,
+    open_database,
+)
+from relumine_server.db.database import without_password
+from relumine_server.settings import Settings
+
+cli = typer.Typer(help="Relumine's server.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+cli.add_typer(keys.cli, name="keys")
+
+
+@cli.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="default: RELUMINE_HOST, or 127.0.0.1")] = None,
+    port: Annotated[int | None, typer.Option(help="0: any free port; default: RELUMINE_PORT, or 7358")] = None,
+    database_url: DatabaseUrl = None,
+    workers: Annotated[int | None, typer.Option(help="processes on the port; default: RELUMINE_WORKERS, or 1")] = None,
+    *,
+    insecure_no_auth: Annotated[bool, typer.Option(help="Require no key, on any address.")] = False,
+    no_dispatcher: Annotated[bool, typer.Option(help="Leave sending to relumine-server worker.")] = False,
+) -> None:
+    """Migrate the database and serve the API and the dashboard."""
+    settings = load_settings(
+        host=host,
+        port=port,
+        database_url=database_url,
+        workers=workers,
+        insecure_no_auth=insecure_no_auth or None,
+        dispatcher=False if no_dispatcher else None,
+    )
+    if settings.workers > 1 and is_sqlite(settings):
+        fail("SQLite takes one process: --workers (RELUMINE_WORKERS) above 1 needs Postgres as RELUMINE_DATABASE_URL")
+    _bind_and_serve(settings, database_url)
+
+
+def _bind_and_serve(settings: Settings, database_url: str | None) -> None:
+    """Bind the sockets first, so that an address in use is reported before anything is created."""
+    from relumine_server import log_config
+    from relumine_server.server import sockets
+
+    with clear_address_errors(settings):
+        listeners = sockets.bind(settings.host, settings.port)
+    try:
+        settings = settings.model_copy(update={"port": sockets.port_of(listeners)})
+        has_keys = keys.has_keys(settings)
+        _require_protection(settings, database_url, has_keys=has_keys)
+        has_keys = keys.create_bootstrap_key(settings) or has_keys
+        log_config.to_stderr(settings.log_level, settings.log_format)
+        _run_server(settings, listeners, has_keys=has_keys)
+    finally:
+        sockets.close(listeners)
+
+
+def _require_protection(settings: Settings, database_url: str | None, *, has_keys: bool) -> None:
+    """End the command if other machines can reach the server and nothing protects it."""
+    if settings.is_local or settings.insecure_no_auth or settings.bootstrap_key or has_keys:
+        return
+    option = "" if database_url is None else f" --database-url '{without_password(database_url)}'"
+    fail(
+        f"{settings.host} can be reached from other machines and there is no key yet: create one with "
+        f"`relumine-server keys create --scope admin{option}`, listen on 127.0.0.1, "
+        "or pass --insecure-no-auth if the network is yours alone"
+    )
+
+
+def _run_server(settings: Settings, listeners: list[socket.socket], *, has_keys: bool) -> None:
+    from relumine_server.app import create_app
+    from relumine_server.server import run
+    from relumine_server.server.supervisor import Supervisor
+
+    with clear_database_errors(settings):
+        app = create_app(settings) if settings.workers == 1 else None
+    database = without_password(settings.database_url)
+    typer.echo(
+        f"relumine-server: {settings.base_url} (database {database}, keys {_key_policy(settings, has_keys=has_keys)})",
+        err=True,
+    )
+    if app is not None:
+        run.serve(app, settings, listeners)
+        return
+    with migrated(settings):
+        pass
+    raise typer.Exit(Supervisor(settings, listeners).run())
+
+
+def _key_policy(settings: Settings, *, has_keys: bool) -> str:
+    if not has_keys:
+        return "not needed"
+    return "off although there are keys" if settings.insecure_no_auth else "needed"
+
+
+@cli.command()
+def worker(database_url: DatabaseUrl = None) -> None:
+    """Send notifications from a process of its own; several of these may share one Postgres database."""
+    from relumine_server import log_config
+    from relumine_server.db import migrations
+    from relumine_server.webhooks import dispatcher
+
+    settings = load_settings(database_url=database_url)
+    database = open_database(settings)
+    with clear_database_errors(settings), database.read() as connection:
+        if migrations.current(connection) != migrations.head():
+            fail("the database is not at the schema of this version: relumine-server migrate")
+    log_config.to_stderr(settings.log_level)
+    typer.echo(f"relumine-server: worker (database {without_password(settings.database_url)})", err=True)
+    dispatcher.run_until_signalled(database, settings)
+    database.close()
+
+
+@cli.command()
+def migrate(
+    database_url: DatabaseUrl = None,
+    *,
+    distribute: Annotated[
+        bool, typer.Option(help="Then distribute the runs over the hosts of a Citus cluster.")
+    ] = False,
+) -> None:
+    """Bring the database to the schema of this version."""
+    from relumine_server.db import citus, migrations
+
+    settings = load_settings(database_url=database_url)
+    if distribute and is_sqlite(settings):
+        fail("SQLite cannot be distributed over several hosts: --distribute needs Postgres with Citus")
+    database = open_database(settings)
+    distributed = None
+    with clear_database_errors(settings):
+        if distribute:  # refused before anything is changed
+            citus.require(database.writing_engine)
+        migrations.upgrade(database.writing_engine)
+        if distribute:
+            distributed = citus.distribute(database.writing_engine)
+    with database.read() as connection:
+        typer.echo(f"at {migrations.current(connection)}")
+    if distributed is not None:
+        typer.echo(f"distributed by run_id: {', '.join(distributed) or 'no further table'}")
+    database.close()
+
+
+@cli.command()
+def replay(run_id: Annotated[str, typer.Argument(help="the run's id")], database_url: DatabaseUrl = None) -> None:
+    """Run the detector over a stored run again and print the findings; exit 1 if its alerts differ."""
+    from relumine_server.cli.replay import replay_stored_run
+
+    settings = load_settings(database_url=database_url)
+    database = open_database(settings)
+    try:
+        with clear_database_errors(settings), database.read() as connection:
+            result = replay_stored_run(connection, run_id)
+    finally:
+        database.close()
+    if result is None:
+        fail(f"no run {run_id}")
+    for line in result.lines:
+        typer.echo(line)
+    raise typer.Exit(0 if result.matches else 1)
+
+
+@cli.command()
+def backup(
+    target: Annotated[Path, typer.Argument(help="the file to write; must not exist")], database_url: DatabaseUrl = None
+) -> None:
+    """Copy a SQLite database, even while a server writes to it."""
+    from relumine_server.errors import UnknownDatabaseError
+    from relumine_server.maintenance.backup import backup as copy_database
+
+    try:
+        size = copy_database(load_settings(database_url=database_url).database_url, target)
+    except UnknownDatabaseError as error:
+        fail(str(error))
+    except (ValueError, OSError, sqlite3.Error) as error:
+        fail(f"no backup: {type(error).__name__}: {error}")
+    typer.echo(f"{target}: {size:,} bytes, checked")
+
+
+@cli.command()
+def doctor(database_url: DatabaseUrl = None) -> None:
+    """Check version, file system, disk, schema and clock; exit 1 if something is wrong."""
+    from relumine_server.maintenance.doctor import examine
+
+    settings = load_settings(database_url=database_url)
+    with clear_database_errors(settings):
+        checks = examine(settings.database_url, datetime.now(UTC))
+    for check in checks:
+        typer.echo(f"{check.status:<8} {check.name:<12} {check.detail}")
+    raise typer.Exit(1 if any(check.status == "problem" for check in checks) else 0)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line."""
+    cli(args=arguments, prog_name="relumine-server")

@@ -1,0 +1,215 @@
+"""The database: one entry point for reading, one for writing.
+
+A write that returned is committed. A write function may run twice, the second time after everything of the first run
+was undone.
+"""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from relumine_server.db.dialect import CONNECTION_TIMEOUT_S, WriteFn
+from relumine_server.db.errors import problem_of
+from relumine_server.db.postgres_writer import PostgresWriter
+from relumine_server.db.sqlite_writer import SqliteWriter
+from relumine_server.db.types import to_json
+from relumine_server.errors import FileInUseError, UnknownDatabaseError
+
+T = TypeVar("T")
+
+DEFAULT_FILE = "relumine.db"
+
+POSTGRES_WRITERS = 8
+POSTGRES_READERS = 4
+"""Connections of one process. More write than ever compute at once: some wait for a run that is locked."""
+
+SQLITE_READERS = 8  # connections
+READ_CACHE_BYTES = 16 * 2**20
+WRITE_CACHE_BYTES = 64 * 2**20
+"""Pages that a connection caches: a long series several times over; the largest group of uploads."""
+
+BUSY_TIMEOUT_MS = 5_000
+POOL_TIMEOUT_S = 5  # how long a reader of SQLite waits for a connection
+MAX_WAL_BYTES = 64 * 2**20  # a WAL that a long reader made larger is cut back to this
+SQLITE_PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    f"busy_timeout={BUSY_TIMEOUT_MS}",
+    "foreign_keys=ON",
+    f"journal_size_limit={MAX_WAL_BYTES}",
+    # Debian's SQLite overwrites deleted rows with zeros: thinning would cost six times as much.
+    "secure_delete=FAST",
+)
+POSTGRES_SESSION = {
+    "statement_timeout": "30s",
+    "lock_timeout": "10s",
+    "idle_in_transaction_session_timeout": "60s",
+}
+
+
+class Database:
+    """An open database. It may be shared between threads."""
+
+    def __init__(self, engine: sa.Engine, writer: SqliteWriter | PostgresWriter, lock_file: IO[str] | None) -> None:
+        self.engine = engine
+        self._writer = writer
+        self._lock_file = lock_file
+
+    @classmethod
+    def open(cls, database_url: str) -> Database:
+        """Open the database.
+
+        Raises FileInUseError if another process serves the same SQLite file, UnknownDatabaseError for any other kind.
+        """
+        url = parse_url(database_url)
+        if url.get_backend_name() == "sqlite":
+            lock_file = _lock(Path(url.database or DEFAULT_FILE))
+            writer = SqliteWriter(_sqlite_engine(url, "BEGIN IMMEDIATE", WRITE_CACHE_BYTES))
+            return cls(_sqlite_engine(url, "BEGIN", READ_CACHE_BYTES), writer, lock_file)
+        readers = _postgres_engine(url, POSTGRES_READERS, ping=True)
+        writers = _postgres_engine(url, POSTGRES_WRITERS, ping=False)
+        return cls(readers, PostgresWriter(writers, POSTGRES_WRITERS), None)
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """Open a transaction that only reads, in one consistent snapshot. Raises NotReady, StorageUnavailable."""
+        try:
+            connection = self.engine.connect()
+            if connection.dialect.name == "postgresql":  # by default each statement would see a snapshot of its own
+                connection = connection.execution_options(isolation_level="REPEATABLE READ")
+        except SQLAlchemyError as error:
+            raise problem_of(error, reading=True) from error
+        with connection:
+            try:
+                yield connection
+            except SQLAlchemyError as error:
+                raise problem_of(error, reading=True) from error
+
+    def write(self, fn: WriteFn[T]) -> T:
+        """Run ``fn`` in a transaction; when this returns it is committed.
+
+        Raises what ``fn`` raises, or Busy, StorageFull, StorageUnavailable.
+        """
+        return self._writer.write(fn)
+
+    async def write_soon(self, fn: WriteFn[T]) -> T:
+        """Run ``fn`` as ``write`` does, without blocking the event loop; it must do no harm when it is run twice."""
+        return await self._writer.write_soon(fn)
+
+    @property
+    def writing_engine(self) -> sa.Engine:
+        """The engine that migrations use."""
+        return self._writer.engine
+
+    @property
+    def is_exclusive(self) -> bool:
+        """True if no other process can have this database open for writing."""
+        return self._lock_file is not None
+
+    @property
+    def waiting(self) -> int:
+        """Write functions that wait for their transaction."""
+        return self._writer.waiting
+
+    @property
+    def file(self) -> Path | None:
+        """The file of a SQLite database; None for Postgres."""
+        url = self.engine.url
+        return Path(url.database or DEFAULT_FILE).absolute() if url.get_backend_name() == "sqlite" else None
+
+    def close(self) -> None:
+        """Finish the waiting writes, close every connection, and release the file."""
+        self._writer.close()
+        self.engine.dispose()
+        if self._lock_file is not None:
+            self._lock_file.close()
+
+
+def parse_url(database_url: str) -> sa.URL:
+    """Return the URL of a supported database, for Postgres with psycopg 3 as driver. Raises UnknownDatabaseError."""
+    try:
+        url = make_url(database_url)
+    except (ArgumentError, ValueError):  # ValueError: the port is no number
+        raise UnknownDatabaseError("RELUMINE_DATABASE_URL is not a database URL") from None
+    kind = url.drivername.split("+")[0]
+    if kind not in ("sqlite", "postgresql", "postgres"):
+        raise UnknownDatabaseError(f"{kind} is not supported: sqlite:///file or postgresql://user:password@host/name")
+    if kind == "sqlite" and url.database in (None, "", ":memory:"):
+        raise UnknownDatabaseError("RELUMINE_DATABASE_URL names no file: sqlite:///relumine.db")
+    return url.set(drivername="sqlite" if kind == "sqlite" else "postgresql+psycopg")
+
+
+def without_password(database_url: str) -> str:
+    """Return a database URL with its password masked."""
+    return parse_url(database_url).render_as_string(hide_password=True)
+
+
+def _postgres_engine(url: sa.URL, connections: int, *, ping: bool) -> sa.Engine:
+    """Return an engine with a pool of connections. Without ``ping`` a lost connection is noticed by its next user."""
+    engine = sa.create_engine(
+        url,
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=CONNECTION_TIMEOUT_S,
+        pool_pre_ping=ping,
+        json_serializer=to_json,
+        hide_parameters=True,  # values stay out of error messages, and so out of the log
+        connect_args={"connect_timeout": 5},
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: Any) -> None:
+        with connection.cursor() as cursor:
+            for name, value in POSTGRES_SESSION.items():
+                cursor.execute(f"SET {name} = '{value}'")
+        connection.commit()
+
+    return engine
+
+
+def _sqlite_engine(url: sa.URL, begin: str, cache_bytes: int) -> sa.Engine:
+    """Return an engine whose transactions start with ``begin``: the driver's own would start late and deferred."""
+    engine = sa.create_engine(
+        url,
+        pool_size=SQLITE_READERS,
+        max_overflow=0,
+        pool_timeout=POOL_TIMEOUT_S,
+        json_serializer=to_json,
+        hide_parameters=True,
+        connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False},
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None
+        for pragma in (*SQLITE_PRAGMAS, f"cache_size=-{cache_bytes // 1024}"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @sa.event.listens_for(engine, "begin")
+    def open_transaction(connection: sa.Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+def _lock(database: Path) -> IO[str]:
+    """Lock a file beside the database as long as the process exists; the kernel unlocks it even after kill -9."""
+    database.parent.mkdir(parents=True, exist_ok=True)
+    path = database.with_name(database.name + ".lock")
+    file = path.open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise FileInUseError(
+            f"{database} is already served by another process; SQLite takes one, Postgres many"
+        ) from error
+    return file

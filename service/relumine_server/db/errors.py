@@ -1,0 +1,57 @@
+"""Errors of a database as problems of the API: full, unreachable, not set up. Pure.
+
+A full disk and a restarting server are states of the service. Any other error is a defect of this program and is raised
+as it is.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import exc
+
+from relumine_server.errors import NotReady, StorageFull, StorageUnavailable
+
+FULL = frozenset({"SQLITE_FULL", "53100"})
+READ_ONLY = frozenset({"25006"})
+MISSING_TABLE = frozenset({"42P01", "3F000"})
+RETRYABLE = frozenset({"40001", "40P01"})
+"""Serialization failure and deadlock: the same transaction may well succeed the second time."""
+
+
+def problem_of(error: Exception, *, reading: bool = False) -> Exception:
+    """Return the problem for an error of a database; the error itself if it is a defect."""
+    if isinstance(error, exc.TimeoutError):
+        return StorageUnavailable("all connections to the database are in use")
+    if not isinstance(error, exc.DBAPIError):
+        return NotReady() if reading and isinstance(error, exc.SQLAlchemyError) else error
+    code = code_of(error)
+    if code in FULL:
+        return StorageFull()
+    if code in MISSING_TABLE or "no such table" in str(error.orig):
+        return NotReady("the database has no tables yet: relumine-server migrate")
+    is_invalid_statement = code == "SQLITE_ERROR"
+    is_operational = isinstance(error, exc.OperationalError | exc.InterfaceError) and not is_invalid_statement
+    if code in READ_ONLY or error.connection_invalidated or is_operational:
+        return StorageUnavailable()
+    return error
+
+
+def problem_from(error: Exception) -> Exception:
+    """Return the problem for an error of a database, caused by it; the error itself if it is a defect."""
+    problem = problem_of(error)
+    if problem is not error:
+        problem.__cause__ = error
+    return problem
+
+
+def is_transient(error: exc.DBAPIError) -> bool:
+    """Return True if the same transaction may succeed at once: the connection was lost, or another was in the way."""
+    return error.connection_invalidated or code_of(error) in RETRYABLE
+
+
+def code_of(error: exc.DBAPIError) -> str:
+    """Return SQLite's name of an error, or the SQLSTATE of Postgres; empty if it has neither."""
+    original: Any = error.orig
+    code = getattr(original, "sqlite_errorname", None) or getattr(original, "sqlstate", None)
+    return str(code or "")

@@ -1,0 +1,93 @@
+"""Tables of projects, runs and what describes a run: sessions, uploads, layers and the detector state."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from relumine_server.db.types import Document, SessionId, UtcTime, metadata, required
+
+projects = sa.Table(
+    "projects",
+    metadata,
+    sa.Column("project", sa.Text, primary_key=True),
+    required("created_at", UtcTime),
+    sa.Column("retention", Document),
+    sa.Column("policy", Document),
+)
+
+runs = sa.Table(
+    "runs",
+    metadata,
+    sa.Column("run_id", sa.Text, primary_key=True),
+    required("project", sa.Text),
+    sa.Column("group_name", sa.Text),
+    sa.Column("name", sa.Text),
+    required("config", Document),
+    required("tags", Document),
+    sa.Column("sdk", sa.Text),
+    sa.Column("torch", sa.Text),
+    required("status", sa.Text),
+    sa.Column("started_at", UtcTime),
+    required("created_at", UtcTime),
+    required("updated_at", UtcTime),
+    sa.Column("finished_at", UtcTime),
+    sa.Column("last_step", sa.BigInteger),
+    required("dropped", Document),
+    sa.Column("coverage", Document),
+    sa.Column("detector_session", SessionId),
+    sa.Column("detector_seq", sa.BigInteger),
+    sa.Column("last_heartbeat_at", UtcTime),
+    sa.Column("session_first_step", sa.BigInteger),
+    required("longest_gap_s", sa.Float, default=0.0),
+    required("uncompacted_records", sa.BigInteger, default=0),
+    required("unit_stat_rows", sa.BigInteger, default=0),
+    required("unit_stat_bytes", sa.BigInteger, default=0),
+    sa.Index(None, "project", "created_at", "run_id"),
+    sa.Index(None, "created_at", "run_id"),
+    sa.Index(None, "status"),
+)
+
+run_sessions = sa.Table(
+    "run_sessions",
+    metadata,
+    sa.Column("run_id", sa.Text, primary_key=True),
+    sa.Column("session", SessionId, primary_key=True),
+    required("created_at", UtcTime),
+    required("world_size", sa.Integer),
+    sa.Column("first_step", sa.BigInteger),
+    required("out_of_order", sa.Boolean),
+)
+
+uploads = sa.Table(
+    "uploads",
+    metadata,
+    sa.Column("run_id", sa.Text, primary_key=True),
+    sa.Column("session", SessionId, primary_key=True),
+    sa.Column("rank", sa.Integer, primary_key=True),
+    sa.Column("seq", sa.BigInteger, primary_key=True),
+    required("received_at", UtcTime),
+    required("record_count", sa.Integer),
+    sa.Column("last_step", sa.BigInteger),
+    required("late", sa.Boolean),
+    required("processed", sa.Boolean),
+)
+
+layers = sa.Table(
+    "layers",
+    metadata,
+    sa.Column("run_id", sa.Text, primary_key=True),
+    sa.Column("layer_id", sa.BigInteger, primary_key=True),
+    required("name", sa.Text),
+    required("units", sa.Integer),
+    required("info", Document),
+)
+
+detector_states = sa.Table(
+    "detector_states",
+    metadata,
+    sa.Column("run_id", sa.Text, primary_key=True),
+    required("session", SessionId),
+    required("seq", sa.BigInteger),
+    required("state", sa.LargeBinary),
+    required("updated_at", UtcTime),
+)

@@ -1,0 +1,231 @@
+"""Decisions about a layer, from the statistics of its records: two tiers of evidence, and hysteresis.
+
+Arithmetic on a layer's scalars. Causes and texts are found elsewhere.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from relumine.schemas.alert import Kind, Severity, severity_rank
+from relumine_server.detection.averages import (
+    LONG_INTERVALS,
+    SHORT_INTERVALS,
+    SMOOTHING_INTERVALS,
+    elapsed_intervals,
+    moving_average,
+)
+from relumine_server.detection.evidence import RecordStatistics
+from relumine_server.detection.findings import Transition
+from relumine_server.detection.policy import Policy
+from relumine_server.detection.risk import layer_risk, risk_features
+from relumine_server.detection.run_signals import is_armed, loss_effect
+from relumine_server.detection.state import HISTORY_LENGTH, LayerMemory, OpenProblem, RunMemory
+
+OpenProblems: TypeAlias = dict[tuple[int, Kind], OpenProblem]
+
+DISPLACEMENT_DECAY = 0.9
+"""Factor per record of the peak displacement: it covers about ten records."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A transition of one problem of one layer."""
+
+    kind: Kind
+    transition: Transition
+    severity: Severity
+    reason: str | None = None
+
+
+def update_memory(
+    memory: LayerMemory, stats: RecordStatistics, step: int, weight_norm: float | None, update_norm: float | None
+) -> None:
+    """Fold the statistics of a record into the layer's scalars, whatever is decided about it.
+
+    ``weight_norm`` is that of the weights after the update, ``update_norm`` that of the update.
+    """
+    if 0 <= memory.step < step:
+        memory.gap_steps = step - memory.step
+    _update_averages(memory, stats)
+    if weight_norm is not None and weight_norm > 0:
+        _update_weights(memory, stats.units, weight_norm, update_norm or 0.0)
+    memory.records += 1
+    memory.step = step
+    memory.median_rate = stats.median_rate
+    memory.kill_ratio = stats.kill_ratio
+    _update_displacement(memory, stats.displacement)
+    memory.lost_fraction = _share(stats.dying, stats.eligible)
+    memory.history = (
+        *memory.history[-(HISTORY_LENGTH - 1) :],
+        (float(step), memory.lost_fraction, stats.mean_bias),
+    )
+
+
+def _update_averages(memory: LayerMemory, stats: RecordStatistics) -> None:
+    intervals = elapsed_intervals(memory.gap_steps)
+    memory.age_intervals += intervals
+    age = memory.age_intervals
+    memory.headroom = moving_average(memory.headroom, stats.headroom, intervals, SMOOTHING_INTERVALS)
+    memory.usual_headroom = moving_average(memory.usual_headroom, memory.headroom, intervals, LONG_INTERVALS, age)
+    memory.bias_sigma = stats.bias_sigma
+    memory.usual_bias_sigma = moving_average(memory.usual_bias_sigma, stats.bias_sigma, intervals, SHORT_INTERVALS, age)
+
+
+def _update_weights(memory: LayerMemory, units: int, weight_norm: float, update_norm: float) -> None:
+    """Follow the norm of the weights, and compare the first one with He's initialization.
+
+    He's has the norm √(2 · units), whatever the fan-in. The first update is taken off: at a high learning rate it is
+    all there is to see.
+    """
+    if math.isnan(memory.initial_weight_scale):
+        memory.initial_weight_scale = max(weight_norm - update_norm, 0.0) / math.sqrt(2 * units)
+    memory.log_weight_norm = math.log(weight_norm)
+    memory.usual_log_weight_norm = moving_average(
+        memory.usual_log_weight_norm,
+        memory.log_weight_norm,
+        elapsed_intervals(memory.gap_steps),
+        LONG_INTERVALS,
+        memory.age_intervals,
+    )
+
+
+def _update_displacement(memory: LayerMemory, displacement: float) -> None:
+    """Keep the peak of about ten records: a sudden kill is over when its silence is noticed."""
+    if math.isnan(displacement):
+        return
+    peak = 0.0 if math.isnan(memory.peak_displacement) else memory.peak_displacement
+    memory.peak_displacement = max(displacement, DISPLACEMENT_DECAY * peak)
+
+
+def has_baseline(memory: LayerMemory, policy: Policy) -> bool:
+    """Return whether the layer's warm-up is over and its baseline was taken."""
+    return memory.records > policy.warmup_records
+
+
+def ends_warmup(memory: LayerMemory, stats: RecordStatistics, problems: OpenProblems, policy: Policy) -> bool:
+    """Return whether this record ends the warm-up, so that units silent by now become the baseline.
+
+    It does not where so many are lost that they are a problem: these units stay in question.
+    """
+    if memory.records != policy.warmup_records:
+        return False
+    is_dying = (memory.info.layer_id, "dying") in problems
+    return not is_dying and stats.dying < required_units(policy.critical_share, stats.eligible, policy)
+
+
+def decide(
+    memory: LayerMemory, stats: RecordStatistics, run: RunMemory, problems: OpenProblems, policy: Policy
+) -> list[Decision]:
+    """Return the transitions that a record brings, at most one per kind."""
+    layer_id = memory.info.layer_id
+    born_dead = _decide_born_dead(stats, problems.get((layer_id, "born_dead")), policy)
+    dead = _decide_dead(memory, stats, run, problems.get((layer_id, "dead")), policy)
+    is_dead = (layer_id, "dead") in problems
+    if dead is not None:
+        is_dead = dead.transition == "raised"
+    tier = _assess_dying(memory, stats, run, policy)
+    dying = _decide_dying(memory, problems.get((layer_id, "dying")), tier, is_dead=is_dead, policy=policy)
+    return [decision for decision in (born_dead, dead, dying) if decision is not None]
+
+
+def required_units(share: float, eligible: int, policy: Policy) -> int:
+    """Return the number of units that make a share: never fewer than a handful in a layer that has them."""
+    return max(math.ceil(share * eligible), min(policy.least_units, math.ceil(eligible / 2)), 1)
+
+
+def _decide_born_dead(stats: RecordStatistics, problem: OpenProblem | None, policy: Policy) -> Decision | None:
+    share = stats.born_dead / stats.units
+    if problem is not None:
+        if share < policy.born_dead_layer * policy.resolve_factor:
+            return Decision("born_dead", "resolved", problem.severity, "units became active")
+        return None
+    if share < policy.born_dead_layer:
+        return None
+    return Decision("born_dead", "raised", "critical" if share >= policy.born_dead_critical else "info")
+
+
+def _decide_dead(
+    memory: LayerMemory, stats: RecordStatistics, run: RunMemory, problem: OpenProblem | None, policy: Policy
+) -> Decision | None:
+    if problem is not None:
+        if _share(stats.dead, stats.eligible) < policy.dead_share * policy.resolve_factor:
+            return Decision("dead", "resolved", problem.severity, "units returned")
+        return None
+    if stats.dead < required_units(policy.dead_share, stats.eligible, policy) or not has_baseline(memory, policy):
+        return None
+    return Decision("dead", "raised", "info" if _is_harmless(memory, run, policy) else "critical")
+
+
+def _is_harmless(memory: LayerMemory, run: RunMemory, policy: Policy) -> bool:
+    """Return whether the loss is known to have kept falling since the layer's onset."""
+    if memory.onset_step < 0:
+        return False
+    records_since = sum(step >= memory.onset_step for step, _lost_fraction, _bias in memory.history)
+    if records_since < policy.harmless_records:
+        return False
+    effect = loss_effect(run, memory.onset_step)
+    return effect is not None and effect <= 0
+
+
+def _decide_dying(
+    memory: LayerMemory, problem: OpenProblem | None, tier: Severity | None, *, is_dead: bool, policy: Policy
+) -> Decision | None:
+    """Decide about dying, which ends where the layer is dead: ``is_dead`` holds from this record on."""
+    if problem is None:
+        return Decision("dying", "raised", tier) if tier is not None and not is_dead else None
+    if is_dead:
+        return Decision("dying", "resolved", problem.severity, "became dead")
+    if memory.calm_streak >= policy.resolve_records:
+        return Decision("dying", "resolved", problem.severity, "its units are active")
+    if tier is not None and severity_rank(tier) > severity_rank(problem.severity):
+        return Decision("dying", "changed", tier)
+    return None
+
+
+def _assess_dying(memory: LayerMemory, stats: RecordStatistics, run: RunMemory, policy: Policy) -> Severity | None:
+    """Update the layer's risk and hysteresis, and return the severity that the evidence carries at this record."""
+    is_dense = memory.gap_steps <= policy.dense_gap_steps and not is_armed(run, int(memory.step), policy)
+    dying = stats.dying_dense if is_dense else stats.dying
+    memory.lost_fraction = _share(dying, stats.eligible)
+    memory.risk = 0.0
+    if memory.records >= policy.risk_records:
+        memory.risk = layer_risk(risk_features(memory, run))
+    _update_streaks(memory, stats, policy)
+    if not stats.eligible:
+        return None
+    is_warm = has_baseline(memory, policy)
+    critical_share = policy.critical_share if is_warm else policy.warmup_share
+    if stats.dying_strict >= required_units(critical_share, stats.eligible, policy):
+        return "critical"
+    if memory.warning_streak >= policy.confirm_records or _is_risk_sure(memory, run, policy):
+        return "warning"
+    if is_warm and dying >= required_units(policy.info_share, stats.eligible, policy):
+        return "info"
+    return None
+
+
+def _is_risk_sure(memory: LayerMemory, run: RunMemory, policy: Policy) -> bool:
+    """Return whether the risk is so high that one record is enough; after an unusual input any warning is."""
+    threshold = policy.risk if run.novel_records else policy.risk_sure
+    return memory.records > policy.risk_records and memory.risk >= threshold
+
+
+def _update_streaks(memory: LayerMemory, stats: RecordStatistics, policy: Policy) -> None:
+    """Count the records in a row that speak for a warning or for its end, and keep the step of the onset."""
+    calm_risk = policy.risk * policy.resolve_factor
+    calm_share = policy.info_share * policy.resolve_factor
+    warning_risk = policy.risk if has_baseline(memory, policy) else policy.risk_early
+    many_dying = stats.dying >= required_units(calm_share, stats.eligible, policy)
+    memory.warning_streak = memory.warning_streak + 1 if memory.risk >= warning_risk else 0
+    memory.calm_streak = memory.calm_streak + 1 if memory.risk < calm_risk and not many_dying else 0
+    if (memory.risk >= calm_risk or many_dying) and memory.onset_step < 0:
+        memory.onset_step = memory.step
+    elif memory.calm_streak:
+        memory.onset_step = -1.0
+
+
+def _share(count: int, total: int) -> float:
+    return count / total if total else 0.0

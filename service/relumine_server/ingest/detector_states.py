@@ -1,0 +1,139 @@
+"""Detector states: one row per run, and a cache of those of the most active runs.
+
+A cached state is used only in the version that the run's row asks for. A state is saved every few uploads only, because
+it is as large as an upload; after a crash the stored uploads since the saved state are processed again. A saved state
+that cannot be read is rebuilt outside of the transaction of an upload, which would hold up all others (``rebuild``).
+"""
+
+from __future__ import annotations
+
+import threading
+from datetime import datetime
+from typing import Any, NamedTuple, TypeAlias
+
+import sqlalchemy as sa
+from cachetools import LRUCache
+
+from relumine_server.db import tables
+from relumine_server.db.dialect import insert
+from relumine_server.detection import detector
+from relumine_server.detection import state as detection_state
+from relumine_server.detection.policy import Policy
+from relumine_server.detection.state import DetectorState
+from relumine_server.errors import Busy
+from relumine_server.runs.rows import LockedRun
+from relumine_server.timeseries import replay
+from relumine_server.timeseries.replay import BEGINNING, Position
+
+LAYER_BYTES = 2_000
+"""Approximate memory of a layer besides its units, and of a state besides its layers."""
+
+Version: TypeAlias = tuple[str, int, datetime | None]
+"""Session, seq and time of receipt of the last upload that a state includes."""
+
+
+class DetectorCheckpoint(NamedTuple):
+    """A detector state, and how many uploads it includes that the saved state does not."""
+
+    state: DetectorState
+    unsaved_uploads: int
+
+
+class DetectorStates:
+    """A cache of detector states by run, bounded by their bytes. It may be shared between threads."""
+
+    def __init__(self, capacity_bytes: int) -> None:
+        def size(entry: tuple[Version, DetectorCheckpoint]) -> int:
+            return min(_size_bytes(entry[1].state), capacity_bytes)  # one that is larger is cached alone
+
+        self._entries: LRUCache[str, tuple[Version, DetectorCheckpoint]] = LRUCache(capacity_bytes, getsizeof=size)
+        self._lock = threading.Lock()
+
+    def get(self, run_id: str, version: Version) -> DetectorCheckpoint | None:
+        """Return the state of a run, None unless it is cached in exactly this version."""
+        with self._lock:
+            entry = self._entries.get(run_id)
+        return entry[1] if entry is not None and entry[0] == version else None
+
+    def put(self, run_id: str, version: Version, checkpoint: DetectorCheckpoint) -> None:
+        """Cache a state. If its transaction fails after all, no row will ask for its version."""
+        with self._lock:
+            self._entries[run_id] = (version, checkpoint)
+
+
+def _size_bytes(state: DetectorState) -> int:
+    return state.units.nbytes + LAYER_BYTES * (len(state.layers) + 1)
+
+
+def version_of(run: LockedRun) -> Version:
+    """Return the version of the state that a run is at."""
+    if run.detector_session is None or run.detector_seq is None:
+        return (*BEGINNING, None)
+    return run.detector_session, run.detector_seq, run.last_heartbeat_at
+
+
+class DetectorStateLost(Busy):
+    """The saved state of a run cannot be read. A caller that cannot wait for its rebuild may retry later."""
+
+    def __init__(self, row: sa.Row[Any], error: Exception) -> None:
+        super().__init__()
+        self.run_id: str = row.run_id
+        self.saved_version = (row.session, row.seq, row.updated_at)
+        self.reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+
+
+def load(connection: sa.Connection, run_id: str, policy: Policy) -> DetectorCheckpoint:
+    """Return the saved state of a run, advanced over the uploads since; an empty state if none is saved.
+
+    Raises DetectorStateLost.
+    """
+    row = _find_row(connection, run_id)
+    state = detection_state.empty()
+    saved_at: Position = BEGINNING
+    if row is not None:
+        state = _decode(row)
+        saved_at = (row.session, row.seq)
+    unsaved_uploads = 0
+    for upload in replay.stored_uploads(connection, run_id, saved_at):
+        state, _readings, _findings = detector.advance(state, upload.records, policy)
+        unsaved_uploads += 1
+    return DetectorCheckpoint(state, unsaved_uploads)
+
+
+def find_lost(connection: sa.Connection, run_id: str) -> DetectorStateLost | None:
+    """Return the error that reading the saved state of a run raises; None if it can be read, or none is saved."""
+    row = _find_row(connection, run_id)
+    try:
+        if row is not None:
+            _decode(row)
+    except DetectorStateLost as lost:
+        return lost
+    return None
+
+
+def is_still_lost(connection: sa.Connection, lost: DetectorStateLost) -> bool:
+    """Return True if the saved state is still the one that could not be read."""
+    c = tables.detector_states.c
+    row = connection.execute(sa.select(c.session, c.seq, c.updated_at).where(c.run_id == lost.run_id)).first()
+    return row is not None and tuple(row) == lost.saved_version
+
+
+def save(connection: sa.Connection, run_id: str, position: Position, state: DetectorState, now: datetime) -> None:
+    """Save the state of a run after the upload at ``position``, in place of the previous one."""
+    session, seq = position
+    values = {"session": session, "seq": seq, "state": detection_state.to_bytes(state), "updated_at": now}
+    statement = insert(connection, tables.detector_states).values(run_id=run_id, **values)
+    connection.execute(statement.on_conflict_do_update(index_elements=["run_id"], set_=values))
+
+
+def _find_row(connection: sa.Connection, run_id: str) -> sa.Row[Any] | None:
+    return connection.execute(
+        sa.select(tables.detector_states).where(tables.detector_states.c.run_id == run_id)
+    ).first()
+
+
+def _decode(row: sa.Row[Any]) -> DetectorState:
+    try:
+        return detection_state.from_bytes(row.state)
+    except Exception as error:  # bytes of another version, or truncated ones, fail in a dozen ways
+        raise DetectorStateLost(row, error) from error

@@ -1,0 +1,75 @@
+"""References to alerts of one run, as a delivery stores them: ``{kind: [[first_layer, last_layer], …]}``.
+
+Layers that die together are neighbours, so ten thousand references take a few bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
+
+from relumine.schemas.alert import Severity, severity_rank
+
+
+def alert_id(run_id: str, layer_id: int, kind: str) -> str:
+    """Return the id of an alert. It contains the run's id, so that every query for the alert can name the run."""
+    return f"{run_id}.{layer_id}.{kind}"
+
+
+def run_of(alert: str) -> str:
+    """Return the run id that an alert id contains."""
+    return alert.split(".", 1)[0]
+
+
+AlertSeverity: TypeAlias = tuple[str, Severity]
+"""``(alert_id, severity)`` of an alert to notify of."""
+AlertRef: TypeAlias = tuple[int, str]
+"""``(layer_id, kind)``, which identifies an alert within its run."""
+AlertRefs: TypeAlias = dict[str, list[list[int]]]
+"""References by kind, as inclusive ranges of layer ids in ascending order."""
+
+
+def from_alerts(alerts: Sequence[AlertSeverity], min_severity: Severity) -> AlertRefs:
+    """Return references to the alerts of at least ``min_severity``."""
+    return pack(_ref(alert_id) for alert_id, severity in alerts if at_least(severity, min_severity))
+
+
+def at_least(severity: Severity, min_severity: Severity) -> bool:
+    """Return True where ``severity`` is ``min_severity`` or worse."""
+    return severity_rank(severity) >= severity_rank(min_severity)
+
+
+def pack(refs: Iterable[AlertRef]) -> AlertRefs:
+    """Return single references as ranges of layers by kind."""
+    packed: AlertRefs = {}
+    for layer_id, kind in sorted(set(refs)):
+        ranges = packed.setdefault(kind, [])
+        if ranges and ranges[-1][1] == layer_id - 1:
+            ranges[-1][1] = layer_id
+        else:
+            ranges.append([layer_id, layer_id])
+    return packed
+
+
+def unpack(packed: AlertRefs) -> set[AlertRef]:
+    """Return the single references of ranges."""
+    refs: set[AlertRef] = set()
+    for kind, ranges in packed.items():
+        for first, last in ranges:
+            refs.update((layer_id, kind) for layer_id in range(first, last + 1))
+    return refs
+
+
+def merge(packed: AlertRefs, added: AlertRefs) -> AlertRefs:
+    """Return the union of both."""
+    return pack(unpack(packed) | unpack(added))
+
+
+def count(packed: AlertRefs) -> int:
+    """Return the number of alerts referred to."""
+    return sum(last - first + 1 for ranges in packed.values() for first, last in ranges)
+
+
+def _ref(alert_id: str) -> AlertRef:
+    _, layer_id, kind = alert_id.rsplit(".", 2)
+    return int(layer_id), kind

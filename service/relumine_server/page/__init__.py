@@ -1,1 +1,0 @@
-"""The page: static files, an ordinary client of /v1."""

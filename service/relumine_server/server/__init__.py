@@ -1,0 +1,1 @@
+"""Runs the application: sockets, uvicorn with limits, several processes, shutdown."""

@@ -1,0 +1,63 @@
+"""Serves an application with uvicorn, within limits that only the owner of a connection can enforce.
+
+See ``protocol`` for those limits and ``shutdown`` for the orderly end.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import resource
+import socket
+import sys
+from contextlib import suppress
+from functools import partial
+
+import uvicorn
+from fastapi import FastAPI
+
+from relumine_server.server.protocol import LimitedHttpProtocol
+from relumine_server.server.shutdown import REQUESTS_S, Server
+from relumine_server.settings import Settings
+
+OTHER_FILES = 256  # file descriptors beside those of connections: the database, the log
+M_MMAP_THRESHOLD = -3  # of malloc.h
+
+
+def serve(app: FastAPI, settings: Settings, sockets: list[socket.socket]) -> None:
+    """Serve on ``sockets`` until SIGTERM or SIGINT."""
+    _raise_file_limit(settings.max_connections + OTHER_FILES)
+    _return_large_blocks()
+    Server(uvicorn_config(app, settings), app.state.services.shutdown, settings.drain_s).run(sockets)
+
+
+def uvicorn_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
+    """Return uvicorn's configuration for these settings."""
+    return uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        http=partial(LimitedHttpProtocol, settings=settings),  # type: ignore[arg-type]  # it is called like a class
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=int(REQUESTS_S),
+    )
+
+
+def _raise_file_limit(number: int) -> None:
+    """Allow the process ``number`` open files, as far as its hard limit permits."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = number if hard == resource.RLIM_INFINITY else min(number, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+
+
+def _return_large_blocks() -> None:
+    """Make glibc return blocks of 1 MiB and more to the system as soon as they are freed.
+
+    Otherwise its threshold grows with every large block up to 32 MiB, and the process keeps the memory of large bodies.
+    """
+    if sys.platform == "linux":
+        with suppress(AttributeError, OSError):  # another C library
+            ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 2**20)

@@ -1,0 +1,69 @@
+// One alert: title, message, run, cause, forecast, remedies and actions.
+
+import { actionForm } from "/static/alert_actions.js";
+import { count, el, moment, number, share, tag } from "/static/dom.js";
+
+const CAUSES = {
+  high_learning_rate: "high learning rate",
+  negative_bias: "negative bias",
+  bad_initialization: "bad initialization",
+  input_shift: "shift of the input",
+  upstream_collapse: "collapse of an upstream layer",
+  unknown: "unknown",
+};
+
+export function isOpen(alert) {
+  return alert.state !== "resolved";
+}
+
+// onChange is called with the alert as the server returns it after an action.
+export function alertCard(alert, { showRun = false, onChange }) {
+  const runLink = el("a", { href: `#/runs/${encodeURIComponent(alert.run_id)}` }, alert.run.name || alert.run_id);
+  const title = el("a", { href: `#/alerts/${encodeURIComponent(alert.id)}`, id: `alert-${alert.id}` }, alert.title);
+  return el("li", { class: `card ${isOpen(alert) ? alert.severity : "resolved"}`, "data-alert": alert.id },
+    el("header", {}, el("h3", {}, title), tag(alert.severity), tag(alert.state), suppressionTag(alert)),
+    el("p", { class: "message" }, alert.message),
+    el("p", { class: "quiet" }, ...openedAndResolved(alert), showRun ? el("span", {}, " · run ", runLink) : ""),
+    el("p", {}, `Cause: ${CAUSES[alert.cause] || alert.cause} (confidence ${share(alert.confidence)}). `, forecastText(alert)),
+    remedyList(alert),
+    acknowledgement(alert),
+    isOpen(alert) ? actionForm(alert, onChange) : null,
+  );
+}
+
+// The reason why an open alert sends no notifications.
+function suppressionTag(alert) {
+  if (alert.silenced_by) return tag("silenced");
+  if (!alert.inhibited_by) return null;
+  return el("a", { href: `#/alerts/${encodeURIComponent(alert.inhibited_by)}`, title: "another alert explains this one" }, tag("inhibited"));
+}
+
+function acknowledgement({ acknowledged }) {
+  if (!acknowledged) return null;
+  const note = acknowledged.note ? `: ${acknowledged.note}` : "";
+  return el("p", { class: "quiet" }, `Acknowledged by ${acknowledged.author}, `, moment(acknowledged.at), note);
+}
+
+function openedAndResolved(alert) {
+  const opened = [`since step ${count(alert.opened_step)}, `, moment(alert.opened_at)];
+  if (isOpen(alert)) return opened;
+  const reason = alert.resolved_reason ? ` (${alert.resolved_reason})` : "";
+  return [...opened, ` · resolved at step ${count(alert.resolved_step)}${reason}`];
+}
+
+function forecastText({ forecast }) {
+  if (!forecast) return "";
+  const range = `${count(forecast.low)} to ${count(forecast.high)}`;
+  return `Forecast: half of the layer dead near step ${count(forecast.step)} (${share(forecast.confidence)}: ${range}).`;
+}
+
+function remedyList(alert) {
+  if (!alert.remedies.length) return null;
+  const item = (remedy) => {
+    const parameter = remedy.parameter ? ` ${remedy.parameter}` : "";
+    const value = remedy.value === null ? "" : ` → ${number(remedy.value)}`;
+    const action = el("strong", {}, `${remedy.action.replaceAll("_", " ")}${parameter}${value}`);
+    return el("li", {}, action, remedy.reason ? `: ${remedy.reason}` : "");
+  };
+  return el("div", {}, el("p", {}, "Remedies:"), el("ul", {}, alert.remedies.map(item)));
+}

@@ -1,0 +1,41 @@
+"""Validation errors of pydantic as one sentence, without the input that caused them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+MAX_ERRORS = 5
+
+OTHER_UNION_MEMBER = frozenset({"is_instance_of", "list_type", "model_type"})
+"""Errors of the members of a union that were not sent: of interest only if there is no other error."""
+
+
+def describe_errors(errors: Any) -> str:
+    """Describe where and why a validation failed, at most five errors.
+
+    Names of fields come from our models. A key that the caller chose, in a dict, is shown as a dot.
+    """
+    relevant = [error for error in errors if error["type"] not in OTHER_UNION_MEMBER]
+    sentences = []
+    for error in (relevant or list(errors))[:MAX_ERRORS]:
+        location = ".".join(part if _is_field_name(part) else "·" for part in map(str, error["loc"]))
+        sentences.append(f"{location or 'body'}: {_reason(error)}")
+    return "; ".join(sentences)
+
+
+def message(error: Mapping[str, Any]) -> str:
+    """Return the message of an error, at most 200 characters, without pydantic's prefix for our own messages."""
+    return str(error["msg"]).removeprefix("Value error, ").encode("utf-8", "replace").decode()[:200]
+
+
+def _is_field_name(part: str) -> bool:
+    return part.isascii() and part.replace("_", "").replace("-", "").isalnum() and len(part) <= 40
+
+
+def _reason(error: Mapping[str, Any]) -> str:
+    """Return the message of an error; a message that pydantic fills with the input is reduced to its type."""
+    kind = str(error["type"])
+    if kind in ("json_invalid", "literal_error", "string_pattern_mismatch", "enum", "union_tag_invalid"):
+        return kind.replace("_", " ")
+    return message(error)

@@ -1,0 +1,228 @@
+"""The text of a notification for a person: what, where, since when, why, what to do, and a link.
+
+The text is the same for every chat; its markup, escaping and limits are up to each format. Names come from training
+scripts and may contain anything: characters that are not printable become spaces here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from relumine.schemas.alert import Alert
+from relumine.schemas.run import RunSummary
+from relumine_server.webhooks.notification import Notification, by_severity
+
+MAX_ITEMS = 10  # a person reads no longer list in a chat
+_MAX_NAMES = 5
+_MAX_NOTE_CHARS = 120
+_MAX_AUTHOR_CHARS = 60
+_LONGEST_ESCAPE = 5  # ``&amp;``: the most characters that one character may become
+_MARKS = {"critical": "🔴", "warning": "🟠", "info": "🔵"}
+_RESOLVED_MARK = "🟢"
+_ACKNOWLEDGED_MARK = "🟡"
+
+
+class AlertItem(NamedTuple):
+    """One alert of a list. ``note`` has its severity, its state and the step at which it was opened."""
+
+    mark: str
+    title: str
+    details: str
+    note: str
+    opened_at: datetime
+    url: str
+
+
+class NotificationText(NamedTuple):
+    """A notification as text. ``omitted`` counts the alerts that are not in ``items``."""
+
+    mark: str
+    headline: str
+    lead: str
+    items: list[AlertItem]
+    omitted: int
+    url: str
+
+    def without_last_item(self) -> NotificationText:
+        """Return the same text with one item less."""
+        return self._replace(items=self.items[:-1], omitted=self.omitted + 1)
+
+
+class _Heading(NamedTuple):
+    mark: str
+    headline: str
+    lead: str = ""
+
+
+def render_text(notification: Notification) -> NotificationText:
+    """Return a notification as text. An unknown event is rendered as its name."""
+    render_heading = _HEADINGS.get(notification.event, _unknown_event)
+    heading = render_heading(notification)
+    alerts = notification.alerts
+    omitted = 0
+    if alerts:
+        omitted = max(notification.total, len(alerts)) - min(len(alerts), MAX_ITEMS)
+    elif notification.summary:
+        alerts = notification.summary.top_alerts
+    return NotificationText(
+        mark=heading.mark,
+        headline=printable(heading.headline),
+        lead=printable(heading.lead),
+        items=[_item(alert) for alert in by_severity(alerts)[:MAX_ITEMS]],
+        omitted=omitted,
+        url=notification.url,
+    )
+
+
+def printable(text: str) -> str:
+    """Return the text in one line, without control characters and without marks that change its direction."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+
+
+def utf16_length(text: str) -> int:
+    """Return the length in UTF-16 code units, as Slack and Discord count; never less than in characters."""
+    return len(text) + sum(char > "\uffff" for char in text)
+
+
+def fit(text: str, limit: int, escape: Callable[[str], str]) -> str:
+    """Return the escaped text, cut to ``limit`` UTF-16 code units with an ellipsis. No escape sequence is cut."""
+    escaped = escape(text)
+    if utf16_length(escaped) <= limit:
+        return escaped
+    shortened = text[:limit]
+    while shortened and (excess := utf16_length(escape(shortened)) + 1 - limit) > 0:
+        shortened = shortened[: -max(1, excess // _LONGEST_ESCAPE)]
+    return escape(shortened) + "…"
+
+
+def link_url(url: str) -> str:
+    """Return a URL without the characters that end a link in Slack's or Discord's markup."""
+    return url.translate({ord(char): f"%{ord(char):02X}" for char in ' <>|()"`\\'})
+
+
+def compact_json(document: Any) -> str:
+    """Return a document as JSON without white space."""
+    return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _item(alert: Alert) -> AlertItem:
+    if alert.state == "resolved":
+        mark = _RESOLVED_MARK
+    elif alert.state == "acknowledged":
+        mark = _ACKNOWLEDGED_MARK
+    else:
+        mark = _MARKS[alert.severity]
+    return AlertItem(
+        mark=mark,
+        title=printable(alert.title),
+        details=_details(alert),
+        note=printable(f"{alert.severity} · {_state(alert)} · since step {alert.opened_step:,}"),
+        opened_at=datetime.fromisoformat(alert.opened_at),
+        url=alert.url,
+    )
+
+
+def _state(alert: Alert) -> str:
+    """Return the state, with author and note of an acknowledgement. A note is cut: it may fill a page."""
+    acknowledged = alert.acknowledged
+    if acknowledged is None or alert.state != "acknowledged":
+        return alert.state
+    note = f": {acknowledged.note[:_MAX_NOTE_CHARS]}" if acknowledged.note else ""
+    return f"acknowledged by {acknowledged.author[:_MAX_AUTHOR_CHARS]}{note}"
+
+
+def _details(alert: Alert) -> str:
+    """Return the message without the run, title and step that it begins with, because they stand above it."""
+    if alert.state == "resolved":
+        since = "" if alert.resolved_step is None else f" since step {alert.resolved_step:,}"
+        return printable(f"Over{since} ({alert.resolved_reason or 'resolved'}).")
+    _, separator, rest = alert.message.partition(f" · {alert.title}")
+    if not separator:
+        return printable(alert.message)
+    return printable(re.sub(r"^ \(step [\d,]+\)\.", "", rest).lstrip(" .:"))
+
+
+def _firing(notification: Notification) -> _Heading:
+    alerts = by_severity(notification.alerts)
+    critical = sum(alert.severity == "critical" for alert in alerts)
+    what = f"{notification.total:,} alerts"
+    if notification.total == 1:
+        what = alerts[0].title
+    elif critical and notification.total == len(alerts):
+        what += f", {critical:,} critical"
+    return _Heading(_MARKS[alerts[0].severity], f"{_run_name(alerts[0])}: {what}")
+
+
+def _resolved(notification: Notification) -> _Heading:
+    alert = notification.alerts[0]
+    what = f"{alert.title}: over" if notification.total == 1 else f"{notification.total:,} alerts are over"
+    return _Heading(_RESOLVED_MARK, f"{_run_name(alert)}: {what}")
+
+
+def _acknowledged(notification: Notification) -> _Heading:
+    alert = by_severity(notification.alerts)[0]
+    what = f"{notification.total:,} alerts are acknowledged"
+    if notification.total == 1:
+        what = f"{alert.title}: acknowledged"
+    return _Heading(_ACKNOWLEDGED_MARK, f"{_run_name(alert)}: {what}")
+
+
+def _run_finished(notification: Notification) -> _Heading:
+    summary = notification.summary
+    if summary is None:
+        return _unknown_event(notification)
+    at_step = "" if summary.last_step is None else f" at step {summary.last_step:,}"
+    name = f"{summary.project}/{summary.name or summary.run_id[:13]}"
+    mark = _MARKS["critical"] if summary.dead_layers or summary.status == "failed" else _RESOLVED_MARK
+    return _Heading(mark, f"{name} {summary.status}{at_step}", _run_health(summary))
+
+
+def _run_health(summary: RunSummary) -> str:
+    """Return two sentences: the layers that are dead, and the alerts by severity."""
+    layers = f"{summary.layers:,} layers"
+    dead = len(summary.dead_layers)
+    names = ", ".join(summary.dead_layers[:_MAX_NAMES])
+    if dead > _MAX_NAMES:
+        names += " …"
+    losses = f"No layer was lost ({layers}, {summary.units:,} units)."
+    if dead:
+        losses = f"{dead:,} of {layers} ended dead: {names}."
+    counts = ", ".join(f"{number:,} {severity}" for severity, number in summary.alert_counts.items() if number)
+    alerts = f"Alerts: {counts}." if counts else "No alert was raised."
+    return f"{losses} {alerts}"
+
+
+def _test(_: Notification) -> _Heading:
+    return _Heading(
+        _RESOLVED_MARK, "Relumine reaches you here", "This is a test that somebody asked for: nothing is wrong."
+    )
+
+
+def _webhook_disabled(notification: Notification) -> _Heading:
+    webhook = notification.webhook
+    if webhook is None:
+        return _unknown_event(notification)
+    lead = f"Webhook {webhook.webhook_id} was disabled: {webhook.reason}. Enable it when its receiver answers again."
+    return _Heading(_MARKS["warning"], f"Relumine no longer notifies {webhook.host}", lead)
+
+
+def _unknown_event(notification: Notification) -> _Heading:
+    return _Heading(_MARKS["info"], notification.event)
+
+
+def _run_name(alert: Alert) -> str:
+    return f"{alert.project}/{alert.run.name or alert.run_id[:13]}"
+
+
+_HEADINGS: dict[str, Callable[[Notification], _Heading]] = {
+    "alert.firing": _firing,
+    "alert.resolved": _resolved,
+    "alert.acknowledged": _acknowledged,
+    "run.finished": _run_finished,
+    "webhook.test": _test,
+    "webhook.disabled": _webhook_disabled,
+}

@@ -1,0 +1,58 @@
+"""A training ends in every possible way: the sampled steps that the server stores afterwards, and after two syncs.
+
+    python -m tests.chaos.process_exit
+
+Each way is tried with the server present, and with the server absent until the process has ended.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Sequence
+
+from benchmarks.common.server_process import free_port
+from tests.chaos.harness import server, stored_steps, sync, train
+from tests.chaos.training_script import WAYS_TO_END
+
+STEP_S = 0.012
+"""Duration of a step, pause included."""
+
+
+def report(way: str, *, is_present: bool) -> None:
+    """Print a line for one way to end."""
+    run = f"end-{way.replace('.', '').lower()}-{int(is_present)}"
+    with tempfile.TemporaryDirectory() as folder, server() as url:
+        target = url if is_present else f"http://127.0.0.1:{free_port()}"
+        arguments = ("--url", target, "--steps", "400", "--pause", "0.01", "--end", way, "--run", run)
+        training = train(folder, *arguments)
+        sampled = training.lines[0]["stats"]["sampled_steps"]
+        stored = [stored_steps(url, run)]
+        for _ in range(2):
+            sync(folder, url)
+            stored.append(stored_steps(url, run))
+    if any(len(steps) != len(set(steps)) for steps in stored):
+        raise SystemExit(f"{way}: a step is stored twice")
+    lost = sampled - len(stored[-1])
+    presence = "present" if is_present else "absent"
+    print(f"{way:<10} {presence:<8} {training.exit_code:>5} {sampled:>8} {len(stored[0]):>7} ", end="")
+    print(f"{len(stored[1]):>11} {len(stored[2]):>6}  {lost} sampled steps ({lost * STEP_S:.2f} s)")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    return argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print a line per way to end."""
+    parser().parse_args(arguments)
+    heads = f"{'exit':>5} {'sampled':>8} {'stored':>7} {'after sync':>11} {'twice':>6}  lost"
+    print(f"{'way':<10} {'server':<8} {heads}")
+    for way in WAYS_TO_END:
+        for is_present in (True, False):
+            report(way, is_present=is_present)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,228 @@
+"""Every command that the docs name exists, takes the options they name, and runs."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import re
+import shlex
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+import typer
+
+from relumine import cli as sdk_cli
+from relumine_server.cli.main import cli as server_cli
+from tests.helpers import command_runner
+from tests.helpers.synthetic_corpus import store_corpus
+
+pytestmark = pytest.mark.xdist_group("documented commands")  # one runner, one corpus
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted(
+    [*ROOT.glob("docs/**/*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "research" / "README.md"]
+)
+CODE = re.compile(r"^```[a-z]*\n(.*?)^```|`([^`]+)`", re.MULTILINE | re.DOTALL)
+PREFIX = re.compile(r"^(?:\$ )?(?:docker compose exec (?:-T )?server )?(?:[A-Z_]+=\S+ )*")
+COMMAND = re.compile(
+    r"python -m (?:benchmarks|research|tests\.chaos)\b|python examples/|relumine(?:-server)? [a-z]+(?: |$)"
+)
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
+PATH = re.compile(r"(?<![\w/.-])(?:benchmarks|research|tests|examples)/[\w./-]+")
+PLACEHOLDER = "placeholder"
+COLLECTED = "mlp rmsprop tiny"
+"""The recipe that is really trained: it has the fewest steps."""
+CORPUS, TRAINED, OUTPUT = "{corpus}", "{trained}", "{output}"
+
+# A command for every module with a command line in benchmarks and research, as small as it can be. {corpus} is a folder
+# of simulated runs, {trained} one of trained runs, {output} an empty one.
+TINY: Mapping[str, Sequence[str]] = {
+    "benchmarks.ingest.comparison": ["--without-others --rounds 1 --seconds 0.1"],
+    "benchmarks.ingest.decoding": ["--rounds 1 --window-ms 1"],
+    "benchmarks.ingest.detector_state": ["--rounds 1 --uploads 2 --databases sqlite"],
+    "benchmarks.ingest.soak": ["--streams 1 --seconds 1 --every 1"],
+    "benchmarks.ingest.storage_size": ["--uploads 4 --databases sqlite --sizes small"],
+    "benchmarks.ingest.throughput": [
+        "--rounds 1 --seconds 0.1 --sizes small --databases sqlite --clients 2",
+        "--rounds 1 --seconds 0.1 --sizes small --databases postgres --clients",
+    ],
+    "benchmarks.overhead.compiled": ["--rounds 2 --workloads W1 --backend eager"],
+    "benchmarks.overhead.memory": ["--steps 20 --wide-steps 0"],
+    "benchmarks.overhead.step_time": ["--rounds 2 --workloads W1"],
+    "benchmarks.read.read_latency": ["--records 20000 --rounds 1 --databases sqlite"],
+    "benchmarks.webhooks.fan_out": ["--rounds 1 --alerts 1 --databases sqlite"],
+    "benchmarks.webhooks.isolation": ["--rounds 1 --others 2 --failures failing"],
+    "research.corpus.collect": ["--list"],
+    "research.figures.draw": ["--from {corpus} --to {output}"],
+    "research.fitting.forecast": ["--from {corpus} --folds 2"],
+    "research.fitting.risk": ["--from {corpus} --folds 2"],
+    "research.remedies.asymmetric_init": ["--nets 2 --steps 2 --tasks 1"],
+    "research.remedies.compare": ["--only tiny --draws 1 --from {trained} --keep {output}"],
+    "research.scoring.ablation": ["--from {corpus} --only risk --only active"],
+    "research.scoring.born_dead": ["--nets 20 --curves 20"],
+    "research.scoring.check_recipes": ["--only 'mlp rmsprop tiny'"],
+    "research.scoring.cost": ["--rounds 1 --layers 1 --units 64 512"],
+    "research.scoring.end_to_end": [
+        "--only 'mlp rmsprop tiny' --seeds 1 --every 100 --keep {output} --compare {trained}"
+    ],
+    "research.scoring.false_alarm_rate": ["--runs 1 --settings 1 --steps 20"],
+    "research.scoring.forecasts": ["--from {corpus}"],
+    "research.scoring.lead_time": ["--from {corpus}"],
+    "research.scoring.sampling": ["--from {trained} --keep {output} --only 'every 50'"],
+    "research.scoring.score": ["--from {corpus} --runs"],
+}
+RUNS = [(module, arguments) for module, lines in TINY.items() for arguments in lines]
+
+
+def documented_commands() -> Iterator[tuple[str, str]]:
+    """Yield document and command, without prompt, comment and what is piped to another program."""
+    for document in DOCUMENTS:
+        for block, span in CODE.findall(document.read_text(encoding="utf-8")):
+            for line in block.splitlines() if block else [" ".join(span.split())]:
+                for part in re.split(r"&&|\||;| > ", re.sub(r"(^|\s)#.*", "", line)):
+                    command = PREFIX.sub("", part.strip())
+                    if COMMAND.match(command):
+                        yield str(document.relative_to(ROOT)), command
+
+
+COMMANDS = sorted(set(documented_commands()))
+
+
+def command_modules(*packages: str) -> list[str]:
+    """Return the modules with a command line."""
+    modules = []
+    for package in packages:
+        for file in sorted((ROOT / package).rglob("*.py")):
+            if "\ndef main(arguments" in file.read_text(encoding="utf-8"):
+                modules.append(".".join(file.relative_to(ROOT).with_suffix("").parts))
+    return modules
+
+
+MODULES = command_modules("benchmarks", "research", "tests/chaos")
+
+
+def words_of(command: str) -> list[str]:
+    """Return the words of a command; an ellipsis is a placeholder, brackets of optional parts are dropped."""
+    text = command.replace('"…"', PLACEHOLDER).replace("…", PLACEHOLDER)
+    return shlex.split(re.sub(r"[\[\]]", " ", text))
+
+
+def parser_of(module: str) -> argparse.ArgumentParser:
+    parser = importlib.import_module(module).parser()
+    parser.exit_on_error = False
+    return parser
+
+
+def check_arguments(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> None:
+    """Fail where a parser does not take the arguments; placeholders (N, DIR, TEXT) stand for valid values."""
+    values = [re.sub(r"^(N|DIR|TEXT|RUN)$", "1", argument) for argument in arguments]
+    try:
+        parser.parse_args(values)
+    except (SystemExit, argparse.ArgumentError) as error:
+        pytest.fail(f"{' '.join(arguments)}: {error}")
+
+
+@pytest.mark.parametrize(("document", "command"), COMMANDS)
+def test_a_documented_command_and_its_options_exist(document, command):
+    program, *arguments = words_of(command)
+    if program == "python" and arguments[0] == "-m":
+        module = arguments[1]
+        if module == "research":
+            assert len(arguments) == 2, "name the command's own module"
+            return
+        assert module in MODULES, f"{document}: there is no command {module}"
+        check_arguments(parser_of(module), arguments[2:])
+    elif program == "python":
+        assert (ROOT / arguments[0]).is_file(), document
+        source = (ROOT / arguments[0]).read_text(encoding="utf-8")
+        assert all(option in source for option in OPTION.findall(command)), document
+    elif program == "relumine":
+        check_sdk_command(arguments)
+    else:
+        check_server_command(arguments)
+
+
+def check_sdk_command(arguments: Sequence[str]) -> None:
+    parser = sdk_cli._parser()
+    (subparsers,) = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    assert arguments[0] in subparsers.choices, f"relumine has no command {arguments[0]}"
+    known = set(subparsers.choices[arguments[0]]._option_string_actions)
+    assert set(OPTION.findall(" ".join(arguments))) <= known
+
+
+def check_server_command(arguments: Sequence[str]) -> None:
+    command = typer.main.get_command(server_cli)
+    rest = list(arguments)
+    while hasattr(command, "commands"):
+        name = rest.pop(0)
+        assert name in command.commands, f"relumine-server has no command {name}"
+        command = command.commands[name]
+        if not rest:
+            return
+    known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+    assert set(OPTION.findall(" ".join(rest))) <= known
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_documented_path_exists(document):
+    missing = [
+        path for path in PATH.findall(document.read_text(encoding="utf-8")) if not (ROOT / path.rstrip(".")).exists()
+    ]
+    assert not missing
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_docstring_names_its_own_command_and_its_own_options(module):
+    lines = [line for line in importlib.import_module(module).__doc__.splitlines() if line.startswith("    ")]
+    usage = "\n".join(lines)
+    if module != "tests.chaos.training_script":  # started by other rigs only
+        assert f"python -m {module}" in usage
+    named = set(re.findall(r"python -m (\S+)", usage))
+    assert named <= {module}
+    assert set(OPTION.findall(usage)) <= set(parser_of(module)._option_string_actions)
+
+
+def test_every_command_of_benchmarks_and_research_is_run_here():
+    assert [*TINY] == command_modules("benchmarks", "research")
+
+
+@pytest.fixture(scope="module")
+def runner() -> Iterator[command_runner.CommandRunner]:
+    with tempfile.TemporaryDirectory(prefix="relumine-commands-") as folder:
+        Path(folder).chmod(0o755)  # Postgres runs as another user
+        with command_runner.running(Path(folder)) as started:
+            yield started
+
+
+@pytest.fixture(scope="module")
+def simulated_corpus(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("simulated")
+    store_corpus(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained_corpus(tmp_path_factory, runner) -> Path:
+    folder = tmp_path_factory.mktemp("trained")
+    result = runner.run("research.corpus.collect", ["--only", COLLECTED, "--seeds", "1", "--keep", str(folder)])
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+@pytest.mark.parametrize(("module", "arguments"), RUNS, ids=[f"{module} {arguments}" for module, arguments in RUNS])
+def test_a_command_runs(module, arguments, runner, request, tmp_path):
+    if CORPUS in arguments:
+        arguments = arguments.replace(CORPUS, str(request.getfixturevalue("simulated_corpus")))
+    if TRAINED in arguments:
+        arguments = arguments.replace(TRAINED, str(request.getfixturevalue("trained_corpus")))
+    result = runner.run(module, shlex.split(arguments.replace(OUTPUT, str(tmp_path))))
+    assert result.exit_code == 0, result.output
+    assert result.output.strip()
+    assert "Traceback" not in result.output
+
+
+def test_the_list_of_research_commands_is_complete(runner):
+    listed = runner.run("research", []).output
+    assert all(module.removeprefix("research.") in listed for module in command_modules("research"))

@@ -1,0 +1,1 @@
+"""Servers, databases, receivers and trainings for tests. Nothing here is collected."""

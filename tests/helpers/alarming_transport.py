@@ -1,0 +1,22 @@
+"""A transport that responds to every upload with a critical alert."""
+
+from __future__ import annotations
+
+from relumine.schemas.alert import Alert, AlertRun
+from relumine.schemas.upload import UploadResponse
+from relumine.testing import InMemoryTransport
+
+
+class AlarmingTransport(InMemoryTransport):
+    """Keeps uploads, and responds to each with the same critical alert."""
+
+    def post(self, body: bytes) -> UploadResponse:
+        return super().post(body).model_copy(update={"alerts": [critical()]})
+
+
+def critical() -> Alert:
+    fields = dict.fromkeys(Alert.model_fields)
+    fields |= {"id": "a", "run_id": "r", "project": "p", "layer": "1", "layer_id": 1, "kind": "dead", "state": "firing"}
+    fields |= {"severity": "critical", "cause": "unknown", "confidence": 1.0, "opened_step": 1, "remedies": []}
+    fields |= {"title": "dead", "message": "1 is dead", "url": "", "evidence": {}, "opened_at": "", "updated_at": ""}
+    return Alert.model_validate(fields | {"run": AlertRun(name=None, group=None, url="")})

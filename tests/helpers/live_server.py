@@ -1,0 +1,50 @@
+"""The application behind a real socket, or called in process through all of its middleware."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import httpx
+import uvicorn
+
+from relumine_server.app import create_app
+from relumine_server.server import run
+from relumine_server.settings import Settings
+
+THREAD = "server-under-test"
+
+
+@contextmanager
+def listening(database_url: str, **settings) -> Iterator[str]:
+    """Run a server on a free port for the duration of the block; yield its URL."""
+    resolved = Settings(database_url=database_url, port=0, **settings)
+    app = create_app(resolved)
+    runner = uvicorn.Server(run.uvicorn_config(app, resolved))
+    thread = threading.Thread(target=runner.run, name=THREAD)
+    thread.start()
+    try:
+        while not runner.started:
+            assert thread.is_alive(), "the server did not start"
+            time.sleep(0.01)  # a real server is waited for
+        yield f"http://127.0.0.1:{runner.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        runner.should_exit = True
+        thread.join()
+
+
+def caller(app) -> Callable[..., httpx.Response]:
+    """Return a function that sends a request through the application; errors become responses, as over HTTP."""
+
+    def send(method: str, path: str, **options) -> httpx.Response:
+        async def request() -> httpx.Response:
+            transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+                return await client.request(method, path, **options)
+
+        return asyncio.run(request())
+
+    return send

@@ -1,0 +1,29 @@
+"""Alerts that propose remedies."""
+
+from __future__ import annotations
+
+from relumine.schemas.alert import Alert, Remedy
+
+
+def alert(*proposed, layer="1", **fields):
+    """Return an alert that proposes remedies, each given as (action, value)."""
+    remedies = [Remedy(action=action, parameter=None, value=value, reason="") for action, value in proposed]
+    values = {
+        "id": "r.1.dying",
+        "kind": "dying",
+        "severity": "critical",
+        "cause": "unknown",
+        "state": "firing",
+        "evidence": {},
+        "message": "act1 is dying",
+        "url": "http://server",
+        "opened_step": 1,
+        "layer_id": 1,
+        "resolved_reason": None,
+        "inhibited_by": None,
+        "silenced_by": None,
+    }
+    return Alert.model_construct(**(values | {"layer": layer, "remedies": remedies} | fields))
+
+
+LOWER = {"evidence": {"learning_rate": {"now": 0.3, "before": 0.05}}}

@@ -1,0 +1,173 @@
+"""An outage loses nothing: every sampled step is acknowledged, spooled, or counted as dropped."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+
+import pytest
+import torch
+from torch import nn
+
+import relumine
+from relumine._export import queue, retry
+from relumine._export import spool as export_spool
+from relumine._export.spool import Backlog, Spool, frames
+from relumine._export.upload_builder import EncodedUpload
+from relumine.schemas.upload import Upload
+
+
+class ScriptedServer:
+    """A server whose response to each request is chosen by ``decide``; keeps the uploads it accepted."""
+
+    def __init__(self, decide):
+        self.accepted: list[Upload] = []
+        self.requests = 0
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["content-length"]))
+                outer.requests += 1
+                status, headers = decide(outer, body)
+                content = b"{}"
+                if status == 202:
+                    outer.accepted.append(Upload.model_validate_json(body))
+                    response = {"accepted": 1, "duplicate": False, "sample_every": None, "alerts": []}
+                    content = json.dumps(response).encode()
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.send_header("content-length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    @property
+    def sampled_steps(self):
+        return sum(r.sampled_steps for upload in self.accepted for r in upload.records if not r.layer_id)
+
+
+@pytest.fixture
+def scripted():
+    servers = []
+
+    def start(decide):
+        servers.append(ScriptedServer(decide))
+        return servers[-1]
+
+    yield start
+    for scripted_server in servers:
+        scripted_server.server.shutdown()
+        scripted_server.server.server_close()
+
+
+def training(url, steps=60, width=16, flush_every=10, last_flush=0.0):
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Linear(6, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    monitor = relumine.watch(model, optimizer, every=1, url=url)
+    for step in range(1, steps + 1):
+        model(torch.randn(4, 6)).square().mean().backward()
+        optimizer.step()
+        if step % flush_every == 0:
+            monitor.flush(0.2)
+    monitor.flush(last_flush)
+    monitor.close(timeout=5.0)
+    return monitor.sdk_stats()
+
+
+def assert_consistent(stats, server):
+    dropped = sum(stats["dropped_steps"].values())
+    total = stats["acked_steps"] + stats["spooled_steps"] + stats["pending_steps"] + dropped
+    assert total == stats["sampled_steps"]
+    assert server.sampled_steps == stats["acked_steps"]
+    seqs = [upload.seq for upload in server.accepted]
+    assert seqs == sorted(set(seqs))
+
+
+@pytest.mark.parametrize("failure", [(503, {}), (429, {"Retry-After": "1"}), (500, {}), (404, {})], ids=str)
+def test_every_sampled_step_of_an_outage_is_sent_afterwards_in_order(failure, scripted, monkeypatch):
+    monkeypatch.setattr(retry, "BACKOFF_S", (0.01, 0.05))
+    server = scripted(lambda server, _body: failure if 2 <= server.requests <= 3 else (202, {}))
+    stats = training(server.url, last_flush=20.0)
+    assert_consistent(stats, server)
+    if failure[0] == 404:
+        assert stats["dropped_steps"]["refused"] > 0
+    else:
+        assert (stats["acked_steps"], stats["spooled_steps"], stats["dropped_steps"]) == (60, 0, {})
+        assert [r.step for upload in server.accepted for r in upload.records if r.layer_id == 1] == list(range(1, 61))
+
+
+def test_a_server_that_never_comes_back_leaves_every_sampled_step_on_disk(scripted):
+    server = scripted(lambda server, _body: (503, {}))
+    stats = training(server.url)
+    assert_consistent(stats, server)
+    assert (stats["acked_steps"], stats["spooled_steps"], stats["dropped_steps"]) == (0, 60, {})
+
+
+def test_sampled_steps_dropped_by_a_full_queue_are_counted(scripted, monkeypatch):
+    monkeypatch.setattr(queue.SampleQueue.__init__, "__defaults__", (5, 2**30))
+    server = scripted(lambda server, _body: (202, {}))
+    stats = training(server.url, flush_every=20)
+    assert_consistent(stats, server)
+    assert stats["dropped_steps"]["buffer_full"] > 0
+    assert server.accepted[-1].dropped == stats["dropped_steps"]
+
+
+def test_sampled_steps_dropped_by_a_full_disk_are_counted_and_the_training_continues(scripted, monkeypatch):
+    monkeypatch.setattr(export_spool.Spool.__init__, "__defaults__", (4_000,))
+    server = scripted(lambda server, _body: (503, {}))
+    stats = training(server.url, flush_every=5)
+    assert_consistent(stats, server)
+    assert stats["dropped_steps"]["spool_full"] > 0
+    assert stats["errors"] == 0
+
+
+def test_an_upload_that_is_too_large_arrives_in_parts_each_record_once(scripted):
+    server = scripted(lambda server, body: (413, {}) if len(body) > 20_000 else (202, {}))
+    stats = training(server.url, width=64, flush_every=1000)
+    assert_consistent(stats, server)
+    assert stats["acked_steps"] == 60
+    records = [(r.layer_id, r.step) for upload in server.accepted for r in upload.records]
+    assert sorted(records) == sorted({(layer, step) for layer in range(3) for step in range(1, 61)})
+    assert records == sorted(records, key=lambda layer_and_step: layer_and_step[1])
+    assert [upload.final_status for upload in server.accepted][-1] == "finished"
+
+
+def test_a_spool_torn_at_any_byte_of_its_last_frame_yields_all_earlier_frames(tmp_path):
+    spool = Spool(tmp_path / "a.uploads")
+    offsets = [spool.append(bytes([65 + i]) * (20 + i)) for i in range(4)]
+    spool.close()
+    intact = (tmp_path / "a.uploads").read_bytes()
+    for size in range(offsets[3], len(intact)):
+        (tmp_path / "a.uploads").write_bytes(intact[:size])
+        assert [body[:1] for body in frames(tmp_path / "a.uploads")] == [b"A", b"B", b"C"]
+    for offset in range(offsets[3], len(intact)):
+        torn = bytearray(intact)
+        torn[offset] ^= 0xFF
+        (tmp_path / "a.uploads").write_bytes(bytes(torn))
+        assert [body[:1] for body in frames(tmp_path / "a.uploads")] == [b"A", b"B", b"C"]
+
+
+def test_a_backlog_returns_uploads_in_order_and_deletes_its_file_with_the_last(tmp_path):
+    backlog = Backlog(Spool(tmp_path / "x" / "a.uploads"))
+    for i in range(3):
+        backlog.add(EncodedUpload(b"%d" % i, i, 2 * i, 0))
+    assert (len(backlog), backlog.sampled_steps) == (3, 3)
+    backlog.replace_first([EncodedUpload(body, 0, 0, 0) for body in (b"0a", b"0b")])
+    bodies = []
+    while backlog:
+        bodies.append(backlog.first()[1])
+        backlog.remove_first()
+    assert bodies == [b"0a", b"0b", b"1", b"2"]
+    assert not (tmp_path / "x" / "a.uploads").exists()

@@ -1,0 +1,101 @@
+"""``on_alert`` is called for alerts that fire, unless they are inhibited or silenced."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import relumine
+from relumine import testing
+from relumine.alert_actions import RETRY_LATER
+from relumine.schemas.upload import UploadResponse
+from tests.helpers.notification_samples import alert
+
+
+class AlertingTransport(testing.InMemoryTransport):
+    """A server whose responses carry the alerts that the test sets."""
+
+    def __init__(self):
+        super().__init__()
+        self.alerts = []
+
+    def post(self, body):
+        super().post(body)
+        return UploadResponse(accepted=1, duplicate=False, sample_every=None, alerts=self.alerts)
+
+
+@pytest.fixture
+def respond():
+    """Sets the alerts of the next response; returns what ``on_alert`` was called with since."""
+    calls = []
+    model = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.ReLU())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    with AlertingTransport() as server, relumine.watch(model, optimizer, every=1, on_alert=calls.append) as monitor:
+
+        def step(*alerts):
+            server.alerts = list(alerts)
+            calls.clear()
+            for _ in range(2):  # alerts of a response are dispatched at the end of the step after it
+                model(torch.ones(1, 2)).sum().backward()
+                optimizer.step()
+                assert monitor.flush()
+            model(torch.ones(1, 2)).sum().backward()
+            optimizer.step()
+            return [(call.state, call.severity) for call in calls]
+
+        step.monitor = monitor
+        yield step
+
+
+def test_on_alert_is_called_once_and_again_when_the_alert_gets_worse(respond):
+    assert respond(alert(severity="warning")) == [("firing", "warning")]
+    assert respond(alert(severity="warning")) == []
+    assert respond(alert(severity="critical")) == [("firing", "critical")]
+    assert respond(alert(state="acknowledged")) == []
+    assert respond(alert(state="regressed")) == [("regressed", "critical")]
+
+
+@pytest.mark.parametrize("why", [{"inhibited_by": "r.1.dead"}, {"silenced_by": "sil_1"}, {"state": "pending"}])
+def test_a_quiet_or_pending_alert_is_listed_but_not_dispatched_until_it_fires(respond, why):
+    assert respond(alert(**why)) == []
+    assert len(respond.monitor.alerts()) == 1
+    assert respond(alert()) == [("firing", "critical")]
+
+
+def test_the_closing_line_lists_alerts_that_were_open_to_the_end(respond, capsys):
+    end = {"state": "resolved", "resolved_step": 9, "resolved_reason": "the run finished"}
+    respond(alert(**end))
+    respond(
+        alert(id="r.3.dead", layer="fc3", kind="dead", state="resolved", resolved_step=5, resolved_reason="returned")
+    )
+    respond.monitor.close()
+    output = capsys.readouterr().err
+    assert "fc2 dying (step 4,410, open to the end)" in output
+    assert "fc3 dead (step 4,410, resolved)" in output
+
+
+def test_a_postponed_alert_is_dispatched_again_until_it_is_handled_or_resolved():
+    states, model = [], torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.ReLU())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+
+    def postpone(received):
+        states.append(received.state)
+        return RETRY_LATER
+
+    with AlertingTransport() as server, relumine.watch(model, optimizer, every=1, on_alert=postpone) as monitor:
+
+        def step(*alerts):
+            server.alerts = list(alerts)
+            model(torch.ones(1, 2)).sum().backward()
+            optimizer.step()
+            assert monitor.flush()
+
+        step(alert())
+        step()
+        step()
+        assert states == ["firing", "firing"]
+        step(alert(state="resolved"))
+        count = len(states)
+        step()
+        step()
+        assert len(states) == count

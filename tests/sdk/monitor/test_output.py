@@ -1,0 +1,154 @@
+"""The SDK's output: the logger ``relumine``, which writes single lines to stderr unless logging is configured."""
+
+from __future__ import annotations
+
+import io
+import logging
+
+import pytest
+import torch
+
+import relumine
+from relumine._export import queue
+from relumine._monitor import messages
+from relumine._runtime.log import StderrHandler, logger
+from tests.helpers.notification_samples import alert
+
+IS_REPLACED = StderrHandler._is_replaced
+STATS = {
+    "steps": 100,
+    "sampled_steps": 20,
+    "acked_records": 30,
+    "spooled_steps": 0,
+    "pending_steps": 0,
+    "dropped_steps": {},
+    "dropped_metrics": 0,
+}
+
+
+@pytest.fixture
+def train_watched(mlp, train, memory):
+    """Watches a small training to its end."""
+
+    def run(on_step=lambda monitor: None, **options):
+        model = mlp()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        with relumine.watch(model, optimizer, every=1, name="demo", **options) as monitor:
+            train(model, optimizer, steps=10, after_step=lambda _step: on_step(monitor))
+        return monitor
+
+    return run
+
+
+def test_a_run_writes_a_start_line_and_a_closing_line_to_stderr(train_watched, capsys):
+    train_watched()
+    first, last = capsys.readouterr().err.splitlines()
+    assert first.startswith("relumine: 2/2 ReLUs, 24 units, watching default/demo at http://")
+    assert last.startswith("relumine: default/demo: no layer was lost, 10 of 10 steps sampled. http://")
+
+
+def test_relumine_quiet_silences_everything(train_watched, monkeypatch, capsys):
+    monkeypatch.setenv("RELUMINE_QUIET", "1")
+    train_watched()
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("name", ["relumine", None], ids=["its own logger", "the root logger"])
+def test_a_handler_of_the_application_replaces_stderr(name, train_watched, monkeypatch, capsys):
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    monkeypatch.setattr(StderrHandler, "_is_replaced", IS_REPLACED)
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    configured = logging.getLogger(name)
+    configured.addHandler(handler)
+    try:
+        train_watched()
+    finally:
+        configured.removeHandler(handler)
+    assert capsys.readouterr().err == ""
+    first, last = stream.getvalue().splitlines()
+    assert first.startswith("2/2 ReLUs")
+    assert last.startswith("default/demo: no layer was lost")
+
+
+def test_a_missing_or_closed_stderr_does_not_end_the_training(train_watched, monkeypatch):
+    for stream in (None, io.StringIO()):
+        if stream is not None:
+            stream.close()
+        monkeypatch.setattr("sys.stderr", stream)
+        assert train_watched().sdk_stats()["errors"] == 0
+
+
+def test_control_characters_are_escaped_and_a_message_stays_one_line(capsys):
+    logger.warning("layer \x1b[2J of\nrun é")
+    assert capsys.readouterr().err == "relumine: layer \\x1b[2J of\\nrun é\n"
+
+
+@pytest.fixture
+def broken_recorder(monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("inside")
+
+    monkeypatch.setattr("relumine._capture.forward_hooks.LayerRecorder.record", broken)
+
+
+@pytest.fixture
+def debug_level():
+    logger.setLevel(logging.DEBUG)
+    yield
+    logger.setLevel(logging.INFO)
+
+
+def test_a_suppressed_error_is_logged_with_its_location_and_without_its_traceback(
+    broken_recorder, train_watched, capsys
+):
+    train_watched()
+    output = capsys.readouterr().err
+    assert output.count("internal error suppressed, training continues (") == 1
+    assert "RuntimeError: inside, test_output.py:" in output
+    assert "Traceback" not in output
+
+
+def test_the_traceback_of_every_suppressed_error_is_logged_at_debug(
+    broken_recorder, debug_level, train_watched, capsys
+):
+    train_watched()
+    assert capsys.readouterr().err.count("Traceback (most recent call last)") == 10
+
+
+def test_dropped_metrics_are_not_counted_among_the_sampled_steps(train_watched, monkeypatch, capsys):
+    monkeypatch.setattr(queue.SampleQueue.__init__, "__defaults__", (5, 2**30))
+
+    def log_many(monitor):
+        for _ in range(20):
+            monitor.log(loss=1.0)
+        monitor.flush()
+
+    monitor = train_watched(log_many)
+    stats = monitor.sdk_stats()
+    assert stats["dropped_metrics"] > 0
+    dropped = sum(stats["dropped_steps"].values())
+    assert stats["acked_steps"] + stats["spooled_steps"] + stats["pending_steps"] + dropped == 10
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert ("not delivered" in line) == bool(dropped)
+
+
+def test_the_closing_line_counts_sampled_steps():
+    def line(**changes):
+        return messages.finished("p/r", [], STATS | changes, "URL")
+
+    assert line() == "p/r: no layer was lost, 20 of 100 steps sampled. URL"
+    assert line(dropped_steps={"buffer_full": 2}, pending_steps=1, dropped_metrics=7) == (
+        "p/r: no layer was lost, 20 of 100 steps sampled; 3 sampled steps not delivered. URL"
+    )
+    assert line(acked_records=0, spooled_steps=20) == (
+        "p/r: no upload reached the server, 20 sampled steps spooled on disk"
+    )
+    assert line(acked_records=0) == (
+        "p/r: no upload reached the server, nothing is known of its layers (20 steps sampled)"
+    )
+
+
+def test_the_closing_line_lists_alerts_above_info():
+    alerts = [alert(), alert(severity="info")]
+    assert messages.finished("p/r", alerts, STATS, "URL") == "p/r: 1 alert: fc2 dying (step 4,410, firing). URL"

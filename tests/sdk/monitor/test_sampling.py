@@ -1,0 +1,96 @@
+"""The sampling schedule and the byte budget."""
+
+from __future__ import annotations
+
+from relumine._export.upload_builder import BYTES_PER_S, FREE_BYTES, ByteBudget
+from relumine._monitor.sampling import BURST_STEPS, SamplingSchedule
+
+
+def sampled(schedule: SamplingSchedule, lrs, spent_s=lambda count: 0.0, elapsed_s=lambda step: 0.0) -> list[int]:
+    steps = []
+    for step, lr in enumerate(lrs, start=1):
+        if schedule.is_due(step, spent_s=spent_s(len(steps)), elapsed_s=elapsed_s(step)):
+            steps.append(step)
+        schedule.observe_lr(step, lr)
+    return steps
+
+
+def default_schedule(seed=1):
+    return SamplingSchedule(None, 0.01, seed)
+
+
+def test_the_interval_is_about_ten_steps_and_jittered():
+    steps = sampled(default_schedule(), [0.1] * 2000)
+    gaps = [b - a for a, b in zip(steps[4:], steps[5:], strict=False)]
+    assert 9 <= sum(gaps) / len(gaps) <= 11
+    assert len(set(gaps)) > 3
+
+
+def test_the_first_three_steps_are_sampled():
+    assert sampled(default_schedule(), [0.1] * 5)[:3] == [1, 2, 3]
+
+
+def test_a_jump_of_the_learning_rate_is_followed_by_a_burst():
+    steps = sampled(default_schedule(), [0.1] * 100 + [0.2] * 200)
+    assert set(range(102, 102 + BURST_STEPS - 1)) <= set(steps)
+    assert len([step for step in steps if step > 160]) < 20
+
+
+def test_a_warm_up_ramp_and_a_cosine_are_no_jump():
+    ramp = [0.001 * step for step in range(1, 200)]
+    schedule = default_schedule()
+    sampled(schedule, ramp)
+    assert schedule.bursts == 0
+
+
+def test_a_learning_rate_that_keeps_jumping_does_not_make_every_step_a_sampled_one():
+    steps = sampled(default_schedule(), [0.001 if (step // 5) % 2 else 0.1 for step in range(3000)])
+    assert len(steps) < 1000
+
+
+def test_a_fixed_interval_never_changes():
+    assert sampled(SamplingSchedule(7, 0.01, 1), [0.1] * 10 + [1.0] * 25) == [1, 8, 15, 22, 29]
+
+
+def test_sampling_stays_within_its_share_of_the_time_after_the_free_seconds():
+    steps = 20_000
+    count = len(
+        sampled(default_schedule(), [0.1] * steps, spent_s=lambda n: 0.05 * n, elapsed_s=lambda step: 0.01 * step)
+    )
+    allowed_s = 1.0 + 0.01 * 0.01 * steps
+    assert 0.8 * allowed_s <= 0.05 * count <= allowed_s + 0.1
+
+
+def test_a_burst_is_paid_back_so_that_a_thousand_steps_stay_within_the_budget():
+    """Steps of 1 ms, 0.4 ms per sampled step, the free second spent: 1 % of 1,000 steps are 10 ms, 25 sampled steps."""
+    schedule, step_s, sample_s = default_schedule(), 0.001, 0.0004
+    spent, steps = 1.0, []
+    for step in range(1, 6001):
+        if schedule.is_due(step, spent_s=spent, elapsed_s=step * step_s):
+            steps.append(step)
+            spent += sample_s
+        schedule.observe_lr(step, 0.1 if step < 3000 else 0.3)
+    burst = [step for step in steps if 3000 <= step < 3000 + BURST_STEPS + 1]
+    assert burst[:20] == list(range(3001, 3021))
+    cost = sample_s * sum(3000 <= step < 4000 for step in steps)
+    # Two more than the budget: one that was due before, and one that exceeds it, since a step is sampled or not.
+    assert cost <= 0.01 * 1000 * step_s + 2 * sample_s
+    assert spent - 1.0 <= 0.01 * 6000 * step_s + sample_s
+
+
+def test_the_server_may_lengthen_any_interval_but_not_shorten_it():
+    for every in (None, 7):
+        schedule = SamplingSchedule(every, 0.01, 1)
+        schedule.set_min_interval(50)
+        assert len(sampled(schedule, [0.1] * 1000)) <= 25
+        schedule = SamplingSchedule(every, 0.01, 1)
+        schedule.set_min_interval(1)
+        assert len(sampled(schedule, [0.1] * 1000)) == len(sampled(SamplingSchedule(every, 0.01, 1), [0.1] * 1000))
+
+
+def test_saved_bytes_may_be_spent_later_and_no_more():
+    budget = ByteBudget()
+    assert budget.allows(0.0, planned=FREE_BYTES)
+    budget.spend(FREE_BYTES)
+    assert not budget.allows(0.9, planned=BYTES_PER_S)
+    assert budget.allows(1.0, planned=BYTES_PER_S)

@@ -1,0 +1,82 @@
+"""The server answers as its OpenAPI document says: schemathesis in process, briefly (tests/chaos runs it longer)."""
+
+from __future__ import annotations
+
+import schemathesis
+from schemathesis.config import SchemathesisConfig
+from schemathesis.engine import Status, from_schema
+from schemathesis.engine.events import EngineFinished, FatalError, NonFatalError, ScenarioFinished
+from starlette.testclient import TestClient
+
+from relumine_server.app import create_app
+from relumine_server.settings import Settings
+from tests.chaos import openapi_fuzz_checks
+from tests.chaos.openapi_fuzz import CHECKS_OFF, CHECKS_OFF_IF_OPEN, create_key, create_resources
+
+EXAMPLES = 1  # per operation and phase
+SEED = 1
+OWN_CHECKS = (openapi_fuzz_checks.valid_data_is_accepted, openapi_fuzz_checks.every_error_is_a_problem)
+
+
+def schema_of(app, headers, checks_off):
+    """The OpenAPI document of an application, to be tested with these headers and without these checks."""
+    config = SchemathesisConfig.from_dict(
+        {
+            "headers": headers,
+            "seed": SEED,
+            "continue-on-failure": True,
+            "checks": {name: {"enabled": False} for name in checks_off},
+            "phases": {"examples": {"enabled": False}},
+            "generation": {"max-examples": EXAMPLES},
+        }
+    )
+    return schemathesis.openapi.from_asgi("/openapi.json", app, config=config)
+
+
+def failures_of(schema):
+    """Run every phase; return the failures, and the operations that were tested."""
+    failures = []
+    tested = set()
+    for event in from_schema(schema).execute():
+        if isinstance(event, FatalError | NonFatalError):
+            failures.append(str(event.info if isinstance(event, NonFatalError) else event.exception))
+        if isinstance(event, ScenarioFinished):
+            tested.add(event.label)
+            for checks in event.recorder.checks.values():
+                failures += [
+                    f"{event.label}: {check.name}: {check.failure_info.failure}"
+                    for check in checks
+                    if check.status == Status.FAILURE
+                ]
+    assert isinstance(event, EngineFinished)
+    return failures, tested
+
+
+def check(app, headers, checks_off):
+    schema = schema_of(app, headers, checks_off)
+    failures, tested = failures_of(schema)
+    assert not failures, "\n\n".join(failures[:5])
+    operations = {operation.ok().label for operation in schema.get_all_operations()}
+    assert operations <= tested
+    app.state.services.database.close()
+
+
+def create(tmp_path, **settings):
+    """An application, and a client that may do everything."""
+    url = f"sqlite:///{tmp_path / 'x.db'}"
+    app = create_app(Settings(database_url=url, allowed_hosts="*", requests_per_second=0, **settings))
+    return app, TestClient(app, base_url="http://localhost")
+
+
+def test_an_open_server_answers_as_the_document_says(tmp_path):
+    app, client = create(tmp_path, insecure_no_auth=True)
+    create_resources(client)
+    check(app, {}, [*CHECKS_OFF, *CHECKS_OFF_IF_OPEN])
+
+
+def test_an_admin_is_answered_as_the_document_says(tmp_path):
+    app, client = create(tmp_path)
+    client.headers["authorization"] = f"Bearer {create_key(client, 'admin')}"
+    key = create_key(client, "admin")
+    create_resources(client)
+    check(app, {"Authorization": f"Bearer {key}"}, list(CHECKS_OFF))

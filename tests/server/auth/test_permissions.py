@@ -1,0 +1,126 @@
+"""Every route of the OpenAPI document with every kind of key: access is as the table of permissions defines it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from relumine_server.auth.ownership import OWNERS, WITHIN
+from relumine_server.auth.permissions import PERMISSIONS
+from tests.helpers.routes import BODIES, routes
+
+REFUSED = {
+    None: "key_missing",
+    "mistyped": "key_unknown",
+    "unknown": "key_unknown",
+    "revoked": "key_revoked",
+    "expired": "key_expired",
+}
+OUTSIDE_THE_API = {("GET", path) for path in ("/", "/static/{name}", "/docs", "/openapi.json")} | {
+    ("HEAD", "/openapi.json")
+}
+
+
+def call_route(server, route, key, project="ours"):
+    method, path = route
+    concrete_path = re.sub(r"\{(\w+)\}", lambda match: server.ids[f"{project} {match[1]}"], path)
+    body = BODIES.get(route)
+    return server.call(method, concrete_path, key, **({} if body is None else {"json": body}))
+
+
+def test_the_table_names_every_route_and_no_other(server):
+    assert set(PERMISSIONS) - OUTSIDE_THE_API == set(routes(server.app))
+
+
+def test_every_id_in_a_path_has_an_owner():
+    named = {name for _, path in PERMISSIONS for name in re.findall(r"\{(\w+)\}", path) if path.startswith("/v1")}
+    assert named == set(OWNERS) | WITHIN
+
+
+@pytest.mark.parametrize("key", REFUSED)
+def test_an_invalid_key_is_refused_on_every_route(server, key):
+    for route in routes(server.app):
+        response = call_route(server, route, key)
+        if PERMISSIONS[route] == "nothing":
+            assert response.status_code != 401 or route == ("POST", "/v1/session"), route
+            continue
+        problem = response.json()
+        assert (response.status_code, problem.pop("code")) == (401, REFUSED[key]), route
+        assert response.headers["www-authenticate"].startswith('Bearer realm="relumine"')
+        assert response.headers["content-type"] == "application/problem+json"
+        assert problem.pop("request_id") == response.headers["x-request-id"]
+        assert problem == {
+            "type": f"urn:relumine:{REFUSED[key]}",
+            "status": 401,
+            "title": "An API key is required",
+            "detail": "send a valid key as Authorization: Bearer rlm_…; SDK: RELUMINE_API_KEY or api_key=",
+        }
+
+
+@pytest.mark.parametrize("scope", ["ingest", "read", "admin"])
+@pytest.mark.parametrize("bound", ["", "ours "])
+def test_a_key_may_do_what_its_scope_allows_and_nothing_else(server, scope, bound):
+    for route in routes(server.app):
+        response = call_route(server, route, bound + scope)
+        required_scope = PERMISSIONS[route]
+        if required_scope == "nothing":
+            continue
+        if scope not in (required_scope, "admin"):
+            assert (response.status_code, response.json()["code"]) == (403, "insufficient_scope"), route
+            assert "insufficient_scope" in response.headers["www-authenticate"]
+        else:
+            assert response.is_success, (route, response.text)
+
+
+@pytest.mark.parametrize("scope", ["ingest", "read", "admin"])
+def test_a_key_of_another_project_finds_nothing(server, scope):
+    for route in routes(server.app):
+        response = call_route(server, route, f"theirs {scope}")
+        if PERMISSIONS[route] == "nothing":
+            continue
+        if scope not in (PERMISSIONS[route], "admin"):
+            assert response.status_code == 403, route
+        elif "{" in route[1] or route == ("POST", "/v1/policy/backtest"):
+            assert response.status_code == 404, route
+            assert response.json()["code"].endswith("_not_found"), route
+        elif route[0] == "GET":
+            assert response.is_success, route
+            assert "ours" not in response.text, route
+        else:
+            assert (response.status_code, response.json()["code"]) == (403, "project_forbidden"), route
+    for route in routes(server.app):  # nothing was deleted
+        if route[0] == "GET":
+            assert call_route(server, route, "admin").is_success, route
+
+
+def test_a_resource_of_another_project_is_answered_like_one_that_does_not_exist(server):
+    for route in routes(server.app):
+        if "{" in route[1] and PERMISSIONS[route] != "nothing":
+            foreign = call_route(server, route, "ours admin", "theirs").json()
+            missing_path = re.sub(r"\{(\w+)\}", "none", route[1]).replace("alerts/none", "alerts/none.1.dead")
+            body = BODIES.get(route)
+            missing = server.call(route[0], missing_path, "ours admin", **({} if body is None else {"json": body}))
+            assert missing.status_code == 404, route
+            assert {**foreign, "request_id": ""} == {**missing.json(), "request_id": ""}, route
+
+
+def test_a_route_that_is_missing_from_the_table_needs_an_admin_key_of_all_projects(server):
+    server.app.add_api_route("/v1/forgotten", lambda: "open")
+    responses = [server.call("GET", "/v1/forgotten", key) for key in (None, "ingest", "read", "ours admin")]
+    assert [response.status_code for response in responses] == [401, 403, 403, 403]
+    assert server.call("GET", "/v1/forgotten", "admin").json() == "open"
+
+
+def test_the_openapi_document_states_the_required_scope_and_the_responses_without_it(server):
+    for path, operations in server.app.openapi()["paths"].items():
+        for method, operation in operations.items():
+            required_scope = PERMISSIONS[method.upper(), path]
+            assert "421" in operation["responses"]
+            if required_scope != "nothing":
+                assert operation["security"] == [{"key": []}, {"login": []}]
+                assert f"Needs a key of scope `{required_scope}`." in operation["description"]
+                assert "key_missing" in operation["responses"]["401"]["description"]
+                assert "insufficient_scope" in operation["responses"]["403"]["description"]
+            else:
+                assert "security" not in operation

@@ -1,0 +1,86 @@
+"""The progress of a run by an upload, decided without a database."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from relumine.schemas.record import Record
+from relumine.schemas.upload import LoggedMetric, RunInfo, Upload
+from relumine_server.ingest.run_progress import progress
+from relumine_server.runs.rows import LockedRun
+from relumine_server.timeseries.sessions import SessionNote
+from relumine_server.timeseries.unit_stats import RowsWritten
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+NEW = LockedRun(
+    run_id="r1", project="p", group_name=None, name=None, status="running", last_step=None, dropped={},
+    uncompacted_records=0, detector_session=None, detector_seq=None, last_heartbeat_at=None, session_first_step=None,
+    longest_gap_s=0.0, unit_stat_rows=0, unit_stat_bytes=0, has_open_alerts=False, has_open_stalled_alert=False,
+)  # fmt: skip
+KNOWN = replace(
+    NEW, last_step=20, uncompacted_records=2, detector_session="s1", detector_seq=2, session_first_step=10,
+    last_heartbeat_at=NOW - timedelta(seconds=30), unit_stat_rows=2, unit_stat_bytes=100,
+)  # fmt: skip
+
+
+def upload(*steps, session="s1", seq=3, **fields):
+    records = [Record(layer_id=0, first_step=step, step=step, n_examples=8, loss=1.0) for step in steps]
+    return Upload(run=RunInfo(id="r1"), session=session, seq=seq, records=records, **fields)
+
+
+def change_of(run, upload, *, is_latest=True, rows=0, size_bytes=0):
+    return progress(run, upload, RowsWritten(rows, size_bytes), NOW, is_latest=is_latest)
+
+
+def test_the_first_upload_begins_a_session():
+    change = change_of(NEW, upload(10, 20, seq=1), rows=2, size_bytes=100)
+    assert change.session_note == SessionNote(10, out_of_order=False)
+    assert change.row_values == {
+        "updated_at": NOW, "last_step": 20, "uncompacted_records": 2, "unit_stat_rows": 2, "unit_stat_bytes": 100,
+        "detector_session": "s1", "detector_seq": 1, "last_heartbeat_at": NOW, "session_first_step": 10,
+    }  # fmt: skip
+    assert change.effect.step == 20
+
+
+def test_an_upload_that_follows_changes_no_session():
+    change = change_of(KNOWN, upload(30, metrics=[LoggedMetric(step=40, name="loss", value=1.0)]))
+    assert change.session_note is None
+    assert "session_first_step" not in change.row_values
+    assert change.row_values["last_step"] == 40
+    assert change.row_values["longest_gap_s"] == 30.0
+    assert change.effect == (40, False, True, None)
+
+
+def test_repeated_steps_are_noted_as_out_of_order():
+    assert change_of(KNOWN, upload(20, 30)).session_note == SessionNote(20, out_of_order=True)
+    assert change_of(KNOWN, upload(5)).row_values["session_first_step"] == 5
+
+
+def test_a_late_upload_neither_moves_the_heartbeat_nor_ends_the_run():
+    change = change_of(KNOWN, upload(15, seq=1, final_status="finished"), is_latest=False)
+    assert change.session_note == SessionNote(15, out_of_order=True)
+    assert change.row_values.keys() == {"updated_at", "uncompacted_records", "unit_stat_rows", "unit_stat_bytes"}
+    assert change.effect == (20, False, False, None)
+
+
+def test_the_final_status_ends_the_run_and_a_new_session_resumes_it():
+    ended = change_of(KNOWN, upload(30, final_status="failed"))
+    assert (ended.row_values["status"], ended.row_values["finished_at"]) == ("failed", NOW)
+    assert ended.effect.final_status == "failed"
+    resumed = change_of(replace(KNOWN, status="failed"), upload(15, session="s2", seq=1))
+    assert (resumed.row_values["status"], resumed.row_values["finished_at"]) == ("running", None)
+    assert resumed.effect.resumes
+    same_session = change_of(replace(KNOWN, status="failed"), upload(30))
+    assert "status" not in same_session.row_values
+
+
+def test_any_upload_revives_a_stalled_run():
+    assert change_of(replace(KNOWN, status="stalled"), upload(30)).row_values["status"] == "running"
+
+
+def test_drops_are_counted_since_the_previous_upload_of_the_process():
+    run = replace(KNOWN, dropped={"s1/0": {"buffer_full": 3}, "s1/1": {"buffer_full": 1}})
+    change = change_of(run, upload(30, dropped={"buffer_full": 5}))
+    assert change.newly_dropped == {"buffer_full": 2}
+    assert change.row_values["dropped"] == {"s1/0": {"buffer_full": 5}, "s1/1": {"buffer_full": 1}}

@@ -1,0 +1,89 @@
+"""Fixtures of the dashboard's tests: a real server, runs in which a layer dies, and the system's Chromium."""
+
+from __future__ import annotations
+
+import shutil
+
+import httpx
+import numpy as np
+import pytest
+from playwright.sync_api import sync_playwright
+
+from tests.helpers.live_server import listening
+
+UNITS, N = 24, 64
+NAME = "<b>act1</b>"
+
+
+def series():
+    """Yield 40 sampled steps of a layer that loses three quarters of its units when the learning rate is raised."""
+    rng = np.random.default_rng(7)
+    for sample in range(40):
+        step = 10 * sample + 1
+        active = rng.binomial(N, 0.3, UNITS)
+        if sample > 20:
+            active[: 3 * UNITS // 4] = 0
+        common = {"first_step": step, "step": step, "n_examples": N}
+        yield {"layer_id": 0, **common, "learning_rate": 0.1 if sample < 20 else 1.0, "loss": 1.0}
+        yield {"layer_id": 1, **common, "active": active.tolist()}
+
+
+@pytest.fixture(scope="package")
+def server(tmp_path_factory):
+    """The URL of a server on a free port."""
+    with listening(f"sqlite:///{tmp_path_factory.mktemp('page') / 'x.db'}") as url:
+        yield url
+
+
+@pytest.fixture
+def dying(alerts_of):
+    """A run with alerts."""
+    return alerts_of("run1", "baseline")
+
+
+@pytest.fixture
+def alerts_of(server):
+    """A function that uploads a run in which a layer dies and returns its alerts."""
+    return lambda run_id, name=None: _alerts_of(server, run_id, name)
+
+
+def _alerts_of(server, run_id, name):
+    body = {
+        "run": {"id": run_id, "project": "digits", "name": name},
+        "session": "s1",
+        "seq": 1,
+        "layers": [{"layer_id": 1, "name": NAME, "units": UNITS}],
+        "records": list(series()),
+    }
+    response = httpx.post(f"{server}/v1/uploads", json=body)
+    assert response.status_code == 202
+    return response.json()["alerts"] or httpx.get(f"{server}/v1/alerts?run_id={run_id}").json()["items"]
+
+
+@pytest.fixture(scope="package")
+def browser():
+    """The system's Chromium; a machine without one fails these tests.
+
+    Not for the session: playwright keeps an event loop running in this thread, and other tests start their own.
+    """
+    path = next(
+        (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+    )
+    assert path is not None, "no Chromium on this machine: apt-get install chromium"
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser, server):
+    """A browser page that must log no errors and violate no content security policy."""
+    tab = browser.new_page(base_url=server)
+    tab.set_default_timeout(60_000)
+    errors = []
+    tab.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    tab.on("pageerror", lambda error: errors.append(str(error)))
+    yield tab
+    tab.close()
+    assert errors == []

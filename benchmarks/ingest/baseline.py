@@ -85,16 +85,14 @@ class Baseline:
             unit_stats.append((*key, step, steps_before + index, len(columns), layers, columns))
 
         saves_state = ordinal % SAVE_EVERY == number % SAVE_EVERY
-        records_after = steps_before + self._steps
+        rows = steps_before + self._steps
+        size_bytes = steps_before * len(blobs.unit_stats[0][1])
         return Rows(
             run=run,
             upload=(*key, self._now, len(segments) * self._steps, last_step, False, True),
             segments=segments,
             unit_stats=unit_stats,
-            progress=(
-                *(self._now, last_step, records_after, records_after, steps_before * unit_stats[0][6]),
-                *(SESSION, seq, self._now, run),
-            ),
+            progress=(self._now, last_step, rows, rows, size_bytes, SESSION, seq, self._now, run),
             state=(SESSION, seq, self._state, self._now, run) if saves_state else None,
         )
 

@@ -64,7 +64,7 @@ def record_table(rng: np.random.Generator, step: int) -> RecordTable:
     of_layers: list[dict[str, Any]] = [
         {"layer_id": i, "n_positions": 49 * BATCH, **norms} for i in range(1, len(WIDTHS) + 1)
     ]
-    scalars = [common | own for own in (of_run, *of_layers)]
+    scalars = [common | record for record in (of_run, *of_layers)]
     return RecordTable.from_values(scalars, [{}] + [unit_columns(rng, width) for width in WIDTHS])
 
 
@@ -127,39 +127,54 @@ class Load:
                     self.refused += answer.status_code != 202
 
 
-def report(load: Load, server: Server, folder: Path, every_s: float) -> None:
-    """Run the load and print a line per interval."""
-    widths = {"s": 5, "uploads": 8, "CPU %": 6, "ms/upload": 9, "lag p50": 8, "p99 ms": 7, "waiting": 7, "RSS MiB": 7}
-    print(*(f"{name:>{width}}" for name, width in widths.items()), "file+WAL MB")
-    thread = threading.Thread(target=load.run)
-    thread.start()
-    start = time.monotonic()
-    interval_start = start
-    interval_cpu_s = cpu_s(server.pid)
-    reported = 0
-    most_waiting = 0
-    while thread.is_alive():
-        thread.join(0.25)
-        most_waiting = max(most_waiting, httpx.get(f"{load.url}/readyz", timeout=30).json()["waiting"])
-        now = time.monotonic()
-        if now - interval_start < every_s and thread.is_alive():
-            continue
-        lags = sorted(load.lags[reported:]) or [0.0]
-        used_s = cpu_s(server.pid) - interval_cpu_s
-        uploads = max(len(load.lags) - reported, 1)
+class Report:
+    """The table: a line per interval with what the server did in it."""
+
+    def __init__(self, load: Load, server: Server, folder: Path) -> None:
+        self._load = load
+        self._server = server
+        self._folder = folder
+        self._start = time.monotonic()
+        self._interval_start = self._start
+        self._cpu_s = 0.0
+        self._reported = 0
+        self._most_waiting = 0
+        self._start_interval(self._start)
+        widths = {"s": 5, "uploads": 8, "CPU %": 6, "ms/upload": 9, "lag p50": 8, "p99 ms": 7, "waiting": 7}
+        print(*(f"{name:>{width}}" for name, width in widths.items()), "RSS MiB file+WAL MB")
+
+    def run(self, every_s: float) -> None:
+        """Run the load and print a line per interval."""
+        thread = threading.Thread(target=self._load.run)
+        thread.start()
+        while thread.is_alive():
+            thread.join(0.25)
+            waiting = httpx.get(f"{self._load.url}/readyz", timeout=30).json()["waiting"]
+            self._most_waiting = max(self._most_waiting, waiting)
+            now = time.monotonic()
+            if now - self._interval_start >= every_s or not thread.is_alive():
+                self._print_line(now)
+                self._start_interval(now)
+
+    def _start_interval(self, now: float) -> None:
+        self._interval_start = now
+        self._cpu_s = cpu_s(self._server.pid)
+        self._reported = len(self._load.lags)
+        self._most_waiting = 0
+
+    def _print_line(self, now: float) -> None:
+        lags = sorted(self._load.lags[self._reported :]) or [0.0]
+        used_s = cpu_s(self._server.pid) - self._cpu_s
+        uploads = max(len(self._load.lags) - self._reported, 1)
         p50_s = lags[len(lags) // 2]
         p99_s = lags[min(len(lags) - 1, int(0.99 * len(lags)))]
-        file_mb = sum(file.stat().st_size for file in folder.glob("x.db*")) / 1e6
+        file_mb = sum(file.stat().st_size for file in self._folder.glob("x.db*")) / 1e6
         print(
-            f"{now - start:5.0f} {len(load.lags):8,} {100 * used_s / (now - interval_start):6.0f} "
-            f"{1e3 * used_s / uploads:9.1f} {1e3 * p50_s:8.0f} {1e3 * p99_s:7.0f} {most_waiting:7} "
-            f"{_resident_mib(server.pid):7.0f} {file_mb:,.0f}",
+            f"{now - self._start:5.0f} {len(self._load.lags):8,} {100 * used_s / (now - self._interval_start):6.0f} "
+            f"{1e3 * used_s / uploads:9.1f} {1e3 * p50_s:8.0f} {1e3 * p99_s:7.0f} {self._most_waiting:7} "
+            f"{_resident_mib(self._server.pid):7.0f} {file_mb:,.0f}",
             flush=True,
         )
-        interval_start = now
-        interval_cpu_s += used_s
-        reported = len(load.lags)
-        most_waiting = 0
 
 
 def _resident_mib(pid: int) -> float:
@@ -183,7 +198,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         folder = Path(name)
         with relumine(f"sqlite:///{folder}/x.db", folder, SETTINGS) as server:
             load = Load(server.url, options.streams, options.seconds)
-            report(load, server, folder, options.every)
+            Report(load, server, folder).run(options.every)
             print(f"{len(load.lags):,} uploads, {load.refused} not accepted")
 
 

@@ -184,7 +184,8 @@ def print_comparisons(windows: dict[Arm, list[Window]]) -> None:
     """Print the ratios of more clients over fewer, and of two servers over one, within each round."""
     single = {arm.clients: rounds for arm, rounds in windows.items() if arm.clients and arm.servers == 1}
     if len(single) > 1:
-        few, many = min(single), max(single)
+        few = min(single)
+        many = max(single)
         rate, cost = _compare(single[many], single[few])
         print(f"  {many} clients over {few}: records a second {rate}, processor per record {cost}")
     for arm, rounds in windows.items():

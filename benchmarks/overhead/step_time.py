@@ -1,7 +1,7 @@
 """The cost of watching per training step: main-thread CPU time, interleaved with the bare training, in one process.
 
     pip install -e '.[server,dev]'
-    python -m benchmarks.overhead.step_time [--workloads W1 W3] [--rounds 40] [--without-others]
+    python -m benchmarks.overhead.step_time [--workloads W1 W3] [--rounds 40] [--steps N] [--without-others]
 
 Every round times each arm for some steps, one after the other. Printed is the median over rounds of the difference to
 the bare arm in that round, with the quartiles. A second bare arm (A/A) shows the noise: a difference inside the
@@ -77,9 +77,11 @@ def _exclude_pause(monitor: relumine.Monitor, seconds: float) -> None:
     monitor._session._started += seconds  # noqa: SLF001 - see above
 
 
-def measure(workload_name: str, rounds: int, names: Sequence[str]) -> None:
+def measure(workload_name: str, rounds: int, steps: int | None, names: Sequence[str]) -> None:
     """Measure the arms of these names on one workload and print its table."""
     workload = WORKLOADS[workload_name]
+    if steps is not None:
+        workload = workload._replace(steps=steps)
     costs: dict[str, list[float]] = {name: [] for name in names}
     with DiscardingTransport(), tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
         arms = {name: Arm(workload, name, Path(folder, name)) for name in names}
@@ -142,6 +144,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the command line."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--rounds", type=int, default=40)
+    options.add_argument("--steps", type=int, help="steps that are timed at once; default: of the workload")
     options.add_argument("--workloads", nargs="+", choices=tuple(WORKLOADS), default=list(WORKLOADS))
     options.add_argument(
         "--without-others", action="store_true", help="leave out wandb, TensorBoard and the naive hook"
@@ -158,7 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         check_installed()
         names += TOOLS
     for workload_name in options.workloads:
-        measure(workload_name, options.rounds, names)
+        measure(workload_name, options.rounds, options.steps, names)
 
 
 if __name__ == "__main__":

@@ -70,9 +70,12 @@ class FeedForward(nn.Module):
     def __init__(self, d: int, heads: int, hidden: int) -> None:
         super().__init__()
         self.heads = heads
-        self.qkv, self.out = nn.Linear(d, 3 * d), nn.Linear(d, d)
-        self.up, self.down = nn.Linear(d, hidden), nn.Linear(hidden, d)
-        self.norm1, self.norm2 = nn.LayerNorm(d), nn.LayerNorm(d)
+        self.qkv = nn.Linear(d, 3 * d)
+        self.out = nn.Linear(d, d)
+        self.up = nn.Linear(d, hidden)
+        self.down = nn.Linear(hidden, d)
+        self.norm1 = nn.LayerNorm(d)
+        self.norm2 = nn.LayerNorm(d)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply attention, then the feed-forward part; the input of both is normalized."""

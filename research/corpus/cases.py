@@ -49,17 +49,17 @@ class Case:
 
     @property
     def is_positive(self) -> bool:
-        """Whether an alert was due."""
+        """True if an alert was due."""
         return self.kind in ("born_dead", "abrupt", "onset")
 
     @property
     def is_negative(self) -> bool:
-        """Whether every alert is a false one."""
+        """True if every alert is a false one."""
         return self.kind in ("healthy", "twin")
 
     @property
     def is_harmful(self) -> bool:
-        """Whether the end was worse than the twin's by more than chance."""
+        """True if the end was worse than the twin's by more than chance."""
         return self.lost_score is not None and not self.lost_score <= HARM  # NaN is harm
 
     def sampled_between(self, first: int, last: int) -> int:

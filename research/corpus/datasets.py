@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -74,9 +74,11 @@ def _classes(x: Any, y: Any, *, per_feature: bool = False) -> Dataset:
 def _numbers(x: Any, y: Any, *, is_normalized: bool = True) -> Dataset:
     """Return a regression set with normalized targets, its inputs normalized per feature or as they are."""
     values = torch.as_tensor(np.asarray(x), dtype=torch.float32)
-    shift, scale = torch.zeros(()), torch.ones(())
+    shift = torch.zeros(())
+    scale = torch.ones(())
     if is_normalized:
-        shift, scale = values.mean(0), values.std(0)
+        shift = values.mean(0)
+        scale = values.std(0)
     targets = torch.as_tensor(np.asarray(y), dtype=torch.float32).reshape(len(values), -1)
     targets = (targets - targets.mean(0)) / targets.std(0)
     return Dataset(
@@ -95,7 +97,7 @@ def _digits() -> Dataset:
 
 def _reshaped_digits(n: int, *shape: int) -> Dataset:
     digits = _digits()
-    return Dataset(digits.x[:n].reshape(n, *shape), digits.y[:n], digits.groups[:n], 10, "classes", digits.raw)
+    return replace(digits, x=digits.x[:n].reshape(n, *shape), y=digits.y[:n], groups=digits.groups[:n])
 
 
 def _pixels(n: int = 1200) -> Dataset:
@@ -103,19 +105,13 @@ def _pixels(n: int = 1200) -> Dataset:
     x, y = datasets.load_digits(return_X_y=True)
     labels = np.asarray(y[:n], np.int64)
     scale = (torch.zeros(()), torch.full((), 16.0))
-    return Dataset(torch.tensor(x[:n] / 16, dtype=torch.float32), torch.tensor(labels), labels, 10, "classes", scale)
+    pixels = torch.tensor(x[:n] / 16, dtype=torch.float32)
+    return Dataset(x=pixels, y=torch.tensor(labels), groups=labels, outputs=10, kind="classes", raw=scale)
 
 
 def _pixel_images() -> Dataset:
     pixels = _pixels(500)
-    return Dataset(
-        x=pixels.x.reshape(-1, 1, 8, 8),
-        y=pixels.y,
-        groups=pixels.groups,
-        outputs=pixels.outputs,
-        kind=pixels.kind,
-        raw=pixels.raw,
-    )
+    return replace(pixels, x=pixels.x.reshape(-1, 1, 8, 8))
 
 
 def _mirror(source: Dataset, n: int) -> Dataset:
@@ -132,16 +128,17 @@ def _rare() -> Dataset:
     common = np.flatnonzero(digits.groups < 8)
     rare = random.choice(np.flatnonzero(digits.groups >= 8), 15, replace=False)
     rows = np.sort(np.concatenate([common, rare]))
-    return Dataset(digits.x[rows], digits.y[rows], digits.groups[rows], 10, "classes", digits.raw)
+    return replace(digits, x=digits.x[rows], y=digits.y[rows], groups=digits.groups[rows])
 
 
 def _domains() -> Dataset:
     """Return three domains in one set: digits, digits in negative, and digits with shuffled pixels."""
     digits = _digits()
-    x, y = digits.x[:500], digits.y[:500]
+    x = digits.x[:500]
+    y = digits.y[:500]
     shuffled = x[:, torch.randperm(64, generator=torch.Generator().manual_seed(0))]
     groups = np.repeat(np.arange(3), 500)
-    return Dataset(torch.cat([x, -x, shuffled]), torch.cat([y, y, y]), groups, 10, "classes", digits.raw)
+    return replace(digits, x=torch.cat([x, -x, shuffled]), y=torch.cat([y, y, y]), groups=groups)
 
 
 def _wave() -> Dataset:
@@ -164,7 +161,7 @@ def _counts() -> Dataset:
     x, y = datasets.make_friedman1(800, n_features=10, noise=0.1, random_state=1)
     unscaled = _numbers(x, y, is_normalized=False)
     targets = torch.tensor(y / y.std(), dtype=torch.float32)[:, None].clamp(min=0)
-    return Dataset(unscaled.x, targets, unscaled.groups, 1, "numbers", unscaled.raw)
+    return replace(unscaled, y=targets)
 
 
 def _diabetes() -> Dataset:

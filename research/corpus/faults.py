@@ -86,7 +86,8 @@ def _initialize(model: nn.Module, initialization: Initialization, x: Tensor) -> 
 
 
 def _fill(producer: nn.Module, initialization: Initialization) -> None:
-    weight, bias = producer.get_parameter("weight"), producer.get_parameter("bias")
+    weight = producer.get_parameter("weight")
+    bias = producer.get_parameter("bias")
     if initialization.kind == "he":
         nn.init.kaiming_normal_(weight)
         bias.zero_()
@@ -106,7 +107,8 @@ def _set_active_share(model: nn.Module, index: int, producer: nn.Module, share: 
 
 def _apply_to_weights(model: nn.Module, fault: Fault) -> None:
     for producer in affected_producers(model, fault.layer):
-        weight, bias = producer.get_parameter("weight"), producer.get_parameter("bias")
+        weight = producer.get_parameter("weight")
+        bias = producer.get_parameter("bias")
         if fault.kind == "bias":
             bias.fill_(fault.amount)
         elif fault.kind == "negative_mean":

@@ -97,7 +97,8 @@ class Block(nn.Module):
         super().__init__()
         self.first = nn.Conv2d(width, hidden, 3, padding=1) if images else nn.Linear(width, hidden)
         self.second = nn.Conv2d(hidden, width, 3, padding=1) if images else nn.Linear(hidden, width)
-        self.act1, self.act2 = nn.ReLU(), nn.ReLU()
+        self.act1 = nn.ReLU()
+        self.act2 = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
         """Return relu(x + f(x))."""
@@ -130,9 +131,12 @@ class Attention(nn.Module):
     def __init__(self, d: int, hidden: int, *, causal: bool) -> None:
         super().__init__()
         self.causal = causal
-        self.norm1, self.norm2 = nn.LayerNorm(d), nn.LayerNorm(d)
-        self.qkv, self.mix = nn.Linear(d, 3 * d), nn.Linear(d, d)
-        self.up, self.down = nn.Linear(d, hidden), nn.Linear(hidden, d)
+        self.norm1 = nn.LayerNorm(d)
+        self.norm2 = nn.LayerNorm(d)
+        self.qkv = nn.Linear(d, 3 * d)
+        self.mix = nn.Linear(d, d)
+        self.up = nn.Linear(d, hidden)
+        self.down = nn.Linear(hidden, d)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply two heads of attention, then the feed-forward part."""
@@ -153,7 +157,8 @@ class Transformer(nn.Module):
         self.embed = nn.Embedding(dataset.outputs, d) if self.tokens else nn.Linear(dataset.x.shape[2], d)
         self.position = nn.Parameter(0.02 * torch.randn(length, d))
         self.blocks = nn.Sequential(*(Attention(d, hidden, causal=self.tokens) for _ in range(2)))
-        self.norm, self.out = nn.LayerNorm(d), nn.Linear(d, dataset.outputs)
+        self.norm = nn.LayerNorm(d)
+        self.out = nn.Linear(d, dataset.outputs)
         self.producer_names = ["blocks.0.up", "blocks.1.up"]
 
     def forward(self, x: Tensor) -> Tensor:

@@ -105,7 +105,7 @@ class Recipe:
     """One way to train. With ``cause`` None it is healthy, and every alert but an ``info`` is a false one.
 
     The healthy twin of a faulty recipe is the same without ``fault``. ``sparse`` marks nets that are silent by design;
-    ``benign`` are changes that look like a fault and are none; ``penalty`` is on the activations.
+    ``benign`` are changes that resemble a fault and are none; ``penalty`` is on the activations.
     """
 
     name: str

@@ -43,7 +43,7 @@ class Run:
 
     @property
     def diverged(self) -> bool:
-        """Whether the loss was NaN or infinite at any step."""
+        """True if the loss was NaN or infinite at any step."""
         return not all(math.isfinite(loss) for loss in self.losses)
 
 

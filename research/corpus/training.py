@@ -50,16 +50,8 @@ def train(recipe: Recipe, seed: int, every: int | None = None, url: str | None =
     training = Training(recipe, seed)
     training.warm_up()
     memory = InMemoryTransport()
-    log = io.StringIO()
-    with memory if url is None else contextlib.nullcontext(), contextlib.redirect_stderr(log):
-        run_id = run_id_of(recipe, seed)
-        monitor = relumine.watch(
-            training.model, training.optimizer, run_id=run_id, start_step=0, url=url, mode="online", every=every
-        )
-        for loss in training.steps():
-            monitor.log(loss=loss)
-        monitor.close(timeout=60)
-        stats = monitor.sdk_stats() | {"log": log.getvalue()}
+    with memory if url is None else contextlib.nullcontext():
+        stats = _run_watched(training, run_id_of(recipe, seed), every, url)
     layers = {info.layer_id: info.model_dump() for upload in memory.uploads for info in upload.layers}
     return Run(
         recipe=recipe,
@@ -72,6 +64,19 @@ def train(recipe: Recipe, seed: int, every: int | None = None, url: str | None =
         score=training.score(),
         stats=stats,
     )
+
+
+def _run_watched(training: Training, run_id: str, every: int | None, url: str | None) -> dict[str, Any]:
+    """Make all steps under the SDK; return its statistics and log."""
+    log = io.StringIO()
+    with contextlib.redirect_stderr(log):
+        monitor = relumine.watch(
+            training.model, training.optimizer, run_id=run_id, start_step=0, url=url, mode="online", every=every
+        )
+        for loss in training.steps():
+            monitor.log(loss=loss)
+        monitor.close(timeout=60)
+        return monitor.sdk_stats() | {"log": log.getvalue()}
 
 
 class Training:
@@ -92,9 +97,9 @@ class Training:
         self._random = np.random.default_rng(seed)
         self.losses: list[float] = []
         self.inputs_fixed = False
-        """Whether the owner of the data restored the inputs."""
+        """True if the owner of the data restored the inputs."""
         self.loss_fixed = False
-        """Whether the owner removed what was added to the loss or its targets."""
+        """True if the owner removed what was added to the loss or its targets."""
         self.recorder = GroundTruthRecorder(self.model, lambda step: self._training_set_after(step)[0])
         torch.manual_seed(seed + 1000)
 
@@ -207,7 +212,8 @@ def _parameter_groups(recipe: Recipe, model: nn.Module) -> list[dict[str, Any]]:
             of_layer |= {id(parameter) for parameter in producer.parameters()}
     weights = [p for p in model.parameters() if p.dim() > 1 and id(p) not in of_layer]
     biases = [p for p in model.parameters() if p.dim() <= 1 and id(p) not in of_layer]
-    rate, decay = recipe.optim.rate, recipe.optim.decay
+    rate = recipe.optim.rate
+    decay = recipe.optim.decay
     bias_rate = rate * (bias_fault.amount if bias_fault is not None else 1.0)
     groups: list[dict[str, Any]] = [
         {"params": weights, "lr": rate, "weight_decay": decay},

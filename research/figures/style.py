@@ -18,8 +18,13 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-INK, QUIET, SHADE = "#1f2328", "#6e7781", "#d0d7de"
-RED, BLUE, AMBER, GREEN = "#c4321c", "#0b62b8", "#b87503", "#2f7d4f"
+INK = "#1f2328"
+QUIET = "#6e7781"
+SHADE = "#d0d7de"
+RED = "#c4321c"
+BLUE = "#0b62b8"
+AMBER = "#b87503"
+GREEN = "#2f7d4f"
 LABEL_ROWS = 3
 """Rows of labels above a panel."""
 LETTER_WIDTH = 0.0105

@@ -52,23 +52,23 @@ class Task:
 
     name: str
     target: Callable[[Tensor], Tensor]
-    inputs: int
-    hidden: int
-    width: int
     published: tuple[str, str]
+    inputs: int = 1
+    hidden: int = 9
+    width: int = 2
 
 
 TASKS = (
-    Task("|x|", torch.abs, 1, 9, 2, ("> 90", "–")),
-    Task("x sin 5x", lambda x: x * (5 * x).sin(), 1, 9, 2, ("91.9", "29.2")),
-    Task("1{x>0} + 0.2 sin 5x", lambda x: (x > 0).float() + 0.2 * (5 * x).sin(), 1, 9, 2, ("93.8", "32.6")),
+    Task("|x|", torch.abs, published=("> 90", "–")),
+    Task("x sin 5x", lambda x: x * (5 * x).sin(), published=("91.9", "29.2")),
+    Task("1{x>0} + 0.2 sin 5x", lambda x: (x > 0).float() + 0.2 * (5 * x).sin(), published=("93.8", "32.6")),
     Task(
         "[|x1+x2|, |x1-x2|]",
         lambda x: torch.stack([x[0] + x[1], x[0] - x[1]]).abs(),
-        2,
-        19,
-        4,
-        ("76.8", "9.6"),
+        published=("76.8", "9.6"),
+        inputs=2,
+        hidden=19,
+        width=4,
     ),
 )
 

@@ -67,7 +67,7 @@ class Comparison:
 
     @property
     def recommended_is_near(self) -> bool:
-        """Whether the recommended remedies ended near the twin."""
+        """True if the recommended remedies ended near the twin."""
         return is_near(self.recommended.score, self.twin)
 
 
@@ -126,7 +126,8 @@ def _compare(dying: DyingRun, folder: Path, owner: Sequence[str], draws: int) ->
 
 def _load_or_train(dying: DyingRun, arm: Arm, folder: Path, owner: Sequence[str], draw: int = 0) -> TreatedTraining:
     folder.mkdir(parents=True, exist_ok=True)
-    recipe, seed = dying.case.recipe, dying.case.seed
+    recipe = dying.case.recipe
+    seed = dying.case.seed
     path = folder / f"{recipe.fingerprint()}.{seed}.{arm}.{draw}.pickle"
     if path.exists():
         return TreatedTraining(*pickle.loads(path.read_bytes()))  # noqa: S301 - written below

@@ -95,24 +95,25 @@ def train(
         chance = random.Random(f"{recipe.name} {seed} {draw}")
         on_alert = _random_remedies(handler, chance, layers, owner)
     with _isolated_sdk():
-        monitor = relumine.watch(
-            training.model,
-            training.optimizer,
-            run_id=run_id_of(recipe, seed),
-            start_step=0,
-            mode="local",
-            on_alert=on_alert,
-        )
-        for loss in training.steps():
-            layers[:] = sorted(monitor.coverage())
-            monitor.log(loss=loss)
-            monitor.flush()
-        score = training.score()
-        monitor.close(timeout=60)
+        score = _run_watched(training, run_id_of(recipe, seed), on_alert, layers)
         handler.stop()
         extra = _steps_until_near(training, score, twin, int(EXTRA_SHARE * recipe.steps))
     remedies = tuple((entry.step, entry.action, entry.layer or "") for entry in handler.log if entry.action is not None)
     return TreatedTraining(score, extra, remedies)
+
+
+def _run_watched(training: Training, run_id: str, on_alert: Callable[[Alert], object], layers: list[str]) -> float:
+    """Make all steps under the SDK, keeping the names of its layers in ``layers``; return the final metric."""
+    monitor = relumine.watch(
+        training.model, training.optimizer, run_id=run_id, start_step=0, mode="local", on_alert=on_alert
+    )
+    for loss in training.steps():
+        layers[:] = sorted(monitor.coverage())
+        monitor.log(loss=loss)
+        monitor.flush()
+    score = training.score()
+    monitor.close(timeout=60)
+    return score
 
 
 def _random_remedies(

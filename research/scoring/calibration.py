@@ -31,7 +31,7 @@ def claims(verdicts: Sequence[Verdict]) -> list[Claim]:
     """Return the claims of our alarms."""
     stated = []
     for verdict in verdicts:
-        alarm = verdict.found
+        alarm = verdict.alarm
         if alarm is not None and alarm.confidence is not None:
             stated.append(Claim(alarm.cause or "unknown", alarm.confidence, verdict.is_cause_right))
     return stated
@@ -82,7 +82,8 @@ def print_reliability(verdicts: Sequence[Verdict]) -> None:
         print(f"  of them unknown       {_means(unknown)}")
     for name, group in (("all", stated), ("named causes", named)):
         if group:
-            error, chance = calibration_error(group), chance_error(group)
+            error = calibration_error(group)
+            chance = chance_error(group)
             print(f"  calibration error of {name}: {error:.3f} ({chance:.3f} if every stated confidence were true)")
 
 

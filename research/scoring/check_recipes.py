@@ -41,7 +41,7 @@ class CheckedRecipe(NamedTuple):
 
     @property
     def is_healthy(self) -> bool:
-        """Whether it has no fault."""
+        """True if it has no fault."""
         return self.recipe.fault is None
 
 

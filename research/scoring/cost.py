@@ -32,7 +32,9 @@ STEPS_PER_UPLOAD = 10
 WARM_UP_STEPS = 30
 MIN_RECORDS = 500
 """Records per round and workload: fewer would be below the resolution of the clock."""
-GOAL_US, GOAL_UNITS, GOAL_BYTES = 150, 512, 32
+GOAL_US = 150
+GOAL_UNITS = 512
+GOAL_BYTES = 32
 POLICY = Policy()
 
 Costs: TypeAlias = dict[tuple[int, int], list[float]]

@@ -32,7 +32,7 @@ class JudgedRun:
 
     @property
     def is_judged_differently(self) -> bool:
-        """Whether the verdict by alerts differs from that by replay."""
+        """True if the verdict by alerts differs from that by replay."""
         by_alerts = (*_outcome(self.by_alerts), self.by_alerts.lead, self.by_alerts.delay)
         by_replay = (*_outcome(self.by_replay), self.by_replay.lead, self.by_replay.delay)
         return by_alerts != by_replay
@@ -98,7 +98,7 @@ def _describe_sampling(case: Case) -> str:
 def _outcome(verdict: Verdict) -> tuple[object, ...]:
     """Return what the scores count; not how early a timely alarm was."""
     flags = (verdict.is_timely, verdict.is_cause_right, verdict.is_layer_right)
-    return (verdict.found is None, verdict.is_quiet, *flags, len(verdict.false))
+    return (verdict.alarm is None, verdict.is_quiet, *flags, len(verdict.false))
 
 
 def _describe(verdict: Verdict) -> str:

@@ -96,7 +96,7 @@ SETTINGS = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of ``runs`` healthy runs: alerts, runs with any, units ever classified as dying or dead, units ever dead."""
+    """Counts over ``runs`` healthy runs: alerts, runs with any, units ever dying or dead, units ever dead."""
 
     runs: int
     alerts: int
@@ -210,7 +210,9 @@ def least_delay(setting: Setting, tests: int) -> float:
 
 def _print_heads() -> None:
     print(f"alpha {POLICY.alpha}, early tier {POLICY.nats} nats, strict tier {POLICY.nats_strict} nats")
-    false, units, fall = "false", "units per run", "delay after the fall to 0"
+    false = "false"
+    units = "units per run"
+    fall = "delay after the fall to 0"
     print(f"{'':58s}|{false:>27s}{'':>17s} |{units:^34s}|{fall:^46s}")
     print(f"{'units  rates             a record counts          records':58s}|  runs   alerts per run", end="")
     print(f"{'runs alarmed':>20s} | ever dying  J·T·e^-nats  ever dead |   unit   least  (one)  alert  warned  counted")
@@ -222,7 +224,8 @@ def _print_setting(setting: Setting, outcome: Outcome, delay: Delay) -> None:
     allowed = min(tests * math.exp(-POLICY.nats), setting.units)
     low, high = poisson_interval(outcome.alerts)
     low_share, high_share = binomial_interval(outcome.alarmed, runs)
-    least, least_of_one = least_delay(setting, tests), least_delay(setting, 1)
+    least = least_delay(setting, tests)
+    least_of_one = least_delay(setting, 1)
     print(
         f"{setting.units:5d}  {setting.rates:18s}{_describe(setting.sampling):25s}{setting.records:6d} |"
         f"{runs:6d}  {outcome.alerts / runs:5.2f} [{low / runs:.2f} {high / runs:.2f}]"

@@ -64,7 +64,7 @@ class Interval:
 
     @property
     def covers(self) -> bool:
-        """Whether the collapse was within the interval."""
+        """True if the collapse was within the interval."""
         return self.low <= self.collapse <= self.high
 
     @property

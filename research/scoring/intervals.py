@@ -17,7 +17,8 @@ def poisson_interval(count: int) -> tuple[float, float]:
 
 def binomial_interval(count: int, trials: int) -> tuple[float, float]:
     """Return the interval of the share behind ``count`` of ``trials``."""
-    low, high = 0.0, 1.0
+    low = 0.0
+    high = 1.0
     if count:
         low = _root(lambda share: 1 - _binomial_cdf(count - 1, trials, share) - TAIL, 0.0, 1.0)
     if count < trials:

@@ -150,7 +150,7 @@ def _delay(verdict: Verdict, kind: str) -> float | None:
     """Return the steps from the collapse to the alarm, infinite if there was none."""
     if verdict.case.kind != kind:
         return None
-    return inf if verdict.found is None else max(verdict.found.step - verdict.case.collapse, 0)
+    return inf if verdict.alarm is None else max(verdict.alarm.step - verdict.case.collapse, 0)
 
 
 if __name__ == "__main__":

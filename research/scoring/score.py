@@ -113,11 +113,11 @@ def _print_groups(verdicts: list[Verdict]) -> None:
         members = [verdict for verdict in verdicts if name in (verdict.case.recipe.group, verdict.case.recipe.family)]
         collapsed = [verdict for verdict in members if verdict.case.is_positive]
         healthy = [verdict for verdict in members if verdict.case.is_negative]
-        found = sum(verdict.found is not None for verdict in collapsed)
+        detected = sum(verdict.alarm is not None for verdict in collapsed)
         timely = sum(verdict.is_timely for verdict in collapsed)
         right = sum(verdict.is_cause_right for verdict in collapsed)
         alarmed = sum(bool(verdict.false) for verdict in healthy)
-        print(f"  {name:16s}{len(collapsed):12d}{found:8d}{timely:9d}{right:13d}  |{len(healthy):9d}{alarmed:9d}")
+        print(f"  {name:16s}{len(collapsed):12d}{detected:8d}{timely:9d}{right:13d}  |{len(healthy):9d}{alarmed:9d}")
 
 
 def _print_runs(verdicts: list[Verdict]) -> None:
@@ -138,7 +138,7 @@ def describe(verdict: Verdict) -> str:
     for false in verdict.false:
         span = f"{false.step}–{false.resolved or ''}"
         parts.append(f"{mark}{false.kind} layer {false.layer_id} step {span} ({false.cause})")
-    alarm = verdict.found
+    alarm = verdict.alarm
     if alarm is not None:
         timing = "in time" if verdict.is_timely else "LATE"
         cause = alarm.cause if verdict.is_cause_right else f"{alarm.cause} WRONG"

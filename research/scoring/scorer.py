@@ -22,7 +22,8 @@ from research.scoring.alarms import DEATHS, Alarm
 
 MAX_DELAY = {"abrupt": 3, "born_dead": 10}
 """Sampled steps from the collapse to an alarm that is in time, by the kind of case; 0 for all others."""
-LONG_BEFORE_STEPS, LONG_BEFORE_SHARE = 50, 0.25
+LONG_BEFORE_STEPS = 50
+LONG_BEFORE_SHARE = 0.25
 """Steps, and share of the way from fault to collapse: an alarm resolved earlier than both is unrelated to it."""
 SAME_TIME = 10
 """Layers that collapse within so many steps collapse together."""
@@ -33,14 +34,15 @@ Counts: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 
 @dataclass(frozen=True)
 class Verdict:
-    """The verdict on one run. ``false``: alarms without need; of a run that diverged all its alarms.
+    """The verdict on one run. ``alarm`` is the one that found it, if there is one.
 
-    ``lead`` is a share of the time from fault to collapse, ``delay`` counts sampled steps after the collapse.
+    ``false`` are alarms without need; of a run that diverged, all its alarms. ``lead`` is a share of the time from
+    fault to collapse, ``delay`` counts sampled steps after the collapse.
     """
 
     case: Case
     false: tuple[Alarm, ...]
-    found: Alarm | None
+    alarm: Alarm | None
     is_quiet: bool
     is_timely: bool = False
     lead: float = 0.0
@@ -128,11 +130,11 @@ def _has_false_alarm(v: Verdict) -> bool:
 
 
 def _is_found(v: Verdict) -> bool:
-    return v.found is not None
+    return v.alarm is not None
 
 
 def _is_missed(v: Verdict) -> bool:
-    return _is_counted(v) and v.found is None
+    return _is_counted(v) and v.alarm is None
 
 
 def _is_late(v: Verdict) -> bool:
@@ -148,11 +150,11 @@ def _is_sparse(v: Verdict) -> bool:
 
 
 def _is_harmless(v: Verdict) -> bool:
-    return v.case.is_positive and not v.case.is_harmful and (v.is_quiet or v.found is not None)
+    return v.case.is_positive and not v.case.is_harmful and (v.is_quiet or v.alarm is not None)
 
 
 def _names_cause(v: Verdict) -> bool:
-    return v.found is not None and v.found.cause is not None
+    return v.alarm is not None and v.alarm.cause is not None
 
 
 def _is_healthy(v: Verdict) -> bool:
@@ -229,7 +231,7 @@ class Score:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there was nothing to count."""
+        """True if there was nothing to count."""
         return math.isnan(self.value)
 
 

@@ -19,10 +19,11 @@ from pathlib import Path
 
 import httpx
 
-from tests.chaos.server import Key, Server
+from tests.chaos.server import UNDER_ATTACK, Key, Server
 from tests.chaos.server_kills import RECORDS, upload_body
 
 RUNS = 8
+SETTINGS = {**UNDER_ATTACK, "MIN_FREE_BYTES": "0"}  # this disk is never as free as a server usually requires
 
 
 def send(client: httpx.Client, key: Key) -> int:
@@ -75,7 +76,7 @@ def run(folder: Path, mib: int) -> None:
     """Fill the disk, free space, send again, count."""
     ballast = folder / "ballast"
     ballast.write_bytes(bytes(mib * 2**20 * 2 // 3))
-    server = Server(f"sqlite:///{folder}/relumine.db")
+    server = Server(f"sqlite:///{folder}/relumine.db", settings=SETTINGS)
     server.start()
     try:
         with httpx.Client(base_url=server.url, timeout=30) as client:

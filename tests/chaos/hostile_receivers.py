@@ -46,8 +46,9 @@ def attempt(client: WebhookHttpClient, url: str, body: str = BODY) -> tuple[Outc
 
 def print_outcome(name: str, outcome: Outcome, seconds: float, mib: float) -> None:
     """Print a line."""
-    kept = "" if outcome.response_body is None else f", {len(outcome.response_body)} characters kept"
-    text = outcome.error or f"answered {outcome.response_status}{kept}"
+    text = outcome.error or f"answered {outcome.response_status}"
+    if outcome.response_body is not None:
+        text += f", {len(outcome.response_body)} characters kept"
     print(f"{name:<32}{seconds:>9.2f}{mib:>8.1f}   {text}")
 
 

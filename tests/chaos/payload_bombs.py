@@ -114,6 +114,15 @@ def attack(server: Server, seconds: float, requests: Mapping[str, bytes], answer
         thread.join()
 
 
+def print_answers(answers: dict[str, Counter[str]]) -> set[str]:
+    """Print the answers to each attack; return those that are neither 4xx nor a closed connection."""
+    unexpected = set()
+    for name, statuses in answers.items():
+        print(f"{name:<30} {dict(sorted(statuses.items()))}")
+        unexpected |= {status for status in statuses if status != "closed" and not status.startswith("4")}
+    return unexpected
+
+
 def measure(server: Server, seconds: float) -> bool:
     """Measure without and with the attacks, and print; return whether all promises held.
 
@@ -128,10 +137,7 @@ def measure(server: Server, seconds: float) -> bool:
     with measured_growth(server.pid) as growth_beside, other_clients(server.url, "beside") as (beside, accepted):
         attack(server, seconds, requests, answers)
 
-    unexpected = set()
-    for name, statuses in answers.items():
-        print(f"{name:<30} {dict(sorted(statuses.items()))}")
-        unexpected |= {status for status in statuses if status != "closed" and not status.startswith("4")}
+    unexpected = print_answers(answers)
     print(f"answers other than 4xx and closed connections: {sorted(unexpected) or 'none'}")
     growth_mib = growth_beside[0] - growth_alone[0]
     print(

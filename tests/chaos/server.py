@@ -86,19 +86,20 @@ class Server(ServiceProcess):
     ) -> None:
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        own = {"DATABASE_URL": database_url, "PORT": str(self.port), "WORKERS": str(workers)}
-        super().__init__("serve", *arguments, settings={**settings, **own})
+        address = {"DATABASE_URL": database_url, "PORT": str(self.port)}
+        super().__init__("serve", *arguments, settings={**settings, **address, "WORKERS": str(workers)})
 
     def start(self) -> None:
         """Start the process and wait until it answers."""
         super().start()
         deadline = time.monotonic() + READY_TIMEOUT_S
-        while time.monotonic() < deadline:
-            try:
-                if httpx.get(f"{self.url}/readyz", timeout=1).status_code == 200:
-                    return
-            except httpx.HTTPError:
-                time.sleep(0.02)  # between two requests to a starting server
+        with httpx.Client(timeout=1) as client:
+            while time.monotonic() < deadline:
+                try:
+                    if client.get(f"{self.url}/readyz").status_code == 200:
+                        return
+                except httpx.HTTPError:
+                    time.sleep(0.02)  # between two requests to a starting server
         self.kill()
         raise RuntimeError(f"not ready within {READY_TIMEOUT_S} s")
 

@@ -39,6 +39,28 @@ def end(way: str) -> None:
         os._exit(0)
 
 
+def train(model: nn.Module, optimizer: torch.optim.Optimizer, steps: int, pause_s: float) -> dict[str, Any]:
+    """Train; return a hash of the losses, the moment of the end, the cost of a step and the growth of memory."""
+    digest = hashlib.sha256()
+    memory_at_tenth_kib = 0
+    start = time.thread_time()
+    for step in range(steps):
+        loss = model(torch.randn(64, 32)).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        digest.update(repr(loss.item()).encode())
+        if step == steps // 10:
+            memory_at_tenth_kib = resident_kib()
+        time.sleep(pause_s)  # in place of the time that a larger step takes
+    return {
+        "losses": digest.hexdigest()[:16],
+        "ended_at": time.time(),
+        "step_us": (time.thread_time() - start) / steps * 1e6,
+        "growth_kib": resident_kib() - memory_at_tenth_kib,
+    }
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -59,27 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     model = nn.Sequential(nn.Linear(32, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 4))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
     monitor = relumine.watch(model, optimizer, every=1, url=options.url, mode=options.mode, run_id=options.run)
-    digest = hashlib.sha256()
-    memory_at_tenth_kib = 0
-    start = time.thread_time()
-    for step in range(options.steps):
-        loss = model(torch.randn(64, 32)).square().mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        digest.update(repr(loss.item()).encode())
-        if step == options.steps // 10:
-            memory_at_tenth_kib = resident_kib()
-        time.sleep(options.pause)  # in place of the time that a larger step takes
-    report: dict[str, Any] = {
-        "run": monitor.run_id,
-        "losses": digest.hexdigest()[:16],
-        "ended_at": time.time(),
-        "step_us": (time.thread_time() - start) / options.steps * 1e6,
-        "growth_kib": resident_kib() - memory_at_tenth_kib,
-        "stats": monitor.sdk_stats(),
-    }
-    print(json.dumps(report), flush=True)
+    results = train(model, optimizer, options.steps, options.pause)
+    print(json.dumps({"run": monitor.run_id, **results, "stats": monitor.sdk_stats()}), flush=True)
     if options.end == "close":
         monitor.close()
         print(json.dumps({"stats": monitor.sdk_stats()}), flush=True)

@@ -34,7 +34,9 @@ PATH = re.compile(r"(?<![\w/.-])(?:benchmarks|research|tests|examples)/[\w./-]+"
 PLACEHOLDER = "placeholder"
 COLLECTED = "mlp rmsprop tiny"
 """The recipe that is really trained: it has the fewest steps."""
-CORPUS, TRAINED, OUTPUT = "{corpus}", "{trained}", "{output}"
+CORPUS = "{corpus}"
+TRAINED = "{trained}"
+OUTPUT = "{output}"
 
 # A command for every module with a command line in benchmarks and research, as small as it can be. {corpus} is a folder
 # of simulated runs, {trained} one of trained runs, {output} an empty one.
@@ -50,7 +52,7 @@ TINY: Mapping[str, Sequence[str]] = {
     ],
     "benchmarks.overhead.compiled": ["--rounds 2 --workloads W1 --backend eager"],
     "benchmarks.overhead.memory": ["--steps 20 --wide-steps 0"],
-    "benchmarks.overhead.step_time": ["--rounds 2 --workloads W1"],
+    "benchmarks.overhead.step_time": ["--rounds 2 --steps 2 --workloads W1"],
     "benchmarks.read.read_latency": ["--records 20000 --rounds 1 --databases sqlite"],
     "benchmarks.webhooks.fan_out": ["--rounds 1 --alerts 1 --databases sqlite"],
     "benchmarks.webhooks.isolation": ["--rounds 1 --others 2 --failures failing"],
@@ -148,8 +150,8 @@ def check_sdk_command(arguments: Sequence[str]) -> None:
     parser = sdk_cli._parser()
     (subparsers,) = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
     assert arguments[0] in subparsers.choices, f"relumine has no command {arguments[0]}"
-    known = set(subparsers.choices[arguments[0]]._option_string_actions)
-    assert set(OPTION.findall(" ".join(arguments))) <= known
+    options = set(subparsers.choices[arguments[0]]._option_string_actions)
+    assert set(OPTION.findall(" ".join(arguments))) <= options
 
 
 def check_server_command(arguments: Sequence[str]) -> None:
@@ -161,8 +163,8 @@ def check_server_command(arguments: Sequence[str]) -> None:
         command = command.commands[name]
         if not rest:
             return
-    known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
-    assert set(OPTION.findall(" ".join(rest))) <= known
+    options = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+    assert set(OPTION.findall(" ".join(rest))) <= options
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

@@ -24,6 +24,7 @@ from typing import NamedTuple, NoReturn
 ROOT = Path(__file__).parents[2]
 PRELOADED = (
     "torch",
+    "torch._dynamo",  # imported by the first step of an optimizer
     "sklearn.linear_model",
     "scipy.special",
     "relumine",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import structlog
 from cachetools import TTLCache
@@ -59,8 +59,8 @@ class Authenticator:
         self._has_keys = False
         self._checked_at: datetime | None = None
         self._latest = self._clock()
-        self._keys: TTLCache[str, KeyRow] = TTLCache(CACHE_SIZE, CACHE_TTL.total_seconds(), timer=self._seconds)
-        self._sessions: TTLCache[str, _Session] = TTLCache(CACHE_SIZE, CACHE_TTL.total_seconds(), timer=self._seconds)
+        self._keys: TTLCache[str, KeyRow] = self._new_cache()
+        self._sessions: TTLCache[str, _Session] = self._new_cache()
 
     async def authenticate(self, connection: HTTPConnection) -> Principal:
         """Return who sends this request.
@@ -69,7 +69,8 @@ class Authenticator:
         """
         if await self.is_open():
             return ANONYMOUS
-        now = self._now()
+        self._note_time()
+        now = self._clock()
         secret = bearer(connection.headers)
         if secret is None:
             return await self._principal_of_session(session_cookie.read_cookie(connection, self._settings), now)
@@ -89,6 +90,7 @@ class Authenticator:
 
     async def principal_of(self, secret: str, now: datetime) -> Principal:
         """Return the principal of a key. Raises KeyUnknown, KeyExpired, KeyRevoked."""
+        self._note_time()
         presented = api_keys.read(secret)
         if presented is None:
             raise KeyUnknown
@@ -98,18 +100,24 @@ class Authenticator:
         return await self._admit(row, now)
 
     def forget(self) -> None:
-        """Clear the caches, after this process has changed keys or sessions."""
-        self._keys.clear()
-        self._sessions.clear()
+        """Forget what is cached, after this process has changed keys or sessions. May be called from any thread.
+
+        The caches are replaced, not cleared: the event loop may be using them, and they are not thread-safe. A read
+        that is in flight stores its row in the old cache, so that a key revoked meanwhile is not cached again.
+        """
+        self._keys = self._new_cache()
+        self._sessions = self._new_cache()
         self._checked_at = None
 
-    def _now(self) -> datetime:
-        """Return the time. If the clock was set back, the caches are cleared: their entries would live too long."""
+    def _new_cache(self) -> TTLCache[str, Any]:
+        return TTLCache(CACHE_SIZE, CACHE_TTL.total_seconds(), timer=self._seconds)
+
+    def _note_time(self) -> None:
+        """Forget what is cached if the clock was set back: the entries would stay for too long."""
         now = self._clock()
         if now < self._latest:
             self.forget()
         self._latest = now
-        return now
 
     def _seconds(self) -> float:
         return self._clock().timestamp()
@@ -138,22 +146,24 @@ class Authenticator:
             await run_in_threadpool(self._note_use, row.key_id, now)
         return Principal(row.scope, row.project, row.key_id)
 
-    # The caches are used in the event loop alone: a thread of the pool reads the database, and returns what it read.
+    # Entries are read and written in the event loop alone: a thread of the pool returns what it read to the loop.
 
     async def _key(self, key_id: str) -> KeyRow | None:
-        row = self._keys.get(key_id)
+        cache = self._keys
+        row = cache.get(key_id)
         if row is None:
             row = await run_in_threadpool(self._read_key, key_id)
             if row is not None:
-                self._keys[key_id] = row
+                cache[key_id] = row
         return row
 
     async def _session(self, digest: str) -> _Session | None:
-        session = self._sessions.get(digest)
+        cache = self._sessions
+        session = cache.get(digest)
         if session is None:
             session = await run_in_threadpool(self._read_session, digest)
             if session is not None:
-                self._sessions[digest] = session
+                cache[digest] = session
         return session
 
     def _read_has_keys(self) -> bool:

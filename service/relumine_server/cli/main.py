@@ -72,7 +72,7 @@ def _bind_and_serve(settings: Settings, database_url: str | None) -> None:
         settings = settings.model_copy(update={"port": sockets.port_of(listeners)})
         has_keys = keys.has_keys(settings)
         _require_protection(settings, database_url, has_keys=has_keys)
-        has_keys = keys.create_bootstrap_key(settings) or has_keys
+        has_keys = has_keys or keys.create_bootstrap_key(settings)
         log_config.to_stderr(settings.log_level, settings.log_format)
         _run_server(settings, listeners, has_keys=has_keys)
     finally:
@@ -93,7 +93,7 @@ def _require_protection(settings: Settings, database_url: str | None, *, has_key
 
 def _run_server(settings: Settings, listeners: list[socket.socket], *, has_keys: bool) -> None:
     from relumine_server.app import create_app
-    from relumine_server.server import run
+    from relumine_server.server import run, sockets
     from relumine_server.server.supervisor import Supervisor
 
     with clear_database_errors(settings):
@@ -103,11 +103,14 @@ def _run_server(settings: Settings, listeners: list[socket.socket], *, has_keys:
         f"relumine-server: {settings.base_url} (database {database}, keys {_key_policy(settings, has_keys=has_keys)})",
         err=True,
     )
+    if app is None:
+        with migrated(settings):
+            pass
+    with clear_address_errors(settings):
+        sockets.listen(listeners)
     if app is not None:
         run.serve(app, settings, listeners)
         return
-    with migrated(settings):
-        pass
     raise typer.Exit(Supervisor(settings, listeners).run())
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import socket
+from typing import Any
+
+BACKLOG = 2048  # connections that wait to be accepted; the same as uvicorn asks for
 
 NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 """Errors of an address family that the machine lacks, as often IPv6: the host's other address is enough."""
@@ -25,10 +28,16 @@ def bind(host: str, port: int) -> list[socket.socket]:
             if error.errno not in NO_SUCH_ADDRESS:
                 close(sockets)
                 raise
-            missing = error
+            missing = missing or error
     if not sockets and missing is not None:
         raise missing
     return sockets
+
+
+def listen(sockets: list[socket.socket]) -> None:
+    """Start to listen. Raises OSError if another process has done so on the same port since the sockets were bound."""
+    for bound in sockets:
+        bound.listen(BACKLOG)
 
 
 def port_of(sockets: list[socket.socket]) -> int:
@@ -43,27 +52,28 @@ def close(sockets: list[socket.socket]) -> None:
         bound.close()
 
 
-def _addresses(host: str, port: int) -> list[tuple[int, str]]:
+def _addresses(host: str, port: int) -> list[tuple[int, tuple[Any, ...]]]:
+    """Return the different addresses of a host, as sockets take them."""
     try:
         infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except UnicodeError:  # too long, or with an empty label
         raise OSError(errno.EINVAL, "not a valid host name") from None
-    return [(family, str(address[0])) for family, _, _, _, address in infos]
+    return list(dict.fromkeys((family, address) for family, _, _, _, address in infos))
 
 
 def _port_of(sockets: list[socket.socket]) -> int:
     return port_of(sockets) if sockets else 0
 
 
-def _bind(family: int, address: str, port: int) -> socket.socket:
+def _bind(family: int, address: tuple[Any, ...], port: int) -> socket.socket:
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:  # IPv4 has a socket of its own
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        bound.bind((address, port))
+        host, _, *scope = address
+        bound.bind((host, port, *scope))
     except OSError:
         bound.close()
         raise
-    bound.set_inheritable(True)
     return bound

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import gzip
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 from fastapi import APIRouter, HTTPException, Request, Response
+from starlette.concurrency import run_in_threadpool
 from starlette.staticfiles import NotModifiedResponse, StaticFiles
+from starlette.types import Scope
 
 PACKAGE_FILES = {
     "plotly.min.js": ("plotly", "package_data"),
@@ -31,6 +34,14 @@ HEADERS = {
     "img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
     "Vary": "Accept-Encoding",
 }
+
+MEDIA_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+"""Media types by suffix. The table of the machine may be wrong, and browsers must not guess."""
 
 router = APIRouter(include_in_schema=False)
 _own_files = StaticFiles(packages=[("relumine_server.ui", "static")])
@@ -53,34 +64,44 @@ async def static(name: str, request: Request) -> Response:
     """Return a file of the dashboard."""
     if name not in PACKAGE_FILES:
         return await _respond(_own_files, name, request, REVALIDATE)
-    try:
-        files = _package_files(name)
-    except AssertionError:  # the package is not installed
-        raise HTTPException(status_code=404) from None
+    files = await run_in_threadpool(_package_files, name)
     return await _respond(files, name, request, KEEP_A_WEEK)
 
 
 @cache
 def _package_files(name: str) -> StaticFiles:
-    return StaticFiles(packages=[PACKAGE_FILES[name]])
+    package, folder = PACKAGE_FILES[name]
+    if find_spec(package) is None:
+        raise HTTPException(status_code=404)
+    return StaticFiles(packages=[(package, folder)], follow_symlink=True)
 
 
 async def _respond(files: StaticFiles, name: str, request: Request, cache_control: str) -> Response:
-    response = await files.get_response(name, request.scope)
+    response = await files.get_response(name, _plain(request.scope))
     accepts_gzip = "gzip" in request.headers.get("accept-encoding", "")
-    if accepts_gzip and name in PACKAGE_FILES and not isinstance(response, NotModifiedResponse):
-        response = _compressed(name, response)
+    # Weak, because the compressed and the plain form share it.
+    headers = {**HEADERS, "Cache-Control": cache_control, "ETag": f"W/{response.headers['etag']}"}
+    if not isinstance(response, NotModifiedResponse):
+        response.headers["Content-Type"] = MEDIA_TYPES[Path(name).suffix]
+        if accepts_gzip and name in PACKAGE_FILES:
+            response = await run_in_threadpool(_compressed, name, response)
     # A 304 needs the headers, too: a browser replaces the stored ones by those of the 304.
-    response.headers.update({**HEADERS, "Cache-Control": cache_control})
+    response.headers.update(headers)
     return response
+
+
+def _plain(scope: Scope) -> Scope:
+    """Return the request without conditions on dates and ranges: files are compared by their ETag, and sent whole."""
+    ignored = (b"range", b"if-range", b"if-modified-since")
+    return {**scope, "headers": [header for header in scope["headers"] if header[0] not in ignored]}
 
 
 def _compressed(name: str, response: Response) -> Response:
     content = _gzipped(name)
     if content is None:
         return response
-    headers = {"Content-Encoding": "gzip", "ETag": response.headers["etag"]}
-    return Response(content, media_type=response.media_type, headers=headers)
+    headers = {"Content-Encoding": "gzip", "Content-Type": response.headers["content-type"]}
+    return Response(content, headers=headers)
 
 
 @cache

@@ -89,16 +89,25 @@ def test_basic_authentication_of_a_proxy_is_not_a_key(server):
     assert server.call("GET", "/v1/runs", headers={**basic, **cookie}).status_code == 200
 
 
-def test_without_its_database_every_key_is_answered_with_503(server):
-    with server.app.state.services.database.writing_engine.begin() as connection:
+@pytest.fixture
+def without_keys_table(server):
+    """The server while its table of keys is missing; the table comes back for the tests that share the database."""
+    engine = server.app.state.services.database.writing_engine
+    with engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE api_keys RENAME TO api_keys_gone")
+    yield server
+    with engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE api_keys_gone RENAME TO api_keys")
+
+
+def test_without_its_database_every_key_is_answered_with_503(without_keys_table):
+    server = without_keys_table
     server.now += timedelta(minutes=5)  # cached keys have expired
     for key in ("admin", "unknown", "ours read"):
         response = server.call("GET", "/v1/runs", key)
         assert (response.status_code, response.headers["retry-after"]) == (503, "5")
-    authenticator = Authenticator(
-        server.app.state.services.database, lambda: server.now, server.app.state.services.settings
-    )
+    services = server.app.state.services
+    authenticator = Authenticator(services.database, lambda: server.now, services.settings)
     with pytest.raises(NotReady):
         asyncio.run(authenticator.is_open())
 

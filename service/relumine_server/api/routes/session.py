@@ -13,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 
 from relumine_server.api import problem_details
 from relumine_server.api.dependencies import AuthenticatorDep, DatabaseDep, ServicesDep, SettingsDep
+from relumine_server.api.rate_limit import client_address
 from relumine_server.api.schemas.common import RequestBody
 from relumine_server.auth import api_keys, session_cookie
 from relumine_server.auth import repository as auth_repository
@@ -45,7 +46,7 @@ class CurrentSession(BaseModel):
 )
 async def log_in(body: Login, request: Request, response: Response, services: ServicesDep) -> CurrentSession:
     """Exchange an API key for a session cookie."""
-    services.login_attempts.take(request.client.host if request.client else "")
+    services.login_attempts.take(client_address(request.scope["client"]))
     await asyncio.sleep(LOGIN_DELAY_S)
     now = services.clock()
     principal = await services.authenticator.principal_of(body.key.strip(), now)

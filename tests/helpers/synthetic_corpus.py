@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from research.corpus.catalogue import BY_NAME, twin_of
-from research.corpus.ground_truth import GRID, GroundTruth
+from research.corpus.ground_truth import GroundTruth
 from research.corpus.recipe import Recipe
 from research.corpus.run_store import Run, store_run, table_arrays
 from research.scoring.simulated import Sampling, Simulation
@@ -20,6 +20,8 @@ COLLAPSES, SURVIVES = 0, 1
 SURVIVING_LOSS = 0.4
 """Share of units that the surviving layer loses: alerts, but no collapse."""
 DYING_STEPS = 200
+EVERY = 20
+"""Steps between two records, and between two points of the ground truth."""
 
 
 def store_corpus(folder: Path) -> None:
@@ -35,11 +37,11 @@ def store_corpus(folder: Path) -> None:
 def simulate(recipe: Recipe) -> Run:
     """Return a run in which units fall silent one after the other from the fault on."""
     rates = np.random.default_rng(0).uniform(0.3, 0.7, (LAYERS, UNITS))
-    sampling = Sampling()
+    sampling = Sampling(every=EVERY)
     simulation = Simulation(rates, sampling, seed=0)
     truth = GroundTruth()
     tables = []
-    for step in range(0, recipe.steps + 1, GRID):
+    for step in range(0, recipe.steps + 1, EVERY):
         is_dead = _dead_units(recipe, step)
         truth.add(step, [layer.copy() for layer in is_dead])
         if step:

@@ -118,7 +118,7 @@ def test_the_openapi_document_states_the_required_scope_and_the_responses_withou
             required_scope = PERMISSIONS[method.upper(), path]
             assert "421" in operation["responses"]
             if required_scope != "nothing":
-                assert operation["security"] == [{"key": []}, {"login": []}]
+                assert operation["security"] == [{"key": []}, {"session": []}]
                 assert f"Needs a key of scope `{required_scope}`." in operation["description"]
                 assert "key_missing" in operation["responses"]["401"]["description"]
                 assert "insufficient_scope" in operation["responses"]["403"]["description"]

@@ -28,7 +28,7 @@ def series():
         yield {"layer_id": 1, **common, "active": active.tolist()}
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """The URL of a server on a free port."""
     with listening(f"sqlite:///{tmp_path_factory.mktemp('page') / 'x.db'}") as url:
@@ -60,11 +60,11 @@ def _alerts_of(server, run_id, name):
     return response.json()["alerts"] or httpx.get(f"{server}/v1/alerts?run_id={run_id}").json()["items"]
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser():
     """The system's Chromium; a machine without one fails these tests.
 
-    Not for the session: playwright keeps an event loop running in this thread, and other tests start their own.
+    Per module, not longer: playwright keeps an event loop running in this thread, and other tests start their own.
     """
     path = next(
         (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None

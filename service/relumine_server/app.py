@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, closing
 
 from fastapi import FastAPI
 
@@ -70,8 +70,10 @@ def create_app(
 
     Raises FileInUseError if another process serves the same SQLite file.
     """
-    opened = database or Database.open(settings.database_url)
-    migrations.upgrade(opened.writing_engine)
+    with ExitStack() as on_failure:
+        opened = database or on_failure.enter_context(closing(Database.open(settings.database_url)))
+        migrations.upgrade(opened.writing_engine)
+        on_failure.pop_all()
     app = FastAPI(
         title="Relumine",
         version=__version__,
@@ -140,7 +142,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         services.dispatcher.start()
     services.maintenance.start()
     services.evaluator.start()
-    yield
-    services.shutdown.finish()
-    if app.state.owns_database:
-        services.database.close()
+    try:
+        yield
+        services.shutdown.finish()
+    finally:
+        if app.state.owns_database:
+            services.database.close()

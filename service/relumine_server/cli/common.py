@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -35,10 +35,11 @@ def _name_of(setting: str, options: Collection[str]) -> str:
     return f"--{setting.replace('_', '-')}" if setting in options else f"RELUMINE_{setting.upper()}"
 
 
-def open_database(settings: Settings) -> Database:
-    """Open the database of the settings."""
-    with clear_database_errors(settings):
-        return Database.open(settings.database_url)
+@contextmanager
+def open_database(settings: Settings) -> Iterator[Database]:
+    """Open the database of the settings, and close it in the end. End the command with one sentence if that fails."""
+    with clear_database_errors(settings), closing(Database.open(settings.database_url)) as database:
+        yield database
 
 
 @contextmanager
@@ -51,11 +52,9 @@ def migrated(settings: Settings) -> Iterator[Database]:
             database = Database.open(settings.database_url)
         except FileInUseError as error:
             raise FileInUseError(f"{error}; use /v1/keys of that server, or stop it first") from error
-        try:
+        with closing(database):
             migrations.upgrade(database.writing_engine)
             yield database
-        finally:
-            database.close()
 
 
 @contextmanager

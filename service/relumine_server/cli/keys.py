@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -81,12 +82,8 @@ def has_keys(settings: Settings) -> bool:
         url = parse_url(settings.database_url)
         if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
             return False
-        database = Database.open(settings.database_url)
-        try:
-            with database.engine.connect() as connection:
-                return sa.inspect(connection).has_table("api_keys") and auth_repository.any_key(connection)
-        finally:
-            database.close()
+        with closing(Database.open(settings.database_url)) as database, database.engine.connect() as connection:
+            return sa.inspect(connection).has_table("api_keys") and auth_repository.any_key(connection)
 
 
 def create_bootstrap_key(settings: Settings) -> bool:

@@ -128,14 +128,13 @@ def worker(database_url: DatabaseUrl = None) -> None:
     from relumine_server.webhooks import dispatcher
 
     settings = load_settings(database_url=database_url)
-    database = open_database(settings)
-    with clear_database_errors(settings), database.read() as connection:
-        if migrations.current(connection) != migrations.head():
-            fail("the database is not at the schema of this version: relumine-server migrate")
-    log_config.to_stderr(settings.log_level)
-    typer.echo(f"relumine-server: worker (database {without_password(settings.database_url)})", err=True)
-    dispatcher.run_until_signalled(database, settings)
-    database.close()
+    with open_database(settings) as database:
+        with database.read() as connection:
+            if migrations.current(connection) != migrations.head():
+                fail("the database is not at the schema of this version: relumine-server migrate")
+        log_config.to_stderr(settings.log_level)
+        typer.echo(f"relumine-server: worker (database {without_password(settings.database_url)})", err=True)
+        dispatcher.run_until_signalled(database, settings)
 
 
 @cli.command()
@@ -152,19 +151,17 @@ def migrate(
     settings = load_settings(database_url=database_url)
     if distribute and is_sqlite(settings):
         fail("SQLite cannot be distributed over several hosts: --distribute needs Postgres with Citus")
-    database = open_database(settings)
     distributed = None
-    with clear_database_errors(settings):
+    with open_database(settings) as database:
         if distribute:  # refused before anything is changed
             citus.require(database.writing_engine)
         migrations.upgrade(database.writing_engine)
         if distribute:
             distributed = citus.distribute(database.writing_engine)
-    with database.read() as connection:
-        typer.echo(f"at {migrations.current(connection)}")
+        with database.read() as connection:
+            typer.echo(f"at {migrations.current(connection)}")
     if distributed is not None:
         typer.echo(f"distributed by run_id: {', '.join(distributed) or 'no further table'}")
-    database.close()
 
 
 @cli.command()
@@ -173,12 +170,8 @@ def replay(run_id: Annotated[str, typer.Argument(help="the run's id")], database
     from relumine_server.cli.replay import replay_stored_run
 
     settings = load_settings(database_url=database_url)
-    database = open_database(settings)
-    try:
-        with clear_database_errors(settings), database.read() as connection:
-            result = replay_stored_run(connection, run_id)
-    finally:
-        database.close()
+    with open_database(settings) as database, database.read() as connection:
+        result = replay_stored_run(connection, run_id)
     if result is None:
         fail(f"no run {run_id}")
     for line in result.lines:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import signal
 import sqlite3
 import subprocess
+import threading
+from contextlib import closing
 
 import httpx
 import pytest
 
+from relumine_server.db.database import Database
 from tests.helpers.command_line import run_command
 from tests.helpers.server_process import COMMAND, ServerProcess
 
@@ -175,6 +178,19 @@ def test_a_database_of_a_newer_version_stays_as_it_is(url, tmp_path):
     connection.close()
     result = run("serve", "--port", "0")
     assert (result.exit_code, "is not of this version" in result.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "command", [["serve", "--port", "0"], ["worker"], ["migrate"], ["replay", "r1"], ["keys", "list"]]
+)
+def test_a_command_that_fails_closes_the_database(command, url, tmp_path):
+    run("migrate")
+    with closing(sqlite3.connect(tmp_path / "x.db", isolation_level=None)) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    threads = set(threading.enumerate())
+    assert run(*command).exit_code == 2
+    assert set(threading.enumerate()) == threads  # the writer's thread ended
+    Database.open(url).close()  # and the file is free
 
 
 def test_the_command_runs_as_a_module_and_help_lists_every_command():

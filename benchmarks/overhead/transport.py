@@ -11,4 +11,4 @@ class DiscardingTransport(InMemoryTransport):
 
     def post(self, body: bytes) -> UploadResponse:
         """Accept an upload."""
-        return UploadResponse(accepted=len(body), duplicate=False, sample_every=None, alerts=[])
+        return UploadResponse(accepted=len(body), analyzed=True, duplicate=False, sample_every=None, alerts=[])

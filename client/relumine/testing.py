@@ -25,7 +25,9 @@ class InMemoryTransport:
         """Keep the upload, as the server would have read it."""
         upload = Upload.model_validate_json(body)
         self.uploads.append(upload)
-        return UploadResponse(accepted=len(upload.records), duplicate=False, sample_every=None, alerts=[])
+        return UploadResponse(
+            accepted=len(upload.records), analyzed=True, duplicate=False, sample_every=None, alerts=[]
+        )
 
     def close(self) -> None:
         """Do nothing: there is nothing to close."""

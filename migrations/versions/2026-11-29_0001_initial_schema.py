@@ -41,6 +41,7 @@ def upgrade() -> None:
         sa.Column("last_step", sa.BigInteger(), nullable=True),
         sa.Column("dropped", Document, nullable=False),
         sa.Column("coverage", Document, nullable=True),
+        sa.Column("watching", Document, nullable=True),
         sa.Column("detector_session", SessionId, nullable=True),
         sa.Column("detector_seq", sa.BigInteger(), nullable=True),
         sa.Column("last_heartbeat_at", UtcTime(), nullable=True),

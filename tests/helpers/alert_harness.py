@@ -77,7 +77,9 @@ class AlertHarness:
         self.notifications.append((event, list(alerts)))
         return 0
 
-    def upload(self, *findings: Finding, run="r1", session="s1", layers=6, final_status=None, **run_info):
+    def upload(
+        self, *findings: Finding, run="r1", session="s1", layers=6, final_status=None, watching=None, **run_info
+    ):
         """Ingest an upload in which the detector finds ``findings``; return the alerts of the response."""
         self.findings = list(findings)
         seq = self._uploads[run, session] = self._uploads.get((run, session), 0) + 1
@@ -87,6 +89,7 @@ class AlertHarness:
             seq=seq,
             layers=[LayerInfo(layer_id=i, name=f"act{i}", units=4) for i in range(1, layers + 1)] if seq == 1 else [],
             records=[],
+            watching=watching,
             final_status=final_status,
         )
         decoded = Upload.model_validate_json(upload.model_dump_json(exclude_none=True))

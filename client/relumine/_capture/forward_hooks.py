@@ -9,6 +9,7 @@ convolution or BatchNorm returned is the very tensor that the activation reads.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
 from time import perf_counter
 from typing import Any
@@ -16,12 +17,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.utils.hooks import RemovableHandle
 
 from relumine._capture import unit_sums
 from relumine._capture.activation_mode import ActivationMode
 from relumine._capture.layer_recorder import LayerRecorder, SampledStep
 from relumine._capture.model_io import ModelIORecorder
 from relumine._capture.producers import ModuleOutput, RecentOutputs, find_producer
+from relumine._capture.step_stats import SampledForwards
 from relumine._runtime.guard import ErrorGuard
 from relumine._runtime.overhead import HOOK_CALL_S, Overhead
 from relumine._torch.activations import Activation
@@ -35,10 +38,38 @@ TAPPED = Activation("tapped", can_die=True)
 NORMS_EVERY = 7
 
 
+class ForwardCounter:
+    """Counts the training forwards of the watched models while no step is sampled, and does nothing else."""
+
+    def __init__(self, names: ModuleNames) -> None:
+        self.count = 0
+        self._models = {id(model) for model in names.models}
+        self._handle: RemovableHandle | None = None
+
+    def start(self) -> None:
+        """Begin to count, unless it counts already."""
+        if self._handle is None:
+            self.count = 0
+            self._handle = register_module_forward_pre_hook(self._count)
+
+    def stop(self) -> None:
+        """Forget the count."""
+        handle = self._handle
+        self._handle = None
+        self.count = 0
+        if handle is not None:
+            handle.remove()
+
+    def _count(self, module: nn.Module, _inputs: tuple[Any, ...]) -> None:
+        if id(module) in self._models and torch.is_grad_enabled():
+            self.count += 1
+
+
 class ForwardHooks:
     """Hooks on the watched models, attached for one step at a time, and the recorders of their layers.
 
     ``layers`` grows in order of first use. Its keys are the id of a module and the number of the activation in it.
+    ``on_forward`` is called before each forward that is captured, with their number on the step being sampled.
     """
 
     def __init__(self, names: ModuleNames, overhead: Overhead, guard: ErrorGuard) -> None:
@@ -46,7 +77,9 @@ class ForwardHooks:
         self.model_io = ModelIORecorder()
         self.names = names
         self.stance = EagerStance()
+        self._forward_counter = ForwardCounter(names)
         self.attached = False
+        self.on_forward: Callable[[int], None] | None = None
         self._overhead = overhead
         self._guard = guard
         # The step being sampled.
@@ -56,6 +89,10 @@ class ForwardHooks:
         self._registered = ExitStack()
         self._detach_after_forward = False
         self._forward_ran = False
+        self._forward_count = 0
+        self._trained = False
+        self._evaluated = False
+        self._saw_activation = False
         self._modules_run: set[int] = set()
         # The forward being captured.
         self._mode: ExitStack | None = None
@@ -69,26 +106,52 @@ class ForwardHooks:
         if self.attached:
             return
         self.attached = True
+        self._forward_counter.stop()
         self._thread = threading.get_ident()
         with_norms = step >= self._next_norms_step
         if with_norms:
             self._next_norms_step = step + NORMS_EVERY
         self._step = SampledStep(step, with_norms)
         self._forward_ran = False
+        self._forward_count = 0
+        self._trained = False
+        self._evaluated = False
+        self._saw_activation = False
         self._modules_run.clear()
         self._register()
+
+    @property
+    def forward_count(self) -> int:
+        """The training forwards since the latest step, as far as they were captured or counted."""
+        return self._forward_count if self.attached else self._forward_counter.count
+
+    def count_forwards(self) -> None:
+        """Count forwards without capturing them, until the hooks are attached or detached. May be called in any thread.
+
+        Not for compiled models, which would be compiled again.
+        """
+        if not self.attached:
+            self._forward_counter.start()
 
     def detach(self) -> None:
         """Remove the hooks."""
         self.attached = False
         self._stop_capture()
         self._remove()
+        self._forward_counter.stop()
 
     def detach_after_forward(self) -> None:
         """Remove the hooks, but not in the middle of a forward: a mode has to be left where it was entered."""
         self._detach_after_forward = True
         if self._mode is None:
             self.detach()
+
+    def forwards(self) -> SampledForwards:
+        """Return what the forwards of the sampled step were."""
+        recorded = any(layer.is_recorded for layer in self.layers.values())
+        return SampledForwards(
+            recorded, self._trained, self._evaluated, self._saw_activation, forwards=self._forward_count
+        )
 
     def missing_layers(self) -> list[LayerRecorder]:
         """Return the layers that this step should have recorded and did not.
@@ -175,8 +238,15 @@ class ForwardHooks:
         self._forward_ran = True
         if not torch.is_grad_enabled() or is_backward_running() or is_captured():
             return
+        self._forward_count += 1
+        if self.on_forward is not None:
+            self.on_forward(self._forward_count)
+        if not self.attached:  # ``on_forward`` has detached the hooks
+            return
         self._activation_calls.clear()
         self._examples = None
+        self._trained |= module.training
+        self._evaluated |= not module.training
         if module.training:
             self._examples = self.model_io.record_input(inputs, keep_sample=self._step.with_norms)
         mode = ExitStack()
@@ -225,6 +295,7 @@ class ForwardHooks:
         call = self._activation_calls.get(id(module), 0) + 1
         self._activation_calls[id(module)] = call
         if not module.training:
+            self._evaluated = True
             return
         key = (id(module), call)
         layer = self.layers.get(key)
@@ -235,6 +306,7 @@ class ForwardHooks:
         with torch.no_grad():
             if layer is None:
                 layer = self._add_layer(key, name, activation, z, output=output)
+            self._saw_activation |= not layer.can_die
             if not layer.can_die or not z.numel():
                 return
             if output is not None and output.module is layer.producer:

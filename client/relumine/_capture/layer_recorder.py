@@ -236,4 +236,5 @@ def _weight_samples(producer: nn.Module | None, previous: Tensor | None) -> Weig
     grad = None
     if weight.grad is not None and is_local_dense(weight.grad):
         grad = strided_sample(weight.grad, MAX_WEIGHT_SAMPLES)
-    return WeightSamples(previous, strided_sample(weight, MAX_WEIGHT_SAMPLES), grad, weight.numel())
+    updated = strided_sample(weight, MAX_WEIGHT_SAMPLES)
+    return WeightSamples(previous, updated, grad, weight.numel(), trainable=weight.requires_grad)

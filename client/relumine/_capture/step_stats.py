@@ -70,13 +70,14 @@ class SumBuffer(NamedTuple):
 class WeightSamples(NamedTuple):
     """Strided samples of a layer's weights before and after the update and of their gradient.
 
-    ``numel`` is the number of weights that the samples stand for.
+    ``numel`` is the number of weights that the samples stand for. ``trainable``: they require a gradient.
     """
 
     previous: Tensor
     updated: Tensor
     grad: Tensor | None
     numel: int
+    trainable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,21 @@ class LayerStats:
     learning_rate: float | None = None
     row_count: Tensor | None = None
     buffer: SumBuffer | None = None
+
+
+class SampledForwards(NamedTuple):
+    """The forwards of the watched models on one sampled step.
+
+    ``recorded``: a layer that can die was recorded. ``trained``: a forward ran with gradients and in training mode.
+    ``evaluated``: a forward, or a part of one, ran with gradients and in eval mode. ``saw_activation``: an activation
+    that cannot die was observed. ``forwards``: how many of them were captured.
+    """
+
+    recorded: bool
+    trained: bool
+    evaluated: bool
+    saw_activation: bool
+    forwards: int
 
 
 Number: TypeAlias = float | Tensor

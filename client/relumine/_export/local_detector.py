@@ -53,7 +53,11 @@ class LocalTransport:
         open_alerts = [alert for alert in self._alerts.values() if alert.is_open]
         unchanged = [alert for alert in open_alerts if alert not in changed]
         return UploadResponse(
-            accepted=len(upload.records), duplicate=False, sample_every=None, alerts=[*unchanged, *changed]
+            accepted=len(upload.records),
+            analyzed=True,
+            duplicate=False,
+            sample_every=None,
+            alerts=[*unchanged, *changed],
         )
 
     def close(self) -> None:

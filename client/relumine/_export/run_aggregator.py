@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from relumine._capture.step_stats import ModelIO, StepStats
+from relumine._export.input_jump import InputJumpDetector
 from relumine._export.layer_record import LayerRecord
 from relumine._export.norms import to_float32
 
@@ -26,6 +27,7 @@ class RunAggregator:
         self._nonfinite = 0
         self._marks = 0
         self._values: dict[str, float] = {}
+        self._input_jumps = InputJumpDetector()
         self._missing_layers: dict[int, int] = {}
 
     def add(self, stats: StepStats) -> None:
@@ -39,12 +41,19 @@ class RunAggregator:
             self._missing_layers[layer_id] = stats.step
         measurements = _measure(stats.model_io)
         self._nonfinite += stats.model_io.measurement_count - len(measurements)
+        self._input_jumps.add(measurements.get("input_mean"), measurements.get("input_std"))
         for name, value in measurements.items():
             self._merge(name, value)
         if stats.loss is not None:
             loss = float(stats.loss)
             if math.isfinite(loss):
                 self._values["loss"] = loss
+
+    def take_input_jump(self) -> bool:
+        """Return True if the model's input has jumped since the last call."""
+        jumped = self._input_jumps.jumped
+        self._input_jumps.jumped = False
+        return jumped
 
     def _merge(self, name: str, value: float) -> None:
         reduce = REDUCTIONS.get(name)

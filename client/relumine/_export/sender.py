@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from relumine._export.queue import SampleQueue
 from relumine._export.retry import RetryTimer
@@ -20,17 +21,41 @@ from relumine._export.upload_builder import EncodedUpload, UploadBuilder
 from relumine._runtime.guard import ErrorGuard
 from relumine._runtime.log import logger
 from relumine.schemas.upload import Coverage, FinalStatus, LayerInfo, UploadResponse
+from relumine.schemas.watching import Watching
 
 # The longest a sampled step waits in the queue.
 MAX_AGE_S = 1.0
 ITEMS_PER_UPLOAD = 256
 
 
+class DeliveryObserver(Protocol):
+    """Learns what happens to uploads. Called in the sender thread."""
+
+    def on_response(self, response: UploadResponse) -> None:
+        """Note that the server has accepted an upload."""
+        ...
+
+    def on_rejected(self) -> None:
+        """Note that the server has refused an upload for good."""
+        ...
+
+    def on_failed(self) -> None:
+        """Note that an upload could not be delivered; it will be tried again."""
+        ...
+
+    def on_tick(self) -> None:
+        """Do what is due about once per second."""
+        ...
+
+
+def _no_observer() -> None:
+    return None
+
+
 class Sender:
     """The sender thread: turns queued steps into uploads and delivers them.
 
-    ``acked_steps`` and ``acked_records`` count what the server acknowledged. ``on_response`` is called in the sender
-    thread with every response.
+    ``acked_steps`` and ``acked_records`` count what the server acknowledged.
     """
 
     def __init__(
@@ -41,16 +66,16 @@ class Sender:
         backlog: Backlog,
         *,
         guard: ErrorGuard,
-        on_response: Callable[[UploadResponse], None],
     ) -> None:
         self.acked_steps = 0
         self.acked_records = 0
+        self.unanalyzed_steps = 0
         self.backlog = backlog
         self._builder = builder
         self._queue = queue
         self._transport = transport
         self._guard = guard
-        self._response_callback = on_response
+        self._observer: Callable[[], DeliveryObserver | None] = _no_observer
         self._is_connected: bool | None = None  # None until the first response or failure
         self._has_rejected = False
         self._final_status: FinalStatus | None = None
@@ -64,6 +89,10 @@ class Sender:
         self._idle = threading.Event()
         self._thread = threading.Thread(target=self._run, name="relumine-sender", daemon=True)
 
+    def observe(self, observer: DeliveryObserver) -> None:
+        """Tell ``observer`` what happens. It is held weakly: the thread must not keep the training's objects alive."""
+        self._observer = weakref.ref(observer)
+
     def start(self) -> None:
         """Start the thread. It is a daemon, so that it never keeps a process alive."""
         self._thread.start()
@@ -71,6 +100,19 @@ class Sender:
     def describe(self, layers: Sequence[LayerInfo], coverage: Coverage) -> None:
         """Send new and changed descriptions with the next uploads."""
         self._builder.describe(layers, coverage)
+
+    def set_watching(self, watching: Watching) -> None:
+        """Send whether the training is being watched, at once if that changed."""
+        self._builder.set_watching(watching)
+
+    @property
+    def steps_without_gradient(self) -> int:
+        """Sampled steps in a row on which no gradient reached any layer."""
+        return self._builder.steps_without_gradient
+
+    def take_input_jump(self) -> bool:
+        """Return True if the model's input has jumped since the last call."""
+        return self._builder.take_input_jump()
 
     def latest_rates(self) -> dict[int, dict[str, float]]:
         """Return fractions of examples and units at the latest sampled step, by layer."""
@@ -84,6 +126,7 @@ class Sender:
             "merged_steps": self._builder.merged_steps,
             "acked_steps": self.acked_steps,
             "acked_records": self.acked_records,
+            "unanalyzed_steps": self.unanalyzed_steps,
             "spooled_steps": self.backlog.sampled_steps,
         }
 
@@ -139,6 +182,9 @@ class Sender:
                 self._retry.retry_now()  # the process ends
             self._export_queue(last=last)
             self._replay_spool()
+            observer = self._observer()
+            if observer is not None:
+                observer.on_tick()
             while last and self.backlog and self._wait_for_retry():
                 self._replay_spool()
         except Exception as error:  # noqa: BLE001 - the thread must survive for as long as the training runs
@@ -248,16 +294,26 @@ class Sender:
         self._retry.reset()
         self.acked_steps += upload.sampled_steps
         self.acked_records += upload.records
-        self._response_callback(response)
+        if not response.analyzed:
+            self.unanalyzed_steps += upload.sampled_steps
+        observer = self._observer()
+        if observer is not None:
+            observer.on_response(response)
 
     def _on_rejected(self, upload: EncodedUpload | SpooledUpload, error: TransportError) -> None:
         if not self._has_rejected:
             logger.warning("upload rejected by the server (%s)", error)
         self._has_rejected = True
+        observer = self._observer()
+        if observer is not None:
+            observer.on_rejected()
         self._queue.count_dropped("refused", upload.sampled_steps)
 
     def _schedule_retry(self, error: TransportError) -> None:
         """Schedule the next try; warn once that the server is away, unless its response is merely late."""
+        observer = self._observer()
+        if observer is not None:
+            observer.on_failed()
         is_away = not self._retry.is_pending(error)
         self._retry.schedule(error)
         if is_away and self._is_connected is not False:

@@ -163,7 +163,7 @@ class OfflineTransport:
             self._spool.append(body)
         except OSError as error:
             raise TransportError(str(error), retryable=False) from error
-        return UploadResponse(accepted=0, duplicate=False, sample_every=None, alerts=[])
+        return UploadResponse(accepted=0, analyzed=True, duplicate=False, sample_every=None, alerts=[])
 
     def close(self) -> None:
         """Close the file."""

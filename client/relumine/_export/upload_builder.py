@@ -19,6 +19,7 @@ from relumine._runtime.overhead import Overhead
 from relumine.schemas.packing import from_json, pack
 from relumine.schemas.record_table import RecordTable
 from relumine.schemas.upload import Coverage, FinalStatus, LayerInfo, LoggedMetric, RunInfo
+from relumine.schemas.watching import Watching
 
 # Merging begins where records would exceed this rate. As with FREE_SECONDS, short runs are sent in full.
 BYTES_PER_S = 256 * 1024
@@ -100,6 +101,8 @@ class UploadBuilder:
         self._described: dict[int, LayerInfo] = {}
         self._unacked: dict[int, LayerInfo] = {}
         self._coverage: Coverage | None = None
+        self._watching: Watching | None = None
+        self._has_watching_changed = False
 
     @property
     def session(self) -> str:
@@ -114,6 +117,22 @@ class UploadBuilder:
                     self._described[layer.layer_id] = layer
                     self._unacked[layer.layer_id] = layer
             self._coverage = coverage
+
+    def set_watching(self, watching: Watching) -> None:
+        """Send whether the training is being watched with every upload, and with one of its own if that changed."""
+        with self._lock:
+            if self._watching is None or self._watching.reason != watching.reason:
+                self._has_watching_changed = True
+            self._watching = watching
+
+    @property
+    def steps_without_gradient(self) -> int:
+        """Sampled steps in a row on which no gradient reached any layer."""
+        return self._aggregator.steps_without_gradient
+
+    def take_input_jump(self) -> bool:
+        """Return True if the model's input has jumped since the last call."""
+        return self._aggregator.take_input_jump()
 
     def acknowledge(self, upload: EncodedUpload) -> None:
         """Stop repeating what this upload described, except for what was described differently since."""
@@ -156,13 +175,19 @@ class UploadBuilder:
     ) -> list[EncodedUpload]:
         records = _table(self._aggregate(items, force=force or final_status is not None))
         metrics = _metrics(items)
-        ends_run = final_status is not None and bool(self.count or self._unacked)
-        if not len(records) and not metrics and not ends_run:
+        if not len(records) and not metrics and not self._has_news(final_status):
             return []
         chunks = list(_chunks(records, self._max_bytes))
         uploads = [self._upload(chunk, [], dropped, None) for chunk in chunks[:-1]]
         uploads.append(self._upload(chunks[-1], metrics, dropped, final_status))
         return uploads
+
+    def _has_news(self, final_status: FinalStatus | None) -> bool:
+        """Return True if an upload without records has something to say: the end of a known run, or a new state."""
+        is_unwatched = self._watching is not None and self._watching.reason is not None
+        if final_status is not None:
+            return bool(self.count or self._unacked or is_unwatched)
+        return self._has_watching_changed and (is_unwatched or self.count > 0)
 
     def _aggregate(self, items: Sequence[StepStats | LoggedScalar], *, force: bool) -> list[LayerRecord]:
         """Return one record per layer and sampled step within the byte budget, beyond it one per several steps."""
@@ -202,6 +227,8 @@ class UploadBuilder:
         with self._lock:
             layers = tuple(self._unacked[layer_id] for layer_id in sorted(self._unacked))
             description = Description(layers, self._coverage)
+            watching = self._watching
+            self._has_watching_changed = False
         payload = {
             "run": self._source.run.model_dump(mode="json"),
             "session": self._source.session,
@@ -211,6 +238,7 @@ class UploadBuilder:
             "layers": [layer.model_dump(mode="json") for layer in description.layers],
             "coverage": None if description.coverage is None else description.coverage.model_dump(mode="json"),
             "metrics": metrics,
+            "watching": None if watching is None else watching.model_dump(mode="json"),
             "final_status": final_status,
         }
         return self._encode(payload, records, description, previous_seq=seq - SEQ_STRIDE)

@@ -30,6 +30,11 @@ class AlertDispatcher:
         self._new: deque[Alert] = deque()
         self._postponed: list[str] = []
 
+    @property
+    def has_alerts(self) -> bool:
+        """True if ``dispatch`` has anything to do."""
+        return bool(self._new or self._postponed)
+
     def receive(self, alerts: Iterable[Alert]) -> None:
         """Take the alerts of a response, and log those worth a notification. Called in the sender thread."""
         for alert in alerts:
@@ -45,8 +50,6 @@ class AlertDispatcher:
         Raises:
             TrainingStopped: ``on_alert`` asked for it.
         """
-        if not self._postponed and not self._new:
-            return
         postponed = self._postponed
         self._postponed = []
         for alert_id in postponed:

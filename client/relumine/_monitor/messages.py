@@ -1,4 +1,4 @@
-"""The start line and the closing line of a run. Pure text."""
+"""The start line, the lines about watching, and the closing line of a run. Pure text."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from typing import Any
 
 from relumine._runtime.text import plural
 from relumine.schemas.alert import ENDED_WITH_RUN, Alert
+from relumine.schemas.health import Health
 from relumine.schemas.upload import Coverage
+from relumine.schemas.watching import Watching
+
+# The share of sampled steps that may be lost before nothing reassuring can be said.
+MAX_LOST_SHARE = 0.1
 
 
 def started(coverage: Coverage, label: str, url: str) -> str:
@@ -22,21 +27,67 @@ def started(coverage: Coverage, label: str, url: str) -> str:
     return f"{relus}, {coverage.units:,} units, watching {label} at {url}"
 
 
-def finished(label: str, alerts: Sequence[Alert], stats: dict[str, Any], url: str) -> str:
-    """Return the closing line: the state of the layers, or that it is unknown. ``stats`` are ``Monitor.sdk_stats``."""
-    sampled_steps = stats["sampled_steps"]
-    spooled_steps = stats["spooled_steps"]
-    if not stats["acked_records"] and spooled_steps:
-        return f"{label}: no upload reached the server, {plural(spooled_steps, 'sampled step')} spooled on disk"
+def watching_changed(label: str, watching: Watching) -> str:
+    """Return the line that says, the moment it is certain, that a training is no longer being watched, or is again."""
+    if watching.reason is None:
+        return f"{label}: being watched again"
+    return f"{_unwatched(label, watching)}; nothing is known about its layers meanwhile"
+
+
+def unknown_reason(stats: dict[str, Any], mode: str, *, has_ended: bool) -> str | None:
+    """Return why nothing can be said about layers without an alert; None where they were analyzed.
+
+    ``stats`` are ``Monitor.sdk_stats``. While the training runs, the latest sampled steps are always on their way.
+    """
+    if mode == "offline":
+        return f"not analyzed yet, {plural(stats['acked_steps'], 'sampled step')} on disk"
     if not stats["acked_records"]:
-        return f"{label}: no upload reached the server, nothing is known of its layers ({sampled_steps} steps sampled)"
-    lost_steps = sum(stats["dropped_steps"].values()) + stats["pending_steps"]
-    note = f"; {plural(lost_steps, 'sampled step')} not delivered" if lost_steps else ""
+        return _nothing_accepted(stats)
+    sampled_steps = stats["sampled_steps"]
+    undelivered = stats["pending_steps"] + stats["spooled_steps"]
+    if has_ended and undelivered:
+        return f"the last {plural(undelivered, 'sampled step')} did not reach the server, its layers are unknown since"
+    dropped = sum(stats["dropped_steps"].values())
+    if dropped > MAX_LOST_SHARE * sampled_steps:
+        return f"{dropped} of {sampled_steps} sampled steps were dropped, its layers are unknown"
+    unanalyzed = stats["unanalyzed_steps"]
+    if unanalyzed > MAX_LOST_SHARE * sampled_steps:
+        return f"{unanalyzed} of {sampled_steps} sampled steps were not analyzed: another session of the run is ahead"
+    return None
+
+
+def _nothing_accepted(stats: dict[str, Any]) -> str:
+    spooled_steps = stats["spooled_steps"]
+    if spooled_steps:
+        return f"no upload reached the server, {plural(spooled_steps, 'sampled step')} spooled on disk"
+    return f"no upload reached the server, nothing is known of its layers ({stats['sampled_steps']} steps sampled)"
+
+
+def finished(
+    label: str, health: Health, watching: Watching, alerts: Sequence[Alert], stats: dict[str, Any], url: str
+) -> str:
+    """Return the closing line: the state of the layers, or that it is unknown and why."""
+    parts = []
     worrying = [alert for alert in alerts if alert.severity != "info"]
-    if not worrying:
-        return f"{label}: no layer was lost, {sampled_steps} of {stats['steps']} steps sampled{note}. {url}"
-    listed = ", ".join(_summary(alert) for alert in worrying[:5])
-    return f"{label}: {plural(len(worrying), 'alert')}: {listed}{note}. {url}"
+    if worrying:
+        listed = ", ".join(_summary(alert) for alert in worrying[:5])
+        parts.append(f"{plural(len(worrying), 'alert')}: {listed}")
+    if watching.reason is not None:
+        parts.append(_unwatched("", watching))
+    elif health.status == "unknown":
+        parts.append(str(health.reason))
+    elif not worrying:
+        parts.append(f"no layer was lost, {stats['sampled_steps']} of {stats['steps']} steps sampled")
+    lost_steps = sum(stats["dropped_steps"].values())
+    if lost_steps and health.status != "unknown":
+        parts.append(f"{plural(lost_steps, 'sampled step')} not delivered")
+    return f"{label}: {'; '.join(parts)}. {url}"
+
+
+def _unwatched(label: str, watching: Watching) -> str:
+    since = "never watched" if watching.last_step is None else f"not watched since step {watching.last_step:,}"
+    text = f"{since} ({watching.explanation})"
+    return f"{label}: {text}" if label else text
 
 
 def _summary(alert: Alert) -> str:

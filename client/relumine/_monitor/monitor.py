@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import sys
 from collections.abc import Mapping
 from types import TracebackType
@@ -15,7 +16,9 @@ from relumine._runtime.log import logger
 from relumine._runtime.process import SigtermHandler
 from relumine._runtime.settings import Settings
 from relumine.schemas.alert import Alert
+from relumine.schemas.health import Health, health_of
 from relumine.schemas.upload import FinalStatus, RunInfo
+from relumine.schemas.watching import Watching
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -75,6 +78,13 @@ class Monitor:
             with self._session.guard.suppress(name):
                 self._session.hooks.tap(name, z - threshold if threshold else z, mask)
 
+    def health(self) -> Health:
+        """Return the health of the run, as far as it is known: never ``healthy`` without sampled steps up to now."""
+        session = self._session
+        mode = self._settings.mode
+        unknown = messages.unknown_reason(self.sdk_stats(), mode, has_ended=self._is_closed)
+        return health_of(session.account.watching.current, self.alerts(), unknown)
+
     def metrics(self) -> dict[str, float]:
         """Return the latest sampled step as flat numbers for other loggers: ``relumine/act1/active_rate`` and so on.
 
@@ -104,6 +114,7 @@ class Monitor:
         - ``uploads``, ``upload_bytes``: what was encoded; ``acked_records``: the records that were acknowledged.
         - ``acked_steps``, ``spooled_steps`` (on disk), ``pending_steps`` (in memory), ``dropped_steps`` (by reason):
           where the sampled steps are. Together they are all of them.
+        - ``unanalyzed_steps``: acknowledged steps that the detector did not process, as another session is ahead.
         - ``merged_steps``: sampled steps that share a record with others.
         - ``dropped_metrics``: logged metrics that were dropped.
         - ``errors``, ``last_error``: internal errors that were suppressed.
@@ -139,10 +150,16 @@ class Monitor:
         session = self._session
         with session.guard.suppress("close"):
             session.close(final_status, timeout_s)
-            logger.info("%s", messages.finished(self._run.label, self.alerts(), self.sdk_stats(), self.url))
+            self._log_end(session.account.watching.current)
             if session.has_backlog:
                 directory = self._settings.directory
                 logger.warning("unsent uploads are in %s; send them with: relumine sync %s", directory, directory)
+
+    def _log_end(self, watching: Watching) -> None:
+        health = self.health()
+        line = messages.finished(self._run.label, health, watching, self.alerts(), self.sdk_stats(), self.url)
+        is_reassuring = health.status == "healthy"
+        logger.log(logging.INFO if is_reassuring else logging.WARNING, "%s", line)
 
     def _at_exit(self) -> None:
         # The script ended without ``close``. Where an exception ended it, the interpreter has set ``sys.last_value``.
@@ -171,6 +188,10 @@ class NoOpMonitor(Monitor):
 
     def tap(self, name: str, z: Tensor, threshold: float = 0.0, mask: Tensor | None = None) -> None:
         """Do nothing."""
+
+    def health(self) -> Health:
+        """Return ``unknown``: this process does not watch."""
+        return Health(status="unknown", reason="this process does not watch")
 
     def metrics(self) -> dict[str, float]:
         """Return nothing."""

@@ -1,7 +1,8 @@
 """The sampling schedule: pure decisions about which optimizer steps are sampled. No clock, no global randomness.
 
 A jittered interval of ten steps (a fixed one aliases with periodic schedules), every step for a while after the
-learning rate jumped, and fewer where sampling would cost more than its share of the elapsed time.
+learning rate or the input jumped, and fewer where sampling would cost more than its share of the elapsed time. At least
+every hundredth step is sampled, whatever it costs.
 """
 
 from __future__ import annotations
@@ -14,6 +15,12 @@ from statistics import median
 BASE_INTERVAL = 10
 JITTER = 0.3
 
+# The jitter is the same in every run, so that the same training is sampled at the same steps and gets the same alerts.
+JITTER_SEED = 7
+
+# The longest interval: units can die within a few hundred steps.
+MAX_INTERVAL = 100
+
 # Born dead is decided on three records: these steps are always sampled.
 FIRST_STEPS = 3
 
@@ -23,18 +30,12 @@ BURST_STEPS = 50
 # Steps without another burst: a learning rate that keeps jumping must not make every step a sampled one.
 BURST_COOLDOWN_STEPS = 200
 
-# A burst may exceed the budget by what so many steps earn.
-BURST_PAYBACK_STEPS = 1_000
-
 # A jump is a learning rate of at least so many times the median of the latest ones.
 JUMP_FACTOR = 2.0
 LR_WINDOW = 51
 
 # Seconds that a run may spend before the budget applies, so that short runs are sampled densely.
 FREE_SECONDS = 1.0
-
-# The longest interval that the server may ask for.
-MAX_INTERVAL = 1_000
 
 
 @dataclass(slots=True)
@@ -44,23 +45,26 @@ class SamplingSchedule:
     Attributes:
         every: the fixed interval; None for the jittered interval within the budget.
         max_overhead: the fraction of the elapsed time that sampling may take.
-        seed: the seed of the jitter.
-        min_interval: the shortest interval that the server allows.
+        min_interval: the shortest interval that the server allows outside of bursts.
         bursts: the number of bursts so far.
+        next_step: the next step that ``is_due`` has to be asked about.
     """
 
     every: int | None
     max_overhead: float
-    seed: int
     min_interval: int = 1
     bursts: int = field(default=0, init=False)
-    _next_step: int = field(default=1, init=False)
+    next_step: int = field(default=1, init=False)
+    _last_sampled: int = field(default=0, init=False)
+    _forced_step: int = field(default=0, init=False)
     _burst_end: int = field(default=0, init=False)
+    _burst_interval: int = field(default=1, init=False)
+    _requested_burst: int | None = field(default=None, init=False)
     _recent_lrs: deque[float] = field(default_factory=lambda: deque(maxlen=LR_WINDOW), init=False)
     _random: random.Random = field(init=False)
 
     def __post_init__(self) -> None:
-        self._random = random.Random(self.seed)  # noqa: S311 - jitter, not secrecy; the user's generator stays untouched
+        self._random = random.Random(JITTER_SEED)  # noqa: S311 - jitter, not secrecy; the user's generator stays untouched
 
     @property
     def interval(self) -> int:
@@ -68,45 +72,86 @@ class SamplingSchedule:
         base = BASE_INTERVAL if self.every is None else self.every
         return max(base, self.min_interval)
 
-    def set_min_interval(self, steps: int) -> None:
-        """Apply what the server asks for: it may only lengthen the interval."""
-        self.min_interval = max(1, min(steps, MAX_INTERVAL))
+    def request_interval(self, steps: int) -> None:
+        """Apply the interval that the server asks for: a longer one until further notice, a shorter one for a burst.
+
+        May be called in any thread.
+        """
+        if steps < BASE_INTERVAL:
+            self.min_interval = 1
+            self.request_burst(max(1, steps))
+        else:
+            self.min_interval = min(steps, MAX_INTERVAL)
+
+    def request_burst(self, interval: int = 1) -> None:
+        """Ask for a burst because something other than the learning rate jumped. May be called in any thread."""
+        self._requested_burst = interval
+
+    def is_burst(self, step: int) -> bool:
+        """Return True if ``step`` is within a burst."""
+        return step <= self._burst_end
 
     def observe_lr(self, step: int, lr: float | None) -> None:
         """Record the learning rate of ``step`` (the highest of all groups); start a burst where it jumped."""
         if lr is None:
             return
-        has_rested = not self.bursts or step >= self._burst_end + BURST_COOLDOWN_STEPS
-        if self.every is None and has_rested and self._is_jump(lr):
-            self._burst_end = step + BURST_STEPS
-            self.bursts += 1
-            self._next_step = step + 1
+        if self._is_jump(lr):
+            self._start_burst(step, interval=1)
         self._recent_lrs.append(lr)
+
+    def sample_next(self, step: int) -> None:
+        """Make the step after ``step`` due, whatever the budget."""
+        self._forced_step = step + 1
+        self.next_step = step + 1
 
     def is_due(self, step: int, *, spent_s: float, elapsed_s: float) -> bool:
         """Return True if ``step`` is to be sampled; schedule the next one whenever an interval ends.
 
-        ``spent_s`` is what the SDK has spent so far, ``elapsed_s`` the time since watching began.
+        ``spent_s`` is what sampling has cost so far, ``elapsed_s`` the time since watching began.
         """
-        if step < self._next_step:
+        if step < self.next_step:
             return False
-        in_burst = step <= self._burst_end
-        self._next_step = step + self._draw_interval(step, in_burst=in_burst)
-        if self.every is not None or step <= FIRST_STEPS:
-            return True
-        budget_s = self.max_overhead * elapsed_s
-        if in_burst:
-            # A burst may overdraw the budget by what the next BURST_PAYBACK_STEPS steps will earn at the present pace,
-            # and by no more than what was earned so far.
-            budget_s *= 1 + BURST_PAYBACK_STEPS / max(step, BURST_PAYBACK_STEPS)
-        return spent_s <= FREE_SECONDS + budget_s
+        if self._requested_burst is not None:
+            self._start_burst(step - 1, self._requested_burst)
+            self._requested_burst = None
+        is_due = self._is_granted(step, spent_s, elapsed_s)
+        if is_due:
+            self._last_sampled = step
+        self.next_step = step + self._draw_interval(step)
+        if self.every is None:
+            self.next_step = min(self.next_step, self._last_sampled + MAX_INTERVAL)
+        return is_due
 
-    def _draw_interval(self, step: int, *, in_burst: bool) -> int:
+    def _is_granted(self, step: int, spent_s: float, elapsed_s: float) -> bool:
+        """Return True if ``step`` may be sampled.
+
+        Bursts and the longest interval are granted as a debt: until the budget has covered it, other steps are not
+        sampled.
+        """
+        if self.every is not None or step <= FIRST_STEPS or self.is_burst(step):
+            return True
+        if step == self._forced_step or step - self._last_sampled >= MAX_INTERVAL:
+            return True
+        return spent_s <= FREE_SECONDS + self.max_overhead * elapsed_s
+
+    def _draw_interval(self, step: int) -> int:
         if self.every is not None:
             return self.interval
-        if in_burst or step < FIRST_STEPS:
+        if self.is_burst(step):
+            return self._burst_interval
+        if step < FIRST_STEPS:
             return 1
         return self.interval + round(self._random.uniform(-JITTER, JITTER) * self.interval)
+
+    def _start_burst(self, step: int, interval: int) -> None:
+        """Sample the steps after ``step`` densely for a while, unless a burst has ended only recently."""
+        has_rested = not self.bursts or step >= self._burst_end + BURST_COOLDOWN_STEPS
+        if self.every is not None or not has_rested:
+            return
+        self._burst_end = step + BURST_STEPS
+        self._burst_interval = interval
+        self.bursts += 1
+        self.next_step = step + 1
 
     def _is_jump(self, lr: float) -> bool:
         """Return True if ``lr`` is far above the usual one. A warm-up ramp is no jump: it climbs by small factors."""

@@ -24,11 +24,22 @@ from relumine._export.queue import SampleQueue
 from relumine._export.sender import Sender
 from relumine._monitor.alert_dispatcher import AlertDispatcher
 from relumine._monitor.sampling import SamplingSchedule
+from relumine._monitor.training_account import TrainingAccount
 from relumine._runtime.guard import ErrorGuard
 from relumine._runtime.overhead import Overhead
-from relumine._torch.optimizers import StepCounter, completed_steps, find_param_group, readable_lrs
+from relumine._torch.optimizers import (
+    StepCounter,
+    completed_steps,
+    find_param_group,
+    highest_readable_lr,
+    readable_lrs,
+)
 from relumine.schemas.alert import Alert
-from relumine.schemas.upload import Coverage, FinalStatus
+from relumine.schemas.upload import Coverage, FinalStatus, UploadResponse
+from relumine.schemas.watching import Watching
+
+# Forwards on one sampled step between two checks that steps are not missed. Accumulating gradients takes many, too.
+FORWARDS_PER_CHECK = 16
 
 # Sampled steps in a row that have to miss a layer, although its module ran, before it is reported.
 MISSING_AFTER_STEPS = 5
@@ -42,6 +53,7 @@ class MonitorSession:
         start_step: the optimizer steps made before. None: what the optimizers remember at the first step, when a
             resumed training has loaded their state.
         on_first_stats: called with the coverage once the first step with an activation was sampled.
+        on_watching: called when the training is no longer being watched, and when it is again.
         step: the optimizer steps so far.
         closed: True if nothing is watched any more.
     """
@@ -52,10 +64,12 @@ class MonitorSession:
     queue: SampleQueue
     sender: Sender
     dispatcher: AlertDispatcher
+    account: TrainingAccount
     guard: ErrorGuard
     overhead: Overhead
     start_step: int | None
     on_first_stats: Callable[[Coverage], None]
+    on_watching: Callable[[Watching], None]
     step: int = field(init=False)
     closed: bool = field(default=False, init=False)
     _described_layers: int = field(default=0, init=False)
@@ -68,7 +82,11 @@ class MonitorSession:
         self._started = time.perf_counter()
         self._pid = os.getpid()
         self._step_counter = StepCounter(self.optimizers, self.on_optimizer_step)
-        self.guard.on_disable(self.shutdown)
+        self.hooks.on_forward = self._on_forward
+        self.account.watching.on_change = self._on_watching
+        self.sender.observe(self)
+        self.sender.set_watching(self.account.watching.current)
+        self.guard.on_disable(self._on_disable)
 
     @property
     def in_owner_process(self) -> bool:
@@ -82,6 +100,7 @@ class MonitorSession:
 
     def start(self) -> None:
         """Start the sender thread, and sample the first step."""
+        self.account.start(self.step)
         self.sender.start()
         if self.schedule.is_due(self.step + 1, spent_s=0.0, elapsed_s=0.0):
             self.hooks.attach(self.step + 1)
@@ -90,42 +109,97 @@ class MonitorSession:
         """Collect the step that just ended, pass on alerts, and prepare the next step."""
         if self.closed or not self.in_owner_process:
             return
+        try:
+            self._count_step()
+            if self.hooks.attached:
+                self._collect_stats()
+        except Exception as error:  # noqa: BLE001 - an error of the SDK must not end the training
+            self.guard.handle("optimizer step", error)
         # Alerts come between the two parts, where no hook is attached: a forward that ``on_alert`` runs, to revive
         # units or to find inactive ones, is not a part of the training. Its time is the user's and not our overhead.
         # It also runs outside of the error guard, since it may end the training on purpose.
-        self._run_guarded(self._finish_step)
-        self.dispatcher.dispatch(self.step)
-        self._run_guarded(self._schedule_next)
+        if self.dispatcher.has_alerts:
+            self.dispatcher.dispatch(self.step)
+        if self.step + 1 >= self.schedule.next_step:
+            self._schedule_next()
 
-    def _run_guarded(self, part: Callable[[], None]) -> None:
-        started = time.perf_counter()
-        try:
-            part()
-        except Exception as error:  # noqa: BLE001 - an error of the SDK must not end the training
-            self.guard.handle("optimizer step", error)
-        self.overhead.training_s += time.perf_counter() - started
-
-    def _finish_step(self) -> None:
-        """Count the step, and collect its statistics if it was sampled."""
+    def _count_step(self) -> None:
+        """Count the step. On a step that is not sampled there is little more: it must cost next to nothing."""
         self.step += 1
         if self.start_step is None:
             self.step = max(self.step, completed_steps(self.optimizers))
             self.start_step = self.step - 1
-        learning_rates = readable_lrs(group for optimizer in self.optimizers for group in optimizer.param_groups)
-        self.schedule.observe_lr(self.step, max(learning_rates, default=None))
-        if self.hooks.attached:
-            self._collect_stats(learning_rates)
+        self.schedule.observe_lr(self.step, highest_readable_lr(self.optimizers))
 
     def _schedule_next(self) -> None:
         """Attach the hooks for the next step, if it is due."""
         if self.closed:  # by ``on_alert``, or after too many errors
             return
-        elapsed_s = time.perf_counter() - self._started
-        if self.schedule.is_due(self.step + 1, spent_s=self.overhead.spent_s, elapsed_s=elapsed_s):
-            self.hooks.attach(self.step + 1)
+        started = time.perf_counter()
+        try:
+            elapsed_s = started - self._started
+            if self.schedule.is_due(self.step + 1, spent_s=self.overhead.spent_s, elapsed_s=elapsed_s):
+                self.hooks.attach(self.step + 1)
+                self.overhead.training_s += time.perf_counter() - started
+        except Exception as error:  # noqa: BLE001 - as above
+            self.guard.handle("optimizer step", error)
 
-    def _collect_stats(self, learning_rates: tuple[float, ...]) -> None:
-        """Detach the hooks, and queue what they recorded."""
+    def _on_forward(self, count: int) -> None:
+        """Stop sampling a step that never ends: the optimizer steps, but the step is not counted."""
+        if count % FORWARDS_PER_CHECK == 0 and self.account.misses_steps(self.step, count):
+            self.hooks.detach()
+
+    def _on_watching(self, watching: Watching) -> None:
+        """Say at once, here and to the server, whether the training is being watched. Called in any thread."""
+        self.on_watching(watching)
+        self.sender.set_watching(watching)
+        self.queue.wakeup.set()
+
+    def on_response(self, response: UploadResponse) -> None:
+        """Apply the server's response. Called in the sender thread, like the next three."""
+        self.account.note_response(response)
+        if response.sample_every is not None:
+            self.schedule.request_interval(response.sample_every)
+        self.dispatcher.receive(response.alerts)
+
+    def on_rejected(self) -> None:
+        """Note that the server has refused an upload for good."""
+        self.account.note_rejected()
+
+    def on_failed(self) -> None:
+        """Note that an upload could not be delivered so far."""
+        self.account.note_failed()
+
+    def on_tick(self) -> None:
+        """Decide about once per second what the training thread cannot know."""
+        if self.closed:
+            return
+        count_forwards = self.account.tick(self.step, self.sender.steps_without_gradient, self.hooks.forward_count)
+        if count_forwards and not self.hooks.stance.was_needed(self.hooks.names.modules()):
+            self.hooks.count_forwards()
+        self.sender.set_watching(self.account.watching.current)
+        if self.sender.take_input_jump():
+            self.schedule.request_burst()
+
+    def _on_disable(self) -> None:
+        self.shutdown()
+        self.account.disable()
+
+    def _collect_stats(self) -> None:
+        """Detach the hooks, and queue what they recorded; its time counts as overhead."""
+        started = time.perf_counter()
+        try:
+            self._account_for_step()
+            self._queue_stats()
+        finally:
+            self.overhead.training_s += time.perf_counter() - started
+
+    def _account_for_step(self) -> None:
+        if self.account.add_sampled_step(self.step, self.hooks.forwards()):
+            self.schedule.sample_next(self.step)
+
+    def _queue_stats(self) -> None:
+        learning_rates = readable_lrs(group for optimizer in self.optimizers for group in optimizer.param_groups)
         missing_layers = self._newly_missing_layers()
         self.hooks.detach()
         layers: list[LayerStats] = []
@@ -150,6 +224,8 @@ class MonitorSession:
         )
         self._marks = 0
         self.queue.put(to_host(stats))
+        if self.schedule.is_burst(self.step):
+            self.queue.wakeup.set()  # units may die within a few steps: an alert should not wait for the next tick
 
     def _newly_missing_layers(self) -> tuple[int, ...]:
         """Return the layers that were missed on just as many sampled steps in a row as it takes to report them."""
@@ -257,8 +333,11 @@ class MonitorSession:
 
     def close(self, final_status: FinalStatus, timeout_s: float) -> None:
         """Stop watching, and send what is left together with the final status."""
+        if not self.closed:
+            self.account.end(self.step, self.hooks.forward_count)
         self.shutdown()
         self._describe()
+        self.sender.set_watching(self.account.watching.current)
         self.sender.close(final_status, timeout_s)
 
     def shutdown(self) -> None:

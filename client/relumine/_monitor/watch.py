@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import time
-import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -23,6 +23,7 @@ from relumine._monitor.alert_dispatcher import AlertDispatcher
 from relumine._monitor.monitor import Monitor, NoOpMonitor, run_url
 from relumine._monitor.sampling import SamplingSchedule
 from relumine._monitor.session import MonitorSession
+from relumine._monitor.training_account import TrainingAccount
 from relumine._runtime.guard import ErrorGuard
 from relumine._runtime.log import logger
 from relumine._runtime.overhead import Overhead
@@ -32,7 +33,8 @@ from relumine._torch import modules
 from relumine._torch.optimizers import unwrap_optimizer
 from relumine.errors import SettingsError
 from relumine.schemas.alert import Alert
-from relumine.schemas.upload import Coverage, RunInfo, UploadResponse
+from relumine.schemas.upload import Coverage, RunInfo
+from relumine.schemas.watching import Watching
 
 Models: TypeAlias = modules.Models
 Optimizers: TypeAlias = Optimizer | Sequence[Optimizer] | Mapping[str, Optimizer]
@@ -100,7 +102,7 @@ def watch(  # noqa: PLR0913 - the one call a user makes; every argument has a na
         return NoOpMonitor(run, settings)
     parts = _SharedParts(run, settings, ErrorGuard(strict=strict), Overhead(), SampleQueue())
     names = modules.ModuleNames(modules.named_models(model), include, exclude)
-    schedule = SamplingSchedule(every, max_overhead, seed=zlib.crc32(run.id.encode()))
+    schedule = SamplingSchedule(every, max_overhead)
     session = _start_session(parts, names, _optimizers(optimizer), schedule, on_alert=on_alert, start_step=start_step)
     return Monitor(run, settings, session)
 
@@ -126,18 +128,19 @@ def _start_session(
 ) -> MonitorSession:
     if start_step is None and not parts.settings.run_id:
         start_step = 0  # only a run that is continued starts at the step that its optimizers remember
-    dispatcher = AlertDispatcher(on_alert, parts.queue)
     session = MonitorSession(
         hooks=ForwardHooks(names, parts.overhead, parts.guard),
         optimizers=optimizers,
         schedule=schedule,
         queue=parts.queue,
-        sender=_sender(parts, schedule, dispatcher),
-        dispatcher=dispatcher,
+        sender=_sender(parts),
+        dispatcher=AlertDispatcher(on_alert, parts.queue),
+        account=TrainingAccount(list(names.parameters()), schedule.every),
         guard=parts.guard,
         overhead=parts.overhead,
         start_step=start_step,
         on_first_stats=lambda coverage: _log_start(parts, coverage),
+        on_watching=lambda watching: _log_watching(parts, watching),
     )
     register_at_fork(session)
     session.start()
@@ -148,14 +151,14 @@ def _log_start(parts: _SharedParts, coverage: Coverage) -> None:
     logger.info("%s", messages.started(coverage, parts.run.label, run_url(parts.run, parts.settings)))
 
 
-def _sender(parts: _SharedParts, schedule: SamplingSchedule, dispatcher: AlertDispatcher) -> Sender:
+def _log_watching(parts: _SharedParts, watching: Watching) -> None:
+    level = logging.INFO if watching.reason is None else logging.WARNING
+    logger.log(level, "%s", messages.watching_changed(parts.run.label, watching))
+
+
+def _sender(parts: _SharedParts) -> Sender:
     source = UploadSource(parts.run, session=uuid7(), world_size=parts.settings.world_size)
     spool_path = parts.settings.directory / parts.run.id / f"{source.session}{SUFFIX}"
-
-    def on_response(response: UploadResponse) -> None:
-        if response.sample_every is not None:
-            schedule.set_min_interval(response.sample_every)
-        dispatcher.receive(response.alerts)
 
     return Sender(
         UploadBuilder(source, parts.overhead),
@@ -163,7 +166,6 @@ def _sender(parts: _SharedParts, schedule: SamplingSchedule, dispatcher: AlertDi
         _transport(parts.settings, parts.run, spool_path),
         Backlog(Spool(spool_path)),
         guard=parts.guard,
-        on_response=on_response,
     )
 
 

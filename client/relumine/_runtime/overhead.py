@@ -16,7 +16,7 @@ class Overhead:
     """
 
     training_s: float = 0.0
-    """Spent in the training thread: hooks, and the work after an optimizer step."""
+    """Spent in the training thread on sampled steps: hooks, and the work after the optimizer step."""
     export_s: float = 0.0
     """Spent in the sender thread on building uploads: the training waits for the interpreter meanwhile."""
     sampled_steps: int = 0

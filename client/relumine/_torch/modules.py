@@ -143,6 +143,7 @@ class ModuleNames:
     def __init__(
         self, models: Mapping[str, nn.Module], include: Iterable[str] | None, exclude: Iterable[str] | None
     ) -> None:
+        self.models = list(models.values())
         self._paths = {id(module): (path, module) for path, module in _walk(models)}
         self._include = None if include is None else list(include)
         self._exclude = list(exclude or ())
@@ -154,6 +155,15 @@ class ModuleNames:
         """Yield every module, outer modules first."""
         for _, module in self._paths.values():
             yield module
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Yield every parameter once, without running code of the model."""
+        seen: set[int] = set()
+        for module in self.modules():
+            for parameter in module._parameters.values():  # noqa: SLF001 - ``parameters()`` may be overridden
+                if parameter is not None and id(parameter) not in seen:
+                    seen.add(id(parameter))
+                    yield parameter
 
     def path(self, module: nn.Module) -> str:
         """Return the path of a module."""

@@ -86,6 +86,21 @@ def readable_lrs(groups: Iterable[dict[str, Any]]) -> tuple[float, ...]:
     return tuple(rates)
 
 
+def highest_readable_lr(optimizers: Iterable[Optimizer]) -> float | None:
+    """Return the highest learning rate of all parameter groups; skips those on an accelerator. Called on every step."""
+    highest = None
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            lr = group["lr"]
+            if type(lr) is not float:
+                if isinstance(lr, Tensor) and lr.device.type != "cpu":
+                    continue
+                lr = float(lr)
+            if highest is None or lr > highest:
+                highest = lr
+    return highest
+
+
 def max_lr(optimizer: Optimizer) -> float:
     """Return the highest learning rate of an optimizer's parameter groups."""
     return max(float(group["lr"]) for group in optimizer.param_groups)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -22,6 +22,11 @@ def version_of(tensor: Tensor) -> int:
 def is_unchanged(tensor: Tensor, version: int) -> bool:
     """Return True if a tensor was not changed in place since it had this version."""
     return tensor._version == version  # noqa: SLF001 - as above
+
+
+def sum_of_versions(tensors: Iterable[Tensor]) -> int:
+    """Return the sum of the tensors' versions, which grows whenever one of them is changed in place."""
+    return sum(tensor._version for tensor in tensors)  # noqa: SLF001 - as above
 
 
 def leaves_in(value: object) -> Iterator[object]:

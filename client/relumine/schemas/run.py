@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias
 from relumine.schemas.alert import Alert, Severity
 from relumine.schemas.base import View
 from relumine.schemas.upload import Coverage
+from relumine.schemas.watching import Watching
 
 RunStatus: TypeAlias = Literal["running", "finished", "stalled", "failed"]
 
@@ -64,6 +65,8 @@ class Run(View):
     dropped: dict[str, int]
     coverage: Coverage | None
     """The part of the model that is watched; null until the SDK has reported it."""
+    watching: Watching | None
+    """Whether the training is being watched, as the SDK last reported it; null until it has."""
     open_alerts: int
     url: str
 

@@ -17,6 +17,7 @@ from relumine.schemas.alert import Alert
 from relumine.schemas.base import Count, Finite, Identifier, Name, Step, Text, View, WireModel
 from relumine.schemas.record import MAX_UNITS, AsTable
 from relumine.schemas.record_table import MAX_STEP, RecordTable
+from relumine.schemas.watching import Watching
 
 Split: TypeAlias = Literal["linear", "batchnorm", "residual", "none"]
 FinalStatus: TypeAlias = Literal["finished", "failed"]
@@ -119,7 +120,8 @@ class Upload(WireModel):
     """An upload. Idempotent by (run.id, session, rank, seq).
 
     Sessions of a run are ordered by their text: the SDK uses UUIDv7, so a resumed run sorts after its past.
-    ``dropped`` counts what the SDK dropped so far in the session, by reason. ``final_status`` ends the run.
+    ``dropped`` counts what the SDK dropped so far in the session, by reason. ``watching`` says whether the training is
+    being watched; null where the client does not tell. ``final_status`` ends the run.
     """
 
     run: RunInfo
@@ -132,18 +134,21 @@ class Upload(WireModel):
     coverage: Coverage | None = None
     records: Annotated[RecordTable, AsTable] = Field(default_factory=lambda: RecordTable.from_records([]))
     metrics: Annotated[list[LoggedMetric], Field(max_length=MAX_METRICS)] = Field(default_factory=list)
+    watching: Watching | None = None
     final_status: FinalStatus | None = None
 
 
 class UploadResponse(View):
     """The server's answer to an upload. It steers the SDK, so that nothing polls.
 
-    ``accepted`` counts the records that were stored. ``alerts`` are the open ones of the run and those that this upload
-    resolved, at most the 200 most severe. ``sample_every`` may only lengthen the SDK's own sampling interval; null
-    leaves it unchanged.
+    ``accepted`` counts the records that were stored. ``analyzed`` is False where the detector does not process them:
+    they are older than others of the run, or of another rank. ``alerts`` are the open ones of the run and those that
+    this upload resolved, at most the 200 most severe. ``sample_every`` asks for a sampling interval: a longer one than
+    the SDK's own until further notice, a shorter one for a burst; null leaves it unchanged.
     """
 
     accepted: int
+    analyzed: bool
     duplicate: bool
     sample_every: int | None
     alerts: list[Alert]

@@ -11,7 +11,8 @@ import sqlalchemy as sa
 
 from relumine.schemas.alert import AlertEventName
 from relumine.schemas.base import rfc3339
-from relumine_server.alerts import run_alerts, stall_detection
+from relumine.schemas.watching import Watching
+from relumine_server.alerts import run_alerts, stall_detection, unwatched
 from relumine_server.alerts.lifecycle import (
     ENDED_RUN_STATUSES,
     KINDS_WITH_PENDING,
@@ -45,13 +46,15 @@ class UploadEffect(NamedTuple):
     """The effect of an upload on its run, besides its findings.
 
     ``step`` is the last step of the run. ``resumes``: the upload begins a new session of a run that had ended.
-    ``is_latest``: it is the newest of its run, so the run is alive; False for one that came late.
+    ``is_latest``: it is the newest of its run, so the run is alive; False for one that came late. ``watching``: whether
+    the training is being watched, where that has changed.
     """
 
     step: int
     resumes: bool = False
     is_latest: bool = False
     final_status: FinalStatus | None = None
+    watching: Watching | None = None
 
 
 class AlertService:
@@ -75,13 +78,15 @@ class AlertService:
         ended_before = None if effect.resumes else _final_status(run)
         final_status = effect.final_status or ended_before
         recovers = effect.is_latest and run.has_open_stalled_alert
-        if not findings and effect.final_status is None and not effect.resumes and not recovers:
+        if not (findings or effect.final_status or effect.resumes or recovers or effect.watching):
             return []
         with self._locked(connection, run, now) as alerts:
             if effect.resumes:
                 _reopen(alerts, effect.step)
             if recovers:
                 _clear_stalled(alerts, effect.step)
+            if effect.watching is not None:
+                _apply_watching(alerts, effect.watching, effect.step)
             for finding in findings:
                 _apply_finding(alerts, finding)
             if final_status is not None:
@@ -192,6 +197,15 @@ def _reopen(alerts: RunAlerts, step: int) -> None:
             continue
         name: AlertEventName = "pending" if alert.kind in KINDS_WITH_PENDING else "run_resumed"
         alerts.apply(alert, AlertEvent(name, alerts.now, step, note="the run goes on"))
+
+
+def _apply_watching(alerts: RunAlerts, watching: Watching, step: int) -> None:
+    """Raise or clear the alert that the training goes on without being watched."""
+    if watching.reason is not None:
+        _apply_finding(alerts, unwatched.finding(watching.reason, watching.last_step, step))
+        return
+    event = AlertEvent("cleared", alerts.now, step, note=unwatched.RECOVERED_REASON)
+    alerts.apply(alerts.get_or_new(0, "no_data"), event)
 
 
 def _final_status(run: LockedRun) -> FinalStatus | None:

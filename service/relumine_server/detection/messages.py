@@ -40,6 +40,8 @@ _SHIFT_PARTS = {"weight": "weights", "input": "input", "bias": "bias"}
 
 def title(finding: Finding) -> str:
     """Return the problem in a few words: *fc2 is dying*."""
+    if finding.layer is None and finding.kind == "no_data":
+        return "The training is not being watched"
     if finding.layer is None:
         return f"The run: {_KINDS[finding.kind]}"
     return f"{finding.layer or 'The run'} {_KINDS[finding.kind]}"
@@ -63,6 +65,8 @@ def message(finding: Finding, run_label: str) -> str:
 
 def _evidence_sentence(finding: Finding) -> str:
     evidence = finding.evidence
+    if finding.kind == "no_data" and finding.layer is None:
+        return _unwatched_sentence(evidence)
     if finding.kind == "no_data":
         return (
             "Its module runs, but its activation is not recorded: nothing is known about its units from this step on."
@@ -78,6 +82,14 @@ def _evidence_sentence(finding: Finding) -> str:
     if has_few_silent:
         return _headroom_sentence(evidence)
     return _silence_sentence(evidence, silent, units)
+
+
+def _unwatched_sentence(evidence: dict[str, Any]) -> str:
+    """State since when nothing is recorded, and why."""
+    watching = evidence["watching"]
+    last_step = watching["last_step"]
+    since = "Nothing was ever recorded" if last_step is None else f"Nothing was recorded since step {last_step:,}"
+    return f"{since}: {watching['explanation']}."
 
 
 def _silence_sentence(evidence: dict[str, Any], silent: int, units: int) -> str:

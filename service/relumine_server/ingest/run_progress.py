@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from relumine.schemas.upload import Upload
+from relumine.schemas.watching import Watching
 from relumine_server.alerts import stall_detection
 from relumine_server.alerts.lifecycle import ENDED_RUN_STATUSES
 from relumine_server.alerts.service import UploadEffect
@@ -56,6 +57,7 @@ def progress(run: LockedRun, upload: Upload, written: RowsWritten, now: datetime
         resumes=is_latest and begins_session and run.status in ENDED_RUN_STATUSES,
         is_latest=is_latest,
         final_status=upload.final_status if is_latest else None,
+        watching=_changed_watching(run, upload) if is_latest else None,
     )
     note = SessionNote(first_step, out_of_order) if needs_note else None
     return RunProgress(values, note, effect, _newly_dropped(run, upload))
@@ -88,6 +90,8 @@ def _heartbeat_values(run: LockedRun, upload: Upload, now: datetime, *, begins_s
         values["longest_gap_s"] = stall_detection.updated(previous, now).longest_gap_s
     if upload.coverage is not None:
         values["coverage"] = upload.coverage.model_dump()
+    if upload.watching is not None:
+        values["watching"] = upload.watching.model_dump()
     return values
 
 
@@ -98,6 +102,14 @@ def _status_values(run: LockedRun, upload: Upload, now: datetime, *, begins_sess
     if run.status == "stalled" or (run.status != "running" and begins_session):
         return {"status": "running", "finished_at": None}
     return {}
+
+
+def _changed_watching(run: LockedRun, upload: Upload) -> Watching | None:
+    """Return whether the training is being watched, where the upload says something new about it."""
+    reason = None if run.watching is None else run.watching["reason"]
+    if upload.watching is None or upload.watching.reason == reason:
+        return None
+    return upload.watching
 
 
 def _last_step(upload: Upload) -> int:

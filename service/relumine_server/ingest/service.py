@@ -116,7 +116,9 @@ class IngestService:
             check_records(upload.records, {layer.layer_id: layer.units for layer in layers})
         change = _store(connection, run, upload, readings, now=now, is_latest=is_latest)
         changed_ids = self._alerts.apply_upload(connection, run, findings, change.effect, now)
-        response = self._respond(connection, run, accepted=len(upload.records), changed_ids=changed_ids)
+        response = self._respond(
+            connection, run, accepted=len(upload.records), is_analyzed=is_latest, changed_ids=changed_ids
+        )
         return IngestResult(response, bool(changed_ids), change.newly_dropped)
 
     def _analyze(
@@ -145,6 +147,7 @@ class IngestService:
         run: LockedRun,
         *,
         accepted: int,
+        is_analyzed: bool = True,
         duplicate: bool = False,
         changed_ids: Sequence[str] = (),
     ) -> UploadResponse:
@@ -152,7 +155,9 @@ class IngestService:
         alerts = []
         if changed_ids or run.has_open_alerts:
             alerts = alert_queries.current(connection, run.run_id, changed_ids, self._base_url)
-        return UploadResponse(accepted=accepted, duplicate=duplicate, sample_every=None, alerts=alerts)
+        return UploadResponse(
+            accepted=accepted, analyzed=is_analyzed, duplicate=duplicate, sample_every=None, alerts=alerts
+        )
 
 
 def _store(

@@ -30,6 +30,7 @@ class RunRow:
     last_step: int | None
     dropped: Mapping[str, Mapping[str, int]]
     coverage: Mapping[str, Any] | None
+    watching: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +57,4 @@ class LockedRun:
     unit_stat_bytes: int
     has_open_alerts: bool
     has_open_stalled_alert: bool
+    watching: Mapping[str, Any] | None

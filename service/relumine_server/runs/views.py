@@ -45,6 +45,7 @@ def _run_view(run: RunRow, open_alerts: int, base_url: str) -> schema_run.Run:
         last_step=run.last_step,
         dropped=_total_dropped(run.dropped),
         coverage=run.coverage,
+        watching=run.watching,
         open_alerts=open_alerts,
         url=f"{base_url}/#/runs/{run.run_id}",
     )

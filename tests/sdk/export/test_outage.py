@@ -36,7 +36,7 @@ class ScriptedServer:
                 content = b"{}"
                 if status == 202:
                     outer.accepted.append(Upload.model_validate_json(body))
-                    response = {"accepted": 1, "duplicate": False, "sample_every": None, "alerts": []}
+                    response = {"accepted": 1, "analyzed": True, "duplicate": False, "sample_every": None, "alerts": []}
                     content = json.dumps(response).encode()
                 self.send_response(status)
                 for name, value in headers.items():

@@ -21,7 +21,7 @@ class AlertingTransport(testing.InMemoryTransport):
 
     def post(self, body):
         super().post(body)
-        return UploadResponse(accepted=1, duplicate=False, sample_every=None, alerts=self.alerts)
+        return UploadResponse(accepted=1, analyzed=True, duplicate=False, sample_every=None, alerts=self.alerts)
 
 
 @pytest.fixture

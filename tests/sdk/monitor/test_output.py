@@ -12,11 +12,16 @@ import relumine
 from relumine._export import queue
 from relumine._monitor import messages
 from relumine._runtime.log import StderrHandler, logger
+from relumine.schemas.health import health_of
+from relumine.schemas.watching import Watching
 from tests.helpers.notification_samples import alert
 
 IS_REPLACED = StderrHandler._is_replaced
+WATCHING = Watching(state="watching", last_step=100)
 STATS = {
     "steps": 100,
+    "acked_steps": 20,
+    "unanalyzed_steps": 0,
     "sampled_steps": 20,
     "acked_records": 30,
     "spooled_steps": 0,
@@ -24,6 +29,11 @@ STATS = {
     "dropped_steps": {},
     "dropped_metrics": 0,
 }
+
+
+def closing_line(alerts, stats, watching=WATCHING, mode="online"):
+    unknown = messages.unknown_reason(stats, mode, has_ended=True)
+    return messages.finished("p/r", health_of(watching, alerts, unknown), watching, alerts, stats, "URL")
 
 
 @pytest.fixture
@@ -130,25 +140,35 @@ def test_dropped_metrics_are_not_counted_among_the_sampled_steps(train_watched, 
     dropped = sum(stats["dropped_steps"].values())
     assert stats["acked_steps"] + stats["spooled_steps"] + stats["pending_steps"] + dropped == 10
     line = capsys.readouterr().err.splitlines()[-1]
-    assert ("not delivered" in line) == bool(dropped)
+    assert ("sampled steps were dropped" in line) == bool(dropped)
 
 
 def test_the_closing_line_counts_sampled_steps():
     def line(**changes):
-        return messages.finished("p/r", [], STATS | changes, "URL")
+        return closing_line([], STATS | changes)
 
     assert line() == "p/r: no layer was lost, 20 of 100 steps sampled. URL"
-    assert line(dropped_steps={"buffer_full": 2}, pending_steps=1, dropped_metrics=7) == (
-        "p/r: no layer was lost, 20 of 100 steps sampled; 3 sampled steps not delivered. URL"
+    assert line(dropped_steps={"buffer_full": 2}, dropped_metrics=7) == (
+        "p/r: no layer was lost, 20 of 100 steps sampled; 2 sampled steps not delivered. URL"
     )
-    assert line(acked_records=0, spooled_steps=20) == (
-        "p/r: no upload reached the server, 20 sampled steps spooled on disk"
-    )
-    assert line(acked_records=0) == (
-        "p/r: no upload reached the server, nothing is known of its layers (20 steps sampled)"
-    )
+
+
+def test_the_closing_line_never_reassures_about_what_was_not_analyzed():
+    for changes in (
+        {"acked_records": 0, "spooled_steps": 20},
+        {"acked_records": 0},
+        {"pending_steps": 1},
+        {"spooled_steps": 1},
+        {"dropped_steps": {"refused": 5}},
+    ):
+        line = closing_line([], STATS | changes)
+        assert "no layer was lost" not in line, line
+        assert any(word in line for word in ("unknown", "nothing is known", "spooled on disk")), line
+    assert "not analyzed yet" in closing_line([], STATS, mode="offline")
+    unwatched = closing_line([], STATS, watching=Watching(state="unwatched", reason="eval_mode", last_step=40))
+    assert unwatched.startswith("p/r: not watched since step 40 (the model trains in eval mode")
 
 
 def test_the_closing_line_lists_alerts_above_info():
     alerts = [alert(), alert(severity="info")]
-    assert messages.finished("p/r", alerts, STATS, "URL") == "p/r: 1 alert: fc2 dying (step 4,410, firing). URL"
+    assert closing_line(alerts, STATS) == "p/r: 1 alert: fc2 dying (step 4,410, firing). URL"

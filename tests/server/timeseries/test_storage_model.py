@@ -128,6 +128,7 @@ class Machine(stateful.RuleBasedStateMachine):
         assert answer.status_code == 202, answer.text
         response = answer.json()
         alerts = sorted(alert["id"] for alert in response.pop("alerts"))
+        is_analyzed = response.pop("analyzed")
         accepted = 0 if is_duplicate else len(upload.records())
         assert response == {"accepted": accepted, "duplicate": is_duplicate, "sample_every": None}
         if is_duplicate:
@@ -135,6 +136,7 @@ class Machine(stateful.RuleBasedStateMachine):
             assert alerts == sorted(alert["id"] for alert in stored if alert["state"] != "resolved")
         else:
             self.model.add(upload)
+            assert is_analyzed == self.model.uploads[upload.key][1]
 
     def compact(self, batches) -> None:
         """Compact everything, or as much as a process did before it was killed."""

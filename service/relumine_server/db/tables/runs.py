@@ -34,6 +34,7 @@ runs = sa.Table(
     sa.Column("last_step", sa.BigInteger),
     required("dropped", Document),
     sa.Column("coverage", Document),
+    sa.Column("watching", Document),
     sa.Column("detector_session", SessionId),
     sa.Column("detector_seq", sa.BigInteger),
     sa.Column("last_heartbeat_at", UtcTime),

@@ -1,0 +1,81 @@
+"""The plain tensor inside the tensors that torch.func transforms wrap; what cannot be read says why.
+
+The only place for the private names of functorch.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+VMAPPED = "inside torch.func.vmap: not unwrapped"
+
+_functorch: Any = getattr(torch._C, "_functorch", None)  # noqa: SLF001 - functorch has no public names for its tensors
+_BASE_DISPATCH = torch._C._disabled_torch_dispatch_impl  # noqa: SLF001 - as above
+_PLAIN_TYPES = (Tensor, nn.Parameter)
+
+
+class Unwrapped(NamedTuple):
+    """A plain strided tensor that shares its memory with the original, or the reason why there is none.
+
+    Attributes:
+        tensor: the tensor, with the axes that ``vmap`` hides as its first ones.
+        batch_dims: the number of those axes.
+        reason: why there is no tensor.
+    """
+
+    tensor: Tensor | None
+    batch_dims: int = 0
+    reason: str | None = None
+
+
+def unwrap(tensor: Tensor) -> Unwrapped:
+    """Return the plain tensor inside ``tensor``. To be called where torch functions are not overridden."""
+    batch_dims = 0
+    if _is_wrapped(tensor):
+        try:
+            tensor, batch_dims = _inside_transforms(tensor)
+        except (AttributeError, RuntimeError):  # functorch is private and may change
+            return Unwrapped(None, reason=VMAPPED)
+    reason = _unreadable(tensor)
+    if reason is not None:
+        return Unwrapped(None, reason=reason)
+    if type(tensor) not in _PLAIN_TYPES:
+        tensor = tensor.as_subclass(Tensor)
+    return Unwrapped(tensor, batch_dims)
+
+
+def without_torch_functions() -> Any:
+    """Return a context in which neither modes nor tensor subclasses see the torch calls of this thread."""
+    return torch._C.DisableTorchFunction()  # noqa: SLF001 - torch documents it without giving it a public name
+
+
+def _is_wrapped(tensor: Tensor) -> bool:
+    return _functorch is not None and bool(_functorch.is_functorch_wrapped_tensor(tensor))
+
+
+def _inside_transforms(tensor: Tensor) -> tuple[Tensor, int]:
+    """Return the innermost tensor and the number of axes that ``vmap`` added to it, which come first."""
+    batch_dims = 0
+    while _is_wrapped(tensor):
+        inner = _functorch.get_unwrapped(tensor)
+        if _functorch.is_batchedtensor(tensor):
+            # Axes of outer levels are still hidden: they come before this one in the end.
+            inner = inner.movedim(_functorch.maybe_get_bdim(tensor), 0)
+            batch_dims += 1
+        tensor = inner
+    return tensor, batch_dims
+
+
+def _unreadable(tensor: Tensor) -> str | None:
+    if tensor.is_nested:
+        return "a nested tensor: its examples have different lengths"
+    if tensor.layout != torch.strided:
+        return f"a sparse tensor ({str(tensor.layout).removeprefix('torch.')})"
+    if tensor.device.type == "meta":
+        return "on the meta device: it has no numbers"
+    if type(tensor) not in _PLAIN_TYPES and type(tensor).__torch_dispatch__ is not _BASE_DISPATCH:
+        return f"a {type(tensor).__name__}: its numbers are not in this tensor"
+    return None

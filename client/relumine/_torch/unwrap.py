@@ -52,6 +52,11 @@ def without_torch_functions() -> Any:
     return torch._C.DisableTorchFunction()  # noqa: SLF001 - torch documents it without giving it a public name
 
 
+def is_function_mode_active() -> bool:
+    """Return True if a function mode, the user's or ours, is on the stack of this thread."""
+    return torch._C._len_torch_function_stack() > 0  # noqa: SLF001 - torch has no public name for it
+
+
 def _is_wrapped(tensor: Tensor) -> bool:
     return _functorch is not None and bool(_functorch.is_functorch_wrapped_tensor(tensor))
 

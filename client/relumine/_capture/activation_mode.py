@@ -54,6 +54,10 @@ class ActivationMode(TorchFunctionMode):
             self._observe(name, self._observer.after_call, args, kwargs, result)
         return result
 
+    def enter(self) -> None:
+        """Put the mode on the stack of this thread."""
+        torch._C._push_on_torch_function_stack(self)  # noqa: SLF001 - as in ``leave``
+
     def leave(self) -> None:
         """Take the mode off the stack of this thread, also where modes of the user lie above it."""
         above: list[Any] = []

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Container
 from types import CodeType, FrameType
 from typing import TypeAlias
 
 from torch import nn
+
+from relumine._torch.modules import ModuleNames
 
 MAX_FRAMES = 32
 CallSite: TypeAlias = tuple[tuple[CodeType, int], ...]
@@ -27,15 +28,22 @@ def call_site() -> CallSite:
     return tuple(site)
 
 
-def calling_module(modules: Container[nn.Module]) -> nn.Module | None:
+def calling_module(modules: ModuleNames) -> nn.Module | None:
     """Return the watched module whose method contains this call, or None if it is in a function or in other code."""
     for frame in _frames():
         if _is_of_torch(frame):
             continue
         names = frame.f_code.co_varnames
         first = frame.f_locals.get(names[0]) if frame.f_code.co_argcount else None
-        return first if isinstance(first, nn.Module) and first in modules else None
+        is_method = isinstance(first, nn.Module) and (names[0] == "self" or _has_method(type(first), frame.f_code))
+        return first if isinstance(first, nn.Module) and is_method and first in modules else None
     return None
+
+
+def _has_method(module_type: type, code: CodeType) -> bool:
+    """Return True if the code is that of a method of the class."""
+    found = (vars(base).get(code.co_name) for base in module_type.__mro__)
+    return any(getattr(method, "__code__", None) is code for method in found)
 
 
 def keyword_arguments(module: nn.Module) -> dict[str, object]:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from relumine._torch.activations import RELU, Activation
 from relumine._torch.tensors import is_unchanged, version_of
+from relumine._torch.unwrap import unwrap
 
 # Results remembered of each kind; a ReLU reads its mask soon after it was computed.
 MAX_REMEMBERED = 8
@@ -111,9 +112,12 @@ class ComposedRelus:
             return isinstance(value, (int, float)) and value == 0
         if self._zeros.get(id(value)) is value:
             return True
-        if value.requires_grad or value.device.type != "cpu" or value.numel() > MAX_ZEROS:
+        plain = unwrap(value)
+        if plain.tensor is None or plain.batch_dims or value.requires_grad:
             return False
-        return not bool(value.any())
+        if value.device.type != "cpu" or value.numel() > MAX_ZEROS:
+            return False
+        return not bool(plain.tensor.any())
 
     def _product(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Activation, Tensor] | None:
         return self._symmetric(args, kwargs, lambda x, other: self._from(other, x, "above"))

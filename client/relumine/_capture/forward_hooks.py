@@ -150,7 +150,8 @@ class ForwardHooks:
             return
         started = perf_counter()
         try:
-            self._push_module(module, inputs)
+            with without_torch_functions():
+                self._push_module(module, inputs)
         except Exception as error:  # noqa: BLE001 - an error of the SDK must not end the user's forward
             self._guard.handle("forward", error)
         self._overhead.training_s += perf_counter() - started + HOOK_CALL_S
@@ -186,6 +187,7 @@ class ForwardHooks:
     def _start_capture(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         """Enter the function mode if the forward trains, unless activation checkpointing recomputes it."""
         self._forward_ran = True
+        self._trace.is_training = False
         if not torch.is_grad_enabled() or is_backward_running() or is_captured():
             return
         examples = None
@@ -198,7 +200,7 @@ class ForwardHooks:
         self._mode_stays = not is_function_mode_active() and calling_module(self.names) is not None
         if self._mode is None:
             self._mode = ActivationMode(self._trace, self._overhead, self._guard)
-            self._mode.__enter__()
+            self._mode.enter()
 
     def _post_forward(self, module: nn.Module, inputs: tuple[Any, ...], *rest: Any) -> None:
         # Where the forward raised, some versions of torch leave out the keyword arguments.

@@ -29,6 +29,7 @@ class ForwardTrace:
         recent_outputs: what modules and layer functions returned.
         examples: the number of examples of the model's input, where it is known.
         step: the step being sampled.
+        is_training: True while a forward runs that is to be recorded, and after it.
     """
 
     def __init__(self, names: ModuleNames, sites: LayerSites) -> None:
@@ -36,12 +37,14 @@ class ForwardTrace:
         self.recent_outputs = RecentOutputs()
         self.examples: int | None = None
         self.step = SampledStep(0, with_norms=True)
+        self.is_training = False
         self._names = names
         self._sites = sites
         self._composed = ComposedRelus()
 
     def begin(self, examples: int | None) -> None:
         """Begin a forward of the sampled step."""
+        self.is_training = True
         self.examples = examples
         self.step = self.step._replace(forward=self.step.forward + 1)
 
@@ -70,12 +73,12 @@ class ForwardTrace:
             self._composed.remember(name, args, kwargs, result)
         if name in WEIGHTED and self.module_stack:
             self.recent_outputs.remember_call(name, args, kwargs, LayerCall(self.module_stack[-1], result))
-        if name in RNN_CALLS and self.module_stack and self.module_stack[-1].training:
+        if name in RNN_CALLS and self.is_training and self.module_stack and self.module_stack[-1].training:
             with torch.no_grad():
                 self._record_states(self.module_stack[-1], rnn_preactivations(name, args, result))
 
     def _on_activation(self, activation: Activation, z: Tensor) -> None:
-        if not z.dim() or not z.is_floating_point():
+        if torch.is_inference_mode_enabled() or not self.is_training or not z.dim() or not z.is_floating_point():
             return
         module = self.module_stack[-1] if self.module_stack else calling_module(self._names)
         source = self.recent_outputs.pop(z)

@@ -18,7 +18,7 @@ from relumine._capture.layer_recorder import LayerRecorder
 from relumine._capture.producers import ModuleOutput, ProducerInfo, RecentOutputs, find_producer, known_axis
 from relumine._torch.activations import Activation
 from relumine._torch.feature_axis import feature_axis
-from relumine._torch.modules import ModuleNames, has_units
+from relumine._torch.modules import ModuleNames, has_units, is_producer
 from relumine._torch.unwrap import Unwrapped, unwrap
 
 NOT_UNITS = "left out: no axis of it is known to hold the features of a layer (a loss, distances, pairs or boxes)"
@@ -127,7 +127,9 @@ class LayerSites:
         """
         source = call.source
         if source is not None:
-            weight = id(source.weight) if isinstance(source.weight, nn.Parameter) else 0
+            # A module of torch has one weight; one with a forward of its own may call ``linear`` with several.
+            is_plain = is_producer(source.module) or not isinstance(source.weight, nn.Parameter)
+            weight = 0 if is_plain else id(source.weight)
             signature: tuple[object, ...] = (id(call.module), call.activation.name, id(source.module), weight)
         else:
             origin = (recent.last_module, recent.last_weight, call_site())

@@ -36,7 +36,7 @@ CHANNEL_AXIS = frozenset(
         "NativeGroupNorm",
     }
 )
-PRODUCTS = frozenset({"Addmm", "Mm", "Bmm", "Baddbmm", "Addbmm"})
+PRODUCTS = frozenset({"Addmm", "Mm", "Bmm", "Baddbmm", "Addbmm", "SparseAddmm", "SparseMm"})
 # What compares numbers: the result belongs to examples, pairs or boxes, not to units.
 COMPARISONS = frozenset({"Rsub", "Minimum", "Maximum", "Cdist", "EuclideanDist", "PdistForward", "Dot"})
 REDUCTIONS = frozenset(

@@ -5,6 +5,8 @@ The only place for the private names of functorch.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -47,9 +49,20 @@ def unwrap(tensor: Tensor) -> Unwrapped:
     return Unwrapped(tensor, batch_dims)
 
 
-def without_torch_functions() -> Any:
-    """Return a context in which neither modes nor tensor subclasses see the torch calls of this thread."""
+def without_torch_functions() -> AbstractContextManager[Any]:
+    """Return a context in which no mode, tensor subclass or torch.func transform sees the torch calls of this thread."""
+    if _functorch is not None and _functorch.maybe_current_level() is not None:
+        return _outside_transforms()
     return torch._C.DisableTorchFunction()  # noqa: SLF001 - torch documents it without giving it a public name
+
+
+@contextmanager
+def _outside_transforms() -> Iterator[None]:
+    # Inside a transform, tensors made outside of it must not be changed in place: our buffers among them.
+    from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack  # noqa: PLC0415 - loaded by transforms
+
+    with torch._C.DisableTorchFunction(), temporarily_clear_interpreter_stack():  # noqa: SLF001 - as above
+        yield
 
 
 def is_function_mode_active() -> bool:
@@ -63,15 +76,17 @@ def _is_wrapped(tensor: Tensor) -> bool:
 
 def _inside_transforms(tensor: Tensor) -> tuple[Tensor, int]:
     """Return the innermost tensor and the number of axes that ``vmap`` added to it, which come first."""
-    batch_dims = 0
+    hidden: list[int] = []
     while _is_wrapped(tensor):
-        inner = _functorch.get_unwrapped(tensor)
         if _functorch.is_batchedtensor(tensor):
-            # Axes of outer levels are still hidden: they come before this one in the end.
-            inner = inner.movedim(_functorch.maybe_get_bdim(tensor), 0)
-            batch_dims += 1
-        tensor = inner
-    return tensor, batch_dims
+            hidden.append(_functorch.maybe_get_bdim(tensor))
+        tensor = _functorch.get_unwrapped(tensor)
+    if not hidden:
+        return tensor, 0
+    # Each level counts its axis among those that the levels outside of it do not hide: undone from the outermost.
+    visible = list(range(tensor.dim()))
+    first = [visible.pop(axis) for axis in reversed(hidden)]
+    return tensor.permute(*first, *visible), len(hidden)
 
 
 def _unreadable(tensor: Tensor) -> str | None:

@@ -19,7 +19,7 @@ from relumine._capture.step_stats import LayerStats, SumRow
 from relumine._runtime.guard import ErrorGuard
 from relumine._runtime.overhead import Overhead
 from relumine._torch.forward import call_model, preserve_model_state
-from relumine._torch.modules import ModuleNames, named_models
+from relumine._torch.modules import ModuleNames, named_models, registered_weight
 
 
 def check(
@@ -56,12 +56,12 @@ def check(
             finally:
                 hooks.detach()
         with torch.no_grad():
-            return _report(hooks, names, chain_mode, inputs)
+            return _report(hooks, chain_mode, inputs)
 
 
-def _report(hooks: ForwardHooks, names: ModuleNames, chain_mode: LayerChainMode, inputs: Any) -> Report:
+def _report(hooks: ForwardHooks, chain_mode: LayerChainMode, inputs: Any) -> Report:
     recorders = list(hooks.layers.values())
-    coverage = coverage_table(recorders, names, hooks.stance, 1)
+    coverage = coverage_table(hooks.sites, hooks.stance, 1)
     stats = {recorder.name: recorder.collect(1, None) for recorder in recorders}
     layers = tuple(_layer_check(recorder, stats[recorder.name], coverage[recorder.name]) for recorder in recorders)
     relus = [layer for layer in layers if layer.can_die]
@@ -112,6 +112,7 @@ def _names_after_plain_layers(recorders: Iterable[LayerRecorder]) -> dict[int, s
     """Return the names of the ReLUs that read a plain layer directly, by the id of the layer's weight."""
     names: dict[int, str] = {}
     for recorder in recorders:
-        if recorder.can_die and recorder.split == "linear" and not recorder.sharded:
-            names.setdefault(id(getattr(recorder.producer, "weight", None)), recorder.name)
+        producer = recorder.producer
+        if recorder.can_die and recorder.split == "linear" and not recorder.sharded and producer is not None:
+            names.setdefault(id(registered_weight(producer)), recorder.name)
     return names

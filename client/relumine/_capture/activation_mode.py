@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
-from torch import Tensor
+import torch
 from torch.overrides import TorchFunctionMode
 
+from relumine._capture.composed_relus import COMPOSED, REMEMBERED
+from relumine._capture.producers import WEIGHTED
+from relumine._capture.rnn_states import RNN_CALLS
 from relumine._runtime.guard import ErrorGuard
 from relumine._runtime.overhead import HOOK_CALL_S, Overhead
-from relumine._torch.activations import Activation, match_activation
+from relumine._torch.activations import call_name, is_activation
+from relumine._torch.unwrap import without_torch_functions
+
+READ_AFTER = REMEMBERED | WEIGHTED | RNN_CALLS
+
+
+class CallObserver(Protocol):
+    """What is told of the torch calls that matter, by the name of their function."""
+
+    def before_call(
+        self, name: str, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> None:
+        """Observe a call that may be an activation. Before, since an in-place one overwrites its pre-activation."""
+
+    def after_call(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any) -> None:
+        """Observe the result of a call that an activation may read."""
 
 
 class ActivationMode(TorchFunctionMode):
-    """Calls ``on_activation`` with each activation and its pre-activation, before the activation runs.
+    """Tells an observer of activations, layers, masks and zeros. Its own torch calls are seen by no mode."""
 
-    Before, because an in-place activation overwrites its pre-activation.
-    """
-
-    def __init__(
-        self, on_activation: Callable[[Activation, Tensor], None], overhead: Overhead, guard: ErrorGuard
-    ) -> None:
+    def __init__(self, observer: CallObserver, overhead: Overhead, guard: ErrorGuard) -> None:
         super().__init__()
-        self._on_activation = on_activation
+        self._observer = observer
         self._overhead = overhead
         self._guard = guard
 
@@ -32,17 +45,35 @@ class ActivationMode(TorchFunctionMode):
         self, func: Callable[..., Any], _types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        activation = match_activation(func, args, kwargs)
-        if activation is not None:
-            self._observe(activation, args[0] if args else kwargs.get("input"))
+        name = call_name(func)
+        if name in COMPOSED or is_activation(name):
+            self._observe(name, self._observer.before_call, func, args, kwargs)
         self._overhead.training_s += HOOK_CALL_S
-        return func(*args, **kwargs)
+        result = func(*args, **kwargs)
+        if name in READ_AFTER:
+            self._observe(name, self._observer.after_call, args, kwargs, result)
+        return result
 
-    def _observe(self, activation: Activation, z: object) -> None:
+    def enter(self) -> None:
+        """Put the mode on the stack of this thread."""
+        torch._C._push_on_torch_function_stack(self)  # noqa: SLF001 - as in ``leave``
+
+    def leave(self) -> None:
+        """Take the mode off the stack of this thread, also where modes of the user lie above it."""
+        above: list[Any] = []
+        while torch._C._len_torch_function_stack():  # noqa: SLF001 - torch takes modes off the stack in this way itself
+            mode = torch._C._pop_torch_function_stack()  # noqa: SLF001 - as above
+            if mode is self:
+                break
+            above.append(mode)
+        for mode in reversed(above):
+            torch._C._push_on_torch_function_stack(mode)  # noqa: SLF001 - as above
+
+    def _observe(self, name: str, part: Callable[..., None], *arguments: Any) -> None:
         started = perf_counter()
         try:
-            if isinstance(z, Tensor) and z.dim() and z.is_floating_point():
-                self._on_activation(activation, z)
+            with without_torch_functions():
+                part(name, *arguments)
         except Exception as error:  # noqa: BLE001 - an error of the SDK must not end the user's forward
-            self._guard.handle(activation.name, error)
+            self._guard.handle(name, error)
         self._overhead.training_s += perf_counter() - started

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any
 
-from torch import Tensor
-
 from relumine._capture.layer_recorder import LayerRecorder
+from relumine._capture.layer_sites import LayerSites
 from relumine._capture.producers import SHARDED_WEIGHT
 from relumine._torch.compile import EagerStance, has_stances
-from relumine._torch.modules import ModuleNames
 from relumine.schemas.upload import Coverage, LayerInfo
 
 COMPILED = "compiled: sampled steps run eagerly (torch.compiler.set_stance), with the last bits and the memory of eager"
 NO_STANCES = "compiled: this torch has no torch.compiler.set_stance (2.6); compiled parts are not observed"
 MISSING = "no longer observed: its module runs without calling the activation"
+SCRIPTED = "not observed: a scripted or traced module makes no torch calls that could be seen"
 UNUSED = "no training forward used it"
 
 
@@ -36,23 +34,17 @@ def layer_info(layer: LayerRecorder, steps: int) -> LayerInfo:
         n_unit="positions" if layer.counts_positions else "examples",
         split="none" if layer.sharded else layer.split,
         producer=layer.producer_name,
-        fan_in=_fan_in(layer),
+        fan_in=None if layer.sharded else layer.fan_in,
         observed="tap" if layer.activation == "tapped" else "function mode",
         sampled_share=min(1.0, layer.sampled_steps / steps) if steps else None,
         missing=missing,
     )
 
 
-def _fan_in(layer: LayerRecorder) -> int | None:
-    """Return the number of inputs of each of the producer's units, where its weight can be read."""
-    weight = getattr(layer.producer, "weight", None)
-    if layer.sharded or not isinstance(weight, Tensor) or weight.dim() < 2:
-        return None
-    return weight[0].numel()
-
-
-def coverage_of(layers: Collection[LayerRecorder], names: ModuleNames, stance: EagerStance) -> Coverage:
-    """Return how much of the model is observed, and the ReLU modules that no training forward used."""
+def coverage_of(sites: LayerSites, stance: EagerStance) -> Coverage:
+    """Return how much of the model is observed, and what is not: ReLUs not seen, left out, or in no training forward."""
+    layers = sites.layers.values()
+    names = sites.names
     can_die = [layer for layer in layers if layer.can_die]
     remarks = []
     if stance.was_needed(names.modules()):
@@ -61,25 +53,27 @@ def coverage_of(layers: Collection[LayerRecorder], names: ModuleNames, stance: E
         watched=len(can_die),
         units=sum(layer.units for layer in can_die),
         cannot_die=len(layers) - len(can_die),
-        unused=names.unused_relus({layer.module_id for layer in layers}),
+        unused=names.unused_relus({layer.module_id for layer in layers} | sites.modules_called),
+        unseen={**sites.unseen, **dict.fromkeys(names.scripted(), SCRIPTED)},
+        left_out=dict(sites.left_out),
         remarks=remarks,
     )
 
 
-def coverage_table(
-    layers: Collection[LayerRecorder], names: ModuleNames, stance: EagerStance, steps: int
-) -> dict[str, dict[str, Any]]:
+def coverage_table(sites: LayerSites, stance: EagerStance, steps: int) -> dict[str, dict[str, Any]]:
     """Return one row per activation, by name: how it is observed, its split, its share of the steps, what is missing.
 
-    ReLU modules that no training forward used have a row too.
+    Activations that are not observed or no layers, and ReLU modules that no training forward used, have a row too.
     """
-    coverage = coverage_of(layers, names, stance)
+    coverage = coverage_of(sites, stance)
     rows: dict[str, dict[str, Any]] = {}
-    for layer in layers:
+    for layer in sites.layers.values():
         row = layer_info(layer, steps).model_dump()
         if layer.can_die:
             row["missing"] += coverage.remarks
         rows[layer.name] = row
+    for name, reason in (coverage.unseen | coverage.left_out).items():
+        rows.setdefault(name, {"units": None, "observed": "not", "missing": [reason]})
     for name in coverage.unused:
         rows[name] = {"units": None, "observed": "never", "missing": [UNUSED]}
     return rows

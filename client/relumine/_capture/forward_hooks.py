@@ -17,13 +17,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
-from torch.utils.hooks import RemovableHandle
 
-from relumine._capture import unit_sums
 from relumine._capture.activation_mode import ActivationMode
+from relumine._capture.call_sites import calling_module, keyword_arguments
+from relumine._capture.forward_counter import ForwardCounter
+from relumine._capture.forward_trace import ForwardTrace
 from relumine._capture.layer_recorder import LayerRecorder, SampledStep
+from relumine._capture.layer_sites import LayerKey, LayerSites
 from relumine._capture.model_io import ModelIORecorder
-from relumine._capture.producers import ModuleOutput, RecentOutputs, find_producer
+from relumine._capture.producers import UNKNOWN_PRODUCER, ProducerInfo
 from relumine._capture.step_stats import SampledForwards
 from relumine._runtime.guard import ErrorGuard
 from relumine._runtime.overhead import HOOK_CALL_S, Overhead
@@ -31,6 +33,8 @@ from relumine._torch.activations import Activation
 from relumine._torch.compile import EagerStance, is_captured, is_optimized
 from relumine._torch.forward import is_backward_running
 from relumine._torch.modules import ModuleNames
+from relumine._torch.tensors import first_tensor
+from relumine._torch.unwrap import is_function_mode_active, without_torch_functions
 
 TAPPED = Activation("tapped", can_die=True)
 
@@ -38,42 +42,15 @@ TAPPED = Activation("tapped", can_die=True)
 NORMS_EVERY = 7
 
 
-class ForwardCounter:
-    """Counts the training forwards of the watched models while no step is sampled, and does nothing else."""
-
-    def __init__(self, names: ModuleNames) -> None:
-        self.count = 0
-        self._models = {id(model) for model in names.models}
-        self._handle: RemovableHandle | None = None
-
-    def start(self) -> None:
-        """Begin to count, unless it counts already."""
-        if self._handle is None:
-            self.count = 0
-            self._handle = register_module_forward_pre_hook(self._count)
-
-    def stop(self) -> None:
-        """Forget the count."""
-        handle = self._handle
-        self._handle = None
-        self.count = 0
-        if handle is not None:
-            handle.remove()
-
-    def _count(self, module: nn.Module, _inputs: tuple[Any, ...]) -> None:
-        if id(module) in self._models and torch.is_grad_enabled():
-            self.count += 1
-
-
 class ForwardHooks:
     """Hooks on the watched models, attached for one step at a time, and the recorders of their layers.
 
-    ``layers`` grows in order of first use. Its keys are the id of a module and the number of the activation in it.
-    ``on_forward`` is called before each forward that is captured, with their number on the step being sampled.
+    ``layers`` grows in order of first use. ``sites`` also knows the activations that are no layers. ``on_forward`` is
+    called before each forward that is captured, with their number on the step being sampled.
     """
 
     def __init__(self, names: ModuleNames, overhead: Overhead, guard: ErrorGuard) -> None:
-        self.layers: dict[tuple[int, int], LayerRecorder] = {}
+        self.sites = LayerSites(names)
         self.model_io = ModelIORecorder()
         self.names = names
         self.stance = EagerStance()
@@ -83,23 +60,22 @@ class ForwardHooks:
         self._overhead = overhead
         self._guard = guard
         # The step being sampled.
-        self._step = SampledStep(0, with_norms=True)
+        self._trace = ForwardTrace(names, self.sites)
         self._next_norms_step = 0
         self._thread = 0
         self._registered = ExitStack()
         self._detach_after_forward = False
+        self._mode_stays = False
         self._forward_ran = False
-        self._forward_count = 0
-        self._trained = False
-        self._evaluated = False
-        self._saw_activation = False
         self._modules_run: set[int] = set()
         # The forward being captured.
-        self._mode: ExitStack | None = None
-        self._module_stack: list[nn.Module] = []
-        self._recent_outputs = RecentOutputs()
-        self._activation_calls: dict[int, int] = {}
-        self._examples: int | None = None
+        self._mode: ActivationMode | None = None
+        self._module_stack = self._trace.module_stack
+
+    @property
+    def layers(self) -> dict[LayerKey, LayerRecorder]:
+        """The recorders of the layers found so far."""
+        return self.sites.layers
 
     def attach(self, step: int) -> None:
         """Register the hooks for ``step``. Compiled code runs eagerly on it: its graph has no place for hooks."""
@@ -111,19 +87,16 @@ class ForwardHooks:
         with_norms = step >= self._next_norms_step
         if with_norms:
             self._next_norms_step = step + NORMS_EVERY
-        self._step = SampledStep(step, with_norms)
+        self._trace.step = SampledStep(step, with_norms, self._trace.step.forward)
         self._forward_ran = False
-        self._forward_count = 0
-        self._trained = False
-        self._evaluated = False
-        self._saw_activation = False
+        self._trace.activity.clear()
         self._modules_run.clear()
         self._register()
 
     @property
     def forward_count(self) -> int:
         """The training forwards since the latest step, as far as they were captured or counted."""
-        return self._forward_count if self.attached else self._forward_counter.count
+        return self._trace.activity.forwards if self.attached else self._forward_counter.count
 
     def count_forwards(self) -> None:
         """Count forwards without capturing them, until the hooks are attached or detached. May be called in any thread.
@@ -143,15 +116,13 @@ class ForwardHooks:
     def detach_after_forward(self) -> None:
         """Remove the hooks, but not in the middle of a forward: a mode has to be left where it was entered."""
         self._detach_after_forward = True
-        if self._mode is None:
+        if not self._module_stack:
             self.detach()
 
     def forwards(self) -> SampledForwards:
         """Return what the forwards of the sampled step were."""
         recorded = any(layer.is_recorded for layer in self.layers.values())
-        return SampledForwards(
-            recorded, self._trained, self._evaluated, self._saw_activation, forwards=self._forward_count
-        )
+        return self._trace.activity.summary(recorded=recorded)
 
     def missing_layers(self) -> list[LayerRecorder]:
         """Return the layers that this step should have recorded and did not.
@@ -174,19 +145,27 @@ class ForwardHooks:
         if not self.attached or not torch.is_grad_enabled() or is_backward_running() or not z.numel():
             return
         with torch.no_grad():
-            key = (0, hash(name))
+            key = (0, hash(name), z.shape[-1] if z.dim() else 1)
             layer = self.layers.get(key)
             if layer is None:
-                layer = self._add_layer(key, name, TAPPED, z, masked=mask is not None)
+                name = f"{name}@{z.shape[-1]}" if any(other[:2] == key[:2] for other in self.layers) else name
+                layer = self.sites.add_fixed(key, name, TAPPED, z, ProducerInfo(None, "none", [UNKNOWN_PRODUCER]))
+                layer.counts_positions = mask is not None or self._counts_positions(z)
             if mask is None:
-                layer.record(z, None, self._step, from_producer=False)
+                layer.record(z.detach(), max(z.dim() - 1, 0), None, self._trace.step)
             else:
                 layer.record_masked(z, mask)
+
+    def _counts_positions(self, z: Tensor) -> bool:
+        """Return True if the first dimension of ``z`` does not hold the examples of the model's input."""
+        return self._trace.examples is not None and z.dim() > 1 and z.shape[0] != self._trace.examples
 
     def _register(self) -> None:
         self._registered.enter_context(self.stance)
         self._registered.enter_context(register_module_forward_pre_hook(self._pre_forward))
-        self._registered.enter_context(register_module_forward_hook(self._post_forward, always_call=True))
+        self._registered.enter_context(
+            register_module_forward_hook(self._post_forward, with_kwargs=True, always_call=True)
+        )
 
     def _remove(self) -> None:
         self._registered.close()
@@ -200,7 +179,8 @@ class ForwardHooks:
             return
         started = perf_counter()
         try:
-            self._push_module(module, inputs)
+            with without_torch_functions():
+                self._push_module(module, inputs)
         except Exception as error:  # noqa: BLE001 - an error of the SDK must not end the user's forward
             self._guard.handle("forward", error)
         self._overhead.training_s += perf_counter() - started + HOOK_CALL_S
@@ -236,115 +216,62 @@ class ForwardHooks:
     def _start_capture(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         """Enter the function mode if the forward trains, unless activation checkpointing recomputes it."""
         self._forward_ran = True
+        self._trace.is_training = False
         if not torch.is_grad_enabled() or is_backward_running() or is_captured():
             return
-        self._forward_count += 1
+        activity = self._trace.activity
+        activity.add(is_training=module.training)
         if self.on_forward is not None:
-            self.on_forward(self._forward_count)
+            self.on_forward(activity.forwards)
         if not self.attached:  # ``on_forward`` has detached the hooks
             return
-        self._activation_calls.clear()
-        self._examples = None
-        self._trained |= module.training
-        self._evaluated |= not module.training
+        examples = None
         if module.training:
-            self._examples = self.model_io.record_input(inputs, keep_sample=self._step.with_norms)
-        mode = ExitStack()
-        mode.enter_context(ActivationMode(self._on_activation, self._overhead, self._guard))
-        self._mode = mode
+            arguments = (inputs, keyword_arguments(module))
+            examples = self.model_io.record_input(arguments, keep_sample=self._trace.step.with_norms)
+        self._trace.begin(examples)
+        # Called by another method of a watched model, which may apply a ReLU to what the module returns: the mode then
+        # stays until the step ends. It cannot where a mode of the user lies below: that one's exit would take it away.
+        self._mode_stays = not is_function_mode_active() and calling_module(self.names) is not None
+        if self._mode is None:
+            self._mode = ActivationMode(self._trace, self._overhead, self._guard)
+            self._mode.enter()
 
-    def _post_forward(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+    def _post_forward(self, module: nn.Module, inputs: tuple[Any, ...], *rest: Any) -> None:
+        # Where the forward raised, some versions of torch leave out the keyword arguments.
+        kwargs, output = rest if len(rest) == 2 else ({}, rest[-1])
         if threading.get_ident() != self._thread:
             return
         if not self._module_stack or module not in self.names:
             return
         started = perf_counter()
         try:
-            self._pop_module(module, inputs, output)
+            with without_torch_functions():
+                self._pop_module(module, (inputs, kwargs), output)
         except Exception as error:  # noqa: BLE001 - as above
             self._guard.handle("forward", error)
         self._overhead.training_s += perf_counter() - started + HOOK_CALL_S
 
-    def _pop_module(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+    def _pop_module(self, module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
         # Modules above it on the stack raised: their post-forward hooks did not run.
         while self._module_stack and self._module_stack.pop() is not module:
             continue
         if self._mode is None:
             return
         if isinstance(output, Tensor):
-            module_input = inputs[0] if inputs and isinstance(inputs[0], Tensor) else None
-            self._recent_outputs.remember(output, module, module_input)
+            self._trace.recent_outputs.remember(output, module, first_tensor(arguments))
         if not self._module_stack:
-            self._stop_capture()
-            if module.training and self._step.with_norms:
+            if not self._mode_stays:
+                self._stop_capture()
+            if module.training and self._trace.step.with_norms:
                 self.model_io.record_output(output)
             if self._detach_after_forward:
                 self.detach()
 
     def _stop_capture(self) -> None:
-        self._recent_outputs.clear()
-        self._module_stack.clear()
+        self._trace.clear()
         mode = self._mode
         self._mode = None
         # A function mode belongs to the thread that entered it.
         if mode is not None and threading.get_ident() == self._thread:
-            mode.close()
-
-    def _on_activation(self, activation: Activation, z: Tensor) -> None:
-        module = self._module_stack[-1]
-        call = self._activation_calls.get(id(module), 0) + 1
-        self._activation_calls[id(module)] = call
-        if not module.training:
-            self._evaluated = True
-            return
-        key = (id(module), call)
-        layer = self.layers.get(key)
-        name = self.names.activation_name(module, activation, call) if layer is None else layer.name
-        if name is None:
-            return
-        output = self._recent_outputs.pop(z)
-        with torch.no_grad():
-            if layer is None:
-                layer = self._add_layer(key, name, activation, z, output=output)
-            self._saw_activation |= not layer.can_die
-            if not layer.can_die or not z.numel():
-                return
-            if output is not None and output.module is layer.producer:
-                layer.record(z, output.input, self._step, from_producer=True)
-            else:
-                layer.record(z, None, self._step, from_producer=False)
-
-    def _add_layer(
-        self,
-        key: tuple[int, int],
-        name: str,
-        activation: Activation,
-        z: Tensor,
-        *,
-        output: ModuleOutput | None = None,
-        masked: bool = False,
-    ) -> LayerRecorder:
-        """Create the recorder of a layer at its first use. ``output``: the module output that ``z`` is, if any."""
-        info = find_producer(z, output, self._recent_outputs.latest(), self.names.path)
-        channels_first = info.channels_first and not masked
-        layer = LayerRecorder(
-            layer_id=len(self.layers) + 1,
-            name=name,
-            activation=activation.name,
-            can_die=activation.can_die,
-            units=z.shape[unit_sums.unit_dim(z, channels_first=channels_first)],
-            channels_first=channels_first,
-            has_positions=z.dim() > 2,
-            module_id=key[0],
-            counts_positions=masked or self._counts_positions(z),
-            producer=info.producer,
-            producer_name=None if info.producer is None else self.names.path(info.producer),
-            split=info.split,
-            missing=info.missing if activation.can_die else [],
-        )
-        self.layers[key] = layer
-        return layer
-
-    def _counts_positions(self, z: Tensor) -> bool:
-        """Return True if the first dimension of ``z`` does not hold the examples of the model's input."""
-        return self._examples is not None and z.dim() > 1 and z.shape[0] != self._examples
+            mode.leave()

@@ -12,9 +12,12 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from relumine._capture import mean_shift, unit_sums
+from relumine._capture.producers import ModuleOutput
+from relumine._capture.repeated_calls import RepeatedCalls
 from relumine._capture.step_stats import LayerStats, SumBuffer, SumRow, WeightSamples
-from relumine._torch.modules import bias_of, is_linear, is_local_dense, weight_of
+from relumine._torch.modules import is_local_dense
 from relumine._torch.tensors import strided_sample
+from relumine._torch.unwrap import unwrap
 from relumine.schemas.upload import Split
 
 # Two buffers: one is filled by the training thread while the sender's thread reads the other.
@@ -25,10 +28,14 @@ MAX_WEIGHT_SAMPLES = 2048
 
 
 class SampledStep(NamedTuple):
-    """The step being sampled. ``with_norms``: also copy what not every step of a burst needs (weights, model I/O)."""
+    """The step being sampled. ``with_norms``: also copy what not every step of a burst needs (weights, model I/O).
+
+    ``forward`` counts the forwards of the run, to tell a repeated call from another micro-batch.
+    """
 
     step: int
     with_norms: bool
+    forward: int = 0
 
 
 class _PreviousInput(NamedTuple):
@@ -52,6 +59,16 @@ class _StepAccumulator:
     is_consecutive: bool = False
     has_bias: bool = False
     weights: Tensor | None = None
+    forward: int = 0
+    calls: RepeatedCalls | None = None
+    weight: Tensor | None = None
+    bias: Tensor | None = None
+
+    def finish_calls(self) -> None:
+        """End a forward that called the layer several times."""
+        if self.calls is not None:
+            self.calls.finish()
+            self.calls = None
 
     def add_input(self, input_sum: Tensor, count: int) -> None:
         """Add the input of one micro-batch."""
@@ -66,10 +83,12 @@ class LayerRecorder:
     Attributes:
         module_id: the id of the module whose forward calls the activation; 0 for a tap.
         counts_positions: True if examples and positions cannot be distinguished, so that n counts positions.
+        fan_in: the number of inputs of each of the producer's units, where its weight is known.
         missing: messages about what is not known of the layer.
         sampled_steps: the number of steps collected so far.
         steps_missing: sampled steps in a row on which its module ran and the layer was not recorded.
         sharded: True if the producer's weight cannot be read locally.
+        repeats: True if a forward calls it several times: the calls are positions of the same examples.
     """
 
     layer_id: int
@@ -83,11 +102,13 @@ class LayerRecorder:
     counts_positions: bool = False
     producer: nn.Module | None = None
     producer_name: str | None = None
+    fan_in: int | None = None
     split: Split = "none"
     missing: list[str] = field(default_factory=list)
     sampled_steps: int = field(default=0, init=False)
     steps_missing: int = field(default=0, init=False)
     sharded: bool = field(default=False, init=False)
+    repeats: bool = field(default=False, init=False)
     _current: _StepAccumulator | None = field(default=None, init=False)
     _previous: _PreviousInput | None = field(default=None, init=False)
     _free_buffers: deque[SumBuffer] = field(default_factory=lambda: deque(maxlen=BUFFERS_PER_LAYER), init=False)
@@ -97,34 +118,59 @@ class LayerRecorder:
         """True if the current sampled step recorded this layer."""
         return self._current is not None
 
-    def record(self, z: Tensor, producer_input: Tensor | None, step: SampledStep, *, from_producer: bool) -> None:
+    def record(self, z: Tensor, dim: int, source: ModuleOutput | None, step: SampledStep) -> None:
         """Add one pre-activation to the current step.
 
         Args:
-            z: the pre-activation.
-            producer_input: the producer's input, where it is known.
+            z: the pre-activation, with the units along ``dim``.
+            dim: 1 or the last axis of ``z``.
+            source: the output of a module or layer function that ``z`` is, if any.
             step: the step being sampled.
-            from_producer: True if the producer returned ``z``.
         """
         is_first = self._current is None
         current = self._accumulator(z)
-        dim = unit_sums.unit_dim(z, channels_first=self.channels_first)
+        self._add_sums(z, dim, current, step)
+        current.positions += z.numel() // max(self.units, 1)
+        self._current = current
+        if source is None or self.producer is None or source.module is not self.producer:
+            return
         if is_first:
+            self._record_parameters(source, current, with_norms=step.with_norms)
+        if self.split == "linear" and source.input is not None and not self.sharded and current.weight is not None:
+            self._record_input(source.input, current, step, is_first=is_first)
+
+    def _add_sums(self, z: Tensor, dim: int, current: _StepAccumulator, step: SampledStep) -> None:
+        is_first = self._current is None
+        rows = z.shape[0] if z.dim() > 1 else 1
+        is_same_forward = not is_first and current.forward == step.forward and not self.counts_positions
+        current.forward = step.forward
+        if is_same_forward and current.calls is not None and rows <= current.calls.rows:
+            self.repeats = True
+            current.calls.add(z, dim)
+            return
+        if is_same_forward:  # known from the next forward on; until then its calls count as examples
+            self.repeats = True
+        current.finish_calls()
+        current.examples += rows
+        # Whether a layer is called repeatedly shows in its first step.
+        if self.repeats or (not self.sampled_steps and not self.counts_positions):
+            current.calls = RepeatedCalls(current.buffer.sums, rows, is_first=is_first)
+            current.calls.add(z, dim)
+        elif is_first:
             unit_sums.accumulate(z, dim, out=current.buffer.sums)
         else:  # another micro-batch of the same optimizer step
             sums = unit_sums.new_sums(self.units, z)
             unit_sums.accumulate(z, dim, out=sums)
             current.buffer.sums.add(sums)
-        current.examples += z.shape[0] if z.dim() > 1 else 1
-        current.positions += z.numel() // max(self.units, 1)
-        self._current = current
-        if from_producer and self.producer is not None:
-            if is_first:
-                self._record_parameters(self.producer, current, with_norms=step.with_norms)
-            if producer_input is not None and is_linear(self.producer) and not self.sharded:
-                current.add_input(*mean_shift.input_sum(self.producer, producer_input))
-                if is_first:
-                    self._record_response(self.producer, current, step.step)
+
+    def _record_input(self, x: Tensor, current: _StepAccumulator, step: SampledStep, *, is_first: bool) -> None:
+        """Add the input of the producer, and at the first forward the response to the previous mean input."""
+        plain = unwrap(x).tensor
+        if plain is None or self.producer is None or current.weight is None:
+            return
+        current.add_input(*mean_shift.input_sum(self.producer, plain.detach()))
+        if is_first:
+            self._record_response(self.producer, current.weight, current, step.step)
 
     def record_masked(self, z: Tensor, mask: Tensor) -> None:
         """Add the rows of a pre-activation under ``mask``; their number stays on the device."""
@@ -152,20 +198,24 @@ class LayerRecorder:
     def _new_buffer(self, z: Tensor) -> SumBuffer:
         return SumBuffer.allocate(self.units, z.device, self._free_buffers)
 
-    def _record_parameters(self, producer: nn.Module, current: _StepAccumulator, *, with_norms: bool) -> None:
-        """Copy the bias, and on steps with norms a sample of the weights, as they are before the update."""
+    def _record_parameters(self, source: ModuleOutput, current: _StepAccumulator, *, with_norms: bool) -> None:
+        """Copy the bias, and on steps with norms a sample of the weights, as they are before the update.
+
+        Only the tensors that the forward used are read, and only those that nothing computed: the update changes them.
+        """
+        weight, bias = source.trained_weight, source.trained_bias
         if not self.sampled_steps:
-            self.sharded = not is_local_dense(getattr(producer, "weight", None))
+            self.sharded = not (source.weight is None or weight is None or is_local_dense(weight))
         if self.sharded:
             return
-        bias = bias_of(producer)
+        current.weight, current.bias = weight, bias
         if bias is not None:
             current.buffer.rows[SumRow.BIAS].copy_(bias)
             current.has_bias = True
-        if with_norms:
-            current.weights = strided_sample(weight_of(producer), MAX_WEIGHT_SAMPLES)
+        if with_norms and weight is not None:
+            current.weights = strided_sample(weight, MAX_WEIGHT_SAMPLES)
 
-    def _record_response(self, producer: nn.Module, current: _StepAccumulator, step: int) -> None:
+    def _record_response(self, producer: nn.Module, weight: Tensor, current: _StepAccumulator, step: int) -> None:
         """Apply the current weights to the mean input of the previous sampled step."""
         if self._previous is None:
             return
@@ -174,7 +224,7 @@ class LayerRecorder:
         # After a consecutive step the response is known: it was recorded with the same weights, after their update.
         if not current.is_consecutive:
             out = current.buffer.rows[SumRow.MEAN_RESPONSE]
-            mean_shift.mean_response(producer, self._previous.mean_input, out=out)
+            mean_shift.mean_response(producer, weight, self._previous.mean_input, out=out)
 
     def collect(self, step: int, learning_rate: float | None) -> LayerStats | None:
         """Return the sums of the sampled step and start the next; None if nothing was recorded.
@@ -185,6 +235,7 @@ class LayerRecorder:
         self._current = None
         if current is None:
             return None
+        current.finish_calls()
         self.sampled_steps += 1
         self.steps_missing = 0
         has_next_response = self._record_update(current, step)
@@ -195,11 +246,11 @@ class LayerRecorder:
             is_consecutive=current.is_consecutive,
             examples=current.examples,
             positions=current.positions,
-            has_positions=self.has_positions,
+            has_positions=self.has_positions or self.repeats,
             has_bias=current.has_bias,
             has_next_response=has_next_response,
             matrix=current.buffer.matrix,
-            weights=None if self.sharded else _weight_samples(self.producer, current.weights),
+            weights=None if self.sharded else _weight_samples(current.weight, current.weights),
             learning_rate=learning_rate,
             row_count=current.row_count,
             buffer=current.buffer,
@@ -211,27 +262,25 @@ class LayerRecorder:
         Returns True if the response was recorded.
         """
         self._previous = None
-        producer = self.producer
-        if producer is not None and self.sampled_steps == 1:
-            self.sharded = self.sharded or not is_local_dense(getattr(producer, "weight", None))
+        producer, weight = self.producer, current.weight
+        if weight is not None and self.sampled_steps == 1:
+            self.sharded = self.sharded or not is_local_dense(weight)
         if producer is None or self.sharded:
             current.has_bias = False
             return False
-        new_bias = bias_of(producer)
-        if current.has_bias and new_bias is not None:
-            current.buffer.rows[SumRow.NEW_BIAS].copy_(new_bias)
-        if current.input_sum is None:
+        if current.has_bias and current.bias is not None:
+            current.buffer.rows[SumRow.NEW_BIAS].copy_(current.bias)
+        if current.input_sum is None or weight is None:
             return False
         mean_input = current.input_sum / current.input_count
-        mean_shift.mean_response(producer, mean_input, out=current.buffer.rows[SumRow.NEXT_MEAN_RESPONSE])
+        mean_shift.mean_response(producer, weight, mean_input, out=current.buffer.rows[SumRow.NEXT_MEAN_RESPONSE])
         self._previous = _PreviousInput(step, mean_input)
         return True
 
 
-def _weight_samples(producer: nn.Module | None, previous: Tensor | None) -> WeightSamples | None:
+def _weight_samples(weight: Tensor | None, previous: Tensor | None) -> WeightSamples | None:
     """Sample the updated weights and the gradient at the positions of ``previous``."""
-    weight = getattr(producer, "weight", None)
-    if previous is None or not isinstance(weight, Tensor):
+    if previous is None or weight is None:
         return None
     grad = None
     if weight.grad is not None and is_local_dense(weight.grad):

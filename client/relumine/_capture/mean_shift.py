@@ -11,20 +11,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from relumine._torch.modules import Convolution, as_convolution, conv_padding, weight_of
+from relumine._torch.modules import Convolution, as_convolution, conv_padding, is_convolution
 
 
 def input_sum(module: nn.Module, x: Tensor) -> tuple[Tensor, int]:
     """Return the sum of the inputs of all outputs of a linear module, in float32, and the number of outputs.
 
-    For a Linear the sum over all rows, shape (features,). For a convolution the sum of all patches, shape
-    (channels · kernel,): by linearity it follows from the sum of the images, one axis after the other.
+    For a convolution the sum of all patches, shape (channels · kernel,): by linearity it follows from the sum of the
+    images, one axis after the other. For any other module, which calls ``linear``, the sum over all rows, shape
+    (features,).
     """
-    if isinstance(module, nn.Linear):
+    if not is_convolution(module):
         rows = x if x.dim() == 2 else x.reshape(-1, x.shape[-1])
         return rows.sum(0, dtype=torch.float32), rows.shape[0]
     conv = as_convolution(module)
-    batch = x if x.dim() == conv.weight.dim() else x.unsqueeze(0)
+    batch = x.reshape(-1, *x.shape[-len(conv.kernel_size) - 1 :])
     patches = _pad(conv, batch.sum(0, dtype=torch.float32))
     output_count = batch.shape[0]
     for size, stride, dilation in zip(conv.kernel_size, conv.stride, conv.dilation, strict=True):
@@ -38,16 +39,15 @@ def input_sum(module: nn.Module, x: Tensor) -> tuple[Tensor, int]:
     return patches.reshape(-1), output_count
 
 
-def mean_response(module: nn.Module, mean_input: Tensor, out: Tensor) -> None:
-    """Write W·x̄ per unit into ``out`` (shape (units,), float32): without the bias, with the module's current weights.
+def mean_response(module: nn.Module, weight: Tensor, mean_input: Tensor, out: Tensor) -> None:
+    """Write W·x̄ per unit into ``out`` (shape (units,), float32): without the bias.
 
-    ``mean_input`` is a mean of ``input_sum``.
+    ``weight`` is what the module uses now; ``mean_input`` is a mean of ``input_sum``.
     """
-    weight = weight_of(module)
-    if isinstance(module, nn.Linear) and weight.dtype == torch.float32:
+    if weight.dim() == 2 and weight.dtype == torch.float32:
         torch.mv(weight, mean_input, out=out)
         return
-    groups = 1 if isinstance(module, nn.Linear) else as_convolution(module).groups
+    groups = as_convolution(module).groups if is_convolution(module) else 1
     rows = weight.detach().reshape(groups, weight.shape[0] // groups, -1).float()
     if groups == 1:
         torch.mv(rows[0], mean_input, out=out)

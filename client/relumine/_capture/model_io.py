@@ -11,7 +11,8 @@ from typing import Any
 from torch import Tensor
 
 from relumine._capture.step_stats import ModelIO
-from relumine._torch.tensors import first_tensor, strided_sample
+from relumine._torch.tensors import leaves_in, strided_sample
+from relumine._torch.unwrap import unwrap
 
 # Number of input values copied; a whole batch of images would cost more than all layers together.
 MAX_INPUT_VALUES = 8_192
@@ -33,7 +34,7 @@ class ModelIORecorder:
 
         If ``keep_sample``, also copy a sample of it, provided it holds floating-point numbers.
         """
-        x = first_tensor(inputs)
+        x = _first_readable(inputs)
         if x is None or x.dim() < 2:
             return None
         if keep_sample and self._input is None and x.is_floating_point() and x.numel() > 1:
@@ -44,7 +45,7 @@ class ModelIORecorder:
         """Copy a sample of the first output tensor."""
         if self._output is not None:
             return
-        y = first_tensor(output)
+        y = _first_readable(output)
         if y is None or not y.is_floating_point() or y.dim() < 2 or y.shape[0] < 2 or not y.numel():
             return
         rows = y.detach()[:MAX_OUTPUT_EXAMPLES].flatten(1)
@@ -57,3 +58,11 @@ class ModelIORecorder:
         self._input = None
         self._output = None
         return samples
+
+
+def _first_readable(value: Any) -> Tensor | None:
+    """Return the first tensor in a nested value, or None if it cannot be read: sparse, nested, without numbers."""
+    for leaf in leaves_in(value):
+        if isinstance(leaf, Tensor):
+            return unwrap(leaf).tensor
+    return None

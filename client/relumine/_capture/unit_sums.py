@@ -92,6 +92,12 @@ def accumulate(z: Tensor, dim: int, out: UnitSums) -> None:
         out.add(block_sums)
 
 
+def example_maxima(z: Tensor, dim: int) -> Tensor:
+    """Return the maximum of each unit over the positions of each example, a new tensor (examples, units), float32."""
+    blocks, units_last = to_3d(z, dim)
+    return blocks.amax(1 if units_last else 2).float()
+
+
 def accumulate_masked(z: Tensor, mask: Tensor, out: UnitSums) -> Tensor:
     """Write the sums over the rows of ``z`` (…, units) where ``mask`` (…) is True into ``out``.
 

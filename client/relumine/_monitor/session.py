@@ -27,6 +27,7 @@ from relumine._monitor.sampling import SamplingSchedule
 from relumine._monitor.training_account import TrainingAccount
 from relumine._runtime.guard import ErrorGuard
 from relumine._runtime.overhead import Overhead
+from relumine._torch.modules import trained_weight
 from relumine._torch.optimizers import (
     StepCounter,
     completed_steps,
@@ -256,12 +257,12 @@ class MonitorSession:
         return self.hooks.layers.values()
 
     def _coverage(self) -> Coverage:
-        return coverage_of(self._layers(), self.hooks.names, self.hooks.stance)
+        return coverage_of(self.hooks.sites, self.hooks.stance)
 
     def _learning_rate_of(self, layer: LayerRecorder) -> float | None:
         """Return the learning rate of the parameter group that holds the weight of the layer's producer."""
         if layer.layer_id not in self._groups:
-            weight = getattr(layer.producer, "weight", None)
+            weight = None if layer.producer is None else trained_weight(layer.producer)
             self._groups[layer.layer_id] = find_param_group(self.optimizers, weight)
         group = self._groups[layer.layer_id]
         if group is None:
@@ -302,7 +303,7 @@ class MonitorSession:
 
     def coverage_table(self) -> dict[str, dict[str, Any]]:
         """Return one row per activation: how it is observed, and what is missing."""
-        return coverage_table(self._layers(), self.hooks.names, self.hooks.stance, self.step)
+        return coverage_table(self.hooks.sites, self.hooks.stance, self.step)
 
     def stats(self) -> dict[str, Any]:
         """Return the counts that ``Monitor.sdk_stats`` documents."""

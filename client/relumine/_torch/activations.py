@@ -27,6 +27,18 @@ RELU = Activation("relu", can_die=True)
 RELU6 = Activation("relu6", can_die=True)
 
 
+@functools.lru_cache(maxsize=4096)
+def call_name(function: Callable[..., Any]) -> str:
+    """Return the name of a torch function, the same for all its forms: ``relu`` for ``relu_`` and ``aten.relu``."""
+    name: str = getattr(function, "__name__", "")
+    return name.partition(".")[0].strip("_")
+
+
+def is_activation(name: str) -> bool:
+    """Return True if calls with this name may be an activation, depending on their arguments."""
+    return name == "relu" or name in CANNOT_DIE or name in _MATCHERS
+
+
 def match_activation(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Activation | None:
     """Return the activation that a torch call computes, or None.
 
@@ -42,7 +54,7 @@ def _matcher(function: Callable[..., Any]) -> Activation | _Matcher | None:
 
     Cached, so that each function of torch is looked up once.
     """
-    name = getattr(function, "__name__", "").strip("_")
+    name = call_name(function)
     if name == "relu":
         return RELU
     if name in CANNOT_DIE:

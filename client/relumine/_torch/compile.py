@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
 from collections.abc import Iterable
@@ -9,6 +10,10 @@ from typing import Any, Self
 
 import torch
 from torch import nn
+
+# What torch says of the hooks that are there on sampled steps, at each call of a compiled module.
+_HOOKS_WARNING = re.compile("Using `torch.compile.module.` when there are global hooks", re.IGNORECASE)
+_IGNORE_HOOKS_WARNING = ("ignore", _HOOKS_WARNING, Warning, None, 0)
 
 
 class EagerStance:
@@ -21,15 +26,13 @@ class EagerStance:
     def __init__(self) -> None:
         self._initial_frames = compiled_frame_count()
         self._stance: Any = None
-        self._warning_is_filtered = False
 
     def __enter__(self) -> Self:
         if self._stance is not None or "torch._dynamo" not in sys.modules or not has_stances():
             return self
-        # Once only: every change of the filters makes Python show earlier warnings again.
-        if not self._warning_is_filtered:
-            self._warning_is_filtered = True
-            warnings.filterwarnings("ignore", message="Using `torch.compile.module.` when there are global hooks")
+        # Not by ``warnings.filterwarnings``, which makes Python show again what the user has seen before.
+        if _IGNORE_HOOKS_WARNING not in warnings.filters:
+            _filters().insert(0, _IGNORE_HOOKS_WARNING)
         self._stance = torch.compiler.set_stance("force_eager")
         return self
 
@@ -38,10 +41,17 @@ class EagerStance:
         if self._stance is not None:
             self._stance.__exit__(None, None, None)
             self._stance = None
+            if _IGNORE_HOOKS_WARNING in warnings.filters:
+                _filters().remove(_IGNORE_HOOKS_WARNING)
 
     def was_needed(self, modules: Iterable[nn.Module]) -> bool:
         """Return True if one of the modules is compiled, or anything was compiled since this object was created."""
         return is_compiled(modules) or compiled_frame_count() > self._initial_frames
+
+
+def _filters() -> list[Any]:
+    """Return the list of warning filters that Python reads, which its type declares to be unchangeable."""
+    return warnings.filters  # type: ignore[return-value]  # a list at run time
 
 
 def has_stances() -> bool:
@@ -66,5 +76,7 @@ def compiled_frame_count() -> int:
 
 
 def is_captured() -> bool:
-    """Return True if a CUDA graph is being captured: what runs now will be replayed without Python."""
+    """Return True if what runs now is recorded by torch.jit.trace or as a CUDA graph, to be run without Python."""
+    if torch._C._get_tracing_state() is not None:  # noqa: SLF001 - torch.jit.is_tracing asks in the same way, slower
+        return True
     return bool(torch.cuda.is_initialized()) and torch.cuda.is_current_stream_capturing()  # type: ignore[no-untyped-call]

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatch
 from typing import TypeAlias
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from torch.nn.modules.conv import _ConvNd
@@ -36,6 +37,16 @@ def is_producer(module: nn.Module) -> bool:
     return has_type and type(module).forward.__module__.startswith("torch.nn.modules")
 
 
+def is_batch_norm(module: nn.Module) -> bool:
+    """Return True for a BatchNorm, also one whose forward applies an activation as well."""
+    return isinstance(module, _BatchNorm)
+
+
+def has_forward_hooks(module: nn.Module) -> bool:
+    """Return True if a module has forward hooks of its own, which may replace its output."""
+    return bool(module._forward_hooks)  # noqa: SLF001 - torch has no public name for it
+
+
 def is_channels_first(module: nn.Module) -> bool:
     """Return True if the units of the module's output lie along dimension 1."""
     return isinstance(module, (_ConvNd, _NormBase, nn.GroupNorm))
@@ -56,22 +67,34 @@ def is_local_dense(tensor: object) -> bool:
     )
 
 
-def bias_of(module: nn.Module) -> Tensor | None:
-    """Return the bias, or the β of a BatchNorm; None if there is none."""
-    bias = getattr(module, "bias", None)
-    return bias if isinstance(bias, Tensor) else None
+def trained_weight(module: nn.Module) -> Tensor | None:
+    """Return the parameter that an optimizer trains for a module's weight, or None.
 
-
-def weight_of(module: nn.Module) -> Tensor:
-    """Return the weight.
-
-    Raises:
-        TypeError: the module has no weight.
+    Reads registered parameters only: an attribute may be computed when it is read, as by a parametrization.
     """
-    weight = module.weight
-    if not isinstance(weight, Tensor):
-        raise TypeError(f"{type(module).__name__} has no weight")
-    return weight
+    weight = module._parameters.get("weight")  # noqa: SLF001 - the attribute may be computed; the table is not
+    if weight is not None:
+        return weight
+    # A parametrization keeps what it trains in a module of its own; weight_norm and its like, under other names.
+    parametrizations = module._modules.get("parametrizations")  # noqa: SLF001 - as above
+    holder = parametrizations._modules.get("weight") if parametrizations is not None else module  # noqa: SLF001 - as above
+    entries = {} if holder is None else holder._parameters  # noqa: SLF001 - as above
+    return next((entry for name, entry in entries.items() if entry is not None and name != "bias"), None)
+
+
+def registered_bias(module: nn.Module) -> Tensor | None:
+    """Return the bias, or the β of a BatchNorm, where it is a registered parameter."""
+    return module._parameters.get("bias")  # noqa: SLF001 - as above
+
+
+def registered_weight(module: nn.Module) -> Tensor | None:
+    """Return the weight where it is a registered parameter."""
+    return module._parameters.get("weight")  # noqa: SLF001 - as above
+
+
+def is_convolution(module: nn.Module) -> bool:
+    """Return True for a convolution that is not transposed."""
+    return isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d))
 
 
 def as_convolution(module: nn.Module) -> Convolution:
@@ -190,10 +213,27 @@ class ModuleNames:
             if isinstance(module, RELU_MODULES) and module_id not in used and self._is_included(path)
         ]
 
+    def scripted(self) -> list[str]:
+        """Return the paths of the outermost scripted or traced modules whose graph has a ReLU."""
+        paths: list[str] = []
+        for path, module in self._paths.values():
+            is_inner = any(not outer or path.startswith(f"{outer}.") for outer in paths)
+            if isinstance(module, torch.jit.ScriptModule) and not is_inner and _has_scripted_relu(module):
+                paths.append(path)
+        return [path or "model" for path in paths if self._is_included(path or "model")]
+
     def _is_included(self, name: str) -> bool:
         if self._include is not None and not matches(name, self._include):
             return False
         return not matches(name, self._exclude)
+
+
+def _has_scripted_relu(module: torch.jit.ScriptModule) -> bool:
+    try:
+        graph = str(module.inlined_graph)
+    except (AttributeError, RuntimeError):  # a scripted module without a forward
+        return False
+    return any(f"aten::{name}" in graph for name in ("relu", "clamp_min", "threshold", "hardtanh"))
 
 
 def _is_leaf(module: nn.Module) -> bool:

@@ -15,13 +15,13 @@ _CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 def version_of(tensor: Tensor) -> int:
-    """Return the version of a tensor: torch increments it with each change in place."""
-    return tensor._version  # noqa: SLF001 - the version counter has no public name
+    """Return the version of a tensor: torch increments it with each change in place. -1 where it counts none."""
+    return -1 if tensor.is_inference() else tensor._version  # noqa: SLF001 - the version counter has no public name
 
 
 def is_unchanged(tensor: Tensor, version: int) -> bool:
     """Return True if a tensor was not changed in place since it had this version."""
-    return tensor._version == version  # noqa: SLF001 - as above
+    return version_of(tensor) == version
 
 
 def sum_of_versions(tensors: Iterable[Tensor]) -> int:

@@ -99,12 +99,18 @@ class LayerInfo(WireModel):
 
 
 class Coverage(WireModel):
-    """The watched part of a model, and what is not watched: ReLU modules that no training forward used, and remarks."""
+    """The watched part of a model, and what is not watched, with reasons.
+
+    ``unused`` are ReLU modules that no training forward used. ``unseen`` are activations with units that cannot be
+    observed, ``left_out`` those without units (losses, boxes), each with the reason by name.
+    """
 
     watched: Count = 0
     units: Count = 0
     cannot_die: Count = 0
     unused: Annotated[list[Name], Field(max_length=MAX_LAYERS)] = Field(default_factory=list)
+    unseen: Annotated[dict[Name, Text], Field(max_length=MAX_LAYERS)] = Field(default_factory=dict)
+    left_out: Annotated[dict[Name, Text], Field(max_length=MAX_LAYERS)] = Field(default_factory=dict)
     remarks: Annotated[list[Text], Field(max_length=32)] = Field(default_factory=list)
 
 

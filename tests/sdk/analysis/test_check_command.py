@@ -27,7 +27,7 @@ def dead():
     nn.init.constant_(model[2].bias, -100.0)
     return model, {"input": torch.randn(64, 6)}
 def named():
-    model = nn.Sequential()
+    model = nn.Sequential(nn.Linear(3, 3))
     model.add_module("<script>alert(1)<script>", nn.ReLU())
     return model, torch.randn(4, 3)
 def model_only():

@@ -1,0 +1,77 @@
+"""Where in the user's code a torch function or a module is called. Reads the frames of the calling thread only."""
+
+from __future__ import annotations
+
+import sys
+from types import CodeType, FrameType
+from typing import TypeAlias
+
+from torch import nn
+
+from relumine._torch.modules import ModuleNames
+
+MAX_FRAMES = 32
+CallSite: TypeAlias = tuple[tuple[CodeType, int], ...]
+
+
+def call_site() -> CallSite:
+    """Return the instructions that led from the innermost module's forward to this call.
+
+    A loop gives the same site each time, two calls in the code give two.
+    """
+    site: list[tuple[CodeType, int]] = []
+    for frame in _frames():
+        if not _is_of_torch(frame):
+            site.append((frame.f_code, frame.f_lasti))
+        elif site:
+            break
+    return tuple(site)
+
+
+def calling_module(modules: ModuleNames) -> nn.Module | None:
+    """Return the watched module whose method contains this call, or None if it is in a function or in other code."""
+    for frame in _frames():
+        if _is_of_torch(frame):
+            continue
+        names = frame.f_code.co_varnames
+        first = frame.f_locals.get(names[0]) if frame.f_code.co_argcount else None
+        is_method = isinstance(first, nn.Module) and (names[0] == "self" or _has_method(type(first), frame.f_code))
+        return first if isinstance(first, nn.Module) and is_method and first in modules else None
+    return None
+
+
+def _has_method(module_type: type, code: CodeType) -> bool:
+    """Return True if the code is that of a method of the class."""
+    found = (vars(base).get(code.co_name) for base in module_type.__mro__)
+    return any(getattr(method, "__code__", None) is code for method in found)
+
+
+def keyword_arguments(module: nn.Module) -> dict[str, object]:
+    """Return the keyword arguments with which a module is being called; {} where they are not found.
+
+    To be called from a global forward pre-hook: torch gives its keyword arguments to a module's own hooks only. They
+    are a local of the frame that runs the hooks.
+    """
+    for frame in _frames():
+        if not _is_of_torch(frame):
+            return {}
+        kwargs = frame.f_locals.get("kwargs")
+        if isinstance(kwargs, dict) and frame.f_locals.get("self") is module:
+            return kwargs
+    return {}
+
+
+def _frames() -> list[FrameType]:
+    """Return the frames outside of this package, innermost first."""
+    frames: list[FrameType] = []
+    frame: FrameType | None = sys._getframe(2)  # noqa: SLF001 - inspect.stack would read source files
+    while frame is not None and len(frames) < MAX_FRAMES:
+        if not frame.f_globals.get("__name__", "").startswith("relumine._capture"):
+            frames.append(frame)
+        frame = frame.f_back
+    return frames
+
+
+def _is_of_torch(frame: FrameType) -> bool:
+    name = frame.f_globals.get("__name__", "")
+    return isinstance(name, str) and (name == "torch" or name.startswith("torch."))

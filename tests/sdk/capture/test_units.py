@@ -1,0 +1,405 @@
+"""A unit is a unit: what has no feature axis of a layer is left out with a reason, and never an error."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+import relumine
+
+
+class Net(nn.Module):
+    """A hidden layer, an output of one number and an embedding, and a forward given as a function."""
+
+    def __init__(self, run, outputs=1):
+        super().__init__()
+        self.fc = nn.Linear(6, 9)
+        self.out = nn.Linear(9, outputs)
+        self.scale = nn.Parameter(torch.ones(9))
+        self.run = run
+
+    def forward(self, x, *rest):
+        return self.run(self, x, *rest)
+
+
+def hidden(m, x):
+    return functional.relu(m.fc(x))
+
+
+def watch_steps(model, batches, **options):
+    """Train on the batches, without an error or a warning; return the coverage and the number of sampled steps."""
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    with (
+        warnings.catch_warnings(),
+        relumine.watch(model, optimizer, every=1, **options) as monitor,
+    ):
+        warnings.simplefilter("error")
+        for batch in batches:
+            model(*batch).mean().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        rows, stats = monitor.coverage(), monitor.sdk_stats()
+    assert (stats["errors"], stats["last_error"]) == (0, None)
+    assert stats["sampled_steps"] == len(batches)
+    return rows
+
+
+def batches(*sizes):
+    return [(torch.randn(size, 6),) for size in sizes]
+
+
+def hinge(m, x):
+    labels = torch.sign(torch.randn(len(x)))
+    return functional.relu(1 - labels * m.out(hidden(m, x)).squeeze(1))
+
+
+def hinge_over_classes(m, x):
+    labels = torch.sign(torch.randn(len(x), m.out.out_features))
+    return functional.relu(1 - labels * m.out(hidden(m, x)))
+
+
+def margin_over_classes(m, x):
+    scores = m.out(hidden(m, x))
+    right = scores.gather(1, torch.zeros(len(x), 1, dtype=torch.long))
+    return (scores - right + 1).clamp(min=0)
+
+
+def triplet(m, x):
+    z = m.out(hidden(m, x))
+    near, far = (z - z.roll(1, 0)).pow(2).sum(1), (z - z.roll(2, 0)).pow(2).sum(1)
+    return functional.relu(near - far + 0.2)
+
+
+def triplet_kept_dims(m, x):
+    z = m.out(hidden(m, x))
+    return functional.relu(0.2 + functional.pairwise_distance(z, z.roll(1, 0), keepdim=True))
+
+
+def contrastive(m, x):
+    z = functional.normalize(m.out(hidden(m, x)))
+    return functional.relu(z @ z.t() - 0.5)
+
+
+def distances(m, x):
+    z = m.out(hidden(m, x))
+    return functional.relu(1.0 - torch.cdist(z, z))
+
+
+def pairwise_ranking(m, x):
+    score = m.out(hidden(m, x))[:, 0]
+    return torch.clamp(1 - (score[:, None] - score[None, :]), min=0)
+
+
+def boxes(m, x):
+    predicted = m.out(hidden(m, x))
+    target = torch.rand(5, 4)
+    low = torch.maximum(predicted[:, None, :2], target[:, :2])
+    high = torch.minimum(predicted[:, None, 2:], target[:, 2:])
+    overlap = (high - low).clamp(min=0)
+    return overlap.prod(2)
+
+
+def box_areas(m, x):
+    x1, y1, x2, y2 = m.out(hidden(m, x)).chunk(4, -1)
+    return (x2 - x1).clamp(min=0) * (y2 - y1).clamp_(min=0)
+
+
+def squeezed(m, x):
+    return functional.relu(m.out(hidden(m, x)).squeeze())
+
+
+def attention_scores(m, x):
+    h = hidden(m, x)[None]
+    return functional.relu(h @ h.transpose(1, 2)) @ h
+
+
+LOSSES = {
+    run.__name__: (run, outputs)
+    for run, outputs in (
+        (hinge, 1),
+        (hinge_over_classes, 4),
+        (margin_over_classes, 4),
+        (triplet, 4),
+        (triplet_kept_dims, 4),
+        (contrastive, 4),
+        (distances, 4),
+        (pairwise_ranking, 1),
+        (boxes, 4),
+        (box_areas, 4),
+        (squeezed, 1),
+        (attention_scores, 1),
+    )
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_what_has_no_units_is_left_out_with_a_reason(name, memory):
+    run, outputs = LOSSES[name]
+    rows = watch_steps(Net(run, outputs), batches(8, 8, 12, 3, 1))
+    watched = [layer for layer, row in rows.items() if row.get("can_die")]
+    assert watched == ["relu"]
+    left_out = {layer: row for layer, row in rows.items() if layer != "relu"}
+    assert left_out
+    assert all("left out" in row["missing"][0] for row in left_out.values())
+    coverage = [upload.coverage for upload in memory.uploads if upload.coverage][-1]
+    assert set(coverage.left_out) == set(left_out)
+    assert {record.layer_id for record in memory.records()} == {0, 1}
+    assert [record.n_examples for record in memory.records("relu")] == [8, 8, 12, 3, 1]
+
+
+def graph_convolution(m, x):
+    adjacency = torch.eye(len(x)).to_sparse()
+    return m.out(functional.relu(torch.spmm(adjacency, x @ m.fc.weight.t())))
+
+
+def gated(m, x):
+    value, gate = torch.cat([m.fc(x), m.fc(-x)], 1).chunk(2, -1)
+    return value * functional.relu(gate)
+
+
+UNITS = {
+    "a product with parameters": lambda m, x: functional.relu(x @ m.fc.weight.t() + m.fc.bias),
+    "an einsum": lambda m, x: functional.relu(torch.einsum("bi,oi->bo", x, m.fc.weight)),
+    "scaled and shifted": lambda m, x: functional.relu(m.fc(x) * m.scale - 0.1),
+    "a graph convolution": graph_convolution,
+    "normalised by hand": lambda m, x: functional.relu(m.fc(x) - m.fc(x).mean(1, keepdim=True)),
+    "a dropout before": lambda m, x: functional.relu(functional.dropout(m.fc(x), 0.3)),
+    "a masked tensor": lambda m, x: functional.relu(m.fc(x) * (torch.rand(len(x), 1) > 0.3)),
+    "concatenated with its negative": lambda m, x: functional.relu(torch.cat([m.fc(x), -m.fc(x)], 1)),
+    "a gate": gated,
+    "a residual sum": lambda m, x: functional.relu(m.fc(x) + m.fc(x.roll(1, 0))),
+    "rows selected by a mask": lambda m, x: functional.relu(m.fc(x)[torch.arange(len(x)) % 2 == 0]),
+    "one example without a batch axis": lambda m, x: functional.relu(m.fc(x[0])),
+}
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_units_are_found_wherever_features_of_a_layer_are_carried_on(name, memory):
+    rows = watch_steps(Net(UNITS[name]), batches(9, 9, 12, 3))
+    assert [row["can_die"] for row in rows.values()] == [True]
+    assert [row["units"] for row in rows.values()] == [18 if "negative" in name else 9]
+    assert len(memory.records(next(iter(rows)))) == 4
+
+
+def test_heads_of_an_attention_are_positions_and_their_features_units(memory):
+    def run(m, x):
+        return functional.relu(m.fc(x).view(-1, 2, 3, 3).transpose(1, 2))
+
+    rows = watch_steps(Net(run), [(torch.randn(8, 6),)] * 2)
+    assert [(row["units"], row["unit_kind"]) for row in rows.values()] == [(3, "features")]
+
+
+def test_a_layer_whose_width_changes_is_a_new_layer_and_no_row_is_overwritten(memory):
+    class Growing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = nn.Linear(6, 4)
+            self.last = nn.Linear(4, 4)
+            self.weight = nn.Parameter(torch.randn(12, 4))
+            self.width = 4
+
+        def forward(self, x):
+            h = functional.relu(self.first(x))
+            grown = functional.relu(functional.linear(h, self.weight[: self.width]))
+            return grown.sum() + functional.relu(self.last(h)).sum()
+
+    model = Growing()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    x = torch.randn(32, 6)
+    with warnings.catch_warnings(), relumine.watch(model, optimizer, every=1, strict=True) as monitor:
+        warnings.simplefilter("error")
+        for width in (4, 4, 7, 12, 7, 4):
+            model.width = width
+            model(x).backward()
+            optimizer.step()
+        rows = monitor.coverage()
+    assert {name: row["units"] for name, row in rows.items()} == {
+        "relu": 4,
+        "relu#2": 4,
+        "relu#3": 4,
+        "relu#2@7": 7,
+        "relu#2@12": 12,
+    }
+    steps = {name: [record.step for record in memory.records(name)] for name in rows}
+    assert steps["relu#2"] == [1, 2, 6]
+    assert (steps["relu#2@7"], steps["relu#2@12"]) == ([3, 5], [4])
+    with torch.no_grad():
+        expected = (model.first(x) > 0).sum(0).tolist()
+    assert [record.arrays()["active"].tolist() for record in memory.records("relu")] == [expected] * 6
+
+
+def test_per_example_gradients_under_vmap_are_counted_exactly(memory):
+    model = nn.Sequential(nn.Linear(6, 9), nn.ReLU(), nn.Linear(9, 2))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    parameters = {name: value.detach() for name, value in model.named_parameters()}
+    x = torch.randn(16, 6)
+
+    def loss(values, example):
+        return torch.func.functional_call(model, values, (example.unsqueeze(0),)).square().sum()
+
+    with relumine.watch(model, optimizer, every=1, strict=True) as monitor:
+        torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(parameters, x)
+        model(x).sum().backward()
+        optimizer.step()
+        assert [row["units"] for row in monitor.coverage().values()] == [9]
+    record = memory.records("1")[0]
+    assert record.n_examples == 32
+    assert record.arrays()["active"].tolist() == (2 * (model[0](x) > 0).sum(0)).tolist()
+
+
+def test_an_ensemble_under_vmap_is_named_as_not_observed_and_is_no_error(memory):
+    model = nn.Sequential(nn.Linear(6, 9), nn.ReLU(), nn.Linear(9, 1))
+    members = [nn.Sequential(nn.Linear(6, 9), nn.ReLU(), nn.Linear(9, 1)) for _ in range(3)]
+    parameters, _ = torch.func.stack_module_state(members)
+    optimizer = torch.optim.SGD(list(parameters.values()), lr=0.1)
+    with relumine.watch(model, optimizer, every=1, strict=True) as monitor:
+        for _ in range(5):
+            outputs = torch.func.vmap(
+                lambda values, x: torch.func.functional_call(model, values, (x,)), in_dims=(0, None)
+            )(parameters, torch.randn(16, 6))
+            outputs.square().mean().backward()
+            optimizer.step()
+        rows = monitor.coverage()
+        assert monitor.sdk_stats()["errors"] == 0
+    assert list(rows) == ["1"]
+    assert "vmap over weights" in rows["1"]["missing"][0]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # raised by torch itself when it loads its decompositions
+@pytest.mark.parametrize("transform", [torch.func.grad, torch.func.jacrev, torch.func.hessian])
+def test_transforms_of_torch_func_cause_no_error(transform, memory):
+    model = nn.Sequential(nn.Linear(6, 9), nn.BatchNorm1d(9, track_running_stats=False), nn.ReLU(), nn.Linear(9, 1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with relumine.watch(model, optimizer, every=1, strict=True) as monitor:
+        for _ in range(3):
+            transform(lambda x: model(x).sum())(torch.randn(4, 6))
+            model(torch.randn(4, 6)).sum().backward()
+            optimizer.step()
+        assert [row["units"] for row in monitor.coverage().values()] == [9]
+
+
+class GraphNet(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(6, 9))
+        self.fc = nn.Linear(9, 2)
+
+    def forward(self, x, adjacency):
+        return self.fc(functional.relu(torch.sparse.mm(adjacency, torch.sparse.mm(x, self.weight))))
+
+
+def test_sparse_inputs_cause_no_error_and_hide_no_layer(memory):
+    x, adjacency = torch.randn(8, 6).relu().to_sparse(), torch.eye(8).to_sparse()
+    rows = watch_steps(GraphNet(), [(x, adjacency)] * 12)
+    assert [row["units"] for row in rows.values()] == [9]
+    assert len(memory.records("relu")) == 12
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("layout", [torch.strided, torch.jagged])
+def test_nested_tensors_are_named_as_not_observed(layout, memory):
+    class Nested(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(6, 9)
+
+        def forward(self, x):
+            return torch.relu(self.fc(x))
+
+    model = Nested()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with relumine.watch(model, optimizer, every=1, strict=True) as monitor:
+        for _ in range(2):
+            x = torch.nested.nested_tensor([torch.randn(3, 6), torch.randn(5, 6)], layout=layout)
+            torch.nested.to_padded_tensor(model(x), 0.0).sum().backward()
+            optimizer.step()
+        rows = monitor.coverage()
+    assert "nested" in rows["relu"]["missing"][0]
+
+
+class Tagged(torch.Tensor):
+    """A subclass with a word of its own, as those of fastai, MONAI and torchvision."""
+
+
+class Loud(torch.Tensor):
+    """A subclass that must not notice any call but the model's own."""
+
+    calls: list[str]
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        LOUD.append(getattr(func, "__name__", "?"))
+        return super().__torch_function__(func, types, args, kwargs or {})
+
+
+LOUD: list[str] = []
+
+
+def test_tensor_subclasses_are_measured_and_see_no_call_of_ours(memory):
+    def calls(watch):
+        LOUD.clear()
+        model = Net(hidden)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        with relumine.watch(model, optimizer, every=1, strict=True, mode=None if watch else "disabled"):
+            for _ in range(3):
+                model(torch.ones(8, 6).as_subclass(Loud)).sum().backward()
+                optimizer.step()
+        return list(LOUD)
+
+    bare = calls(watch=False)
+    assert calls(watch=True) == bare
+    assert len(memory.records("relu")) == 3
+    rows = watch_steps(Net(hidden), [(torch.randn(8, 6).as_subclass(Tagged),)] * 3)
+    assert [row["units"] for row in rows.values()] == [9]
+
+
+class Batch:
+    """An input that is no tensor and no container."""
+
+    def __init__(self, x):
+        self.x = x
+
+
+@pytest.mark.parametrize(
+    "batch", [Batch(torch.randn(8, 6)), {"x": torch.randn(8, 6)}, [torch.randn(8, 6), "words", None, 3]]
+)
+def test_inputs_that_are_no_tensors_cause_no_error(batch, memory):
+    def run(m, given):
+        x = given.x if isinstance(given, Batch) else given["x"] if isinstance(given, dict) else given[0]
+        return hidden(m, x)
+
+    rows = watch_steps(Net(run), [(batch,)] * 2)
+    assert [row["units"] for row in rows.values()] == [9]
+
+
+def test_tensors_of_inference_mode_in_a_training_forward_cause_no_error(memory):
+    def run(m, x):
+        with torch.inference_mode():
+            target = functional.relu(m.fc(x))
+        return hidden(m, x) - target.clone()
+
+    rows = watch_steps(Net(run), batches(8, 8))
+    assert rows["relu"]["units"] == 9
+
+
+def test_no_warning_of_the_user_is_shown_twice(memory):
+    """Changing the filters makes Python forget which warnings it has shown."""
+    model = Net(hidden)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    compiled = torch.compile(model, backend="eager")
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("default")
+        compiled(torch.randn(8, 6)).sum().backward()  # dynamo changes the filters itself while it compiles
+        with relumine.watch(compiled, optimizer, every=2, strict=True):
+            for _ in range(8):
+                warnings.warn("the user's", UserWarning, stacklevel=1)
+                compiled(torch.randn(8, 6)).sum().backward()
+                optimizer.step()
+        filters = list(warnings.filters)
+    assert len([item for item in shown if str(item.message) == "the user's"]) == 1
+    assert not [item for item in shown if "global hooks" in str(item.message)]
+    assert not [item for item in filters if "global hooks" in str(item[1])]

@@ -25,8 +25,10 @@ from relumine._export.sender import Sender
 from relumine._monitor.alert_dispatcher import AlertDispatcher
 from relumine._monitor.sampling import SamplingSchedule
 from relumine._runtime.guard import ErrorGuard
+from relumine._runtime.log import logger
 from relumine._runtime.overhead import Overhead
-from relumine._torch.optimizers import StepCounter, completed_steps, find_param_group, readable_lrs
+from relumine._torch.optimizers import completed_steps, find_param_group, readable_lrs
+from relumine._torch.step_counter import StepCounter
 from relumine.schemas.alert import Alert
 from relumine.schemas.upload import Coverage, FinalStatus
 
@@ -67,7 +69,13 @@ class MonitorSession:
         self.step = self.start_step or 0
         self._started = time.perf_counter()
         self._pid = os.getpid()
-        self._step_counter = StepCounter(self.optimizers, self.on_optimizer_step)
+        self._step_counter = StepCounter(
+            self.optimizers,
+            self.on_optimizer_step,
+            watched_parameters=self.hooks.names.parameter_ids,
+            on_replaced=self._on_optimizer_replaced,
+        )
+        self.optimizers = self._step_counter.optimizers
         self.guard.on_disable(self.shutdown)
 
     @property
@@ -96,6 +104,13 @@ class MonitorSession:
         self._run_guarded(self._finish_step)
         self.dispatcher.dispatch(self.step)
         self._run_guarded(self._schedule_next)
+
+    def _on_optimizer_replaced(self, optimizer: Optimizer, uncounted_steps: int) -> None:
+        """Go on with an optimizer that the training made later; its first steps were not counted."""
+        self.step += uncounted_steps
+        self._groups.clear()
+        name = type(optimizer).__name__
+        logger.info("the training replaced its optimizer: from step %d on the steps of a new %s count", self.step, name)
 
     def _run_guarded(self, part: Callable[[], None]) -> None:
         started = time.perf_counter()

@@ -155,6 +155,12 @@ class ModuleNames:
         for _, module in self._paths.values():
             yield module
 
+    def parameter_ids(self) -> set[int]:
+        """Return the ids of the parameters that the models have now."""
+        # Not by ``parameters()``, which a model may override.
+        own = (module._parameters.values() for module in self.modules())  # noqa: SLF001 - see above
+        return {id(parameter) for parameters in own for parameter in parameters}
+
     def path(self, module: nn.Module) -> str:
         """Return the path of a module."""
         return self._paths[id(module)][0] or "model"

@@ -22,6 +22,11 @@ def started(coverage: Coverage, label: str, url: str) -> str:
     return f"{relus}, {coverage.units:,} units, watching {label} at {url}"
 
 
+def other_rank(rank: int, world_size: int) -> str:
+    """Return the line of a process that is not watched, because it trains the model of rank 0."""
+    return f"rank {rank} of {world_size} is not watched: rank 0 watches the training of all"
+
+
 def finished(label: str, alerts: Sequence[Alert], stats: dict[str, Any], url: str) -> str:
     """Return the closing line: the state of the layers, or that it is unknown. ``stats`` are ``Monitor.sdk_stats``."""
     sampled_steps = stats["sampled_steps"]

@@ -29,6 +29,7 @@ from relumine._runtime.overhead import Overhead
 from relumine._runtime.process import register_at_fork, uuid7
 from relumine._runtime.settings import Mode, Settings, resolve_settings
 from relumine._torch import modules
+from relumine._torch.distributed import this_process
 from relumine._torch.optimizers import find_optimizers, parameter_ids
 from relumine.errors import SettingsError
 from relumine.schemas.alert import Alert
@@ -70,7 +71,8 @@ def watch(  # noqa: PLR0913 - the one call a user makes; every argument has a na
         project: the project of the run.
         name: the name of the run.
         group: runs of one group are compared with each other, such as those of a sweep.
-        run_id: the id of an earlier run to continue, as a new session of it; default ``RELUMINE_RUN_ID``.
+        run_id: the id of an earlier run to continue, as a new session of it; default ``RELUMINE_RUN_ID``, which
+            independent tasks of one launcher take with their number appended.
         start_step: the steps made before, where a run is resumed; by default what the optimizer remembers (Adam and
             its like do, SGD does not).
         config: settings of the training, shown beside it; JSON values.
@@ -97,8 +99,10 @@ def watch(  # noqa: PLR0913 - the one call a user makes; every argument has a na
         >>> with relumine.watch(model, optimizer, mode="disabled") as monitor:
         ...     optimizer.step()
     """
-    settings = resolve_settings(url=url, api_key=api_key, mode=mode, run_id=run_id)
+    settings = resolve_settings(url=url, api_key=api_key, mode=mode, run_id=run_id, process=this_process())
     run = _run_info(settings, project=project, name=name, group=group, config=config, tags=tags)
+    if settings.mode != "disabled" and settings.rank:
+        logger.info("%s", messages.other_rank(settings.rank, settings.world_size))
     if settings.mode == "disabled" or settings.rank:
         return NoOpMonitor(run, settings)
     parts = _SharedParts(run, settings, ErrorGuard(strict=strict), Overhead(), SampleQueue())

@@ -27,6 +27,11 @@ def started(coverage: Coverage, label: str, url: str) -> str:
     return f"{relus}, {coverage.units:,} units, watching {label} at {url}"
 
 
+def other_rank(rank: int, world_size: int) -> str:
+    """Return the line of a process that is not watched, because it trains the model of rank 0."""
+    return f"rank {rank} of {world_size} is not watched: rank 0 watches the training of all"
+
+
 def watching_changed(label: str, watching: Watching) -> str:
     """Return the line that says, the moment it is certain, that a training is no longer being watched, or is again."""
     if watching.reason is None:

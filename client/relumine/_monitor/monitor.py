@@ -177,6 +177,16 @@ class NoOpMonitor(Monitor):
         self._run = run
         self._settings = settings
 
+    @property
+    def run_id(self) -> str:
+        """The run's id where one was given; else empty: this process has no run, and does not know that of rank 0."""
+        return self._settings.run_id or ""
+
+    @property
+    def url(self) -> str:
+        """The run's page where its id was given, else empty."""
+        return super().url if self.run_id else ""
+
     def log(self, numbers: Mapping[str, Number] | None = None, step: int | None = None, **named: Number) -> None:
         """Do nothing."""
 

@@ -26,15 +26,16 @@ from relumine._monitor.alert_dispatcher import AlertDispatcher
 from relumine._monitor.sampling import SamplingSchedule
 from relumine._monitor.training_account import TrainingAccount
 from relumine._runtime.guard import ErrorGuard
+from relumine._runtime.log import logger
 from relumine._runtime.overhead import Overhead
 from relumine._torch.modules import trained_weight
 from relumine._torch.optimizers import (
-    StepCounter,
     completed_steps,
     find_param_group,
     highest_readable_lr,
     readable_lrs,
 )
+from relumine._torch.step_counter import StepCounter
 from relumine.schemas.alert import Alert
 from relumine.schemas.upload import Coverage, FinalStatus, UploadResponse
 from relumine.schemas.watching import Watching
@@ -82,7 +83,13 @@ class MonitorSession:
         self.step = self.start_step or 0
         self._started = time.perf_counter()
         self._pid = os.getpid()
-        self._step_counter = StepCounter(self.optimizers, self.on_optimizer_step)
+        self._step_counter = StepCounter(
+            self.optimizers,
+            self.on_optimizer_step,
+            watched_parameters=self.hooks.names.parameter_ids,
+            on_replaced=self._on_optimizer_replaced,
+        )
+        self.optimizers = self._step_counter.optimizers
         self.hooks.on_forward = self._on_forward
         self.account.watching.on_change = self._on_watching
         self.sender.observe(self)
@@ -123,6 +130,13 @@ class MonitorSession:
             self.dispatcher.dispatch(self.step)
         if self.step + 1 >= self.schedule.next_step:
             self._schedule_next()
+
+    def _on_optimizer_replaced(self, optimizer: Optimizer, uncounted_steps: int) -> None:
+        """Go on with an optimizer that the training made later; its first steps were not counted."""
+        self.step += uncounted_steps
+        self._groups.clear()
+        name = type(optimizer).__name__
+        logger.info("the training replaced its optimizer: from step %d on the steps of a new %s count", self.step, name)
 
     def _count_step(self) -> None:
         """Count the step. On a step that is not sampled there is little more: it must cost next to nothing."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -30,14 +30,16 @@ from relumine._runtime.overhead import Overhead
 from relumine._runtime.process import register_at_fork, uuid7
 from relumine._runtime.settings import Mode, Settings, resolve_settings
 from relumine._torch import modules
-from relumine._torch.optimizers import unwrap_optimizer
+from relumine._torch.distributed import this_process
+from relumine._torch.optimizers import find_optimizers, parameter_ids
 from relumine.errors import SettingsError
 from relumine.schemas.alert import Alert
 from relumine.schemas.upload import Coverage, RunInfo
 from relumine.schemas.watching import Watching
 
 Models: TypeAlias = modules.Models
-Optimizers: TypeAlias = Optimizer | Sequence[Optimizer] | Mapping[str, Optimizer]
+# One, several, or whatever wraps them: the wrappers of other libraries share no type.
+Optimizers: TypeAlias = Any
 
 
 def watch(  # noqa: PLR0913 - the one call a user makes; every argument has a name and a default
@@ -65,11 +67,14 @@ def watch(  # noqa: PLR0913 - the one call a user makes; every argument has a na
 
     Args:
         model: one module, or a list or dict of modules.
-        optimizer: one, or a list or dict; a hook counts its steps. Without one, call ``monitor.step()``.
+        optimizer: one, or a list or dict; a hook counts its steps, also inside wrappers such as SAM or those of
+            Accelerate and Opacus, and goes on with the optimizer that replaces it. Without one, call
+            ``monitor.step()``.
         project: the project of the run.
         name: the name of the run.
         group: runs of one group are compared with each other, such as those of a sweep.
-        run_id: the id of an earlier run to continue, as a new session of it; default ``RELUMINE_RUN_ID``.
+        run_id: the id of an earlier run to continue, as a new session of it; default ``RELUMINE_RUN_ID``, which
+            independent tasks of one launcher take with their number appended.
         start_step: the steps made before, where a run is resumed; by default what the optimizer remembers (Adam and
             its like do, SGD does not).
         config: settings of the training, shown beside it; JSON values.
@@ -96,14 +101,17 @@ def watch(  # noqa: PLR0913 - the one call a user makes; every argument has a na
         >>> with relumine.watch(model, optimizer, mode="disabled") as monitor:
         ...     optimizer.step()
     """
-    settings = resolve_settings(url=url, api_key=api_key, mode=mode, run_id=run_id)
+    settings = resolve_settings(url=url, api_key=api_key, mode=mode, run_id=run_id, process=this_process())
     run = _run_info(settings, project=project, name=name, group=group, config=config, tags=tags)
+    if settings.mode != "disabled" and settings.rank:
+        logger.info("%s", messages.other_rank(settings.rank, settings.world_size))
     if settings.mode == "disabled" or settings.rank:
         return NoOpMonitor(run, settings)
     parts = _SharedParts(run, settings, ErrorGuard(strict=strict), Overhead(), SampleQueue())
     names = modules.ModuleNames(modules.named_models(model), include, exclude)
     schedule = SamplingSchedule(every, max_overhead)
-    session = _start_session(parts, names, _optimizers(optimizer), schedule, on_alert=on_alert, start_step=start_step)
+    optimizers = _optimizers(optimizer, names)
+    session = _start_session(parts, names, optimizers, schedule, on_alert=on_alert, start_step=start_step)
     return Monitor(run, settings, session)
 
 
@@ -169,13 +177,36 @@ def _sender(parts: _SharedParts) -> Sender:
     )
 
 
-def _optimizers(optimizer: Optimizers | None) -> list[Optimizer]:
-    if optimizer is None:
+def _optimizers(source: Optimizers | None, names: modules.ModuleNames) -> list[Optimizer]:
+    """Return the optimizers whose steps are counted; say so where one trains nothing that is watched.
+
+    Raises:
+        SettingsError: there is none whose steps a hook can count.
+    """
+    if source is None:
         return []
-    if isinstance(optimizer, Optimizer):
-        return [unwrap_optimizer(optimizer)]
-    members = optimizer.values() if isinstance(optimizer, Mapping) else optimizer
-    return [unwrap_optimizer(member) for member in members]
+    optimizers: list[Optimizer] = []
+    for member in _optimizer_arguments(source):
+        found = find_optimizers(member)
+        if not found:
+            raise SettingsError(
+                f"optimizer: the steps of a {type(member).__name__} cannot be counted, as no torch.optim.Optimizer was "
+                "found in it. Pass the one that it uses, or pass none and call monitor.step() after every step"
+            )
+        optimizers += found
+    watched = names.parameter_ids()
+    for optimizer in optimizers:
+        if parameter_ids(optimizer).isdisjoint(watched):
+            logger.warning("this %s holds no parameter of the watched model", type(optimizer).__name__)
+    return optimizers
+
+
+def _optimizer_arguments(source: Optimizers) -> list[object]:
+    if isinstance(source, Mapping):
+        return list(source.values())
+    if isinstance(source, (list, tuple)):
+        return list(source)
+    return [source]
 
 
 def _run_info(

@@ -9,12 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias, cast, get_args
 
+from relumine._runtime.launcher import Process
 from relumine.errors import SettingsError
 
 Mode: TypeAlias = Literal["online", "local", "offline", "disabled"]
 
 DEFAULT_URL = "http://127.0.0.1:7358"  # 7358 spells RELU on a telephone
 DEFAULT_DIR = ".relumine"
+MAX_RUN_ID_LENGTH = 64
+ALONE = Process()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +39,10 @@ def resolve_settings(
     api_key: str | None = None,
     mode: str | None = None,
     run_id: str | None = None,
+    process: Process = ALONE,
     environ: Mapping[str, str] = os.environ,
 ) -> Settings:
-    """Resolve the settings of one monitor or client.
+    """Resolve the settings of one monitor or client in ``process``.
 
     Raises:
         SettingsError: an unknown mode, a URL without a scheme, a malformed run id, or a key that no header can carry.
@@ -47,10 +51,10 @@ def resolve_settings(
         url=_checked_url(url or environ.get("RELUMINE_URL") or DEFAULT_URL),
         api_key=_checked_key(api_key or environ.get("RELUMINE_API_KEY") or ""),
         mode=_checked_mode(mode or environ.get("RELUMINE_MODE") or "online"),
-        run_id=_checked_run_id(run_id or environ.get("RELUMINE_RUN_ID") or None),
+        run_id=_checked_run_id(run_id or _run_id_of_task(environ, process.task)),
         directory=Path(environ.get("RELUMINE_DIR") or DEFAULT_DIR),
-        rank=_first_number(environ, ("RANK", "SLURM_PROCID"), default=0),
-        world_size=max(1, _first_number(environ, ("WORLD_SIZE", "SLURM_NTASKS"), default=1)),
+        rank=process.rank,
+        world_size=process.world_size,
     )
 
 
@@ -67,13 +71,13 @@ def _checked_run_id(run_id: str | None) -> str | None:
     return run_id
 
 
-def _first_number(environ: Mapping[str, str], names: tuple[str, ...], *, default: int) -> int:
-    """Return the first of these variables that holds a number; torchrun and SLURM set them."""
-    for name in names:
-        text = environ.get(name, "")
-        if text.isascii() and text.isdigit():
-            return int(text)
-    return default
+def _run_id_of_task(environ: Mapping[str, str], task: int) -> str | None:
+    """Return the run id from the environment; independent tasks that share the environment do not share a run."""
+    run_id = environ.get("RELUMINE_RUN_ID") or None
+    if run_id is None or not task:
+        return run_id
+    suffix = f"-{task}"
+    return run_id[: MAX_RUN_ID_LENGTH - len(suffix)] + suffix
 
 
 def _checked_key(text: str) -> str | None:

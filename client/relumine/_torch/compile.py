@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import sys
 import warnings
-from collections.abc import Iterable
-from typing import Any, Self
+from collections.abc import Callable, Iterable
+from typing import Any, Self, TypeVar, cast
 
 import torch
 from torch import nn
@@ -14,6 +14,8 @@ from torch import nn
 # What torch says of the hooks that are there on sampled steps, at each call of a compiled module.
 _HOOKS_WARNING = re.compile("Using `torch.compile.module.` when there are global hooks", re.IGNORECASE)
 _IGNORE_HOOKS_WARNING = ("ignore", _HOOKS_WARNING, Warning, None, 0)
+
+FunctionT = TypeVar("FunctionT", bound="Callable[..., None]")
 
 
 class EagerStance:
@@ -80,3 +82,32 @@ def is_captured() -> bool:
     if torch._C._get_tracing_state() is not None:  # noqa: SLF001 - torch.jit.is_tracing asks in the same way, slower
         return True
     return bool(torch.cuda.is_initialized()) and torch.cuda.is_current_stream_capturing()  # type: ignore[no-untyped-call]
+
+
+def run_outside_of_compiled_code(function: FunctionT) -> FunctionT:
+    """Return a function that dynamo does not trace where compiled code calls it, nor what it calls.
+
+    Outside of compiled code the call costs next to nothing; torch's own ``disable`` would cost a microsecond.
+    """
+    disabled = torch.compiler.disable(function)  # type: ignore[no-untyped-call]  # torch has no types for it
+    query = _callback_query()
+    if query is None:
+        return cast("FunctionT", disabled)
+
+    def call(*args: Any) -> None:
+        if query() is None:
+            function(*args)
+        else:
+            disabled(*args)
+
+    call._torchdynamo_disable = True  # type: ignore[attr-defined]  # noqa: SLF001 - what ``disable`` sets, too
+    return cast("FunctionT", call)
+
+
+def _callback_query() -> Callable[[], object] | None:
+    """Return the function that tells whether compiled code runs now, None where this torch has none."""
+    try:
+        from torch._C._dynamo.eval_frame import get_eval_frame_callback  # noqa: PLC0415 - may be missing
+    except ImportError:
+        return None
+    return cast("Callable[[], object]", get_eval_frame_callback)

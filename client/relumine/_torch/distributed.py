@@ -1,8 +1,9 @@
-"""Collective operations over the processes of a DistributedDataParallel model, which all hold the same model."""
+"""The processes of a training, and collective operations over those of a DistributedDataParallel model."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from relumine._runtime.launcher import Process, launched_process
 from relumine._torch.modules import uncompiled
 
 
@@ -42,6 +44,13 @@ class DdpGroup:
             dist.broadcast(values, first_rank, group=self._group)
             with torch.no_grad():
                 tensor.copy_(values)
+
+
+def this_process(environ: Mapping[str, str] = os.environ) -> Process:
+    """Return this process among those of its training: as torch.distributed knows it, else as its launcher says."""
+    if dist.is_available() and dist.is_initialized():
+        return Process(dist.get_rank(), dist.get_world_size())
+    return launched_process(environ)
 
 
 def is_distributed() -> bool:

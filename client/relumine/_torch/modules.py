@@ -180,13 +180,18 @@ class ModuleNames:
             yield module
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """Yield every parameter once, without running code of the model."""
+        """Yield every parameter that the models have now, once, without running code of the model."""
         seen: set[int] = set()
         for module in self.modules():
-            for parameter in module._parameters.values():  # noqa: SLF001 - ``parameters()`` may be overridden
+            # Not by ``parameters()``, which a model may override.
+            for parameter in module._parameters.values():  # noqa: SLF001 - see above
                 if parameter is not None and id(parameter) not in seen:
                     seen.add(id(parameter))
                     yield parameter
+
+    def parameter_ids(self) -> set[int]:
+        """Return the ids of the parameters that the models have now."""
+        return {id(parameter) for parameter in self.parameters()}
 
     def path(self, module: nn.Module) -> str:
         """Return the path of a module."""

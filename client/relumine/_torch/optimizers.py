@@ -1,12 +1,30 @@
-"""Optimizers: the steps of a run, learning rates and parameter groups."""
+"""Optimizers: found in whatever wraps them; their learning rates and parameter groups."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import functools
+from collections.abc import Iterable, Mapping
+from types import FunctionType, MethodType
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
+
+# Wrappers around wrappers that are looked into.
+MAX_WRAPPERS = 6
+# Names under which wrappers keep what they wrap. Only for those that hide it behind a property: others need no name.
+WRAPPED_NAMES = (
+    "optimizer",
+    "optimizers",
+    "base_optimizer",
+    "original_optimizer",
+    "inner_optimizer",
+    "wrapped_optimizer",
+    "optimizer_",
+    "optim",
+    "opt",
+    "base",
+)
 
 
 def completed_steps(optimizers: Iterable[Optimizer]) -> int:
@@ -24,56 +42,117 @@ def completed_steps(optimizers: Iterable[Optimizer]) -> int:
     return highest
 
 
-def unwrap_optimizer(optimizer: Optimizer) -> Optimizer:
-    """Return the optimizer inside the wrappers of Accelerate and Lightning, which do not call step hooks."""
-    inner = getattr(optimizer, "optimizer", None)
-    return unwrap_optimizer(inner) if isinstance(inner, Optimizer) else optimizer
+def find_optimizers(source: object) -> list[Optimizer]:
+    """Return the torch optimizers that really step in ``source``, each once; none if there is none.
 
-
-class StepCounter:
-    """Calls ``on_step`` once per step of the run: at each step of the leading optimizer.
-
-    Several optimizers that step in turn (a GAN, an encoder and a decoder) make one step of the run per round. Where an
-    optimizer steps twice without a step of the leader between (more critic steps, a phase that trains another part),
-    it becomes the leader.
+    ``source`` is an optimizer, a wrapper of any kind around one or several (SAM, LARC, Noam, and those of Accelerate,
+    Lightning, Opacus, fastai, skorch), a scheduler, a bound method, or a list or dict of these. Of optimizers
+    that wrap each other the innermost is returned: its step is the one that is made.
     """
+    found = _search(source, {}, MAX_WRAPPERS)
+    return list({id(optimizer): optimizer for optimizer in found}.values())
 
-    def __init__(self, optimizers: Sequence[Optimizer], on_step: Callable[[], None]) -> None:
-        self._on_step = on_step
-        self._leader = 0
-        self._steps_since_leader = [0] * len(optimizers)
-        self._handles = []
-        for index, optimizer in enumerate(optimizers):
-            hook = self._single_hook() if len(optimizers) == 1 else self._shared_hook(index)
-            self._handles.append(optimizer.register_step_post_hook(hook))
 
-    def stop(self) -> None:
-        """Remove the hooks from the optimizers."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
+def unwrap_optimizer(optimizer: object) -> Optimizer:
+    """Return the one optimizer in whatever wraps it.
 
-    def _single_hook(self) -> Callable[..., None]:
-        on_step = self._on_step
+    Raises:
+        TypeError: there is none.
+        ValueError: there are several.
+    """
+    found = find_optimizers(optimizer)
+    if not found and isinstance(optimizer, Optimizer):
+        return optimizer
+    if not found:
+        raise TypeError(f"a {type(optimizer).__name__} holds no torch optimizer")
+    if len(found) > 1:
+        raise ValueError(f"this {type(optimizer).__name__} holds {len(found)} optimizers: pass one of them")
+    return found[0]
 
-        def hook(_optimizer: Optimizer, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
-            on_step()
 
-        return hook
+def parameter_ids(optimizer: Optimizer) -> set[int]:
+    """Return the ids of the parameters in the optimizer's groups."""
+    return {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
 
-    def _shared_hook(self, index: int) -> Callable[..., None]:
-        def hook(_optimizer: Optimizer, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
-            self._count(index)
 
-        return hook
+def share_parameters(first: Optimizer, second: Optimizer) -> bool:
+    """Return True if a parameter is in a group of both optimizers."""
+    return not parameter_ids(first).isdisjoint(parameter_ids(second))
 
-    def _count(self, index: int) -> None:
-        self._steps_since_leader[index] += 1
-        if index != self._leader and self._steps_since_leader[index] < 2:
-            return
-        self._leader = index
-        self._steps_since_leader = [0] * len(self._steps_since_leader)
-        self._on_step()
+
+def _search(source: object, visited: dict[int, object], depth: int) -> list[Optimizer]:
+    if id(source) in visited or not depth:
+        return []
+    visited[id(source)] = source
+    inner: list[Optimizer] = []
+    for member in _members(source):
+        inner += _search(member, visited, depth - 1)
+    if not isinstance(source, Optimizer) or not _runs_hooks(source):
+        return inner
+    # An optimizer that wraps others (SAM, Lookahead) trains their parameters. One that knows of others does not.
+    wrapped = [optimizer for optimizer in inner if share_parameters(optimizer, source)]
+    return wrapped or [source]
+
+
+def _runs_hooks(optimizer: Optimizer) -> bool:
+    """Return True if torch calls hooks after its steps; not for a subclass that does not call torch's ``__init__``."""
+    return "_optimizer_step_post_hooks" in vars(optimizer) and bool(getattr(type(optimizer).step, "hooked", False))
+
+
+def _members(source: object) -> list[object]:
+    """Return what may be or hold an optimizer in ``source``. Code of others runs only where there is no other way."""
+    if isinstance(source, Mapping):
+        return list(source.values())
+    if isinstance(source, functools.partial):
+        return [source.func, *source.args, *source.keywords.values()]
+    if isinstance(source, MethodType):
+        return [source.__self__]
+    if isinstance(source, (type, FunctionType, str, bytes, Tensor)):
+        return []
+    if isinstance(source, Iterable) and not _has_step(source) and not isinstance(source, nn.Module):
+        return list(source)
+    return _wrapped(source)
+
+
+def _wrapped(source: object) -> list[object]:
+    """Return the optimizers, and what may wrap one, among the attributes of an object."""
+    members = [value for value in _attributes(source) if _may_hold_optimizer(value)]
+    if members or (isinstance(source, Optimizer) and _runs_hooks(source)):
+        return members
+    # It hides them behind a property, or forwards the attributes of another object.
+    values = [_attribute(source, name) for name in WRAPPED_NAMES]
+    return [value for value in values if _may_hold_optimizer(value)]
+
+
+def _attributes(source: object) -> list[object]:
+    """Return the values in an object's dict and slots; of an optimizer those that are not torch's own."""
+    names = [name for name in getattr(source, "__dict__", ()) if not isinstance(source, Optimizer) or name != "state"]
+    values = [vars(source)[name] for name in names]
+    for kind in type(source).__mro__:
+        slots = vars(kind).get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            values.append(_attribute(source, name))
+    return values
+
+
+def _attribute(source: object, name: str) -> object:
+    try:
+        return getattr(source, name, None)
+    except Exception:  # noqa: BLE001 - a property of others may raise anything
+        return None
+
+
+def _may_hold_optimizer(value: object) -> bool:
+    """Return True for an optimizer, for an object with a ``step`` that may wrap one, and for containers of these."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        return any(_has_step(item) for item in value)
+    return _has_step(value)
+
+
+def _has_step(value: object) -> bool:
+    return not isinstance(value, (type, nn.Module)) and callable(getattr(type(value), "step", None))
 
 
 def readable_lrs(groups: Iterable[dict[str, Any]]) -> tuple[float, ...]:

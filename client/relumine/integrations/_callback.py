@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from relumine._monitor.monitor import EXIT_TIMEOUT_S, Monitor
 from relumine._monitor.watch import Models, Optimizers, watch
+from relumine._runtime.log import logger
 from relumine.errors import TrainingStopped
 from relumine.schemas.alert import Alert
 from relumine.schemas.upload import FinalStatus
@@ -49,6 +50,7 @@ class RunLifecycle:
         options = {"run_id": run_id, "start_step": start_step, **self._options}
         if not is_main_process:
             options["mode"] = "disabled"
+            logger.info("this process is not watched: the main process watches the training of all")
         self.stop_requested = False
         self._losses = []
         self.monitor = watch(model, optimizers, on_alert=self._on_alert, **options)

@@ -115,8 +115,7 @@ def break_the_sdk(scene):
     def broken(*_, **__):
         raise RuntimeError("inside")
 
-    scene.monitor._session.hooks.layers.clear()
-    scene.monitor._session.hooks._add_layer = broken
+    scene.monitor._session.hooks._trace.before_call = broken
 
 
 WAYS = {

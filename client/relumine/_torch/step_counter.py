@@ -1,0 +1,237 @@
+"""The steps of a run, counted at the steps of its optimizers, also where the training replaces one of them."""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections.abc import Callable, Collection, Iterable
+from typing import Any, TypeAlias
+
+from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_post_hook
+from torch.utils.hooks import RemovableHandle
+
+from relumine._torch.compile import run_outside_of_compiled_code
+from relumine._torch.optimizers import parameter_ids, share_parameters
+
+Hook: TypeAlias = Callable[[Optimizer, tuple[Any, ...], dict[str, Any]], None]
+
+# The code in which torch runs the step of an optimizer and then its hooks.
+STEP_CODE = Optimizer.profile_hook_step(print).__code__
+# A step that another optimizer makes lies this many frames inside of it at most.
+MAX_FRAMES_BETWEEN_STEPS = 12
+# Looking for the other one costs a microsecond: at each of the first steps, then, where there was none, now and then.
+FIRST_STEPS_LOOKED_AT = 20
+LOOK_EVERY = 64
+
+# Steps in a row of an optimizer that was not passed, with none of those that were, until it is followed.
+STEPS_UNTIL_FOLLOWED = 3
+# The same before any passed optimizer has stepped: a critic may come first, several times.
+FIRST_STEPS_UNTIL_FOLLOWED = 10
+# The same at most, where such an optimizer is known to step often between two steps of the passed ones.
+MAX_STEPS_UNTIL_FOLLOWED = 30
+
+# Optimizers that were not passed and are remembered. A training may make one per step.
+MAX_STRANGERS = 64
+
+
+class StepCounter:
+    """Calls ``on_step`` once per step of the run: at each step of the leading optimizer.
+
+    Several optimizers that step in turn (a GAN, an encoder and a decoder) make one step of the run per round. Where an
+    optimizer steps twice without a step of the leader between (more critic steps, a phase that trains another part),
+    it becomes the leader. A step that one optimizer makes inside the step of another (SAM, Lookahead) belongs to it.
+
+    An optimizer that was not passed is followed once it trains watched parameters and steps again and again while
+    none of the others does: it has replaced them, as after unfreezing. One that steps in turn with them is not.
+
+    Attributes:
+        optimizers: those whose steps are counted; the list changes in place when one is replaced.
+        steps_of_others: steps of other optimizers that hold a watched parameter, however they were counted.
+    """
+
+    def __init__(
+        self,
+        optimizers: Iterable[Optimizer],
+        on_step: Callable[[], None],
+        *,
+        watched_parameters: Callable[[], Collection[int]] = frozenset,
+        on_replaced: Callable[[Optimizer, int], None] | None = None,
+    ) -> None:
+        """Register the hooks.
+
+        ``watched_parameters`` returns the ids of the parameters of the watched models. ``on_replaced`` is called with
+        an optimizer that is followed from now on and the number of steps it made that were not counted.
+        """
+        self.optimizers: list[Optimizer] = []
+        self.steps_of_others = 0
+        self._on_step = on_step
+        self._watched_parameters = watched_parameters
+        self._on_replaced = on_replaced
+        self._handles: dict[int, RemovableHandle] = {}
+        self._has_stepped = False
+        self._leader: int | None = None
+        self._steps_since_leader: dict[int, int] = {}
+        # The first optimizer of ours that stepped inside a step that has not ended yet.
+        self._inner: Optimizer | None = None
+        self._own_steps = 0
+        self._next_look = 0
+        # Optimizers that were not passed, by id: whether they hold a watched parameter, and their steps in a row.
+        self._strangers: dict[int, tuple[weakref.ref[Optimizer], bool]] = {}
+        self._run_lengths: dict[int, int] = {}
+        self._longest_run = 0
+        for optimizer in optimizers:
+            self._follow(optimizer)
+        self._global_handle = self._register_global_hook()
+
+    def stop(self) -> None:
+        """Remove all hooks."""
+        self._global_handle.remove()
+        for handle in self._handles.values():
+            handle.remove()
+        self._handles.clear()
+
+    def _follow(self, optimizer: Optimizer) -> None:
+        if id(optimizer) in self._handles:
+            return
+
+        # The optimizer holds this object by its hook, and with it the session: both live as long as the optimizer.
+        def hook(optimizer: Optimizer, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
+            self._on_own_step(optimizer)
+
+        self.optimizers.append(optimizer)
+        self._handles[id(optimizer)] = optimizer.register_step_post_hook(run_outside_of_compiled_code(hook))
+        if self._leader is None:
+            self._leader = id(optimizer)
+
+    def _register_global_hook(self) -> RemovableHandle:
+        """Register a hook on the steps of all other optimizers. It holds this object weakly."""
+        counter = weakref.ref(self)
+        own = self._handles
+
+        def hook(optimizer: Optimizer, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
+            if id(optimizer) in own:
+                return
+            living = counter()
+            if living is not None:
+                living._on_other_step(optimizer)  # noqa: SLF001 - a method of this class
+
+        handle = register_optimizer_step_post_hook(run_outside_of_compiled_code(hook))
+        weakref.finalize(self, handle.remove).atexit = False
+        return handle
+
+    def _on_own_step(self, optimizer: Optimizer) -> None:
+        self._own_steps += 1
+        if self._own_steps >= self._next_look:
+            if _is_inside_of_another_step():
+                self._next_look = 0
+                if self._inner is None:
+                    self._inner = optimizer
+                return
+            if self._inner is None and self._own_steps > FIRST_STEPS_LOOKED_AT:
+                self._next_look = self._own_steps + LOOK_EVERY
+        self._inner = None
+        self._count(optimizer)
+
+    def _count(self, optimizer: Optimizer) -> None:
+        """Count a step that has ended, if it is one of the leader's."""
+        self._has_stepped = True
+        if self._run_lengths:
+            self._longest_run = max(self._longest_run, *self._run_lengths.values())
+            self._run_lengths.clear()
+        if len(self.optimizers) > 1 and not self._leads(id(optimizer)):
+            return
+        self._on_step()
+
+    def _leads(self, key: int) -> bool:
+        """Return True if the optimizer is the leader, or becomes it by its second step since the leader's latest."""
+        self._steps_since_leader[key] = self._steps_since_leader.get(key, 0) + 1
+        if key != self._leader and self._steps_since_leader[key] < 2:
+            return False
+        self._leader = key
+        self._steps_since_leader.clear()
+        return True
+
+    def _on_other_step(self, optimizer: Optimizer) -> None:
+        inner = self._inner
+        self._inner = None
+        if inner is not None:
+            self._count(inner)  # the other one is a wrapper that has just made a step of ours
+            return
+        if not self._holds_watched_parameter(optimizer):
+            return
+        self.steps_of_others += 1
+        if not self.optimizers:
+            return  # the training calls ``Monitor.step``
+        self._run_lengths[id(optimizer)] = self._run_lengths.get(id(optimizer), 0) + 1
+        if self._replaces_others(optimizer):
+            self._replace_by(optimizer)
+
+    def _replaces_others(self, optimizer: Optimizer) -> bool:
+        """Return True if this optimizer has stepped so often, and none of ours since, that it replaces them."""
+        needed = STEPS_UNTIL_FOLLOWED
+        if self._longest_run:
+            needed = min(max(needed, 2 * self._longest_run + 1), MAX_STEPS_UNTIL_FOLLOWED)
+        if not self._has_stepped:
+            needed = FIRST_STEPS_UNTIL_FOLLOWED
+        # Where a training makes a new optimizer for every few steps, none of them steps often.
+        return self._run_lengths[id(optimizer)] >= needed or sum(self._run_lengths.values()) >= 3 * needed
+
+    def _uncounted_steps(self, optimizer: Optimizer) -> int:
+        """Return the steps of the present run that were not counted, before the one that has just ended."""
+        steps = 0
+        for key, length in self._run_lengths.items():
+            other = self._strangers[key][0]() if key in self._strangers else None
+            if other is None or share_parameters(other, optimizer):
+                steps += length
+        return steps - 1
+
+    def _replace_by(self, optimizer: Optimizer) -> None:
+        """Follow the optimizer in place of those that trained one of its parameters."""
+        uncounted_steps = self._uncounted_steps(optimizer)
+        for other in list(self.optimizers):
+            if share_parameters(other, optimizer):
+                self.optimizers.remove(other)
+                self._handles.pop(id(other)).remove()
+        self._leader = None
+        self._steps_since_leader.clear()
+        self._run_lengths.clear()
+        self._strangers.clear()
+        self._follow(optimizer)
+        self._leader = id(optimizer)
+        if self._on_replaced is not None:
+            self._on_replaced(optimizer, uncounted_steps)
+        self._count(optimizer)
+
+    def _holds_watched_parameter(self, optimizer: Optimizer) -> bool:
+        known = self._strangers.get(id(optimizer))
+        if known is not None and known[0]() is optimizer:
+            return known[1]
+        if len(self._strangers) >= MAX_STRANGERS:
+            self._strangers.clear()
+        try:
+            holds_one = not parameter_ids(optimizer).isdisjoint(self._watched_parameters())
+        except Exception:  # noqa: BLE001 - an optimizer of others, of whatever kind, must not end the training
+            holds_one = False
+        self._strangers[id(optimizer)] = (weakref.ref(optimizer), holds_one)
+        return holds_one
+
+
+def _is_inside_of_another_step() -> bool:
+    """Return True if the step whose hook this is called from was made by the step of another optimizer.
+
+    Asked of the call stack, which an exception in the middle of a step leaves in order. Also true where a subclass
+    calls the step of its base class and torch runs the hooks for both.
+    """
+    frame = sys._getframe(2)  # noqa: SLF001 - torch has no public query for it
+    steps = 0
+    for _ in range(MAX_FRAMES_BETWEEN_STEPS):
+        if frame.f_code is STEP_CODE:
+            steps += 1
+            if steps == 2:
+                return True
+        caller = frame.f_back
+        if caller is None:
+            return False
+        frame = caller
+    return False

@@ -49,8 +49,9 @@ def _has_method(module_type: type, code: CodeType) -> bool:
 def keyword_arguments(module: nn.Module) -> dict[str, object]:
     """Return the keyword arguments with which a module is being called; {} where they are not found.
 
-    To be called from a global forward pre-hook: torch gives its keyword arguments to a module's own hooks only. They
-    are a local of the frame that runs the hooks.
+    To be called from a global hook. Torch gives keyword arguments to a module's own pre-hooks only, and to global
+    forward hooks only if one of its tables then keeps the hook's number for ever. They are a local of the frame that
+    runs the hooks.
     """
     for frame in _frames():
         if not _is_of_torch(frame):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from relumine._torch.activations import RELU, Activation
 from relumine._torch.tensors import is_unchanged, version_of
@@ -81,8 +81,12 @@ class ComposedRelus:
         source = args[0]
         earlier = self._derived.get(id(source))
         if name in ABOVE or name in BELOW:
-            kind = "above" if name in ABOVE else "below"
             threshold = args[1] if len(args) > 1 else kwargs.get("other")
+            is_above = name in ABOVE
+            # ``x > parameter`` reaches torch as ``parameter < x``: Python asks the subclass of Tensor first.
+            if isinstance(threshold, Tensor) and (isinstance(source, nn.Parameter) or id(source) in self._zeros):
+                source, threshold, is_above = threshold, source, not is_above
+            kind = "above" if is_above else "below"
             derived = _Derived(result, source, version_of(source), kind, self._is_zero(threshold))
         elif name == "abs":
             derived = _Derived(result, source, version_of(source), "abs", is_zero_threshold=True)

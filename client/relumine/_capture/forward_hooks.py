@@ -163,9 +163,7 @@ class ForwardHooks:
     def _register(self) -> None:
         self._registered.enter_context(self.stance)
         self._registered.enter_context(register_module_forward_pre_hook(self._pre_forward))
-        self._registered.enter_context(
-            register_module_forward_hook(self._post_forward, with_kwargs=True, always_call=True)
-        )
+        self._registered.enter_context(register_module_forward_hook(self._post_forward, always_call=True))
 
     def _remove(self) -> None:
         self._registered.close()
@@ -227,19 +225,18 @@ class ForwardHooks:
             return
         examples = None
         if module.training:
-            arguments = (inputs, keyword_arguments(module))
-            examples = self.model_io.record_input(arguments, keep_sample=self._trace.step.with_norms)
+            keep_sample = self._trace.step.with_norms
+            examples = self.model_io.record_input((inputs, keyword_arguments(module)), keep_sample=keep_sample)
         self._trace.begin(examples)
         # Called by another method of a watched model, which may apply a ReLU to what the module returns: the mode then
         # stays until the step ends. It cannot where a mode of the user lies below: that one's exit would take it away.
-        self._mode_stays = not is_function_mode_active() and calling_module(self.names) is not None
+        is_alone = self._mode is not None or not is_function_mode_active()
+        self._mode_stays = is_alone and calling_module(self.names) is not None
         if self._mode is None:
             self._mode = ActivationMode(self._trace, self._overhead, self._guard)
             self._mode.enter()
 
-    def _post_forward(self, module: nn.Module, inputs: tuple[Any, ...], *rest: Any) -> None:
-        # Where the forward raised, some versions of torch leave out the keyword arguments.
-        kwargs, output = rest if len(rest) == 2 else ({}, rest[-1])
+    def _post_forward(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         if threading.get_ident() != self._thread:
             return
         if not self._module_stack or module not in self.names:
@@ -247,19 +244,20 @@ class ForwardHooks:
         started = perf_counter()
         try:
             with without_torch_functions():
-                self._pop_module(module, (inputs, kwargs), output)
+                self._pop_module(module, inputs, output)
         except Exception as error:  # noqa: BLE001 - as above
             self._guard.handle("forward", error)
         self._overhead.training_s += perf_counter() - started + HOOK_CALL_S
 
-    def _pop_module(self, module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
+    def _pop_module(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         # Modules above it on the stack raised: their post-forward hooks did not run.
         while self._module_stack and self._module_stack.pop() is not module:
             continue
         if self._mode is None:
             return
         if isinstance(output, Tensor):
-            self._trace.recent_outputs.remember(output, module, first_tensor(arguments))
+            module_input = first_tensor(inputs or keyword_arguments(module))
+            self._trace.recent_outputs.remember(output, module, module_input)
         if not self._module_stack:
             if not self._mode_stays:
                 self._stop_capture()

@@ -179,10 +179,10 @@ def find_producer(
     if source is not None:
         return ProducerInfo(None, "none", [f"producer: {path_of(source.module)} returned it as a whole"])
     same_shape = [recent for recent in recent_outputs if recent.output.shape == z.shape]
-    if same_shape and z.grad_fn is not None and z.grad_fn.name().startswith("AddBackward"):
-        return ProducerInfo(None, "residual", [SUM_OF_BRANCHES])
     if same_shape and has_forward_hooks(same_shape[-1].module):
         return ProducerInfo(None, "none", [f"producer: a hook on {path_of(same_shape[-1].module)} replaced its output"])
+    if same_shape and z.grad_fn is not None and z.grad_fn.name().startswith("AddBackward"):
+        return ProducerInfo(None, "residual", [SUM_OF_BRANCHES])
     return ProducerInfo(None, "none", [UNKNOWN_PRODUCER])
 
 

@@ -72,11 +72,11 @@ def trained_weight(module: nn.Module) -> Tensor | None:
 
     Reads registered parameters only: an attribute may be computed when it is read, as by a parametrization.
     """
-    weight = module._parameters.get("weight")  # noqa: SLF001 - the attribute may be computed; the table is not
+    weight = registered_weight(module)
     if weight is not None:
         return weight
     # A parametrization keeps what it trains in a module of its own; weight_norm and its like, under other names.
-    parametrizations = module._modules.get("parametrizations")  # noqa: SLF001 - as above
+    parametrizations = module._modules.get("parametrizations")  # noqa: SLF001 - the attribute may be computed
     holder = parametrizations._modules.get("weight") if parametrizations is not None else module  # noqa: SLF001 - as above
     entries = {} if holder is None else holder._parameters  # noqa: SLF001 - as above
     return next((entry for name, entry in entries.items() if entry is not None and name != "bias"), None)
@@ -84,12 +84,17 @@ def trained_weight(module: nn.Module) -> Tensor | None:
 
 def registered_bias(module: nn.Module) -> Tensor | None:
     """Return the bias, or the β of a BatchNorm, where it is a registered parameter."""
-    return module._parameters.get("bias")  # noqa: SLF001 - as above
+    return _registered(module, "bias")
 
 
 def registered_weight(module: nn.Module) -> Tensor | None:
     """Return the weight where it is a registered parameter."""
-    return module._parameters.get("weight")  # noqa: SLF001 - as above
+    return _registered(module, "weight")
+
+
+def _registered(module: nn.Module, name: str) -> Tensor | None:
+    table = module._parameters  # noqa: SLF001 - as above; of a scripted module it is no dict
+    return table[name] if name in table else None
 
 
 def is_convolution(module: nn.Module) -> bool:

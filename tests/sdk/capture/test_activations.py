@@ -22,6 +22,26 @@ class Net(nn.Module):
         return self.act(self.fc(x))
 
 
+class OwnRelu(torch.autograd.Function):
+    """The example of torch's own tutorial."""
+
+    @staticmethod
+    def forward(ctx, z):
+        ctx.save_for_backward(z)
+        return z.clamp(min=0)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (z,) = ctx.saved_tensors
+        return grad * (z > 0)
+
+
+def assign_zero(z):
+    z[z < 0] = 0
+    return z
+
+
+ZERO = torch.zeros(1)
 SPELLINGS = {
     "F.relu": functional.relu,
     "F.relu in place": lambda z: functional.relu(z, inplace=True),
@@ -36,6 +56,32 @@ SPELLINGS = {
     "F.threshold": lambda z: functional.threshold(z, 0.0, 0.0),
     "F.relu6": functional.relu6,
     "squared": lambda z: functional.relu(z).square(),
+    "torch.ops.aten.relu": torch.ops.aten.relu,
+    "torch.ops.aten.relu.default": torch.ops.aten.relu.default,
+    "torch.ops.aten.clamp_min": lambda z: torch.ops.aten.clamp_min(z, 0),
+    "torch.maximum with new zeros": lambda z: torch.maximum(z, torch.zeros_like(z)),
+    "torch.maximum, zeros first": lambda z: torch.maximum(z.new_zeros(1), z),
+    "Tensor.maximum": lambda z: z.maximum(torch.tensor(0.0)),
+    "torch.max with a constant from outside": lambda z: torch.max(z, ZERO),
+    "torch.max with a cast zero": lambda z: torch.max(z, torch.zeros(1).to(z.dtype).expand_as(z)),
+    "torch.fmax": lambda z: torch.fmax(z, torch.full((1,), 0.0)),
+    "torch.where": lambda z: torch.where(z > 0, z, 0.0),
+    "torch.where with zeros": lambda z: torch.where(z.gt(0), z, torch.zeros_like(z)),
+    "torch.where, the other way": lambda z: torch.where(z <= 0, torch.zeros_like(z), z),
+    "torch.where, reflected": lambda z: torch.where(0 < z, z, torch.tensor(0.0)),  # noqa: SIM300 - the spelling at issue
+    "Tensor.where": lambda z: z.where(z > 0, torch.tensor(0.0)),
+    "times its mask": lambda z: z * (z > 0),
+    "times its mask, the mask first": lambda z: (z > 0) * z,
+    "times its mask as floats": lambda z: z * (z >= 0).float(),
+    "times its mask as its own type": lambda z: torch.mul(z, torch.gt(z, 0).to(z.dtype)),
+    "times its negated mask": lambda z: z * ~(z <= 0),
+    "masked_fill": lambda z: z.masked_fill(z < 0, 0.0),
+    "masked_fill_": lambda z: z.masked_fill_(z < 0, 0.0),
+    "an assignment under its mask": assign_zero,
+    "plus its absolute value": lambda z: (z + z.abs()) / 2,
+    "clamp(min=tensor)": lambda z: z.clamp(min=torch.tensor(0.0)),
+    "torch.clip with a tensor": lambda z: torch.clip(z, torch.zeros(9)),
+    "an autograd function": lambda z: OwnRelu.apply(z),
     "nn.ReLU": nn.ReLU(),
     "nn.ReLU in place": nn.ReLU(inplace=True),
     "nn.ReLU6": nn.ReLU6(),
@@ -89,12 +135,71 @@ def test_activations_that_cannot_die_are_listed_and_send_no_records(act, memory)
     assert list(records.values()) == [[]]
 
 
-NO_RELU = [torch.tanh, torch.sigmoid, lambda z: z.clamp(min=-1), lambda z: z.clamp(0.5), nn.Hardtanh()]
+NO_RELU = [
+    torch.tanh,
+    torch.sigmoid,
+    lambda z: z.clamp(min=-1),
+    lambda z: z.clamp(0.5),
+    nn.Hardtanh(),
+    lambda z: torch.maximum(z, torch.ones(1)),
+    lambda z: torch.maximum(z, 0.1 * z),
+    lambda z: torch.maximum(z, z.roll(1, 0)),
+    lambda z: torch.max(z, dim=1, keepdim=True)[0] * z,
+    lambda z: torch.where(z > 0, z, 0.1 * z),
+    lambda z: torch.where(z > 0, z * 2, torch.zeros_like(z)),
+    lambda z: torch.where(z < 0, z, torch.zeros_like(z)),
+    lambda z: torch.where(z.roll(1, 0) > 0, z, torch.zeros_like(z)),
+    lambda z: z * (z.detach().roll(1, 0) > 0),
+    lambda z: z * (z < 0),
+    lambda z: z * torch.zeros_like(z),
+    lambda z: z.masked_fill(z > 0, 0.0),
+    lambda z: z + z.roll(1, 0).abs(),
+    lambda z: z.clamp(min=torch.tensor(0.5)),
+]
 
 
 @pytest.mark.parametrize("act", NO_RELU)
 def test_other_functions_are_not_mistaken_for_a_relu(act, memory):
     assert one_step(Net(act), torch.randn(8, 6), memory)[0] == {}
+
+
+def test_a_mask_of_what_the_tensor_was_before_a_change_in_place_makes_no_relu(memory):
+    def act(z):
+        mask = z > 0
+        return z.add_(1.0) * mask
+
+    assert one_step(Net(act), torch.randn(8, 6), memory)[0] == {}
+
+
+@pytest.mark.parametrize("threshold", [0.3, torch.tensor(0.3), nn.Parameter(torch.tensor(0.3))])
+def test_a_jump_relu_is_named_as_not_observed(threshold, memory):
+    rows, _ = one_step(Net(lambda z: z * (z > threshold)), torch.randn(8, 6), memory)
+    assert list(rows) == ["thresholded"]
+    assert "JumpReLU" in rows["thresholded"]["missing"][0]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch deprecates TorchScript
+@pytest.mark.parametrize("compile_module", [torch.jit.script, lambda m: torch.jit.trace(m, torch.randn(2, 9))])
+def test_a_scripted_or_traced_module_with_a_relu_is_named_as_not_observed(compile_module, memory):
+    inner = compile_module(nn.Sequential(nn.Linear(9, 9), nn.ReLU()))
+    plain = compile_module(nn.Sequential(nn.Linear(9, 9), nn.Tanh()))
+    model = nn.Sequential(nn.Linear(6, 9), nn.ReLU(), inner, plain)
+    rows, _ = one_step(model, torch.randn(8, 6), memory)
+    assert list(rows) == ["1", "2"]
+    assert "scripted" in rows["2"]["missing"][0]
+    coverage = [upload.coverage for upload in memory.uploads if upload.coverage][-1]
+    assert list(coverage.unseen) == ["2"]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch deprecates TorchScript
+def test_tracing_a_model_on_a_sampled_step_records_nothing_of_the_sdk(memory):
+    model = Net(functional.relu)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    x = torch.randn(8, 6)
+    bare = [node.kind() for node in torch.jit.trace(model, x).graph.nodes()]
+    with relumine.watch(model, optimizer, every=1, strict=True):
+        traced = torch.jit.trace(model, x)
+        assert [node.kind() for node in traced.graph.nodes()] == bare
 
 
 def test_submodules_called_without_their_root_are_observed(memory):

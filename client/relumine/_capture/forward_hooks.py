@@ -8,14 +8,14 @@ convolution or BatchNorm returned is the very tensor that the activation reads.
 
 from __future__ import annotations
 
+import sys
 import threading
-from contextlib import ExitStack
 from time import perf_counter
+from types import FrameType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 from relumine._capture import unit_sums
 from relumine._capture.activation_mode import ActivationMode
@@ -24,15 +24,21 @@ from relumine._capture.model_io import ModelIORecorder
 from relumine._capture.producers import ModuleOutput, RecentOutputs, find_producer
 from relumine._runtime.guard import ErrorGuard
 from relumine._runtime.overhead import HOOK_CALL_S, Overhead
+from relumine._torch import function_modes
 from relumine._torch.activations import Activation
-from relumine._torch.compile import EagerStance, is_captured, is_optimized
+from relumine._torch.compile import is_captured, is_optimized
 from relumine._torch.forward import is_backward_running
+from relumine._torch.global_hooks import GlobalHooks, caller_of_hooks, is_running
 from relumine._torch.modules import ModuleNames
 
 TAPPED = Activation("tapped", can_die=True)
 
 # Steps between two samples of norms, model input and output: every sample of the regular interval, few of a burst.
 NORMS_EVERY = 7
+
+# Calls of other modules in a row, without one of ours, after which a training counts as abandoned in the middle of a
+# sampled step: what else the process computes should not pay for hooks that wait for it.
+MAX_OTHER_CALLS = 100_000
 
 
 class ForwardHooks:
@@ -45,20 +51,22 @@ class ForwardHooks:
         self.layers: dict[tuple[int, int], LayerRecorder] = {}
         self.model_io = ModelIORecorder()
         self.names = names
-        self.stance = EagerStance()
         self.attached = False
+        self._hooks = GlobalHooks(self._pre_forward, self._post_forward)
+        self.stance = self._hooks.stance
         self._overhead = overhead
         self._guard = guard
         # The step being sampled.
         self._step = SampledStep(0, with_norms=True)
         self._next_norms_step = 0
         self._thread = 0
-        self._registered = ExitStack()
         self._detach_after_forward = False
+        self._other_calls = 0
         self._forward_ran = False
         self._modules_run: set[int] = set()
         # The forward being captured.
-        self._mode: ExitStack | None = None
+        self._mode: ActivationMode | None = None
+        self._outermost_call: FrameType | None = None
         self._module_stack: list[nn.Module] = []
         self._recent_outputs = RecentOutputs()
         self._activation_calls: dict[int, int] = {}
@@ -70,25 +78,32 @@ class ForwardHooks:
             return
         self.attached = True
         self._thread = threading.get_ident()
+        self._other_calls = 0
         with_norms = step >= self._next_norms_step
         if with_norms:
             self._next_norms_step = step + NORMS_EVERY
         self._step = SampledStep(step, with_norms)
         self._forward_ran = False
         self._modules_run.clear()
-        self._register()
+        self._hooks.register()
 
     def detach(self) -> None:
         """Remove the hooks."""
         self.attached = False
         self._stop_capture()
-        self._remove()
+        self._hooks.remove()
 
     def detach_after_forward(self) -> None:
-        """Remove the hooks, but not in the middle of a forward: a mode has to be left where it was entered."""
+        """Remove the hooks, but not in the middle of a forward: a mode that handles a call cannot be removed."""
         self._detach_after_forward = True
-        if self._mode is None:
+        if not self._is_forward_running():
             self.detach()
+
+    def discard_step(self) -> None:
+        """Remove the hooks and forget the sampled step: an interrupt came while it was being collected."""
+        self.detach()
+        for layer in self.layers.values():
+            layer.discard()
 
     def missing_layers(self) -> list[LayerRecorder]:
         """Return the layers that this step should have recorded and did not.
@@ -120,50 +135,54 @@ class ForwardHooks:
             else:
                 layer.record_masked(z, mask)
 
-    def _register(self) -> None:
-        self._registered.enter_context(self.stance)
-        self._registered.enter_context(register_module_forward_pre_hook(self._pre_forward))
-        self._registered.enter_context(register_module_forward_hook(self._post_forward, always_call=True))
-
-    def _remove(self) -> None:
-        self._registered.close()
-
     def _pre_forward(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        if threading.get_ident() != self._thread:
+        if threading.get_ident() != self._thread or not self._is_due():
             return
         if is_optimized(module):
             self._pre_compiled_forward(module)
         if module not in self.names:
+            self._other_calls += 1
             return
         started = perf_counter()
         try:
             self._push_module(module, inputs)
         except Exception as error:  # noqa: BLE001 - an error of the SDK must not end the user's forward
             self._guard.handle("forward", error)
+        except BaseException:
+            self._stop_capture()
+            raise
         self._overhead.training_s += perf_counter() - started + HOOK_CALL_S
+
+    def _is_due(self) -> bool:
+        """Return True while the step is being sampled; clean up after a forward that was interrupted.
+
+        Torch calls no hook after a forward that a KeyboardInterrupt left, so the next call of any module does it.
+        """
+        if self._outermost_call is not None:
+            if self._is_forward_running():
+                return True
+            self._stop_capture()
+        if not self.attached or self._detach_after_forward or self._other_calls > MAX_OTHER_CALLS:
+            self.detach()
+        return self.attached
+
+    def _is_forward_running(self) -> bool:
+        return self._outermost_call is not None and is_running(self._outermost_call, self._thread)
 
     def _pre_compiled_forward(self, module: nn.Module) -> None:
         """Make a compiled module run eagerly if it trains; leave it compiled if it is evaluated."""
         if torch.is_grad_enabled():
-            # It may have been compiled after attach(), which then had no stance to set.
-            self._registered.enter_context(self.stance)
+            self.stance.__enter__()  # it may have been compiled after attach(), which then had no stance to set
             return
-
         # An evaluation between two optimizer steps may be long, so it stays compiled. Dynamo would trace the hooks into
         # its graph, so they are removed until the module returns.
-        def register_again(*_: object) -> None:
-            handle.remove()
-            if self.attached:
-                self._register()
-
-        self._remove()
-        handle = module.register_forward_hook(register_again, always_call=True)
+        self._hooks.pause_during(module)
 
     def _push_module(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        # The outermost module begins again: a KeyboardInterrupt skipped its post-forward hook.
-        if self._module_stack and self._module_stack[0] is module:
-            self._stop_capture()
-        is_outermost = not self._module_stack
+        self._other_calls = 0
+        is_outermost = self._outermost_call is None
+        if is_outermost:
+            self._outermost_call = caller_of_hooks()
         self._module_stack.append(module)
         if is_outermost:
             self._start_capture(module, inputs)
@@ -179,9 +198,8 @@ class ForwardHooks:
         self._examples = None
         if module.training:
             self._examples = self.model_io.record_input(inputs, keep_sample=self._step.with_norms)
-        mode = ExitStack()
-        mode.enter_context(ActivationMode(self._on_activation, self._overhead, self._guard))
-        self._mode = mode
+        self._mode = ActivationMode(self._on_activation, self._overhead, self._guard)
+        function_modes.push_below_others(self._mode)
 
     def _post_forward(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         if threading.get_ident() != self._thread:
@@ -193,34 +211,43 @@ class ForwardHooks:
             self._pop_module(module, inputs, output)
         except Exception as error:  # noqa: BLE001 - as above
             self._guard.handle("forward", error)
+        except BaseException:
+            self._stop_capture()
+            raise
         self._overhead.training_s += perf_counter() - started + HOOK_CALL_S
 
     def _pop_module(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        # Modules above it on the stack raised: their post-forward hooks did not run.
-        while self._module_stack and self._module_stack.pop() is not module:
-            continue
-        if self._mode is None:
+        if module not in self._module_stack:  # a hook of others raised before ours was called
             return
-        if isinstance(output, Tensor):
+        # Modules above it on the stack raised: their post-forward hooks did not run.
+        while self._module_stack.pop() is not module:
+            continue
+        if self._mode is not None and isinstance(output, Tensor):
             module_input = inputs[0] if inputs and isinstance(inputs[0], Tensor) else None
             self._recent_outputs.remember(output, module, module_input)
         if not self._module_stack:
+            was_captured = self._mode is not None
             self._stop_capture()
-            if module.training and self._step.with_norms:
+            if was_captured and module.training and self._step.with_norms:
                 self.model_io.record_output(output)
-            if self._detach_after_forward:
+            # Torch iterates over its hooks while one raises: they are removed before the next forward then.
+            if self._detach_after_forward and sys.exc_info()[1] is None:
                 self.detach()
 
     def _stop_capture(self) -> None:
+        """Leave the forward, at its end or after it was interrupted; may itself be interrupted and called again."""
+        if self._mode is not None:
+            self._mode.stop()
+            function_modes.remove(self._mode)
+        self._mode = None
+        self._outermost_call = None
         self._recent_outputs.clear()
         self._module_stack.clear()
-        mode = self._mode
-        self._mode = None
-        # A function mode belongs to the thread that entered it.
-        if mode is not None and threading.get_ident() == self._thread:
-            mode.close()
 
     def _on_activation(self, activation: Activation, z: Tensor) -> None:
+        # After an interrupted forward the mode sees calls of others, until the next module call removes it.
+        if not self._is_forward_running():
+            return
         module = self._module_stack[-1]
         call = self._activation_calls.get(id(module), 0) + 1
         self._activation_calls[id(module)] = call
@@ -237,10 +264,9 @@ class ForwardHooks:
                 layer = self._add_layer(key, name, activation, z, output=output)
             if not layer.can_die or not z.numel():
                 return
-            if output is not None and output.module is layer.producer:
-                layer.record(z, output.input, self._step, from_producer=True)
-            else:
-                layer.record(z, None, self._step, from_producer=False)
+            from_producer = output is not None and output.module is layer.producer
+            producer_input = output.input if output is not None and from_producer else None
+            layer.record(z, producer_input, self._step, from_producer=from_producer)
 
     def _add_layer(
         self,

@@ -108,6 +108,7 @@ class LayerRecorder:
         """
         is_first = self._current is None
         current = self._accumulator(z)
+        self._current = None  # until all sums hold this pre-activation: an error or interrupt in between discards them
         dim = unit_sums.unit_dim(z, channels_first=self.channels_first)
         if is_first:
             unit_sums.accumulate(z, dim, out=current.buffer.sums)
@@ -117,7 +118,6 @@ class LayerRecorder:
             current.buffer.sums.add(sums)
         current.examples += z.shape[0] if z.dim() > 1 else 1
         current.positions += z.numel() // max(self.units, 1)
-        self._current = current
         if from_producer and self.producer is not None:
             if is_first:
                 self._record_parameters(self.producer, current, with_norms=step.with_norms)
@@ -125,17 +125,23 @@ class LayerRecorder:
                 current.add_input(*mean_shift.input_sum(self.producer, producer_input))
                 if is_first:
                     self._record_response(self.producer, current, step.step)
+        self._current = current
 
     def record_masked(self, z: Tensor, mask: Tensor) -> None:
         """Add the rows of a pre-activation under ``mask``; their number stays on the device."""
         is_first = self._current is None
         current = self._accumulator(z)
+        self._current = None  # as above
         sums = current.buffer.sums if is_first else unit_sums.new_sums(self.units, z)
         row_count = unit_sums.accumulate_masked(z, mask, out=sums)
         if not is_first:
             current.buffer.sums.add(sums)
         current.row_count = row_count if current.row_count is None else current.row_count + row_count
         self._current = current
+
+    def discard(self) -> None:
+        """Forget what the current step recorded."""
+        self._current = None
 
     def _accumulator(self, z: Tensor) -> _StepAccumulator:
         """Return the current accumulator, or a new one, which becomes current once its sums hold numbers."""

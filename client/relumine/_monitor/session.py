@@ -99,10 +99,16 @@ class MonitorSession:
 
     def _run_guarded(self, part: Callable[[], None]) -> None:
         started = time.perf_counter()
+        grad_enabled = torch.is_grad_enabled()
         try:
             part()
         except Exception as error:  # noqa: BLE001 - an error of the SDK must not end the training
+            torch.set_grad_enabled(grad_enabled)
             self.guard.handle("optimizer step", error)
+        except BaseException:
+            torch.set_grad_enabled(grad_enabled)  # an interrupt within ``no_grad().__enter__`` skips its exit
+            self.hooks.discard_step()
+            raise
         self.overhead.training_s += time.perf_counter() - started
 
     def _finish_step(self) -> None:

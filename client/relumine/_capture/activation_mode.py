@@ -23,9 +23,13 @@ class ActivationMode(TorchFunctionMode):
     an interrupted forward may leave the mode on torch's stack.
     """
 
-    def __init__(self, on_activation: Callable[[Activation, Tensor], None], overhead: Overhead, guard: ErrorGuard) -> None:
+    def __init__(
+        self, on_activation: Callable[[Activation, Tensor], None], overhead: Overhead, guard: ErrorGuard
+    ) -> None:
         super().__init__()
-        self._on_activation: Callable[[], Callable[[Activation, Tensor], None] | None] = weakref.WeakMethod(on_activation)
+        self._on_activation: Callable[[], Callable[[Activation, Tensor], None] | None] = weakref.WeakMethod(
+            on_activation
+        )
         self._overhead = overhead
         self._guard = guard
 

@@ -44,6 +44,7 @@ class MonitorSession:
         on_first_stats: called with the coverage once the first step with an activation was sampled.
         step: the optimizer steps so far.
         closed: True if nothing is watched any more.
+        owner: the monitor, which lives as long as its session.
     """
 
     hooks: ForwardHooks
@@ -58,6 +59,7 @@ class MonitorSession:
     on_first_stats: Callable[[Coverage], None]
     step: int = field(init=False)
     closed: bool = field(default=False, init=False)
+    owner: object = field(default=None, init=False)
     _described_layers: int = field(default=0, init=False)
     _loss: Number | None = field(default=None, init=False)
     _marks: int = field(default=0, init=False)
@@ -263,9 +265,14 @@ class MonitorSession:
 
     def close(self, final_status: FinalStatus, timeout_s: float) -> None:
         """Stop watching, and send what is left together with the final status."""
+        self.announce_close(final_status, timeout_s)
+        self.sender.close(final_status, timeout_s)
+
+    def announce_close(self, final_status: FinalStatus, timeout_s: float) -> None:
+        """Stop watching, and let the sender thread send what is left, without waiting for it."""
         self.shutdown()
         self._describe()
-        self.sender.close(final_status, timeout_s)
+        self.sender.announce_close(final_status, timeout_s)
 
     def shutdown(self) -> None:
         """Stop watching: leave model and optimizers as they were found."""

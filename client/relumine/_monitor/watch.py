@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import weakref
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ from relumine._export.transport import BackgroundTransport, HttpTransport, Trans
 from relumine._export.upload_builder import UploadBuilder, UploadSource
 from relumine._monitor import messages
 from relumine._monitor.alert_dispatcher import AlertDispatcher
-from relumine._monitor.monitor import Monitor, NoOpMonitor, run_url
+from relumine._monitor.monitor import Monitor, NoOpMonitor, end_earlier_monitors, run_url
 from relumine._monitor.sampling import SamplingSchedule
 from relumine._monitor.session import MonitorSession
 from relumine._runtime.guard import ErrorGuard
@@ -100,6 +101,7 @@ def watch(  # noqa: PLR0913 - the one call a user makes; every argument has a na
         return NoOpMonitor(run, settings)
     parts = _SharedParts(run, settings, ErrorGuard(strict=strict), Overhead(), SampleQueue())
     names = modules.ModuleNames(modules.named_models(model), include, exclude)
+    end_earlier_monitors(names)
     schedule = SamplingSchedule(every, max_overhead, seed=zlib.crc32(run.id.encode()))
     session = _start_session(parts, names, _optimizers(optimizer), schedule, on_alert=on_alert, start_step=start_step)
     return Monitor(run, settings, session)
@@ -140,7 +142,12 @@ def _start_session(
         on_first_stats=lambda coverage: _log_start(parts, coverage),
     )
     register_at_fork(session)
-    session.start()
+    try:
+        session.start()
+    except BaseException:
+        session.shutdown()
+        session.sender.announce_close("failed", 0.0)
+        raise
     return session
 
 
@@ -152,10 +159,15 @@ def _sender(parts: _SharedParts, schedule: SamplingSchedule, dispatcher: AlertDi
     source = UploadSource(parts.run, session=uuid7(), world_size=parts.settings.world_size)
     spool_path = parts.settings.directory / parts.run.id / f"{source.session}{SUFFIX}"
 
+    # The sender thread must not hold ``on_alert``, and with it the user's model: the thread would keep it alive.
+    dispatcher_reference = weakref.ref(dispatcher)
+
     def on_response(response: UploadResponse) -> None:
         if response.sample_every is not None:
             schedule.set_min_interval(response.sample_every)
-        dispatcher.receive(response.alerts)
+        current = dispatcher_reference()
+        if current is not None:
+            current.receive(response.alerts)
 
     return Sender(
         UploadBuilder(source, parts.overhead),

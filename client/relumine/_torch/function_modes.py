@@ -11,17 +11,18 @@ from itertools import repeat, starmap
 from typing import Any
 
 import torch
-from torch.overrides import (
-    TorchFunctionMode,
-    _get_current_function_mode_stack,
+from torch._C import (
+    _get_function_stack_at,
+    _len_torch_function_stack,
     _pop_torch_function_stack,
     _push_on_torch_function_stack,
 )
+from torch.overrides import TorchFunctionMode
 
 
 def push_below_others(mode: TorchFunctionMode) -> None:
-    """Put a mode below all others of this thread, but above the default device, which torch expects to be the lowest."""
-    stack = _get_current_function_mode_stack()
+    """Put a mode below all others of this thread, but above the default device, which torch expects at the bottom."""
+    stack = _mode_stack()
     default_device = getattr(getattr(torch, "_GLOBAL_DEVICE_CONTEXT", None), "device_context", None)
     has_default_device = bool(stack) and stack[0] is default_device
     _lift(len(stack) - has_default_device, lambda: _push_on_torch_function_stack(mode))
@@ -29,11 +30,15 @@ def push_below_others(mode: TorchFunctionMode) -> None:
 
 def remove(mode: TorchFunctionMode) -> None:
     """Take a mode off this thread's stack, wherever it is in it."""
-    stack = _get_current_function_mode_stack()
+    stack = _mode_stack()
     for depth, other in enumerate(reversed(stack)):
         if other is mode:
             _lift(depth, _pop_torch_function_stack)
             return
+
+
+def _mode_stack() -> list[TorchFunctionMode]:
+    return [_get_function_stack_at(index) for index in range(_len_torch_function_stack())]
 
 
 def _lift(count: int, change: Any) -> None:

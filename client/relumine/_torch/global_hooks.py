@@ -65,9 +65,10 @@ class GlobalHooks:
 
     def _remove_hooks(self) -> None:
         _remove(torch_hooks._global_forward_pre_hooks, self._before)  # noqa: SLF001 - a lost handle has no public way
-        removed = _remove(torch_hooks._global_forward_hooks, self._after)  # noqa: SLF001 - as above
-        for key in removed:
+        after = torch_hooks._global_forward_hooks  # noqa: SLF001 - as above
+        for key in _keys(after, self._after):
             torch_hooks._global_forward_hooks_always_called.pop(key, None)  # noqa: SLF001 - as above
+        _remove(after, self._after)
 
 
 def caller_of_hooks() -> FrameType | None:
@@ -103,8 +104,10 @@ def _call_weakly(method: Any) -> Callable[..., Any]:
     return hook
 
 
-def _remove(hooks: dict[int, Callable[..., Any]], hook: Callable[..., Any]) -> list[int]:
-    keys = [key for key, registered in hooks.items() if registered is hook]
-    for key in keys:
+def _keys(hooks: dict[int, Callable[..., Any]], hook: Callable[..., Any]) -> list[int]:
+    return [key for key, registered in hooks.items() if registered is hook]
+
+
+def _remove(hooks: dict[int, Callable[..., Any]], hook: Callable[..., Any]) -> None:
+    for key in _keys(hooks, hook):
         hooks.pop(key, None)
-    return keys

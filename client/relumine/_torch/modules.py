@@ -144,11 +144,19 @@ class ModuleNames:
         self, models: Mapping[str, nn.Module], include: Iterable[str] | None, exclude: Iterable[str] | None
     ) -> None:
         self._paths = {id(module): (path, module) for path, module in _walk(models)}
+        self._roots = [unwrap_model(model) for model in models.values()]
         self._include = None if include is None else list(include)
         self._exclude = list(exclude or ())
 
     def __contains__(self, module: nn.Module) -> bool:
         return id(module) in self._paths
+
+    def shares_model_with(self, other: ModuleNames) -> bool:
+        """Return True if one of the models is among the other's, a part of one of them, or contains one.
+
+        Models that only share a part, as two heads on one backbone do, are different models.
+        """
+        return any(root in other for root in self._roots) or any(root in self for root in other._roots)
 
     def modules(self) -> Iterator[nn.Module]:
         """Yield every module, outer modules first."""

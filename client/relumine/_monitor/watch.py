@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import time
 import weakref
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-import torch
 from torch.optim import Optimizer
 
-from relumine import __version__
 from relumine._capture.forward_hooks import ForwardHooks
 from relumine._export.queue import SampleQueue
 from relumine._export.sender import Sender
@@ -22,6 +19,7 @@ from relumine._export.upload_builder import UploadBuilder, UploadSource
 from relumine._monitor import messages
 from relumine._monitor.alert_dispatcher import AlertDispatcher
 from relumine._monitor.monitor import Monitor, NoOpMonitor, end_earlier_monitors, run_url
+from relumine._monitor.run_info import Labels, run_info
 from relumine._monitor.sampling import SamplingSchedule
 from relumine._monitor.session import MonitorSession
 from relumine._runtime.guard import ErrorGuard
@@ -31,7 +29,6 @@ from relumine._runtime.process import register_at_fork, uuid7
 from relumine._runtime.settings import Mode, Settings, resolve_settings
 from relumine._torch import modules
 from relumine._torch.optimizers import unwrap_optimizer
-from relumine.errors import SettingsError
 from relumine.schemas.alert import Alert
 from relumine.schemas.upload import Coverage, RunInfo, UploadResponse
 
@@ -48,7 +45,7 @@ def watch(  # noqa: PLR0913 - the one call a user makes; every argument has a na
     group: str | None = None,
     run_id: str | None = None,
     start_step: int | None = None,
-    config: Mapping[str, Any] | None = None,
+    config: Any = None,
     tags: Iterable[str] = (),
     url: str | None = None,
     api_key: str | None = None,
@@ -71,7 +68,8 @@ def watch(  # noqa: PLR0913 - the one call a user makes; every argument has a na
         run_id: the id of an earlier run to continue, as a new session of it; default ``RELUMINE_RUN_ID``.
         start_step: the steps made before, where a run is resumed; by default what the optimizer remembers (Adam and
             its like do, SGD does not).
-        config: settings of the training, shown beside it; JSON values.
+        config: settings of the training, shown beside it: a mapping, ``vars(args)``, a namespace, a dataclass or a
+            model of pydantic or OmegaConf. Values that JSON does not know are sent as text, large ones cut.
         tags: words to find the run by.
         url: the server; default ``RELUMINE_URL``.
         api_key: the server's API key; default ``RELUMINE_API_KEY``.
@@ -86,7 +84,8 @@ def watch(  # noqa: PLR0913 - the one call a user makes; every argument has a na
         strict: raise errors of the SDK instead of suppressing them.
 
     Raises:
-        SettingsError: a setting that cannot be used. Nothing raises after ``watch`` returned, unless ``strict``.
+        SettingsError: a ``url``, ``api_key``, ``mode`` or ``run_id`` that cannot be used. Nothing raises after
+            ``watch`` returned, unless ``strict``.
 
     Example:
         >>> import torch, relumine
@@ -96,11 +95,11 @@ def watch(  # noqa: PLR0913 - the one call a user makes; every argument has a na
         ...     optimizer.step()
     """
     settings = resolve_settings(url=url, api_key=api_key, mode=mode, run_id=run_id)
-    run = _run_info(settings, project=project, name=name, group=group, config=config, tags=tags)
+    run = run_info(settings, Labels(project, name, group, config, tags))
     if settings.mode == "disabled" or settings.rank:
         return NoOpMonitor(run, settings)
     parts = _SharedParts(run, settings, ErrorGuard(strict=strict), Overhead(), SampleQueue())
-    names = modules.ModuleNames(modules.named_models(model), include, exclude)
+    names = modules.ModuleNames(modules.named_models(model), _patterns(include), _patterns(exclude))
     end_earlier_monitors(names)
     schedule = SamplingSchedule(every, max_overhead, seed=zlib.crc32(run.id.encode()))
     session = _start_session(parts, names, _optimizers(optimizer), schedule, on_alert=on_alert, start_step=start_step)
@@ -188,31 +187,8 @@ def _optimizers(optimizer: Optimizers | None) -> list[Optimizer]:
     return [unwrap_optimizer(member) for member in members]
 
 
-def _run_info(
-    settings: Settings,
-    *,
-    project: str,
-    name: str | None,
-    group: str | None,
-    config: Mapping[str, Any] | None,
-    tags: Iterable[str],
-) -> RunInfo:
-    """Return the run as uploads carry it. Raises SettingsError where a name or the config cannot be sent."""
-    try:
-        return RunInfo(
-            id=settings.run_id or uuid7(),
-            project=project,
-            name=name,
-            group=group,
-            config=dict(config or {}),
-            tags=list(tags),
-            sdk=__version__,
-            torch=torch.__version__,
-            started_at=time.time(),
-            resumed=settings.run_id is not None,
-        )
-    except ValueError as error:
-        raise SettingsError(str(error)) from error
+def _patterns(patterns: Iterable[str] | None) -> list[str] | None:
+    return None if patterns is None else modules.as_patterns(patterns)
 
 
 def _transport(settings: Settings, run: RunInfo, spool_path: Path) -> Transport:

@@ -22,6 +22,7 @@ from relumine._capture.activation_mode import ActivationMode
 from relumine._capture.layer_recorder import LayerRecorder, SampledStep
 from relumine._capture.model_io import ModelIORecorder
 from relumine._capture.producers import ModuleOutput, RecentOutputs, find_producer
+from relumine._capture.taps import Taps
 from relumine._runtime.guard import ErrorGuard
 from relumine._runtime.overhead import HOOK_CALL_S, Overhead
 from relumine._torch import function_modes
@@ -30,8 +31,6 @@ from relumine._torch.compile import is_captured, is_optimized
 from relumine._torch.forward import is_backward_running
 from relumine._torch.global_hooks import GlobalHooks, caller_of_hooks, is_running
 from relumine._torch.modules import ModuleNames
-
-TAPPED = Activation("tapped", can_die=True)
 
 # Steps between two samples of norms, model input and output: every sample of the regular interval, few of a burst.
 NORMS_EVERY = 7
@@ -52,6 +51,7 @@ class ForwardHooks:
         self.model_io = ModelIORecorder()
         self.names = names
         self.attached = False
+        self._taps = Taps(self.layers, self._add_layer)
         self._hooks = GlobalHooks(self._pre_forward, self._post_forward)
         self.stance = self._hooks.stance
         self._overhead = overhead
@@ -121,19 +121,15 @@ class ForwardHooks:
                 missing.append(layer)
         return missing
 
-    def tap(self, name: str, z: Tensor, mask: Tensor | None) -> None:
-        """Record a pre-activation that no torch function reads, as a layer with the given name."""
-        if not self.attached or not torch.is_grad_enabled() or is_backward_running() or not z.numel():
+    def tap(self, name: str, z: Any, threshold: Any, mask: Any) -> None:
+        """Record a pre-activation that no torch function reads, as a layer with this name. Raises UnusableValue."""
+        if not self.attached or not torch.is_grad_enabled() or is_backward_running():
             return
-        with torch.no_grad():
-            key = (0, hash(name))
-            layer = self.layers.get(key)
-            if layer is None:
-                layer = self._add_layer(key, name, TAPPED, z, masked=mask is not None)
-            if mask is None:
-                layer.record(z, None, self._step, from_producer=False)
-            else:
-                layer.record_masked(z, mask)
+        try:
+            torch.set_grad_enabled(False)
+            self._taps.record(name, z, threshold, mask, self._step)
+        finally:
+            torch.set_grad_enabled(True)
 
     def _pre_forward(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         if threading.get_ident() != self._thread or not self._is_due():

@@ -10,6 +10,7 @@ import numpy as np
 
 from relumine._capture.step_stats import ModelIO, StepStats
 from relumine._export.layer_record import LayerRecord
+from relumine._export.logged_numbers import read_number
 from relumine._export.norms import to_float32
 
 # Of merged steps these keep the extreme; every other value is that of the latest step.
@@ -41,10 +42,9 @@ class RunAggregator:
         self._nonfinite += stats.model_io.measurement_count - len(measurements)
         for name, value in measurements.items():
             self._merge(name, value)
-        if stats.loss is not None:
-            loss = float(stats.loss)
-            if math.isfinite(loss):
-                self._values["loss"] = loss
+        loss = read_number(stats.loss)
+        if loss is not None:
+            self._values["loss"] = loss
 
     def _merge(self, name: str, value: float) -> None:
         reduce = REDUCTIONS.get(name)

@@ -184,6 +184,7 @@ class Sender:
                 force=is_flushing and is_empty,
             )
             self._unsent.extend(uploads)
+            self._count_unreadable()
             while self._unsent:
                 self._send(self._unsent[0])
                 self._unsent.popleft()
@@ -191,6 +192,12 @@ class Sender:
                 break
         if is_flushing:
             self._is_flushing = False
+
+    def _count_unreadable(self) -> None:
+        """Count sampled steps that could not be read, as dropped and as errors of ours."""
+        while self._builder.unreadable:
+            self._queue.count_dropped("unreadable")
+            self._guard.record("sender", self._builder.unreadable.pop())
 
     def _send(self, upload: EncodedUpload) -> None:
         """Send an upload; spool it where others are spooled already, or the server is not to be tried yet."""

@@ -11,9 +11,11 @@ from relumine._capture.step_stats import Number
 from relumine._export.sender import Sender
 from relumine._monitor import messages
 from relumine._monitor.session import MonitorSession
+from relumine._monitor.user_input import UserInput
 from relumine._runtime import open_runs
 from relumine._runtime.log import logger
 from relumine._runtime.open_runs import EXIT_TIMEOUT_S
+from relumine._runtime.sendable import MAX_NAME, UnusableValue, sendable_name
 from relumine._runtime.settings import Settings
 from relumine._torch.modules import ModuleNames
 from relumine.schemas.alert import Alert
@@ -30,6 +32,7 @@ class Monitor:
         self._run = run
         self._settings = settings
         self._session = session
+        self._input = UserInput()
         self._is_closed = False
         # The monitor lives as long as its session, which the optimizer's hook holds: whoever calls ``watch`` need not
         # keep what it returns. When the optimizer is gone as well, the run ends.
@@ -49,10 +52,14 @@ class Monitor:
         return run_url(self._run, self._settings)
 
     def log(self, numbers: Mapping[str, Number] | None = None, step: int | None = None, **named: Number) -> None:
-        """Log metrics beside the statistics: ``monitor.log(loss=0.3)``. Never waits for a device."""
+        """Log metrics beside the statistics: ``monitor.log(loss=0.3)``. Never waits for a device.
+
+        Nested mappings give names such as ``val/loss``. What is not one real number is named once in the log.
+        """
         if self._is_active:
             with self._session.guard.suppress("log"):
-                self._session.log({**(numbers or {}), **named}, step)
+                metrics = self._input.metrics(numbers, named)
+                self._session.log(metrics, self._input.step(step, self._session.step))
 
     def step(self) -> None:
         """Count a step; only for a training without an optimizer to hook."""
@@ -63,20 +70,25 @@ class Monitor:
         """Mark a deliberate reset (weights restored, units revived): later steps are judged by a new baseline."""
         if self._is_active:
             with self._session.guard.suppress("mark"):
-                self._session.mark(name)
+                self._session.mark(self._input.mark_name(name))
 
-    def tap(self, name: str, z: Tensor, threshold: float = 0.0, mask: Tensor | None = None) -> None:
+    def tap(self, name: str, z: Tensor, threshold: float | Tensor = 0.0, mask: Tensor | None = None) -> None:
         """Record a pre-activation that no torch function reads: of a custom kernel, a JumpReLU, or padded positions.
 
         Args:
             name: the layer's name.
             z: the pre-activation; units are its last dimension (dimension 1 with four or more dimensions).
-            threshold: a unit is active above it.
+            threshold: a unit is active above it; a number, or a tensor with one per unit.
             mask: boolean, of the shape of ``z`` without its last dimension; only positions where it is True count.
         """
-        if not self._is_closed:
-            with self._session.guard.suppress(name):
-                self._session.hooks.tap(name, z - threshold if threshold else z, mask)
+        if self._is_closed or not self._session.hooks.attached:
+            return
+        with self._session.guard.suppress("tap"):
+            layer = sendable_name(name, MAX_NAME - len("#999"))
+            try:
+                self._session.hooks.tap(layer or "tap", z, threshold, mask)
+            except UnusableValue as error:
+                self._input.name_slip(f"tap: {layer!r}", f"is not recorded: {error}")
 
     def metrics(self) -> dict[str, float]:
         """Return the latest sampled step as flat numbers for other loggers: ``relumine/act1/active_rate`` and so on.
@@ -115,11 +127,12 @@ class Monitor:
 
     def flush(self, timeout: float = 10.0) -> bool:
         """Wait until the server has responded to everything so far; return False after ``timeout`` seconds."""
-        return True if self._is_closed else self._session.flush(timeout)
+        return True if self._is_closed else self._session.flush(self._input.seconds(timeout, 10.0))
 
     def close(self, timeout: float = 10.0, final_status: FinalStatus = "finished") -> None:
         """End the run: send what is left, log the closing line, leave model and optimizer as they were."""
-        self.end(final_status, timeout)
+        if self._is_active:
+            self.end(self._input.final_status(final_status), self._input.seconds(timeout, 10.0))
 
     def __enter__(self) -> Self:
         return self
@@ -212,7 +225,7 @@ class NoOpMonitor(Monitor):
     def mark(self, name: str) -> None:
         """Do nothing."""
 
-    def tap(self, name: str, z: Tensor, threshold: float = 0.0, mask: Tensor | None = None) -> None:
+    def tap(self, name: str, z: Tensor, threshold: float | Tensor = 0.0, mask: Tensor | None = None) -> None:
         """Do nothing."""
 
     def metrics(self) -> dict[str, float]:

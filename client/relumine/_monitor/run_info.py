@@ -69,13 +69,15 @@ def _tags(tags: object, notes: list[str]) -> list[str]:
         return []
     if isinstance(tags, (str, bytes)) or not isinstance(tags, Iterable):
         tags = [tags]
-    names = []
+    names: list[str] = []
     try:
         for tag in tags:
-            names.append(_name("tag", tag, notes))
-            if len(names) > MAX_TAGS:
+            name = _name("tag", tag, notes)
+            if name and len(names) == MAX_TAGS:
                 notes.append(f"only the first {MAX_TAGS} tags are sent")
                 break
+            if name:
+                names.append(name)
     except Exception as error:  # noqa: BLE001 - an iterator of the user's
         notes.append(f"tags cannot be read ({type(error).__name__})")
-    return [name for name in names if name][:MAX_TAGS]
+    return names

@@ -1,4 +1,4 @@
-"""Text of the user's as every part takes it: the wire, both databases, a terminal."""
+"""Text of the user's as every part takes it: the wire, both databases, a terminal. And what cannot be taken."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ import zlib
 MAX_NAME = 200
 
 _CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+class UnusableValue(Exception):
+    """A value that was passed to a monitor and cannot be sent, with the reason."""
 
 
 def sendable_text(text: str, limit: int) -> str:
@@ -25,6 +29,8 @@ def sendable_text(text: str, limit: int) -> str:
 
 def sendable_name(value: object, limit: int = MAX_NAME) -> str:
     """Return ``value`` as a name; empty where it is empty."""
+    if type(value) is str and len(value) <= limit and value.isascii() and value.isprintable():  # nearly every name
+        return value
     if isinstance(value, str):
         return sendable_text(str.__str__(value), limit)
     return sendable_text(text_of(value), limit)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from torch.nn.modules.conv import _ConvNd
 
+from relumine._runtime.sendable import MAX_NAME, sendable_text
 from relumine._torch.activations import Activation
 
 Convolution: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Conv3d
@@ -203,11 +204,16 @@ def _walk(models: Mapping[str, nn.Module]) -> Iterator[tuple[str, nn.Module]]:
     """Yield the modules of all models with their paths; the paths carry no trace of wrappers."""
     for prefix, model in models.items():
         for wrapped_path, module in model.named_modules():
-            path = _strip_wrappers(wrapped_path)
+            path = _sendable_path(_strip_wrappers(wrapped_path))
             if prefix and path:
                 yield f"{prefix}.{path}", module
             else:
                 yield path or prefix, module
+
+
+def _sendable_path(path: str) -> str:
+    # The activation's name and number follow it.
+    return sendable_text(path, MAX_NAME - len(".leaky_relu#9999")) if path else path
 
 
 def _strip_wrappers(path: str) -> str:

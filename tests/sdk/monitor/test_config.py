@@ -221,7 +221,7 @@ def test_a_training_starts_whatever_describes_it_and_one_line_names_what_was_cha
         model(torch.randn(4, 2)).sum().backward()
         optimizer.step()
     run = memory.uploads[0].run
-    assert (run.project, run.group, len(run.name), len(run.tags)) == ("p\\x00q", "7", 200, 100 - 2)
+    assert (run.project, run.group, len(run.name), len(run.tags)) == ("p\\x00q", "7", 200, 100)
     assert run.config["limit"] == "inf"
     output = capsys.readouterr().err
     assert output.count("changed so that it can be sent") == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
 from typing import Any, Protocol
@@ -14,6 +15,7 @@ from relumine._capture.producers import WEIGHTED
 from relumine._capture.rnn_states import RNN_CALLS
 from relumine._runtime.guard import ErrorGuard
 from relumine._runtime.overhead import HOOK_CALL_S, Overhead
+from relumine._torch import function_modes
 from relumine._torch.activations import call_name, is_activation
 from relumine._torch.unwrap import without_torch_functions
 
@@ -33,13 +35,25 @@ class CallObserver(Protocol):
 
 
 class ActivationMode(TorchFunctionMode):
-    """Tells an observer of activations, layers, masks and zeros. Its own torch calls are seen by no mode."""
+    """Tells an observer of activations, layers, masks and zeros. Its own torch calls are seen by no mode.
+
+    The observer is held weakly: an interrupted forward may leave the mode on torch's stack.
+    """
 
     def __init__(self, observer: CallObserver, overhead: Overhead, guard: ErrorGuard) -> None:
         super().__init__()
-        self._observer = observer
+        self._observer: Callable[[], CallObserver | None] = weakref.ref(observer)
         self._overhead = overhead
         self._guard = guard
+
+    def enter(self) -> None:
+        """Put the mode on the stack of this thread, below those of others."""
+        function_modes.push_below_others(self)
+
+    def leave(self) -> None:
+        """Observe nothing more, and take the mode off the stack: only the thread that entered it can do that."""
+        self._observer = _nothing
+        function_modes.remove(self)
 
     def __torch_function__(
         self, func: Callable[..., Any], _types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -47,33 +61,30 @@ class ActivationMode(TorchFunctionMode):
         kwargs = kwargs or {}
         name = call_name(func)
         if name in COMPOSED or is_activation(name):
-            self._observe(name, self._observer.before_call, func, args, kwargs)
+            self._observe(name, "before_call", func, args, kwargs)
         self._overhead.training_s += HOOK_CALL_S
         result = func(*args, **kwargs)
         if name in READ_AFTER:
-            self._observe(name, self._observer.after_call, args, kwargs, result)
+            self._observe(name, "after_call", args, kwargs, result)
         return result
 
-    def enter(self) -> None:
-        """Put the mode on the stack of this thread."""
-        torch._C._push_on_torch_function_stack(self)  # noqa: SLF001 - as in ``leave``
-
-    def leave(self) -> None:
-        """Take the mode off the stack of this thread, also where modes of the user lie above it."""
-        above: list[Any] = []
-        while torch._C._len_torch_function_stack():  # noqa: SLF001 - torch takes modes off the stack in this way itself
-            mode = torch._C._pop_torch_function_stack()  # noqa: SLF001 - as above
-            if mode is self:
-                break
-            above.append(mode)
-        for mode in reversed(above):
-            torch._C._push_on_torch_function_stack(mode)  # noqa: SLF001 - as above
-
-    def _observe(self, name: str, part: Callable[..., None], *arguments: Any) -> None:
+    def _observe(self, name: str, method: str, *arguments: Any) -> None:
+        observer = self._observer()
+        if observer is None:
+            return
         started = perf_counter()
+        grad_enabled = torch.is_grad_enabled()
         try:
             with without_torch_functions():
-                part(name, *arguments)
+                getattr(observer, method)(name, *arguments)
         except Exception as error:  # noqa: BLE001 - an error of the SDK must not end the user's forward
+            torch.set_grad_enabled(grad_enabled)
             self._guard.handle(name, error)
+        except BaseException:
+            torch.set_grad_enabled(grad_enabled)  # an interrupt within ``no_grad().__enter__`` skips its exit
+            raise
         self._overhead.training_s += perf_counter() - started
+
+
+def _nothing() -> None:
+    return None

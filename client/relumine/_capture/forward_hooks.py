@@ -8,15 +8,15 @@ convolution or BatchNorm returned is the very tensor that the activation reads.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
 from time import perf_counter
+from types import FrameType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 from relumine._capture.activation_mode import ActivationMode
 from relumine._capture.call_sites import calling_module, keyword_arguments
@@ -25,18 +25,20 @@ from relumine._capture.forward_trace import ForwardTrace
 from relumine._capture.layer_recorder import LayerRecorder, SampledStep
 from relumine._capture.layer_sites import LayerKey, LayerSites
 from relumine._capture.model_io import ModelIORecorder
-from relumine._capture.producers import UNKNOWN_PRODUCER, ProducerInfo
 from relumine._capture.step_stats import SampledForwards
+from relumine._capture.taps import Taps
 from relumine._runtime.guard import ErrorGuard
 from relumine._runtime.overhead import HOOK_CALL_S, Overhead
-from relumine._torch.activations import Activation
-from relumine._torch.compile import EagerStance, is_captured, is_optimized
+from relumine._torch.compile import is_captured, is_optimized
 from relumine._torch.forward import is_backward_running
+from relumine._torch.global_hooks import GlobalHooks, caller_of_hooks, is_running
 from relumine._torch.modules import ModuleNames
 from relumine._torch.tensors import first_tensor
-from relumine._torch.unwrap import is_function_mode_active, without_torch_functions
+from relumine._torch.unwrap import without_torch_functions
 
-TAPPED = Activation("tapped", can_die=True)
+# Calls of other modules in a row, without one of ours, after which a training counts as abandoned in the middle of a
+# sampled step: what else the process computes should not pay for hooks that wait for it.
+MAX_OTHER_CALLS = 100_000
 
 # Steps between two samples of norms, model input and output: every sample of the regular interval, few of a burst.
 NORMS_EVERY = 7
@@ -53,7 +55,9 @@ class ForwardHooks:
         self.sites = LayerSites(names)
         self.model_io = ModelIORecorder()
         self.names = names
-        self.stance = EagerStance()
+        self._hooks = GlobalHooks(self._pre_forward, self._post_forward)
+        self.stance = self._hooks.stance
+        self._taps = Taps(self.sites)
         self._forward_counter = ForwardCounter(names)
         self.attached = False
         self.on_forward: Callable[[int], None] | None = None
@@ -63,13 +67,14 @@ class ForwardHooks:
         self._trace = ForwardTrace(names, self.sites)
         self._next_norms_step = 0
         self._thread = 0
-        self._registered = ExitStack()
         self._detach_after_forward = False
         self._mode_stays = False
+        self._other_calls = 0
         self._forward_ran = False
         self._modules_run: set[int] = set()
         # The forward being captured.
         self._mode: ActivationMode | None = None
+        self._outermost_call: FrameType | None = None
         self._module_stack = self._trace.module_stack
 
     @property
@@ -84,6 +89,7 @@ class ForwardHooks:
         self.attached = True
         self._forward_counter.stop()
         self._thread = threading.get_ident()
+        self._other_calls = 0
         with_norms = step >= self._next_norms_step
         if with_norms:
             self._next_norms_step = step + NORMS_EVERY
@@ -91,7 +97,7 @@ class ForwardHooks:
         self._forward_ran = False
         self._trace.activity.clear()
         self._modules_run.clear()
-        self._register()
+        self._hooks.register()
 
     @property
     def forward_count(self) -> int:
@@ -110,14 +116,20 @@ class ForwardHooks:
         """Remove the hooks."""
         self.attached = False
         self._stop_capture()
-        self._remove()
+        self._hooks.remove()
         self._forward_counter.stop()
 
     def detach_after_forward(self) -> None:
-        """Remove the hooks, but not in the middle of a forward: a mode has to be left where it was entered."""
+        """Remove the hooks, but not in the middle of a forward: a mode that handles a call cannot be removed."""
         self._detach_after_forward = True
-        if not self._module_stack:
+        if not self._is_forward_running():
             self.detach()
+
+    def discard_step(self) -> None:
+        """Remove the hooks and forget the sampled step: an interrupt came while it was being collected."""
+        self.detach()
+        for layer in self.layers.values():
+            layer.discard()
 
     def forwards(self) -> SampledForwards:
         """Return what the forwards of the sampled step were."""
@@ -140,40 +152,23 @@ class ForwardHooks:
                 missing.append(layer)
         return missing
 
-    def tap(self, name: str, z: Tensor, mask: Tensor | None) -> None:
-        """Record a pre-activation that no torch function reads, as a layer with the given name."""
-        if not self.attached or not torch.is_grad_enabled() or is_backward_running() or not z.numel():
+    def tap(self, name: str, z: Any, threshold: Any, mask: Any) -> None:
+        """Record a pre-activation that no torch function reads, as a layer with this name. Raises UnusableValue."""
+        if not self.attached or not torch.is_grad_enabled() or is_backward_running():
             return
-        with torch.no_grad():
-            key = (0, hash(name), z.shape[-1] if z.dim() else 1)
-            layer = self.layers.get(key)
-            if layer is None:
-                name = f"{name}@{z.shape[-1]}" if any(other[:2] == key[:2] for other in self.layers) else name
-                layer = self.sites.add_fixed(key, name, TAPPED, z, ProducerInfo(None, "none", [UNKNOWN_PRODUCER]))
-                layer.counts_positions = mask is not None or self._counts_positions(z)
-            if mask is None:
-                layer.record(z.detach(), max(z.dim() - 1, 0), None, self._trace.step)
-            else:
-                layer.record_masked(z, mask)
-
-    def _counts_positions(self, z: Tensor) -> bool:
-        """Return True if the first dimension of ``z`` does not hold the examples of the model's input."""
-        return self._trace.examples is not None and z.dim() > 1 and z.shape[0] != self._trace.examples
-
-    def _register(self) -> None:
-        self._registered.enter_context(self.stance)
-        self._registered.enter_context(register_module_forward_pre_hook(self._pre_forward))
-        self._registered.enter_context(register_module_forward_hook(self._post_forward, always_call=True))
-
-    def _remove(self) -> None:
-        self._registered.close()
+        try:
+            torch.set_grad_enabled(False)
+            self._taps.record(name, z, threshold, mask, self._trace)
+        finally:
+            torch.set_grad_enabled(True)
 
     def _pre_forward(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        if threading.get_ident() != self._thread:
+        if threading.get_ident() != self._thread or not self._is_due():
             return
         if is_optimized(module):
             self._pre_compiled_forward(module)
         if module not in self.names:
+            self._other_calls += 1
             return
         started = perf_counter()
         try:
@@ -181,30 +176,41 @@ class ForwardHooks:
                 self._push_module(module, inputs)
         except Exception as error:  # noqa: BLE001 - an error of the SDK must not end the user's forward
             self._guard.handle("forward", error)
+        except BaseException:
+            self._stop_capture()
+            raise
         self._overhead.training_s += perf_counter() - started + HOOK_CALL_S
+
+    def _is_due(self) -> bool:
+        """Return True while the step is being sampled; clean up after a forward that was interrupted.
+
+        Torch calls no hook after a forward that a KeyboardInterrupt left, so the next call of any module does it.
+        """
+        if self._outermost_call is not None:
+            if self._is_forward_running():
+                return True
+            self._stop_capture()
+        if not self.attached or self._detach_after_forward or self._other_calls > MAX_OTHER_CALLS:
+            self.detach()
+        return self.attached
+
+    def _is_forward_running(self) -> bool:
+        return self._outermost_call is not None and is_running(self._outermost_call, self._thread)
 
     def _pre_compiled_forward(self, module: nn.Module) -> None:
         """Make a compiled module run eagerly if it trains; leave it compiled if it is evaluated."""
         if torch.is_grad_enabled():
-            # It may have been compiled after attach(), which then had no stance to set.
-            self._registered.enter_context(self.stance)
+            self.stance.__enter__()  # it may have been compiled after attach(), which then had no stance to set
             return
-
         # An evaluation between two optimizer steps may be long, so it stays compiled. Dynamo would trace the hooks into
         # its graph, so they are removed until the module returns.
-        def register_again(*_: object) -> None:
-            handle.remove()
-            if self.attached:
-                self._register()
-
-        self._remove()
-        handle = module.register_forward_hook(register_again, always_call=True)
+        self._hooks.pause_during(module)
 
     def _push_module(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        # The outermost module begins again: a KeyboardInterrupt skipped its post-forward hook.
-        if self._module_stack and self._module_stack[0] is module:
-            self._stop_capture()
-        is_outermost = not self._module_stack
+        self._other_calls = 0
+        is_outermost = self._outermost_call is None
+        if is_outermost:
+            self._outermost_call = caller_of_hooks()
         self._module_stack.append(module)
         if is_outermost:
             self._start_capture(module, inputs)
@@ -229,9 +235,8 @@ class ForwardHooks:
             examples = self.model_io.record_input((inputs, keyword_arguments(module)), keep_sample=keep_sample)
         self._trace.begin(examples)
         # Called by another method of a watched model, which may apply a ReLU to what the module returns: the mode then
-        # stays until the step ends. It cannot where a mode of the user lies below: that one's exit would take it away.
-        is_alone = self._mode is not None or not is_function_mode_active()
-        self._mode_stays = is_alone and calling_module(self.names) is not None
+        # stays until the step ends.
+        self._mode_stays = calling_module(self.names) is not None
         if self._mode is None:
             self._mode = ActivationMode(self._trace, self._overhead, self._guard)
             self._mode.enter()
@@ -247,29 +252,39 @@ class ForwardHooks:
                 self._pop_module(module, inputs, output)
         except Exception as error:  # noqa: BLE001 - as above
             self._guard.handle("forward", error)
+        except BaseException:
+            self._stop_capture()
+            raise
         self._overhead.training_s += perf_counter() - started + HOOK_CALL_S
 
     def _pop_module(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        # Modules above it on the stack raised: their post-forward hooks did not run.
-        while self._module_stack and self._module_stack.pop() is not module:
-            continue
-        if self._mode is None:
+        if module not in self._module_stack:  # a hook of others raised before ours was called
             return
-        if isinstance(output, Tensor):
+        # Modules above it on the stack raised: their post-forward hooks did not run.
+        while self._module_stack.pop() is not module:
+            continue
+        if self._mode is not None and isinstance(output, Tensor):
             module_input = first_tensor(inputs or keyword_arguments(module))
             self._trace.recent_outputs.remember(output, module, module_input)
         if not self._module_stack:
-            if not self._mode_stays:
-                self._stop_capture()
-            if module.training and self._trace.step.with_norms:
-                self.model_io.record_output(output)
-            if self._detach_after_forward:
-                self.detach()
+            self._end_forward(module, output)
+
+    def _end_forward(self, module: nn.Module, output: Any) -> None:
+        was_captured = self._mode is not None
+        if self._mode_stays:
+            self._outermost_call = None
+        else:
+            self._stop_capture()
+        if was_captured and module.training and self._trace.step.with_norms:
+            self.model_io.record_output(output)
+        # Torch iterates over its hooks while one raises: they are removed before the next forward then.
+        if self._detach_after_forward and sys.exc_info()[1] is None:
+            self.detach()
 
     def _stop_capture(self) -> None:
-        self._trace.clear()
-        mode = self._mode
+        """Leave the forward, at its end or after it was interrupted; may itself be interrupted and called again."""
+        if self._mode is not None:
+            self._mode.leave()
         self._mode = None
-        # A function mode belongs to the thread that entered it.
-        if mode is not None and threading.get_ident() == self._thread:
-            mode.leave()
+        self._outermost_call = None
+        self._trace.clear()

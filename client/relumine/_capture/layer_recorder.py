@@ -129,18 +129,23 @@ class LayerRecorder:
         """
         is_first = self._current is None
         current = self._accumulator(z)
-        self._add_sums(z, dim, current, step)
+        self._current = None  # until all sums hold this pre-activation: an error or interrupt in between discards them
+        self._add_sums(z, dim, current, step, is_first=is_first)
         current.positions += z.numel() // max(self.units, 1)
+        if source is not None and self.producer is not None and source.module is self.producer:
+            self._record_source(source, current, step, is_first=is_first)
         self._current = current
-        if source is None or self.producer is None or source.module is not self.producer:
-            return
+
+    def _record_source(
+        self, source: ModuleOutput, current: _StepAccumulator, step: SampledStep, *, is_first: bool
+    ) -> None:
+        """Add what is known of the producer that returned the pre-activation: parameters and input."""
         if is_first:
             self._record_parameters(source, current, with_norms=step.with_norms)
         if self.split == "linear" and source.input is not None and not self.sharded and current.weight is not None:
             self._record_input(source.input, current, step, is_first=is_first)
 
-    def _add_sums(self, z: Tensor, dim: int, current: _StepAccumulator, step: SampledStep) -> None:
-        is_first = self._current is None
+    def _add_sums(self, z: Tensor, dim: int, current: _StepAccumulator, step: SampledStep, *, is_first: bool) -> None:
         rows = z.shape[0] if z.dim() > 1 else 1
         is_same_forward = not is_first and current.forward == step.forward and not self.counts_positions
         current.forward = step.forward
@@ -176,12 +181,17 @@ class LayerRecorder:
         """Add the rows of a pre-activation under ``mask``; their number stays on the device."""
         is_first = self._current is None
         current = self._accumulator(z)
+        self._current = None  # as above
         sums = current.buffer.sums if is_first else unit_sums.new_sums(self.units, z)
         row_count = unit_sums.accumulate_masked(z, mask, out=sums)
         if not is_first:
             current.buffer.sums.add(sums)
         current.row_count = row_count if current.row_count is None else current.row_count + row_count
         self._current = current
+
+    def discard(self) -> None:
+        """Forget what the current step recorded."""
+        self._current = None
 
     def _accumulator(self, z: Tensor) -> _StepAccumulator:
         """Return the current accumulator, or a new one, which becomes current once its sums hold numbers."""

@@ -102,16 +102,16 @@ class LayerSites:
         return FoundLayer(layer, z, dim)
 
     def add_fixed(
-        self, key: LayerKey, name: str, activation: Activation, z: Tensor, info: ProducerInfo
+        self, key: LayerKey, name: str, activation: Activation, z: Tensor, info: ProducerInfo, axis: int = -1
     ) -> LayerRecorder:
-        """Add a layer whose units are known to lie along the last axis: a tap, the states of an RNN."""
+        """Add a layer whose units are known to lie along ``axis``: a tap, the states of an RNN."""
         layer = LayerRecorder(
             layer_id=len(self.layers) + 1,
             name=name,
             activation=activation.name,
             can_die=True,
-            units=z.shape[-1],
-            channels_first=False,
+            units=z.shape[axis],
+            channels_first=axis % z.dim() != z.dim() - 1,
             has_positions=z.dim() > 2,
             module_id=key[0],
             producer=info.producer,

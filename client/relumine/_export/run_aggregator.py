@@ -11,6 +11,7 @@ import numpy as np
 from relumine._capture.step_stats import ModelIO, StepStats
 from relumine._export.input_jump import InputJumpDetector
 from relumine._export.layer_record import LayerRecord
+from relumine._export.logged_numbers import read_number
 from relumine._export.norms import to_float32
 
 # Of merged steps these keep the extreme; every other value is that of the latest step.
@@ -44,10 +45,9 @@ class RunAggregator:
         self._input_jumps.add(measurements.get("input_mean"), measurements.get("input_std"))
         for name, value in measurements.items():
             self._merge(name, value)
-        if stats.loss is not None:
-            loss = float(stats.loss)
-            if math.isfinite(loss):
-                self._values["loss"] = loss
+        loss = read_number(stats.loss)
+        if loss is not None:
+            self._values["loss"] = loss
 
     def take_input_jump(self) -> bool:
         """Return True if the model's input has jumped since the last call."""

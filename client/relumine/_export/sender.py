@@ -84,6 +84,7 @@ class Sender:
         self._is_busy = False
         self._is_flushing = False
         self._is_abandoned = False
+        self._on_released: Callable[[], None] | None = None
         self._unsent: deque[EncodedUpload] = deque()
         self._stopping = threading.Event()
         self._idle = threading.Event()
@@ -145,13 +146,26 @@ class Sender:
 
     def close(self, final_status: FinalStatus, timeout_s: float) -> None:
         """Send what is left together with the final status, for at most ``timeout_s`` seconds; spool the rest."""
+        self.announce_close(final_status, timeout_s)
+        self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            self._abandon_request()
+
+    def announce_close(self, final_status: FinalStatus, timeout_s: float) -> None:
+        """Let the thread send what is left and end, without waiting for it."""
         self._final_status = final_status
         self._deadline = time.monotonic() + timeout_s
         self._stopping.set()
         self._queue.wakeup.set()
-        self._thread.join(timeout_s)
-        if self._thread.is_alive():
-            self._abandon_request()
+
+    def release(self, on_released: Callable[[], None]) -> None:
+        """Let the thread end the run as finished at its next tick, and call ``on_released`` then.
+
+        The garbage collector calls this, in any thread and between any two instructions, so it takes no lock.
+        """
+        self._final_status = "finished"
+        self._deadline = time.monotonic() + MAX_AGE_S
+        self._on_released = on_released
 
     def _abandon_request(self) -> None:
         """Spool, in the closing thread, what the sender thread cannot: it is blocked by a request."""
@@ -163,7 +177,7 @@ class Sender:
         # One tick per second, or earlier when the queue asks for it. The event is cleared before the queue is read,
         # so that a put during the tick starts the next one. The last tick runs after ``close`` has set the deadline:
         # it exports the rest of the queue with the final status, and retries the backlog as long as there is time.
-        while not self._stopping.is_set():
+        while not self._stopping.is_set() and self._on_released is None:
             self._queue.wakeup.wait(MAX_AGE_S)
             self._queue.wakeup.clear()
             self._tick(last=False)
@@ -173,6 +187,8 @@ class Sender:
             with self._guard.suppress("close"):
                 self._transport.close()
                 self.backlog.close()
+        if self._on_released is not None:
+            self._on_released()
 
     def _tick(self, *, last: bool) -> None:
         """Export the queue, then replay the spool."""
@@ -214,6 +230,7 @@ class Sender:
                 force=is_flushing and is_empty,
             )
             self._unsent.extend(uploads)
+            self._count_unreadable()
             while self._unsent:
                 self._send(self._unsent[0])
                 self._unsent.popleft()
@@ -221,6 +238,12 @@ class Sender:
                 break
         if is_flushing:
             self._is_flushing = False
+
+    def _count_unreadable(self) -> None:
+        """Count sampled steps that could not be read, as dropped and as errors of ours."""
+        while self._builder.unreadable:
+            self._queue.count_dropped("unreadable")
+            self._guard.record("sender", self._builder.unreadable.pop())
 
     def _send(self, upload: EncodedUpload) -> None:
         """Send an upload; spool it where others are spooled already, or the server is not to be tried yet."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,10 +14,11 @@ import numpy as np
 from relumine._capture.step_stats import LoggedScalar, StepStats
 from relumine._export.aggregator import RecordAggregator
 from relumine._export.layer_record import LayerRecord
+from relumine._export.logged_numbers import LoggedNumbers
 from relumine._runtime.overhead import Overhead
 from relumine.schemas.packing import from_json, pack
 from relumine.schemas.record_table import RecordTable
-from relumine.schemas.upload import Coverage, FinalStatus, LayerInfo, LoggedMetric, RunInfo
+from relumine.schemas.upload import Coverage, FinalStatus, LayerInfo, RunInfo
 from relumine.schemas.watching import Watching
 
 # Merging begins where records would exceed this rate. As with FREE_SECONDS, short runs are sent in full.
@@ -92,6 +92,9 @@ class UploadBuilder:
         self._source = source
         self._overhead = overhead
         self._aggregator = RecordAggregator()
+        self._numbers = LoggedNumbers()
+        self.unreadable: list[Exception] = []
+        """Why sampled steps could not be read since the list was last emptied: one error each."""
         self._budget = ByteBudget()
         self._max_bytes = MAX_UPLOAD_BYTES
         self._started = time.monotonic()
@@ -174,7 +177,7 @@ class UploadBuilder:
         force: bool,
     ) -> list[EncodedUpload]:
         records = _table(self._aggregate(items, force=force or final_status is not None))
-        metrics = _metrics(items)
+        metrics = self._numbers.metrics(items)
         if not len(records) and not metrics and not self._has_news(final_status):
             return []
         chunks = list(_chunks(records, self._max_bytes))
@@ -197,7 +200,11 @@ class UploadBuilder:
         for item in items:
             if not isinstance(item, StepStats):
                 continue
-            self._aggregator.add(item)
+            try:
+                self._aggregator.add(item)
+            except Exception as error:  # noqa: BLE001 - one sampled step that cannot be read costs no other
+                self.unreadable.append(error)
+                continue
             planned += self._aggregator.bytes_per_step
             if self._budget.allows(elapsed_s, planned=planned):
                 records += self._collect()
@@ -272,17 +279,6 @@ class UploadBuilder:
             self._encode(first, records[:middle], upload.description, previous_seq=upload.previous_seq),
             self._encode(payload, records[middle:], upload.description, previous_seq=first_seq),
         ]
-
-
-def _metrics(items: Sequence[StepStats | LoggedScalar]) -> list[dict[str, Any]]:
-    """Return the logged numbers that are finite, for the wire. Raises ValueError for a name that cannot be sent."""
-    metrics = []
-    for item in items:
-        if isinstance(item, LoggedScalar):
-            value = float(item.value)
-            if math.isfinite(value):
-                metrics.append(LoggedMetric(step=item.step, name=item.name, value=value).model_dump())
-    return metrics
 
 
 def _table(records: Sequence[LayerRecord]) -> RecordTable:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from relumine._capture.step_stats import LoggedScalar
 from relumine._export.queue import SampleQueue
 from relumine._runtime.log import logger
+from relumine._runtime.sendable import sendable_name
 from relumine.alert_actions import RemedyResult, RetryLater
 from relumine.errors import TrainingStopped
 from relumine.schemas.alert import ENDED_WITH_RUN, Alert
@@ -28,7 +29,7 @@ class AlertDispatcher:
         self._on_alert = on_alert
         self._queue = queue
         self._new: deque[Alert] = deque()
-        self._postponed: list[str] = []
+        self._postponed: deque[str] = deque()
 
     @property
     def has_alerts(self) -> bool:
@@ -50,10 +51,8 @@ class AlertDispatcher:
         Raises:
             TrainingStopped: ``on_alert`` asked for it.
         """
-        postponed = self._postponed
-        self._postponed = []
-        for alert_id in postponed:
-            alert = self.alerts[alert_id]
+        for _ in range(len(self._postponed)):
+            alert = self.alerts[self._postponed.popleft()]
             if alert.is_open:
                 self._call(alert, step)
         while self._new:
@@ -70,8 +69,13 @@ class AlertDispatcher:
             logger.warning("on_alert failed, training continues (%s: %s)", type(error).__name__, error)
             logger.debug("on_alert failed", exc_info=error)
             return
+        except BaseException:
+            self._postponed.append(alert.id)  # an interrupt: the alert is not handled yet
+            raise
         if isinstance(result, RemedyResult):
-            self._queue.put(LoggedScalar(step, f"remedy/{alert.id}/{result.action}", result.value or 0.0))
+            name = sendable_name(f"remedy/{alert.id}/{result.action}")
+            value = result.value if isinstance(result.value, (int, float)) else 0.0
+            self._queue.put(LoggedScalar(step, name, value))
         elif isinstance(result, RetryLater) and alert.id not in self._postponed:
             self._postponed.append(alert.id)
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
-import sys
+import weakref
 from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from relumine._capture.step_stats import Number
+from relumine._export.sender import Sender
 from relumine._monitor import messages
 from relumine._monitor.session import MonitorSession
+from relumine._monitor.user_input import UserInput
+from relumine._runtime import open_runs
 from relumine._runtime.log import logger
-from relumine._runtime.process import SigtermHandler
+from relumine._runtime.open_runs import EXIT_TIMEOUT_S
+from relumine._runtime.sendable import MAX_NAME, UnusableValue, sendable_name
 from relumine._runtime.settings import Settings
+from relumine._torch.modules import ModuleNames
 from relumine.schemas.alert import Alert
 from relumine.schemas.health import Health, health_of
 from relumine.schemas.upload import FinalStatus, RunInfo
@@ -22,9 +26,6 @@ from relumine.schemas.watching import Watching
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-# Seconds that the end of the interpreter may wait for the last upload.
-EXIT_TIMEOUT_S = 2.0
 
 
 class Monitor:
@@ -34,9 +35,14 @@ class Monitor:
         self._run = run
         self._settings = settings
         self._session = session
+        self._input = UserInput()
         self._is_closed = False
-        atexit.register(self._at_exit)
-        self._sigterm = SigtermHandler(lambda: self._end("failed", EXIT_TIMEOUT_S))
+        # The monitor lives as long as its session, which the optimizer's hook holds: whoever calls ``watch`` need not
+        # keep what it returns. When the optimizer is gone as well, the run ends.
+        session.owner = self
+        self._finalizer = weakref.finalize(self, _release, session.sender, run.label)
+        self._finalizer.atexit = False
+        open_runs.add(self)
 
     @property
     def run_id(self) -> str:
@@ -49,10 +55,14 @@ class Monitor:
         return run_url(self._run, self._settings)
 
     def log(self, numbers: Mapping[str, Number] | None = None, step: int | None = None, **named: Number) -> None:
-        """Log metrics beside the statistics: ``monitor.log(loss=0.3)``. Never waits for a device."""
+        """Log metrics beside the statistics: ``monitor.log(loss=0.3)``. Never waits for a device.
+
+        Nested mappings give names such as ``val/loss``. What is not one real number is named once in the log.
+        """
         if self._is_active:
             with self._session.guard.suppress("log"):
-                self._session.log({**(numbers or {}), **named}, step)
+                metrics = self._input.metrics(numbers, named)
+                self._session.log(metrics, self._input.step(step, self._session.step))
 
     def step(self) -> None:
         """Count a step; only for a training without an optimizer to hook."""
@@ -63,20 +73,25 @@ class Monitor:
         """Mark a deliberate reset (weights restored, units revived): later steps are judged by a new baseline."""
         if self._is_active:
             with self._session.guard.suppress("mark"):
-                self._session.mark(name)
+                self._session.mark(self._input.mark_name(name))
 
-    def tap(self, name: str, z: Tensor, threshold: float = 0.0, mask: Tensor | None = None) -> None:
+    def tap(self, name: str, z: Tensor, threshold: float | Tensor = 0.0, mask: Tensor | None = None) -> None:
         """Record a pre-activation that no torch function reads: of a custom kernel, a JumpReLU, or padded positions.
 
         Args:
             name: the layer's name.
             z: the pre-activation; units are its last dimension (dimension 1 with four or more dimensions).
-            threshold: a unit is active above it.
+            threshold: a unit is active above it; a number, or a tensor with one per unit.
             mask: boolean, of the shape of ``z`` without its last dimension; only positions where it is True count.
         """
-        if not self._is_closed:
-            with self._session.guard.suppress(name):
-                self._session.hooks.tap(name, z - threshold if threshold else z, mask)
+        if self._is_closed or not self._session.hooks.attached:
+            return
+        with self._session.guard.suppress("tap"):
+            layer = sendable_name(name, MAX_NAME - len("#999"))
+            try:
+                self._session.hooks.tap(layer or "tap", z, threshold, mask)
+            except UnusableValue as error:
+                self._input.name_slip(f"tap: {layer!r}", f"is not recorded: {error}")
 
     def health(self) -> Health:
         """Return the health of the run, as far as it is known: never ``healthy`` without sampled steps up to now."""
@@ -123,11 +138,12 @@ class Monitor:
 
     def flush(self, timeout: float = 10.0) -> bool:
         """Wait until the server has responded to everything so far; return False after ``timeout`` seconds."""
-        return True if self._is_closed else self._session.flush(timeout)
+        return True if self._is_closed else self._session.flush(self._input.seconds(timeout, 10.0))
 
     def close(self, timeout: float = 10.0, final_status: FinalStatus = "finished") -> None:
         """End the run: send what is left, log the closing line, leave model and optimizer as they were."""
-        self._end(final_status, timeout)
+        if self._is_active:
+            self.end(self._input.final_status(final_status), self._input.seconds(timeout, 10.0))
 
     def __enter__(self) -> Self:
         return self
@@ -141,12 +157,18 @@ class Monitor:
     def _is_active(self) -> bool:
         return not self._is_closed and self._session.in_owner_process
 
-    def _end(self, final_status: FinalStatus, timeout_s: float) -> None:
+    def announce_end(self, final_status: FinalStatus, timeout_s: float) -> None:
+        """Begin to end the run, without waiting; to be followed by ``end``. For several runs that end together."""
+        if self._is_active:
+            with self._session.guard.suppress("close"):
+                self._session.announce_close(final_status, timeout_s)
+
+    def end(self, final_status: FinalStatus, timeout_s: float) -> None:
+        """End the run, as ``close`` does."""
         if not self._is_active:
             return
         self._is_closed = True
-        atexit.unregister(self._at_exit)
-        self._sigterm.uninstall()
+        self._finalizer.detach()
         session = self._session
         with session.guard.suppress("close"):
             session.close(final_status, timeout_s)
@@ -154,6 +176,7 @@ class Monitor:
             if session.has_backlog:
                 directory = self._settings.directory
                 logger.warning("unsent uploads are in %s; send them with: relumine sync %s", directory, directory)
+        open_runs.discard(self)
 
     def _log_end(self, watching: Watching) -> None:
         health = self.health()
@@ -161,10 +184,43 @@ class Monitor:
         is_reassuring = health.status == "healthy"
         logger.log(logging.INFO if is_reassuring else logging.WARNING, "%s", line)
 
-    def _at_exit(self) -> None:
-        # The script ended without ``close``. Where an exception ended it, the interpreter has set ``sys.last_value``.
-        failed = getattr(sys, "last_value", None) is not None
-        self._end("failed" if failed else "finished", EXIT_TIMEOUT_S)
+    def _shares_model_with(self, names: ModuleNames) -> bool:
+        return self._is_active and self._session.hooks.names.shares_model_with(names)
+
+
+def end_earlier_monitors(names: ModuleNames) -> None:
+    """End the monitors of models that are about to be watched again: a notebook cell was run once more."""
+    for monitor in open_runs.all_open():
+        if isinstance(monitor, Monitor) and monitor._shares_model_with(names):  # noqa: SLF001 - of the same class
+            logger.info("%s: its model is watched again, so this run ends as finished", monitor._run.label)  # noqa: SLF001 - as above
+            monitor.end("finished", EXIT_TIMEOUT_S)
+
+
+class _ReleasedRun:
+    """The rest of a run whose training nobody holds any more. Its sender thread ends it; at exit one waits for that."""
+
+    def __init__(self, sender: Sender, label: str) -> None:
+        self._sender = sender
+        self._label = label
+
+    def announce_end(self, final_status: FinalStatus, timeout_s: float) -> None:
+        """Do nothing: it is ending."""
+
+    def end(self, final_status: FinalStatus, timeout_s: float) -> None:
+        """Wait until it has ended."""
+        self._sender.close(final_status, timeout_s)
+
+    def log_end(self) -> None:
+        """Say that the run has ended. Called by the sender thread."""
+        logger.info("%s: its model, optimizer and monitor are gone, so the run ends as finished", self._label)
+        open_runs.discard(self)
+
+
+def _release(sender: Sender, label: str) -> None:
+    """End the run of a training that nobody holds any more. Called by the garbage collector, so it takes no lock."""
+    run = _ReleasedRun(sender, label)
+    open_runs.add_released(run)
+    sender.release(run.log_end)
 
 
 class NoOpMonitor(Monitor):
@@ -196,7 +252,7 @@ class NoOpMonitor(Monitor):
     def mark(self, name: str) -> None:
         """Do nothing."""
 
-    def tap(self, name: str, z: Tensor, threshold: float = 0.0, mask: Tensor | None = None) -> None:
+    def tap(self, name: str, z: Tensor, threshold: float | Tensor = 0.0, mask: Tensor | None = None) -> None:
         """Do nothing."""
 
     def health(self) -> Health:

@@ -58,6 +58,7 @@ class MonitorSession:
         on_watching: called when the training is no longer being watched, and when it is again.
         step: the optimizer steps so far.
         closed: True if nothing is watched any more.
+        owner: the monitor, which lives as long as its session.
     """
 
     hooks: ForwardHooks
@@ -74,6 +75,7 @@ class MonitorSession:
     on_watching: Callable[[Watching], None]
     step: int = field(init=False)
     closed: bool = field(default=False, init=False)
+    owner: object = field(default=None, init=False)
     _described_layers: int = field(default=0, init=False)
     _loss: Number | None = field(default=None, init=False)
     _marks: int = field(default=0, init=False)
@@ -158,6 +160,9 @@ class MonitorSession:
                 self.overhead.training_s += time.perf_counter() - started
         except Exception as error:  # noqa: BLE001 - as above
             self.guard.handle("optimizer step", error)
+        except BaseException:
+            self.hooks.discard_step()
+            raise
 
     def _on_forward(self, count: int) -> None:
         """Stop sampling a step that never ends: the optimizer steps, but the step is not counted."""
@@ -203,9 +208,15 @@ class MonitorSession:
     def _collect_stats(self) -> None:
         """Detach the hooks, and queue what they recorded; its time counts as overhead."""
         started = time.perf_counter()
+        grad_enabled = torch.is_grad_enabled()
         try:
             self._account_for_step()
             self._queue_stats()
+        except BaseException as error:
+            torch.set_grad_enabled(grad_enabled)  # an interrupt within ``no_grad().__enter__`` skips its exit
+            if not isinstance(error, Exception):
+                self.hooks.discard_step()
+            raise
         finally:
             self.overhead.training_s += time.perf_counter() - started
 
@@ -348,12 +359,17 @@ class MonitorSession:
 
     def close(self, final_status: FinalStatus, timeout_s: float) -> None:
         """Stop watching, and send what is left together with the final status."""
+        self.announce_close(final_status, timeout_s)
+        self.sender.close(final_status, timeout_s)
+
+    def announce_close(self, final_status: FinalStatus, timeout_s: float) -> None:
+        """Stop watching, and let the sender thread send what is left, without waiting for it."""
         if not self.closed:
             self.account.end(self.step, self.hooks.forward_count)
         self.shutdown()
         self._describe()
         self.sender.set_watching(self.account.watching.current)
-        self.sender.close(final_status, timeout_s)
+        self.sender.announce_close(final_status, timeout_s)
 
     def shutdown(self) -> None:
         """Stop watching: leave model and optimizers as they were found."""

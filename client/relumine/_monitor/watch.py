@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-import torch
 from torch.optim import Optimizer
 
-from relumine import __version__
 from relumine._capture.forward_hooks import ForwardHooks
 from relumine._export.queue import SampleQueue
 from relumine._export.sender import Sender
@@ -20,7 +17,8 @@ from relumine._export.transport import BackgroundTransport, HttpTransport, Trans
 from relumine._export.upload_builder import UploadBuilder, UploadSource
 from relumine._monitor import messages
 from relumine._monitor.alert_dispatcher import AlertDispatcher
-from relumine._monitor.monitor import Monitor, NoOpMonitor, run_url
+from relumine._monitor.monitor import Monitor, NoOpMonitor, end_earlier_monitors, run_url
+from relumine._monitor.run_info import Labels, run_info
 from relumine._monitor.sampling import SamplingSchedule
 from relumine._monitor.session import MonitorSession
 from relumine._monitor.training_account import TrainingAccount
@@ -51,7 +49,7 @@ def watch(  # noqa: PLR0913 - the one call a user makes; every argument has a na
     group: str | None = None,
     run_id: str | None = None,
     start_step: int | None = None,
-    config: Mapping[str, Any] | None = None,
+    config: Any = None,
     tags: Iterable[str] = (),
     url: str | None = None,
     api_key: str | None = None,
@@ -77,7 +75,8 @@ def watch(  # noqa: PLR0913 - the one call a user makes; every argument has a na
             independent tasks of one launcher take with their number appended.
         start_step: the steps made before, where a run is resumed; by default what the optimizer remembers (Adam and
             its like do, SGD does not).
-        config: settings of the training, shown beside it; JSON values.
+        config: settings of the training, shown beside it: a mapping, ``vars(args)``, a namespace, a dataclass or a
+            model of pydantic or OmegaConf. Values that JSON does not know are sent as text, large ones cut.
         tags: words to find the run by.
         url: the server; default ``RELUMINE_URL``.
         api_key: the server's API key; default ``RELUMINE_API_KEY``.
@@ -92,7 +91,8 @@ def watch(  # noqa: PLR0913 - the one call a user makes; every argument has a na
         strict: raise errors of the SDK instead of suppressing them.
 
     Raises:
-        SettingsError: a setting that cannot be used. Nothing raises after ``watch`` returned, unless ``strict``.
+        SettingsError: a ``url``, ``api_key``, ``mode`` or ``run_id`` that cannot be used. Nothing raises after
+            ``watch`` returned, unless ``strict``.
 
     Example:
         >>> import torch, relumine
@@ -102,13 +102,14 @@ def watch(  # noqa: PLR0913 - the one call a user makes; every argument has a na
         ...     optimizer.step()
     """
     settings = resolve_settings(url=url, api_key=api_key, mode=mode, run_id=run_id, process=this_process())
-    run = _run_info(settings, project=project, name=name, group=group, config=config, tags=tags)
+    run = run_info(settings, Labels(project, name, group, config, tags))
     if settings.mode != "disabled" and settings.rank:
         logger.info("%s", messages.other_rank(settings.rank, settings.world_size))
     if settings.mode == "disabled" or settings.rank:
         return NoOpMonitor(run, settings)
     parts = _SharedParts(run, settings, ErrorGuard(strict=strict), Overhead(), SampleQueue())
-    names = modules.ModuleNames(modules.named_models(model), include, exclude)
+    names = modules.ModuleNames(modules.named_models(model), _patterns(include), _patterns(exclude))
+    end_earlier_monitors(names)
     schedule = SamplingSchedule(every, max_overhead)
     optimizers = _optimizers(optimizer, names)
     session = _start_session(parts, names, optimizers, schedule, on_alert=on_alert, start_step=start_step)
@@ -151,7 +152,12 @@ def _start_session(
         on_watching=lambda watching: _log_watching(parts, watching),
     )
     register_at_fork(session)
-    session.start()
+    try:
+        session.start()
+    except BaseException:
+        session.shutdown()
+        session.sender.announce_close("failed", 0.0)
+        raise
     return session
 
 
@@ -209,31 +215,8 @@ def _optimizer_arguments(source: Optimizers) -> list[object]:
     return [source]
 
 
-def _run_info(
-    settings: Settings,
-    *,
-    project: str,
-    name: str | None,
-    group: str | None,
-    config: Mapping[str, Any] | None,
-    tags: Iterable[str],
-) -> RunInfo:
-    """Return the run as uploads carry it. Raises SettingsError where a name or the config cannot be sent."""
-    try:
-        return RunInfo(
-            id=settings.run_id or uuid7(),
-            project=project,
-            name=name,
-            group=group,
-            config=dict(config or {}),
-            tags=list(tags),
-            sdk=__version__,
-            torch=torch.__version__,
-            started_at=time.time(),
-            resumed=settings.run_id is not None,
-        )
-    except ValueError as error:
-        raise SettingsError(str(error)) from error
+def _patterns(patterns: Iterable[str] | None) -> list[str] | None:
+    return None if patterns is None else modules.as_patterns(patterns)
 
 
 def _transport(settings: Settings, run: RunInfo, spool_path: Path) -> Transport:

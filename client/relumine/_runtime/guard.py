@@ -5,7 +5,9 @@ Hot paths catch for themselves and call ``ErrorGuard.handle``; everything else r
 
 from __future__ import annotations
 
+import signal
 import traceback
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,11 +27,11 @@ class ErrorGuard:
         self.errors = 0
         self.last_error: str | None = None
         self._strict = strict
-        self._on_disable: Callable[[], None] | None = None
+        self._on_disable: weakref.WeakMethod[Callable[[], None]] | None = None
 
-    def on_disable(self, callback: Callable[[], None]) -> None:
-        """Call ``callback`` when there were too many errors."""
-        self._on_disable = callback
+    def on_disable(self, method: Callable[[], None]) -> None:
+        """Call a bound method when there were too many errors. Its object is held weakly: the sender thread has us."""
+        self._on_disable = weakref.WeakMethod(method)
 
     @contextmanager
     def suppress(self, context: str) -> Iterator[None]:
@@ -37,13 +39,13 @@ class ErrorGuard:
         try:
             yield
         except Exception as error:
-            if self._strict:
+            if self._strict or is_from_signal_handler(error):
                 raise
             self.record(context, error)
 
     def handle(self, context: str, error: Exception) -> None:
         """Suppress an error that a hot path caught itself, where entering ``suppress`` would cost too much."""
-        if self._strict:
+        if self._strict or is_from_signal_handler(error):
             raise error
         self.record(context, error)
 
@@ -57,11 +59,22 @@ class ErrorGuard:
                 self.last_error,
             )
         logger.debug("internal error in %s", context, exc_info=error)
-        if self.errors == MAX_ERRORS and self._on_disable is not None:
+        disable = None if self._on_disable is None else self._on_disable()
+        if self.errors == MAX_ERRORS and disable is not None:
             logger.error(
                 "disabled after %d internal errors, training continues (last: %s)", MAX_ERRORS, self.last_error
             )
-            self._on_disable()
+            disable()
+
+
+def is_from_signal_handler(error: BaseException) -> bool:
+    """Return True if a signal handler of the application raised it, while code of the SDK happened to run.
+
+    A time limit by SIGALRM is the usual case; suppressing it would take the limit away.
+    """
+    handlers = {getattr(signal.getsignal(number), "__code__", None) for number in signal.valid_signals()}
+    handlers.discard(None)
+    return any(frame.f_code in handlers for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 def _describe(error: BaseException) -> str:

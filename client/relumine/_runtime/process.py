@@ -1,15 +1,11 @@
-"""Process events: forks, SIGTERM, and identifiers that sort by time."""
+"""Process events: forks, and identifiers that sort by time."""
 
 from __future__ import annotations
 
 import os
-import signal
-import threading
 import time
 import uuid
 import weakref
-from collections.abc import Callable
-from types import FrameType
 from typing import Protocol
 
 
@@ -50,35 +46,3 @@ def _detach_all_in_child() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_detach_all_in_child)
-
-
-class SigtermHandler:
-    """A handler that ends the run when SIGTERM arrives, then lets the signal end the process as it would have.
-
-    Installed in the main thread only, and only where the application handles the signal by default. A scheduler's
-    SIGTERM is how most long jobs end; without this handler their last second would be lost.
-    """
-
-    def __init__(self, on_sigterm: Callable[[], None]) -> None:
-        self._on_sigterm = on_sigterm
-        self._pid = os.getpid()
-        self._is_installed = _in_main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-        if self._is_installed:
-            signal.signal(signal.SIGTERM, self._handle)
-
-    def uninstall(self) -> None:
-        """Restore the default, unless the application has replaced the handler since."""
-        is_ours = self._is_installed and signal.getsignal(signal.SIGTERM) == self._handle
-        if is_ours and _in_main_thread():
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        self._is_installed = False
-
-    def _handle(self, number: int, _frame: FrameType | None) -> None:
-        if os.getpid() == self._pid:
-            self._on_sigterm()
-        signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
-
-
-def _in_main_thread() -> bool:
-    return threading.current_thread() is threading.main_thread()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import warnings
+import weakref
 from collections.abc import Callable, Iterable
 from typing import Any, Self, TypeVar, cast
 
@@ -27,28 +28,67 @@ class EagerStance:
 
     def __init__(self) -> None:
         self._initial_frames = compiled_frame_count()
-        self._stance: Any = None
 
     def __enter__(self) -> Self:
-        if self._stance is not None or "torch._dynamo" not in sys.modules or not has_stances():
-            return self
-        # Not by ``warnings.filterwarnings``, which makes Python show again what the user has seen before.
-        if _IGNORE_HOOKS_WARNING not in warnings.filters:
-            _filters().insert(0, _IGNORE_HOOKS_WARNING)
-        self._stance = torch.compiler.set_stance("force_eager")
+        if "torch._dynamo" in sys.modules and has_stances():
+            # Not by ``warnings.filterwarnings``, which makes Python show again what the user has seen before.
+            if _IGNORE_HOOKS_WARNING not in warnings.filters:
+                _filters().insert(0, _IGNORE_HOOKS_WARNING)
+            _shared_stance.enter(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        # Restores the stance found on entry, which may be the user's own.
-        if self._stance is not None:
-            self._stance.__exit__(None, None, None)
-            self._stance = None
-            if _IGNORE_HOOKS_WARNING in warnings.filters:
-                _filters().remove(_IGNORE_HOOKS_WARNING)
+        if _shared_stance.leave(self) and _IGNORE_HOOKS_WARNING in warnings.filters:
+            _filters().remove(_IGNORE_HOOKS_WARNING)
 
     def was_needed(self, modules: Iterable[nn.Module]) -> bool:
         """Return True if one of the modules is compiled, or anything was compiled since this object was created."""
         return is_compiled(modules) or compiled_frame_count() > self._initial_frames
+
+
+class _SharedStance:
+    """The stance of the process while any monitor samples a step, and the user's own, which returns with the last one.
+
+    Each monitor restoring what it found would leave the stance of one behind as soon as the sampled steps of two
+    overlap.
+    """
+
+    def __init__(self) -> None:
+        self._holders: weakref.WeakSet[EagerStance] = weakref.WeakSet()
+        self._users: Any = None
+        self._ours: Any = None
+
+    def enter(self, holder: EagerStance) -> None:
+        self._holders.add(holder)
+        if _current_stance() is self._ours:
+            return
+        self._users = _current_stance()
+        self._ours = None  # until it is known: an interrupt may come before it is
+        self._ours = torch.compiler.set_stance("force_eager").stance
+
+    def leave(self, holder: EagerStance) -> bool:
+        """Return True if the user's stance is back, or was never replaced."""
+        self._holders.discard(holder)
+        if self._holders:
+            return False
+        if self._users is None:
+            return True
+        current = _current_stance()
+        is_ours = current is self._ours
+        if self._ours is None:
+            is_ours = current is not self._users and current.stance == "force_eager"
+        if is_ours:
+            sys.modules["torch._dynamo.eval_frame"]._set_stance(self._users)  # noqa: SLF001 - as set_stance does
+            self._users = None
+            self._ours = None
+        return is_ours
+
+
+_shared_stance = _SharedStance()
+
+
+def _current_stance() -> Any:
+    return sys.modules["torch._dynamo.eval_frame"]._stance  # noqa: SLF001 - it can be set in public, but not read
 
 
 def _filters() -> list[Any]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from torch.nn.modules.conv import _ConvNd
 
+from relumine._runtime.sendable import MAX_NAME, sendable_text
 from relumine._torch.activations import Activation
 
 Convolution: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Conv3d
@@ -173,11 +174,19 @@ class ModuleNames:
     ) -> None:
         self.models = list(models.values())
         self._paths = {id(module): (path, module) for path, module in _walk(models)}
+        self._roots = [unwrap_model(model) for model in models.values()]
         self._include = None if include is None else list(include)
         self._exclude = list(exclude or ())
 
     def __contains__(self, module: nn.Module) -> bool:
         return id(module) in self._paths
+
+    def shares_model_with(self, other: ModuleNames) -> bool:
+        """Return True if one of the models is among the other's, a part of one of them, or contains one.
+
+        Models that only share a part, as two heads on one backbone do, are different models.
+        """
+        return any(root in other for root in self._roots) or any(root in self for root in other._roots)
 
     def modules(self) -> Iterator[nn.Module]:
         """Yield every module, outer modules first."""
@@ -255,11 +264,16 @@ def _walk(models: Mapping[str, nn.Module]) -> Iterator[tuple[str, nn.Module]]:
     """Yield the modules of all models with their paths; the paths carry no trace of wrappers."""
     for prefix, model in models.items():
         for wrapped_path, module in model.named_modules():
-            path = _strip_wrappers(wrapped_path)
+            path = _sendable_path(_strip_wrappers(wrapped_path))
             if prefix and path:
                 yield f"{prefix}.{path}", module
             else:
                 yield path or prefix, module
+
+
+def _sendable_path(path: str) -> str:
+    # The activation's name and number follow it.
+    return sendable_text(path, MAX_NAME - len(".leaky_relu#9999")) if path else path
 
 
 def _strip_wrappers(path: str) -> str:

@@ -73,3 +73,16 @@ def _is_dense(tensor: Tensor) -> bool:
         return True
     layout = _CHANNELS_LAST.get(tensor.dim())
     return layout is not None and tensor.is_contiguous(memory_format=layout)
+
+
+def is_readable_later(tensor: Tensor) -> bool:
+    """Return True if another thread can read the tensor's numbers after this call has returned.
+
+    It cannot where the tensor stands for others (``torch.func``), holds no numbers (meta, fake), is spread over
+    processes, or is packed in a layout of its own.
+    """
+    if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_meta or tensor.is_nested:
+        return False
+    if torch._C._functorch.is_functorch_wrapped_tensor(tensor):  # noqa: SLF001 - torch has no public query for it
+        return False
+    return type(tensor) is Tensor or not (hasattr(tensor, "to_local") or hasattr(tensor, "fake_mode"))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import atexit
 import inspect
+import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from relumine._monitor.monitor import EXIT_TIMEOUT_S, Monitor
+from relumine._monitor.monitor import Monitor
 from relumine._monitor.watch import Models, Optimizers, watch
 from relumine._runtime.log import logger
+from relumine._runtime.open_runs import EXIT_TIMEOUT_S
 from relumine.errors import TrainingStopped
 from relumine.schemas.alert import Alert
 from relumine.schemas.upload import FinalStatus
@@ -32,6 +34,7 @@ class RunLifecycle:
         self._user_callback = on_alert
         self._options = options
         self._losses: list[Tensor] = []
+        self._exit_hook = _call_weakly(weakref.WeakMethod(self._at_exit))
 
     @property
     def can_stop(self) -> bool:
@@ -54,12 +57,12 @@ class RunLifecycle:
         self.stop_requested = False
         self._losses = []
         self.monitor = watch(model, optimizers, on_alert=self._on_alert, **options)
-        atexit.register(self._at_exit)
+        atexit.register(self._exit_hook)
         return self.monitor
 
     def finish(self, final_status: FinalStatus, timeout_s: float = 10.0) -> None:
         """Close the monitor. A training that an alert stopped has always failed."""
-        atexit.unregister(self._at_exit)
+        atexit.unregister(self._exit_hook)
         if self.monitor is not None:
             self.monitor.close(timeout_s, "failed" if self.stop_requested else final_status)
 
@@ -88,3 +91,14 @@ class RunLifecycle:
     def _at_exit(self) -> None:
         """Close a training that is still open when the interpreter exits."""
         self.finish("failed", EXIT_TIMEOUT_S)
+
+
+def _call_weakly(reference: weakref.WeakMethod[Callable[[], None]]) -> Callable[[], None]:
+    """Return a function for ``atexit``, which would otherwise keep the model of a training that crashed."""
+
+    def call() -> None:
+        method = reference()
+        if method is not None:
+            method()
+
+    return call

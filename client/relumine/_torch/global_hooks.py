@@ -1,0 +1,113 @@
+"""Torch's global module hooks and the eager stance, in a form that leaves nothing behind whatever interrupts it."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import weakref
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from torch import nn
+from torch.nn.modules import module as torch_hooks
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.utils.hooks import RemovableHandle
+
+from relumine._torch.compile import EagerStance
+
+
+class GlobalHooks:
+    """A hook before and a hook after the forward of every module in the process; compiled code runs eagerly meanwhile.
+
+    Torch holds them for as long as they are registered, so they hold their owner weakly: a monitor that is gone must
+    not live on in a global dictionary. With the owner they are removed.
+    """
+
+    def __init__(self, before: Any, after: Any) -> None:
+        self.stance = EagerStance()
+        self._before = _call_weakly(before)
+        self._after = _call_weakly(after)
+        self._pause: list[RemovableHandle] = []
+        weakref.finalize(before.__self__, self.remove).atexit = False
+
+    def register(self) -> None:
+        """Register both hooks; registered ones are replaced."""
+        self._remove_hooks()
+        self.stance.__enter__()
+        register_module_forward_pre_hook(self._before)
+        register_module_forward_hook(self._after, always_call=True)
+
+    def remove(self) -> None:
+        """Remove both hooks, also where an interrupt cut their registration short, so that no handle exists."""
+        self._remove_hooks()
+        self.stance.__exit__()
+        self._end_pause()
+
+    def pause_during(self, module: nn.Module) -> None:
+        """Remove both hooks until the forward of ``module``, which is about to begin, is over.
+
+        Where it is interrupted, until the next one begins.
+        """
+
+        def resume(*_: object) -> None:
+            self._end_pause()
+            self.register()
+
+        self.remove()
+        self._pause.append(module.register_forward_pre_hook(resume))
+        self._pause.append(module.register_forward_hook(resume, always_call=True))
+
+    def _end_pause(self) -> None:
+        while self._pause:
+            self._pause[-1].remove()
+            self._pause.pop()
+
+    def _remove_hooks(self) -> None:
+        _remove(torch_hooks._global_forward_pre_hooks, self._before)  # noqa: SLF001 - a lost handle has no public way
+        after = torch_hooks._global_forward_hooks  # noqa: SLF001 - as above
+        for key in _keys(after, self._after):
+            torch_hooks._global_forward_hooks_always_called.pop(key, None)  # noqa: SLF001 - as above
+        _remove(after, self._after)
+
+
+def caller_of_hooks() -> FrameType | None:
+    """Return the innermost frame that is not the SDK's: within a hook, the call of the module that runs it."""
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - inspect.currentframe() is this, with a check
+    while frame is not None and str(frame.f_globals.get("__name__")).startswith("relumine."):
+        frame = frame.f_back
+    return frame
+
+
+def is_running(call: FrameType, thread: int) -> bool:
+    """Return True if ``call`` is on the stack of a thread, given by its identifier.
+
+    Torch runs no hook after a forward that a KeyboardInterrupt left, so that this is how one learns of it.
+    """
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - as above
+    if thread != threading.get_ident():
+        frame = sys._current_frames().get(thread)  # noqa: SLF001 - the only way to see another thread's stack
+    while frame is not None:
+        if frame is call:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _call_weakly(method: Any) -> Callable[..., Any]:
+    reference = weakref.WeakMethod(method)
+
+    def hook(*args: Any) -> Any:
+        bound = reference()
+        return None if bound is None else bound(*args)
+
+    return hook
+
+
+def _keys(hooks: dict[int, Callable[..., Any]], hook: Callable[..., Any]) -> list[int]:
+    return [key for key, registered in hooks.items() if registered is hook]
+
+
+def _remove(hooks: dict[int, Callable[..., Any]], hook: Callable[..., Any]) -> None:
+    for key in _keys(hooks, hook):
+        hooks.pop(key, None)

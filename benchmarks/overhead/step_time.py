@@ -74,7 +74,7 @@ def _use_up_free_seconds(monitor: relumine.Monitor) -> None:
 
 
 def _exclude_pause(monitor: relumine.Monitor, seconds: float) -> None:
-    monitor._session._started += seconds  # noqa: SLF001 - see above
+    monitor._session.loop._started += seconds  # noqa: SLF001 - see above
 
 
 def measure(workload_name: str, rounds: int, steps: int | None, names: Sequence[str]) -> None:

@@ -206,8 +206,11 @@ def _unit_axis(call: ActivationCall, latest: Sequence[ModuleOutput]) -> int | No
     found = feature_axis(z)
     if found is not None:
         return 1 if found == 1 and z.dim() > 2 else found - z.dim()
-    if z.dim() < 2:
-        return None
+    return _guessed_axis(z, source, latest) if z.dim() >= 2 else None
+
+
+def _guessed_axis(z: Tensor, source: ModuleOutput | None, latest: Sequence[ModuleOutput]) -> int | None:
+    """Return the axis that layers of this kind or shape have, or None."""
     if source is not None and source.weight is not None:  # a layer of a kind of its own, as for quantized weights
         return 1 if z.dim() >= 4 else -1
     if z.grad_fn is None:  # frozen, or recomputed later: there is no graph, but layers of this shape ran before it

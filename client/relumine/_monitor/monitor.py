@@ -62,12 +62,12 @@ class Monitor:
         if self._is_active:
             with self._session.guard.suppress("log"):
                 metrics = self._input.metrics(numbers, named)
-                self._session.log(metrics, self._input.step(step, self._session.step))
+                self._session.log(metrics, self._input.step(step, self._session.loop.step))
 
     def step(self) -> None:
         """Count a step; only for a training without an optimizer to hook."""
         if not self._is_closed:
-            self._session.on_optimizer_step()
+            self._session.loop.on_optimizer_step()
 
     def mark(self, name: str) -> None:
         """Mark a deliberate reset (weights restored, units revived): later steps are judged by a new baseline."""

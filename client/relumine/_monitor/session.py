@@ -1,107 +1,62 @@
-"""The step loop of a run: attaches hooks, collects statistics, and hands them to the sender thread.
-
-It runs in the training thread between two steps and must be quick; what can wait is left to the sender thread.
-"""
+"""The session of a run in one process: connects the step loop with the sender thread, and answers the monitor."""
 
 from __future__ import annotations
 
-import math
-import os
-import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch.optim import Optimizer
 
 from relumine._capture.coverage import coverage_of, coverage_table, layer_info
-from relumine._capture.forward_hooks import ForwardHooks
-from relumine._capture.host_copy import to_host
-from relumine._capture.layer_recorder import LayerRecorder
-from relumine._capture.step_stats import LayerStats, LoggedScalar, Number, StepStats
-from relumine._export.queue import SampleQueue
+from relumine._capture.step_stats import LoggedScalar, Number
 from relumine._export.sender import Sender
-from relumine._monitor.alert_dispatcher import AlertDispatcher
-from relumine._monitor.sampling import SamplingSchedule
-from relumine._monitor.training_account import TrainingAccount
+from relumine._monitor.step_loop import StepLoop
 from relumine._runtime.guard import ErrorGuard
-from relumine._runtime.log import logger
-from relumine._runtime.overhead import Overhead
-from relumine._torch.modules import trained_weight
-from relumine._torch.optimizers import (
-    completed_steps,
-    find_param_group,
-    highest_readable_lr,
-    readable_lrs,
-)
-from relumine._torch.step_counter import StepCounter
 from relumine.schemas.alert import Alert
 from relumine.schemas.upload import Coverage, FinalStatus, UploadResponse
 from relumine.schemas.watching import Watching
 
-# Forwards on one sampled step between two checks that steps are not missed. Accumulating gradients takes many, too.
-FORWARDS_PER_CHECK = 16
-
-# Sampled steps in a row that have to miss a layer, although its module ran, before it is reported.
-MISSING_AFTER_STEPS = 5
-
 
 @dataclass(eq=False, kw_only=True)
 class MonitorSession:
-    """The session of one process: connects hooks, schedule, queue and sender to the optimizers' steps.
+    """The session of one process: what the step loop records goes to the sender, what the server answers comes back.
 
     Attributes:
-        start_step: the optimizer steps made before. None: what the optimizers remember at the first step, when a
-            resumed training has loaded their state.
         on_first_stats: called with the coverage once the first step with an activation was sampled.
         on_watching: called when the training is no longer being watched, and when it is again.
-        step: the optimizer steps so far.
-        closed: True if nothing is watched any more.
         owner: the monitor, which lives as long as its session.
     """
 
-    hooks: ForwardHooks
-    optimizers: Sequence[Optimizer]
-    schedule: SamplingSchedule
-    queue: SampleQueue
+    loop: StepLoop
     sender: Sender
-    dispatcher: AlertDispatcher
-    account: TrainingAccount
-    guard: ErrorGuard
-    overhead: Overhead
-    start_step: int | None
     on_first_stats: Callable[[Coverage], None]
     on_watching: Callable[[Watching], None]
-    step: int = field(init=False)
-    closed: bool = field(default=False, init=False)
     owner: object = field(default=None, init=False)
-    _described_layers: int = field(default=0, init=False)
-    _loss: Number | None = field(default=None, init=False)
-    _marks: int = field(default=0, init=False)
-    _groups: dict[int, tuple[Optimizer, int] | None] = field(default_factory=dict, init=False)
+    _has_described: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
-        self.step = self.start_step or 0
-        self._started = time.perf_counter()
-        self._pid = os.getpid()
-        self._step_counter = StepCounter(
-            self.optimizers,
-            self.on_optimizer_step,
-            watched_parameters=self.hooks.names.parameter_ids,
-            on_replaced=self._on_optimizer_replaced,
-        )
-        self.optimizers = self._step_counter.optimizers
-        self.hooks.on_forward = self._on_forward
+        self.hooks = self.loop.hooks
+        self.schedule = self.loop.schedule
+        self.queue = self.loop.queue
+        self.dispatcher = self.loop.dispatcher
+        self.account = self.loop.account
+        self.overhead = self.loop.overhead
+        self.loop.on_new_layers = self._on_new_layers
         self.account.watching.on_change = self._on_watching
         self.sender.observe(self)
         self.sender.set_watching(self.account.watching.current)
         self.guard.on_disable(self._on_disable)
 
     @property
+    def guard(self) -> ErrorGuard:
+        """The guard that counts internal errors."""
+        return self.loop.guard
+
+    @property
     def in_owner_process(self) -> bool:
-        """True in the process that called ``watch``. A forked child has the objects, but not the sender thread."""
-        return os.getpid() == self._pid
+        """True in the process that called ``watch``."""
+        return self.loop.in_owner_process
 
     @property
     def has_backlog(self) -> bool:
@@ -110,64 +65,8 @@ class MonitorSession:
 
     def start(self) -> None:
         """Start the sender thread, and sample the first step."""
-        self.account.start(self.step)
         self.sender.start()
-        if self.schedule.is_due(self.step + 1, spent_s=0.0, elapsed_s=0.0):
-            self.hooks.attach(self.step + 1)
-
-    def on_optimizer_step(self) -> None:
-        """Collect the step that just ended, pass on alerts, and prepare the next step."""
-        if self.closed or not self.in_owner_process:
-            return
-        try:
-            self._count_step()
-            if self.hooks.attached:
-                self._collect_stats()
-        except Exception as error:  # noqa: BLE001 - an error of the SDK must not end the training
-            self.guard.handle("optimizer step", error)
-        # Alerts come between the two parts, where no hook is attached: a forward that ``on_alert`` runs, to revive
-        # units or to find inactive ones, is not a part of the training. Its time is the user's and not our overhead.
-        # It also runs outside of the error guard, since it may end the training on purpose.
-        if self.dispatcher.has_alerts:
-            self.dispatcher.dispatch(self.step)
-        if self.step + 1 >= self.schedule.next_step:
-            self._schedule_next()
-
-    def _on_optimizer_replaced(self, optimizer: Optimizer, uncounted_steps: int) -> None:
-        """Go on with an optimizer that the training made later; its first steps were not counted."""
-        self.step += uncounted_steps
-        self._groups.clear()
-        name = type(optimizer).__name__
-        logger.info("the training replaced its optimizer: from step %d on the steps of a new %s count", self.step, name)
-
-    def _count_step(self) -> None:
-        """Count the step. On a step that is not sampled there is little more: it must cost next to nothing."""
-        self.step += 1
-        if self.start_step is None:
-            self.step = max(self.step, completed_steps(self.optimizers))
-            self.start_step = self.step - 1
-        self.schedule.observe_lr(self.step, highest_readable_lr(self.optimizers))
-
-    def _schedule_next(self) -> None:
-        """Attach the hooks for the next step, if it is due."""
-        if self.closed:  # by ``on_alert``, or after too many errors
-            return
-        started = time.perf_counter()
-        try:
-            elapsed_s = started - self._started
-            if self.schedule.is_due(self.step + 1, spent_s=self.overhead.spent_s, elapsed_s=elapsed_s):
-                self.hooks.attach(self.step + 1)
-                self.overhead.training_s += time.perf_counter() - started
-        except Exception as error:  # noqa: BLE001 - as above
-            self.guard.handle("optimizer step", error)
-        except BaseException:
-            self.hooks.discard_step()
-            raise
-
-    def _on_forward(self, count: int) -> None:
-        """Stop sampling a step that never ends: the optimizer steps, but the step is not counted."""
-        if count % FORWARDS_PER_CHECK == 0 and self.account.misses_steps(self.step, count):
-            self.hooks.detach()
+        self.loop.start()
 
     def _on_watching(self, watching: Watching) -> None:
         """Say at once, here and to the server, whether the training is being watched. Called in any thread."""
@@ -192,9 +91,9 @@ class MonitorSession:
 
     def on_tick(self) -> None:
         """Decide about once per second what the training thread cannot know."""
-        if self.closed:
+        if self.loop.closed:
             return
-        count_forwards = self.account.tick(self.step, self.sender.steps_without_gradient, self.hooks.forward_count)
+        count_forwards = self.account.tick(self.loop.step, self.sender.steps_without_gradient, self.hooks.forward_count)
         if count_forwards and not self.hooks.stance.was_needed(self.hooks.names.modules()):
             self.hooks.count_forwards()
         self.sender.set_watching(self.account.watching.current)
@@ -205,117 +104,39 @@ class MonitorSession:
         self.shutdown()
         self.account.disable()
 
-    def _collect_stats(self) -> None:
-        """Detach the hooks, and queue what they recorded; its time counts as overhead."""
-        started = time.perf_counter()
-        grad_enabled = torch.is_grad_enabled()
-        try:
-            self._account_for_step()
-            self._queue_stats()
-        except BaseException as error:
-            torch.set_grad_enabled(grad_enabled)  # an interrupt within ``no_grad().__enter__`` skips its exit
-            if not isinstance(error, Exception):
-                self.hooks.discard_step()
-            raise
-        finally:
-            self.overhead.training_s += time.perf_counter() - started
-
-    def _account_for_step(self) -> None:
-        if self.account.add_sampled_step(self.step, self.hooks.forwards()):
-            self.schedule.sample_next(self.step)
-
-    def _queue_stats(self) -> None:
-        learning_rates = readable_lrs(group for optimizer in self.optimizers for group in optimizer.param_groups)
-        missing_layers = self._newly_missing_layers()
-        self.hooks.detach()
-        layers: list[LayerStats] = []
-        with torch.no_grad():
-            for layer in self.hooks.layers.values():
-                layer_stats = layer.collect(self.step, self._learning_rate_of(layer))
-                if layer_stats is not None:
-                    layers.append(layer_stats)
-            model_io = self.hooks.model_io.collect()
-        self._describe_new_layers()
-        if not layers and not missing_layers and not model_io.measurement_count:
-            return
-        self.overhead.sampled_steps += 1
-        stats = StepStats(
-            step=self.step,
-            layers=tuple(layers),
-            model_io=model_io,
-            learning_rates=learning_rates,
-            loss=self._loss,
-            missing_layers=missing_layers,
-            marks=self._marks,
-        )
-        self._marks = 0
-        self.queue.put(to_host(stats))
-        if self.schedule.is_burst(self.step):
-            self.queue.wakeup.set()  # units may die within a few steps: an alert should not wait for the next tick
-
-    def _newly_missing_layers(self) -> tuple[int, ...]:
-        """Return the layers that were missed on just as many sampled steps in a row as it takes to report them."""
-        newly_missing = []
-        for layer in self.hooks.missing_layers():
-            layer.steps_missing += 1
-            if layer.steps_missing == MISSING_AFTER_STEPS:
-                newly_missing.append(layer.layer_id)
-        return tuple(newly_missing)
-
-    def _describe_new_layers(self) -> None:
-        count = len(self.hooks.layers)
-        if count == self._described_layers:
-            return
-        is_first = not self._described_layers
-        self._described_layers = count
+    def _on_new_layers(self) -> None:
         self._describe()
-        if is_first:
+        if not self._has_described:
+            self._has_described = True
             self.on_first_stats(self._coverage())
             self.queue.wakeup.set()  # the first chart should not wait for the sender's next tick
 
     def _describe(self) -> None:
         """Describe every layer to the server, as far as it does not know the description."""
-        infos = [layer_info(layer, self.step) for layer in self._layers()]
+        infos = [layer_info(layer, self.loop.step) for layer in self.hooks.layers.values()]
         self.sender.describe(infos, self._coverage())
-
-    def _layers(self) -> Collection[LayerRecorder]:
-        return self.hooks.layers.values()
 
     def _coverage(self) -> Coverage:
         return coverage_of(self.hooks.sites, self.hooks.stance)
 
-    def _learning_rate_of(self, layer: LayerRecorder) -> float | None:
-        """Return the learning rate of the parameter group that holds the weight of the layer's producer."""
-        if layer.layer_id not in self._groups:
-            weight = None if layer.producer is None else trained_weight(layer.producer)
-            self._groups[layer.layer_id] = find_param_group(self.optimizers, weight)
-        group = self._groups[layer.layer_id]
-        if group is None:
-            return None
-        optimizer, index = group
-        learning_rates = readable_lrs(optimizer.param_groups[index : index + 1])
-        if not learning_rates or not math.isfinite(learning_rates[0]):
-            return None
-        return learning_rates[0]
-
     def log(self, numbers: Mapping[str, Number], step: int | None) -> None:
         """Queue metrics; the one called ``loss`` also travels with the next sampled step, to judge harm by it."""
         if step is None:
-            step = self.step
+            step = self.loop.step
         for name, value in numbers.items():
             number = value.detach().clone() if isinstance(value, torch.Tensor) else float(value)
             if name == "loss":
-                self._loss = number
+                self.loop.loss = number
             self.queue.put(LoggedScalar(step, name, number))
 
     def mark(self, name: str) -> None:
         """Make the detector start a new baseline after the present step."""
-        self._marks += 1
-        self.queue.put(LoggedScalar(self.step, f"mark/{name}", 1.0))
+        self.loop.marks += 1
+        self.queue.put(LoggedScalar(self.loop.step, f"mark/{name}", 1.0))
 
     def metrics(self) -> dict[str, float]:
         """Return the rates of every layer at the latest sampled step as flat numbers."""
-        names = {layer.layer_id: layer.name for layer in self._layers()}
+        names = {layer.layer_id: layer.name for layer in self.hooks.layers.values()}
         metrics = {}
         for layer_id, rates in self.sender.latest_rates().items():
             for rate, value in rates.items():
@@ -328,13 +149,13 @@ class MonitorSession:
 
     def coverage_table(self) -> dict[str, dict[str, Any]]:
         """Return one row per activation: how it is observed, and what is missing."""
-        return coverage_table(self.hooks.sites, self.hooks.stance, self.step)
+        return coverage_table(self.hooks.sites, self.hooks.stance, self.loop.step)
 
     def stats(self) -> dict[str, Any]:
         """Return the counts that ``Monitor.sdk_stats`` documents."""
-        elapsed_s = time.perf_counter() - self._started
+        elapsed_s = self.loop.elapsed_s
         return {
-            "steps": self.step,
+            "steps": self.loop.step,
             "sampled_steps": self.overhead.sampled_steps,
             "interval": self.schedule.interval,
             "bursts": self.schedule.bursts,
@@ -364,8 +185,8 @@ class MonitorSession:
 
     def announce_close(self, final_status: FinalStatus, timeout_s: float) -> None:
         """Stop watching, and let the sender thread send what is left, without waiting for it."""
-        if not self.closed:
-            self.account.end(self.step, self.hooks.forward_count)
+        if not self.loop.closed:
+            self.account.end(self.loop.step, self.hooks.forward_count)
         self.shutdown()
         self._describe()
         self.sender.set_watching(self.account.watching.current)
@@ -373,12 +194,8 @@ class MonitorSession:
 
     def shutdown(self) -> None:
         """Stop watching: leave model and optimizers as they were found."""
-        self.closed = True
-        self.hooks.detach_after_forward()
-        self._step_counter.stop()
+        self.loop.stop()
 
     def detach_in_child(self) -> None:
-        """Stop watching in a forked child. Takes no lock: the thread that held it stayed with the parent."""
-        self.closed = True
-        self.hooks.detach()
-        self._step_counter.stop()
+        """Stop watching in a forked child."""
+        self.loop.stop_in_child()

@@ -21,6 +21,7 @@ from relumine._monitor.monitor import Monitor, NoOpMonitor, end_earlier_monitors
 from relumine._monitor.run_info import Labels, run_info
 from relumine._monitor.sampling import SamplingSchedule
 from relumine._monitor.session import MonitorSession
+from relumine._monitor.step_loop import StepLoop
 from relumine._monitor.training_account import TrainingAccount
 from relumine._runtime.guard import ErrorGuard
 from relumine._runtime.log import logger
@@ -137,17 +138,20 @@ def _start_session(
 ) -> MonitorSession:
     if start_step is None and not parts.settings.run_id:
         start_step = 0  # only a run that is continued starts at the step that its optimizers remember
-    session = MonitorSession(
+    loop = StepLoop(
         hooks=ForwardHooks(names, parts.overhead, parts.guard),
         optimizers=optimizers,
         schedule=schedule,
         queue=parts.queue,
-        sender=_sender(parts),
         dispatcher=AlertDispatcher(on_alert, parts.queue),
         account=TrainingAccount(list(names.parameters()), schedule.every),
         guard=parts.guard,
         overhead=parts.overhead,
         start_step=start_step,
+    )
+    session = MonitorSession(
+        loop=loop,
+        sender=_sender(parts),
         on_first_stats=lambda coverage: _log_start(parts, coverage),
         on_watching=lambda watching: _log_watching(parts, watching),
     )

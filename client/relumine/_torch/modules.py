@@ -95,7 +95,7 @@ def registered_weight(module: nn.Module) -> Tensor | None:
 
 def _registered(module: nn.Module, name: str) -> Tensor | None:
     table = module._parameters  # noqa: SLF001 - as above; of a scripted module it is no dict
-    return table[name] if name in table else None
+    return table[name] if name in table else None  # noqa: SIM401 - see above
 
 
 def is_convolution(module: nn.Module) -> bool:

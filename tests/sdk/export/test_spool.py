@@ -89,7 +89,7 @@ def test_a_forked_child_neither_sends_nor_hangs_nor_ends_the_run(mlp, train, mem
             optimizer.step()
             monitor.log(loss=1.0)
             monitor.close()
-            is_detached = monitor._session.closed and not nn.modules.module._global_forward_hooks
+            is_detached = monitor._session.loop.closed and not nn.modules.module._global_forward_hooks
             code = 0 if is_detached else 2
         finally:
             os._exit(code)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
 from typing import Any, Protocol
 
-import torch
 from torch.overrides import TorchFunctionMode
 
 from relumine._capture.composed_relus import COMPOSED, REMEMBERED
@@ -17,7 +16,7 @@ from relumine._runtime.guard import ErrorGuard
 from relumine._runtime.overhead import HOOK_CALL_S, Overhead
 from relumine._torch import function_modes
 from relumine._torch.activations import call_name, is_activation
-from relumine._torch.unwrap import without_torch_functions
+from relumine._torch.unwrap import call_unseen
 
 READ_AFTER = REMEMBERED | WEIGHTED | RNN_CALLS
 
@@ -73,16 +72,10 @@ class ActivationMode(TorchFunctionMode):
         if observer is None:
             return
         started = perf_counter()
-        grad_enabled = torch.is_grad_enabled()
         try:
-            with without_torch_functions():
-                getattr(observer, method)(name, *arguments)
+            call_unseen(getattr(observer, method), name, *arguments)
         except Exception as error:  # noqa: BLE001 - an error of the SDK must not end the user's forward
-            torch.set_grad_enabled(grad_enabled)
             self._guard.handle(name, error)
-        except BaseException:
-            torch.set_grad_enabled(grad_enabled)  # an interrupt within ``no_grad().__enter__`` skips its exit
-            raise
         self._overhead.training_s += perf_counter() - started
 
 

@@ -63,11 +63,11 @@ def keyword_arguments(module: nn.Module) -> dict[str, object]:
 
 
 def _frames() -> list[FrameType]:
-    """Return the frames outside of this package, innermost first."""
+    """Return the frames outside of the SDK, innermost first."""
     frames: list[FrameType] = []
     frame: FrameType | None = sys._getframe(2)  # noqa: SLF001 - inspect.stack would read source files
     while frame is not None and len(frames) < MAX_FRAMES:
-        if not frame.f_globals.get("__name__", "").startswith("relumine._capture"):
+        if not frame.f_globals.get("__name__", "").startswith("relumine._"):
             frames.append(frame)
         frame = frame.f_back
     return frames

@@ -31,10 +31,10 @@ from relumine._runtime.guard import ErrorGuard
 from relumine._runtime.overhead import HOOK_CALL_S, Overhead
 from relumine._torch.compile import is_captured, is_optimized
 from relumine._torch.forward import is_backward_running
-from relumine._torch.global_hooks import GlobalHooks, caller_of_hooks, is_running
+from relumine._torch.global_hooks import GlobalHooks, caller_of_hooks, is_running, weakly
 from relumine._torch.modules import ModuleNames
 from relumine._torch.tensors import first_tensor
-from relumine._torch.unwrap import without_torch_functions
+from relumine._torch.unwrap import call_unseen
 
 # Calls of other modules in a row, without one of ours, after which a training counts as abandoned in the middle of a
 # sampled step: what else the process computes should not pay for hooks that wait for it.
@@ -64,7 +64,7 @@ class ForwardHooks:
         self._overhead = overhead
         self._guard = guard
         # The step being sampled.
-        self._trace = ForwardTrace(names, self.sites)
+        self._trace = ForwardTrace(names, self.sites, weakly(self._is_forward_running, default=False))
         self._next_norms_step = 0
         self._thread = 0
         self._detach_after_forward = False
@@ -172,8 +172,7 @@ class ForwardHooks:
             return
         started = perf_counter()
         try:
-            with without_torch_functions():
-                self._push_module(module, inputs)
+            call_unseen(self._push_module, module, inputs)
         except Exception as error:  # noqa: BLE001 - an error of the SDK must not end the user's forward
             self._guard.handle("forward", error)
         except BaseException:
@@ -248,8 +247,7 @@ class ForwardHooks:
             return
         started = perf_counter()
         try:
-            with without_torch_functions():
-                self._pop_module(module, inputs, output)
+            call_unseen(self._pop_module, module, inputs, output)
         except Exception as error:  # noqa: BLE001 - as above
             self._guard.handle("forward", error)
         except BaseException:

@@ -34,7 +34,8 @@ class ForwardTrace:
         activity: what the forwards of the step were.
     """
 
-    def __init__(self, names: ModuleNames, sites: LayerSites) -> None:
+    def __init__(self, names: ModuleNames, sites: LayerSites, is_running: Callable[[], bool]) -> None:
+        """``is_running`` tells whether the outermost module of the stack still runs."""
         self.module_stack: list[nn.Module] = []
         self.recent_outputs = RecentOutputs()
         self.examples: int | None = None
@@ -43,6 +44,7 @@ class ForwardTrace:
         self.activity = ForwardActivity()
         self._names = names
         self._sites = sites
+        self._is_running = is_running
         self._composed = ComposedRelus()
 
     def begin(self, examples: int | None) -> None:
@@ -82,6 +84,9 @@ class ForwardTrace:
 
     def _on_activation(self, activation: Activation, z: Tensor) -> None:
         if torch.is_inference_mode_enabled() or not self.is_training or not z.dim() or not z.is_floating_point():
+            return
+        # After an interrupted forward the mode sees calls of others, until the next module call removes it.
+        if self.module_stack and not self._is_running():
             return
         module = self.module_stack[-1] if self.module_stack else calling_module(self._names)
         source = self.recent_outputs.pop(z)

@@ -94,6 +94,17 @@ def is_running(call: FrameType, thread: int) -> bool:
     return False
 
 
+def weakly(method: Callable[[], bool], *, default: bool) -> Callable[[], bool]:
+    """Return a function that calls a method without holding its object; ``default`` once that is gone."""
+    reference = weakref.WeakMethod(method)
+
+    def call() -> bool:
+        bound = reference()
+        return default if bound is None else bound()
+
+    return call
+
+
 def _call_weakly(method: Any) -> Callable[..., Any]:
     reference = weakref.WeakMethod(method)
 

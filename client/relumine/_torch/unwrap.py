@@ -5,7 +5,7 @@ The only place for the private names of functorch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple
 
@@ -16,6 +16,8 @@ VMAPPED = "inside torch.func.vmap: not unwrapped"
 
 _functorch: Any = getattr(torch._C, "_functorch", None)  # noqa: SLF001 - functorch has no public names for its tensors
 _BASE_DISPATCH = torch._C._disabled_torch_dispatch_impl  # noqa: SLF001 - as above
+_get_state: Any = getattr(torch._C, "_get_torch_function_state", None)  # noqa: SLF001 - as above
+_set_state: Any = getattr(torch._C, "_set_torch_function_state", None)  # noqa: SLF001 - as above
 _PLAIN_TYPES = (Tensor, nn.Parameter)
 
 
@@ -54,6 +56,24 @@ def without_torch_functions() -> AbstractContextManager[Any]:
     if _functorch is not None and _functorch.maybe_current_level() is not None:
         return _outside_transforms()
     return torch._C.DisableTorchFunction()  # noqa: SLF001 - torch documents it without giving it a public name
+
+
+def call_unseen(function: Callable[..., None], *arguments: Any) -> None:
+    """Call a function of the SDK so that no mode, tensor subclass or transform sees its torch calls.
+
+    Gradients and torch functions are as before afterwards, also where an error or an interrupt ends the call: one
+    within ``__enter__`` or before ``__exit__`` of a context would skip its exit.
+    """
+    grad_enabled = torch.is_grad_enabled()
+    state = None if _get_state is None else _get_state()
+    try:
+        with without_torch_functions():
+            function(*arguments)
+    except BaseException:
+        torch.set_grad_enabled(grad_enabled)
+        if state is not None:
+            _set_state(state)
+        raise
 
 
 @contextmanager

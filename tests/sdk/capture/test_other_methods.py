@@ -105,7 +105,7 @@ def test_modes_that_the_user_enters_meanwhile_stay_in_their_order(memory):
     assert inner.calls
 
 
-def test_under_a_mode_of_the_user_it_is_left_to_the_forward(memory):
+def test_the_mode_of_the_user_around_it_ends_with_its_block(memory):
     model = Autoencoder()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
     mode = Counting()
@@ -113,9 +113,10 @@ def test_under_a_mode_of_the_user_it_is_left_to_the_forward(memory):
         for _ in range(3):
             with mode:
                 loss = model.decode(model.encode(torch.randn(8, 6))).sum()
-            assert torch.overrides._get_current_function_mode() is None
+            assert mode not in torch.overrides._get_current_function_mode_stack()
             loss.backward()
             optimizer.step()
+            assert torch.overrides._get_current_function_mode() is None
 
 
 def test_closing_in_the_middle_of_such_a_forward_leaves_no_mode(memory):

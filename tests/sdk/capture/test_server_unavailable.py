@@ -101,7 +101,7 @@ def test_strict_raises_internal_errors(mlp, train, memory, monkeypatch):
         train(model, optimizer)
 
 
-@pytest.mark.parametrize("options", [{"mode": "loud"}, {"url": "ftp://x"}, {"run_id": "a b"}, {"project": ""}])
+@pytest.mark.parametrize("options", [{"mode": "loud"}, {"url": "ftp://x"}, {"run_id": "a b"}])
 def test_settings_that_cannot_be_used_are_refused_at_once(options, mlp):
     model = mlp()
     with pytest.raises(relumine.SettingsError):

@@ -26,7 +26,7 @@ from relumine._runtime.guard import ErrorGuard
 from relumine._runtime.overhead import HOOK_CALL_S, Overhead
 from relumine._torch.activations import Activation
 from relumine._torch.compile import EagerStance, is_captured, is_optimized
-from relumine._torch.forward import is_backward_running
+from relumine._torch.forward import is_backward_running, register_observer
 from relumine._torch.modules import ModuleNames
 
 TAPPED = Activation("tapped", can_die=True)
@@ -63,6 +63,7 @@ class ForwardHooks:
         self._recent_outputs = RecentOutputs()
         self._activation_calls: dict[int, int] = {}
         self._examples: int | None = None
+        register_observer(self)
 
     def attach(self, step: int) -> None:
         """Register the hooks for ``step``. Compiled code runs eagerly on it: its graph has no place for hooks."""
@@ -89,6 +90,19 @@ class ForwardHooks:
         self._detach_after_forward = True
         if self._mode is None:
             self.detach()
+
+    def suspend(self) -> bool:
+        """Take the hooks off for a forward that is no part of the training; return False if they are not attached."""
+        if not self.attached or threading.get_ident() != self._thread:
+            return False
+        self.attached = False
+        self._remove()
+        return True
+
+    def resume(self) -> None:
+        """Register the hooks again for the same step."""
+        self.attached = True
+        self._register()
 
     def missing_layers(self) -> list[LayerRecorder]:
         """Return the layers that this step should have recorded and did not.

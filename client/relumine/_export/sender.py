@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from relumine._export.queue import SampleQueue
@@ -72,9 +72,9 @@ class Sender:
         """Send new and changed descriptions with the next uploads."""
         self._builder.describe(layers, coverage)
 
-    def latest_rates(self) -> dict[int, dict[str, float]]:
+    def latest_rates(self, counting_positions: Collection[int] = ()) -> dict[int, dict[str, float]]:
         """Return fractions of examples and units at the latest sampled step, by layer."""
-        return self._builder.latest_rates()
+        return self._builder.latest_rates(counting_positions)
 
     def stats(self) -> dict[str, Any]:
         """Return counts of uploads, sampled steps and records, for ``Monitor.sdk_stats``."""

@@ -30,7 +30,7 @@ from relumine._capture.taps import Taps
 from relumine._runtime.guard import ErrorGuard
 from relumine._runtime.overhead import HOOK_CALL_S, Overhead
 from relumine._torch.compile import is_captured, is_optimized
-from relumine._torch.forward import is_backward_running
+from relumine._torch.forward import is_backward_running, register_observer
 from relumine._torch.global_hooks import GlobalHooks, caller_of_hooks, is_running, weakly
 from relumine._torch.modules import ModuleNames
 from relumine._torch.tensors import first_tensor
@@ -76,6 +76,7 @@ class ForwardHooks:
         self._mode: ActivationMode | None = None
         self._outermost_call: FrameType | None = None
         self._module_stack = self._trace.module_stack
+        register_observer(self)
 
     @property
     def layers(self) -> dict[LayerKey, LayerRecorder]:
@@ -124,6 +125,21 @@ class ForwardHooks:
         self._detach_after_forward = True
         if not self._is_forward_running():
             self.detach()
+
+    def suspend(self) -> bool:
+        """Take the hooks off for a forward that is no part of the training; return False if they are not attached."""
+        if not self.attached or threading.get_ident() != self._thread:
+            return False
+        self.attached = False
+        if not self._is_forward_running():
+            self._stop_capture()
+        self._hooks.remove()
+        return True
+
+    def resume(self) -> None:
+        """Register the hooks again for the same step."""
+        self.attached = True
+        self._hooks.register()
 
     def discard_step(self) -> None:
         """Remove the hooks and forget the sampled step: an interrupt came while it was being collected."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,11 @@ from relumine._export.layer_record import LayerRecord
 from relumine._export.layer_totals import LayerTotals, UnitIndex
 from relumine._export.norms import is_trained
 from relumine._export.run_aggregator import RunAggregator
+from relumine._export.unit_silences import UnitSilences
 from relumine.schemas.record_table import Array
 
-# A unit inactive on so many examples counts as dead: by the rule of three its rate is below 0.3 % (95 % confidence).
-DEAD_EXAMPLES = 1_000
-
-# Columns of the aggregator: values of the previous sampled step, sums over a record, values of the latest step.
+# Columns of the aggregator: values of the previous sampled step, sums over a record, values of the latest step, and
+# sums and extremes over the whole session.
 PREVIOUS = ("mean", "bias", "silent", "next_response")
 SUMMED = (
     "active",
@@ -30,6 +29,8 @@ SUMMED = (
     "longest_silence",
 )
 LATEST = ("max", "update_shift", "latest_active")
+LIFETIME = ("total_active", "longest_ever")
+COLUMNS = (*PREVIOUS, *SUMMED, *LATEST, *LIFETIME)
 SHIFTS = ("shift_weight", "shift_input", "shift_bias")
 
 # Estimated size of a record on the wire.
@@ -54,7 +55,7 @@ class RecordAggregator:
         self.steps_without_gradient = 0
         """Sampled steps in a row on which no gradient reached any layer, though none of them is dead as a whole."""
         self._totals: dict[int, LayerTotals] = {}
-        self._units: dict[str, Array] = {name: np.zeros(0, np.float32) for name in (*PREVIOUS, *SUMMED, *LATEST)}
+        self._units: dict[str, Array] = {name: np.zeros(0, np.float32) for name in COLUMNS}
         self._index_cache: dict[tuple[int, ...], UnitIndex] = {}
         self._run = RunAggregator()
 
@@ -97,24 +98,24 @@ class RecordAggregator:
         self._units["max"][:] = -np.inf
         return [self._run.collect(layers), *self._run.collect_missing(), *layers]
 
-    def latest_rates(self) -> dict[int, dict[str, float]]:
+    def latest_rates(self, counting_positions: Collection[int] = ()) -> dict[int, dict[str, float]]:
         """Return fractions of examples and units at the latest sampled step, by layer.
 
+        ``counting_positions`` are the layers whose n counts positions.
         Called from the training thread. The totals are read before the columns: a layer is added to the columns
         first, so that every layer found here has its units in them.
         """
         totals_by_layer = list(self._totals.items())
-        latest_active = self._units["latest_active"]
-        silent = self._units["silent"]
         rates = {}
         for layer_id, totals in totals_by_layer:
             if totals.previous_step is None:
                 continue
-            active = latest_active[totals.span]
+            active = self._units["latest_active"][totals.span]
+            silences = UnitSilences.from_columns(self._units, totals.span, totals.total_examples)
             rates[layer_id] = {
                 "active_rate": float(active.mean() / max(totals.latest_examples, 1)),
                 "silent_fraction": float((active == 0).mean()),
-                "dead_fraction": float((silent[totals.span] >= DEAD_EXAMPLES).mean()),
+                "dead_fraction": silences.dead_fraction(in_positions=layer_id in counting_positions),
             }
         return rates
 
@@ -183,6 +184,7 @@ class RecordAggregator:
         mean = rows[SumRow.SUM] / index.per_unit(positions)
         self._accumulate_silence(layers, index, rows[SumRow.ACTIVE])
         units["active"][indices] += rows[SumRow.ACTIVE]
+        units["total_active"][indices] += rows[SumRow.ACTIVE]
         units["active_positions"][indices] += rows[SumRow.ACTIVE_POSITIONS]
         units["sum"][indices] += rows[SumRow.SUM]
         units["sum_squares"][indices] += rows[SumRow.SUM_SQUARES]
@@ -196,6 +198,7 @@ class RecordAggregator:
         for layer, layer_totals in zip(layers, totals, strict=True):
             layer_totals.add_step(layer)
             layer_totals.previous_step = layer.step
+            layer_totals.total_examples += layer.examples
 
     def _accumulate_silence(self, layers: Sequence[LayerStats], index: UnitIndex, active: Array) -> None:
         """Update the examples since a unit was last active, across records, and its longest silence that ended."""
@@ -204,7 +207,9 @@ class RecordAggregator:
         is_active = active > 0
         silent = units["silent"][index.indices]
         longest = units["longest_silence"][index.indices]
-        units["longest_silence"][index.indices] = np.maximum(longest, np.where(is_active, silent, 0))
+        ended = np.where(is_active, silent, 0)
+        units["longest_silence"][index.indices] = np.maximum(longest, ended)
+        units["longest_ever"][index.indices] = np.maximum(units["longest_ever"][index.indices], ended)
         units["silent"][index.indices] = np.where(is_active, 0, silent + examples)
 
     def _accumulate_update_shift(

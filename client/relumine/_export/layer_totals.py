@@ -33,6 +33,7 @@ class LayerTotals:
         since_step: the step from which the change of the mean is split; None where there is no split.
         previous_step: the sampled step that the ``PREVIOUS`` columns belong to; None before the first finite one.
         latest_examples: the examples of the latest step alone.
+        total_examples: the examples of all finite steps so far.
     """
 
     offset: int
@@ -46,6 +47,7 @@ class LayerTotals:
     since_step: int | None = None
     previous_step: int | None = None
     latest_examples: int = 0
+    total_examples: int = 0
     scalars: dict[str, float | None] = field(default_factory=dict)
     has_positions: bool = False
     has_bias: bool = False

@@ -10,7 +10,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Protocol
 
 from relumine._export.queue import SampleQueue
@@ -115,9 +115,9 @@ class Sender:
         """Return True if the model's input has jumped since the last call."""
         return self._builder.take_input_jump()
 
-    def latest_rates(self) -> dict[int, dict[str, float]]:
+    def latest_rates(self, counting_positions: Collection[int] = ()) -> dict[int, dict[str, float]]:
         """Return fractions of examples and units at the latest sampled step, by layer."""
-        return self._builder.latest_rates()
+        return self._builder.latest_rates(counting_positions)
 
     def stats(self) -> dict[str, Any]:
         """Return counts of uploads, sampled steps and records, for ``Monitor.sdk_stats``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -146,9 +146,9 @@ class UploadBuilder:
             if self._coverage is upload.description.coverage:
                 self._coverage = None
 
-    def latest_rates(self) -> dict[int, dict[str, float]]:
+    def latest_rates(self, counting_positions: Collection[int] = ()) -> dict[int, dict[str, float]]:
         """Return fractions of examples and units at the latest sampled step, by layer."""
-        return self._aggregator.latest_rates()
+        return self._aggregator.latest_rates(counting_positions)
 
     def build(
         self,

@@ -104,7 +104,8 @@ class Monitor:
         """Return the latest sampled step as flat numbers for other loggers: ``relumine/act1/active_rate`` and so on.
 
         ``silent_fraction`` is the fraction of units that were active on no example of that step, ``dead_fraction`` the
-        fraction inactive on the last 1,000 sampled examples or more (an active rate below 0.3 %).
+        fraction that is dead by the detector's own test: silent on so many sampled examples that neither chance nor the
+        layer's sparsity explains it.
         """
         return self._session.metrics()
 

@@ -137,8 +137,9 @@ class MonitorSession:
     def metrics(self) -> dict[str, float]:
         """Return the rates of every layer at the latest sampled step as flat numbers."""
         names = {layer.layer_id: layer.name for layer in self.hooks.layers.values()}
+        counting_positions = {layer.layer_id for layer in self.hooks.layers.values() if layer.counts_positions}
         metrics = {}
-        for layer_id, rates in self.sender.latest_rates().items():
+        for layer_id, rates in self.sender.latest_rates(counting_positions).items():
             for rate, value in rates.items():
                 metrics[f"relumine/{names[layer_id]}/{rate}"] = value
         return metrics

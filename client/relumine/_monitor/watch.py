@@ -104,17 +104,20 @@ def watch(  # noqa: PLR0913 - the one call a user makes; every argument has a na
     """
     settings = resolve_settings(url=url, api_key=api_key, mode=mode, run_id=run_id, process=this_process())
     run = run_info(settings, Labels(project, name, group, config, tags))
-    if settings.mode != "disabled" and settings.rank:
-        logger.info("%s", messages.other_rank(settings.rank, settings.world_size))
     if settings.mode == "disabled" or settings.rank:
-        return NoOpMonitor(run, settings)
+        return _unwatched(run, settings)
     parts = _SharedParts(run, settings, ErrorGuard(strict=strict), Overhead(), SampleQueue())
     names = modules.ModuleNames(modules.named_models(model), _patterns(include), _patterns(exclude))
     end_earlier_monitors(names)
     schedule = SamplingSchedule(every, max_overhead)
-    optimizers = _optimizers(optimizer, names)
-    session = _start_session(parts, names, optimizers, schedule, on_alert=on_alert, start_step=start_step)
+    session = _start_session(parts, names, optimizer, schedule, on_alert=on_alert, start_step=start_step)
     return Monitor(run, settings, session)
+
+
+def _unwatched(run: RunInfo, settings: Settings) -> NoOpMonitor:
+    if settings.mode != "disabled":
+        logger.info("%s", messages.other_rank(settings.rank, settings.world_size))
+    return NoOpMonitor(run, settings)
 
 
 class _SharedParts(NamedTuple):
@@ -130,12 +133,13 @@ class _SharedParts(NamedTuple):
 def _start_session(
     parts: _SharedParts,
     names: modules.ModuleNames,
-    optimizers: list[Optimizer],
+    optimizer: Optimizers | None,
     schedule: SamplingSchedule,
     *,
     on_alert: Callable[[Alert], object] | None,
     start_step: int | None,
 ) -> MonitorSession:
+    optimizers = _optimizers(optimizer, names)
     if start_step is None and not parts.settings.run_id:
         start_step = 0  # only a run that is continued starts at the step that its optimizers remember
     loop = StepLoop(
@@ -197,13 +201,13 @@ def _optimizers(source: Optimizers | None, names: modules.ModuleNames) -> list[O
         return []
     optimizers: list[Optimizer] = []
     for member in _optimizer_arguments(source):
-        found = find_optimizers(member)
-        if not found:
+        inside = find_optimizers(member)
+        if not inside:
             raise SettingsError(
                 f"optimizer: the steps of a {type(member).__name__} cannot be counted, as no torch.optim.Optimizer was "
                 "found in it. Pass the one that it uses, or pass none and call monitor.step() after every step"
             )
-        optimizers += found
+        optimizers += inside
     watched = names.parameter_ids()
     for optimizer in optimizers:
         if parameter_ids(optimizer).isdisjoint(watched):

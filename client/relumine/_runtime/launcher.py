@@ -1,4 +1,4 @@
-"""What a launcher says about this process: one rank of a training on several processes, or a task of its own. Pure."""
+"""The place that a launcher gave to this process: a rank of one training, or a task of its own. Pure."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Process(NamedTuple):
 def launched_process(environ: Mapping[str, str], loaded_modules: Collection[str] = sys.modules) -> Process:
     """Return this process as the variables of its launcher describe it.
 
-    Used until ``torch.distributed`` is initialized, which knows better.
+    Used until ``torch.distributed`` is initialized, which knows more.
     """
     job = None
     if environ.get(MEETING_POINT):

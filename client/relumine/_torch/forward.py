@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +14,52 @@ Batch: TypeAlias = Tensor | tuple[Any, ...] | Mapping[str, Any]
 Inputs: TypeAlias = Batch | Iterable[Batch]
 
 
+class Observer(Protocol):
+    """Hooks that record forwards of the training."""
+
+    def suspend(self) -> bool:
+        """Stop recording; return False if nothing is recorded now."""
+        ...
+
+    def resume(self) -> None:
+        """Go on recording."""
+        ...
+
+
+_observers: weakref.WeakSet[Observer] = weakref.WeakSet()
+
+
+def register_observer(observer: Observer) -> None:
+    """Have ``observer`` suspended during forwards that are no part of the training. It is held weakly."""
+    _observers.add(observer)
+
+
+@contextmanager
+def suspend_observers() -> Iterator[None]:
+    """Keep a forward of the SDK's own (a remedy, a check) out of every monitor's records.
+
+    The monitors' measurements would also look like calls of the model itself to what such a forward traces.
+    """
+    suspended = [observer for observer in list(_observers) if observer.suspend()]
+    try:
+        yield
+    finally:
+        for observer in suspended:
+            observer.resume()
+
+
 @contextmanager
 def preserve_model_state(model: nn.Module) -> Iterator[None]:
-    """Restore modes, buffers (BatchNorm's running statistics) and the state of the random generators on exit."""
+    """Run the model for the SDK's own ends: no monitor records it, and nothing of it lasts.
+
+    Modes, buffers (BatchNorm's running statistics) and the state of the random generators are restored on exit.
+    """
+    with suspend_observers(), _restore_model_state(model):
+        yield
+
+
+@contextmanager
+def _restore_model_state(model: nn.Module) -> Iterator[None]:
     modes = {module: module.training for module in model.modules()}
     buffers = {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):

@@ -49,8 +49,8 @@ def find_optimizers(source: object) -> list[Optimizer]:
     Lightning, Opacus, fastai, skorch), a scheduler, a bound method, or a list or dict of these. Of optimizers
     that wrap each other the innermost is returned: its step is the one that is made.
     """
-    found = _search(source, {}, MAX_WRAPPERS)
-    return list({id(optimizer): optimizer for optimizer in found}.values())
+    by_id = {id(optimizer): optimizer for optimizer in _search(source, {}, MAX_WRAPPERS)}
+    return list(by_id.values())
 
 
 def unwrap_optimizer(optimizer: object) -> Optimizer:
@@ -60,14 +60,14 @@ def unwrap_optimizer(optimizer: object) -> Optimizer:
         TypeError: there is none.
         ValueError: there are several.
     """
-    found = find_optimizers(optimizer)
-    if not found and isinstance(optimizer, Optimizer):
+    optimizers = find_optimizers(optimizer)
+    if not optimizers and isinstance(optimizer, Optimizer):
         return optimizer
-    if not found:
+    if not optimizers:
         raise TypeError(f"a {type(optimizer).__name__} holds no torch optimizer")
-    if len(found) > 1:
-        raise ValueError(f"this {type(optimizer).__name__} holds {len(found)} optimizers: pass one of them")
-    return found[0]
+    if len(optimizers) > 1:
+        raise ValueError(f"this {type(optimizer).__name__} holds {len(optimizers)} optimizers: pass one of them")
+    return optimizers[0]
 
 
 def parameter_ids(optimizer: Optimizer) -> set[int]:

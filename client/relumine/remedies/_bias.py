@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 from relumine._analysis.survey import ReluInfo
 from relumine._runtime.text import join_names, plural
 from relumine._torch.forward import Inputs
+from relumine._torch.optimizers import unwrap_optimizer
 from relumine.alert_actions import RemedyResult
 from relumine.remedies._bias_target import assign_bias_for_rate
 from relumine.remedies._unit_remedy import UnitRemedy
@@ -49,6 +50,7 @@ def reset_bias_(
     """
     if not 0 < active_rate < 1:
         raise ValueError(f"active_rate {active_rate} is not between 0 and 1")
+    optimizer = None if optimizer is None else unwrap_optimizer(optimizer)
     remedy = UnitRemedy(model, inputs)
     for relu, indices in remedy.select(layers, units, inactive_only=False):
         reason = _reason_to_skip(relu)

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from torch import Tensor
 from torch.optim import Optimizer
 
-from relumine._torch.optimizers import chosen_groups
+from relumine._torch.optimizers import chosen_groups, unwrap_optimizer
 from relumine.alert_actions import Change, RemedyResult
 
 Schedulers: TypeAlias = Any | Iterable[Any]
@@ -57,6 +57,7 @@ def lower_learning_rate(
         >>> print(relumine.remedies.lower_learning_rate(optimizer, 0.03).text)
         learning rate 0.3 → 0.03
     """
+    optimizer = unwrap_optimizer(optimizer)
     chosen = chosen_groups(optimizer, groups)
     previous = {index: float(optimizer.param_groups[index]["lr"]) for index in chosen}
     factor = _factor(max(previous.values()), lr, factor)

@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -17,11 +16,11 @@ from torch.optim import Optimizer
 from relumine._runtime.text import join_names, plural
 from relumine._torch.compile import is_compiled
 from relumine._torch.modules import ModuleNames, as_patterns, matches, named_models, uncompiled, unwrap_model
+from relumine._torch.optimizers import unwrap_optimizer
 from relumine.alert_actions import Change, RemedyResult
 from relumine.remedies import _fx_rewrite
 from relumine.remedies._fx_rewrite import TracedForward, UntraceableError
-
-ReplacementName: TypeAlias = Literal["leaky_relu", "prelu", "elu", "gelu"]
+from relumine.remedies._replacement_name import ReplacementName, name_and_slope
 
 MODULES: dict[str, Callable[[float, bool], nn.Module]] = {
     "leaky_relu": nn.LeakyReLU,
@@ -72,10 +71,10 @@ class ReluSite:
 
 def replace_relu_(
     model: nn.Module,
-    activation: ReplacementName = "leaky_relu",
+    activation: ReplacementName | nn.Module | type[nn.Module] = "leaky_relu",
     *,
     layers: str | Iterable[str] | None = None,
-    negative_slope: float = 0.01,
+    negative_slope: float | None = None,
     optimizer: Optimizer | None = None,
 ) -> RemedyResult:
     """Replace ReLUs by another activation, in place: the model, its parameters and their names stay.
@@ -87,9 +86,11 @@ def replace_relu_(
 
     Args:
         model: the module; it may be wrapped by DistributedDataParallel (not for ``prelu``) or torch.compile.
-        activation: ``leaky_relu``, ``prelu`` (one slope per layer, which is trained), ``elu`` or ``gelu``.
+        activation: ``leaky_relu``, ``prelu`` (one slope per layer, which is trained), ``elu`` or ``gelu``, or torch's
+            module of it, such as ``nn.LeakyReLU`` or ``nn.LeakyReLU(0.1)``.
         layers: glob patterns of ReLU names, as ``watch`` and ``check`` give them; by default all.
-        negative_slope: slope of ``leaky_relu``, and initial slope of ``prelu``.
+        negative_slope: slope of ``leaky_relu``, and initial slope of ``prelu``; by default that of a given module, else
+            0.01.
         optimizer: the optimizer that shall train the slopes of ``prelu``: they join the group with the least weight
             decay.
 
@@ -97,17 +98,20 @@ def replace_relu_(
         ValueError: there is no such activation or layer, a function call cannot be replaced, or slopes would be added
             under DistributedDataParallel. Nothing was changed then.
     """
-    _require_supported(model, activation)
-    replacement = Replacement(unwrap_model(model), activation, negative_slope)
+    optimizer = None if optimizer is None else unwrap_optimizer(optimizer)
+    name, own_slope = name_and_slope(activation)
+    _require_supported(model, name)
+    slope = own_slope if negative_slope is None else negative_slope
+    replacement = Replacement(unwrap_model(model), name, slope)
     notes: list[str] = []
     sites = _matching_sites(replacement, layers, notes)
     slopes = _replace_sites(sites)
-    changes = [Change(name, "activation", None, "relu", str(replacement)) for name in slopes]
+    changes = [Change(layer, "activation", None, "relu", str(replacement)) for layer in slopes]
     if any(site.traced is not None for site in sites):
         notes.append(FIXED_ATTRIBUTES)
     if is_compiled(model.modules()):
         notes.append(RECOMPILES)
-    parameters = {name: slope for name, slope in slopes.items() if slope is not None}
+    parameters = {layer: added for layer, added in slopes.items() if added is not None}
     if parameters and optimizer is not None:
         changes.append(_add_to_optimizer(optimizer, parameters))
     elif parameters:

@@ -13,6 +13,7 @@ from relumine._analysis.born_dead import he_std
 from relumine._analysis.survey import ReluInfo, max_magnitude
 from relumine._runtime.text import join_names, plural
 from relumine._torch.forward import Inputs
+from relumine._torch.optimizers import unwrap_optimizer
 from relumine.alert_actions import RemedyResult
 from relumine.remedies._bias_target import assign_bias_for_rate
 from relumine.remedies._parameter_edit import ParameterEditor, rows_of
@@ -62,6 +63,7 @@ def revive_(  # noqa: PLR0913 - a model, inputs, an optimizer, and options by na
             inputs and ``preserve`` is True. Nothing was changed then.
         TypeError: a batch is neither a tensor, nor a tuple, nor a mapping.
     """
+    optimizer = None if optimizer is None else unwrap_optimizer(optimizer)
     remedy = UnitRemedy(model, inputs, generator)
     editor = remedy.editor
     for relu, indices in remedy.select(layers, units, inactive_only=preserve):

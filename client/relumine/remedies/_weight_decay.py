@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from torch.optim import Optimizer
 
-from relumine._torch.optimizers import chosen_groups
+from relumine._torch.optimizers import chosen_groups, unwrap_optimizer
 from relumine.alert_actions import Change, RemedyResult
 
 
@@ -27,6 +27,7 @@ def lower_weight_decay(
     """
     if not (weight_decay >= 0 and math.isfinite(weight_decay)):
         raise ValueError(f"weight_decay {weight_decay} is not a finite number of at least 0")
+    optimizer = unwrap_optimizer(optimizer)
     previous: dict[int, float] = {}
     for index in chosen_groups(optimizer, groups):
         decay = optimizer.param_groups[index].get("weight_decay", 0.0)

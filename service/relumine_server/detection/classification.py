@@ -5,10 +5,9 @@ All tests divide counts of positions by a design effect where examples cannot be
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
+from relumine.schemas import zero_failure
 from relumine_server.detection import state
 from relumine_server.detection.batch import Flags, Floats, LayerBatch, LayerRecord
 from relumine_server.detection.policy import Policy
@@ -60,8 +59,7 @@ def _born_dead_units(batch: LayerBatch, ever_active: Flags, policy: Policy) -> F
     """Return the units that were never active although chance does not explain it.
 
     A silence counts only once the units that were active have been active often enough to compare with: a unit of their
-    rate p is silent on n examples with probability (1 - p)^n, which is alpha / J where p·n, the number of times they
-    were active, is ln(J / alpha).
+    rate would have been active by then.
     """
     layers = batch.layers
     silence = batch.units[state.SILENT]
@@ -71,7 +69,11 @@ def _born_dead_units(batch: LayerBatch, ever_active: Flags, policy: Policy) -> F
 
     active_units = batch.count_units([ever_active])[0]
     active_examples = batch.sum_units([batch.units[state.ACTIVE]])[0]
-    needed = [design_effect(layer, policy) * math.log(layer.memory.tracked_units / policy.alpha) for layer in layers]
+    needed = [
+        design_effect(layer, policy)
+        * zero_failure.activations_until_comparable(layer.memory.tracked_units, policy.alpha)
+        for layer in layers
+    ]
     rate_is_measured = (active_units == 0) | (active_examples >= active_units * np.array(needed))
     is_comparable = batch.per_unit(rate_is_measured.astype(np.float32).tolist()) > 0
 
@@ -89,8 +91,12 @@ def _born_dead_units(batch: LayerBatch, ever_active: Flags, policy: Policy) -> F
 
 
 def _dead_after_examples(layer: LayerRecord, median_rate: float, policy: Policy) -> float:
-    """Return the examples in silence that confirm a unit of this layer dead: (1 - p0)^n <= alpha / J."""
-    typical_rate = 1.0 if math.isnan(median_rate) else median_rate
-    dead_rate = min(policy.dead_rate, typical_rate / policy.dead_rate_divisor)
-    effect = design_effect(layer, policy)
-    return effect * math.log(layer.memory.tracked_units / policy.alpha) / max(dead_rate, 1e-9)
+    """Return the examples in silence that confirm a unit of this layer dead."""
+    return zero_failure.examples_until_dead(
+        layer.memory.tracked_units,
+        median_rate,
+        design_effect=design_effect(layer, policy),
+        alpha=policy.alpha,
+        dead_rate=policy.dead_rate,
+        dead_rate_divisor=policy.dead_rate_divisor,
+    )

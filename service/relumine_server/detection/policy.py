@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 
+from relumine.schemas import zero_failure
 from relumine_server.errors import InvalidPolicy
 
 _METADATA_KEY = "threshold"
@@ -59,7 +60,8 @@ class Policy:
 
     # Evidence about a unit, in nats: how unlikely its present silence would be at its own active rate.
     nats: float = _number(
-        10.0, "ln(J·T/alpha) for 64 units, 20 independent sampled steps and alpha = 0.05 is 10.1: the early tier."
+        zero_failure.SILENCE_NATS,
+        "ln(J·T/alpha) for 64 units, 20 independent sampled steps and alpha = 0.05 is 10.1: the early tier.",
     )
     nats_strict: float = _number(
         17.0, "ln(1,000 units · 1,000 sampled steps / 0.05) = 16.8: no unit of a whole run by chance."
@@ -70,10 +72,12 @@ class Policy:
     )
     dense_gap_steps: int = _count(2, "Sampled steps at most this far apart are dense.")
     silence_factor: float = _number(
-        1.25, "A silence must exceed the longest earlier one by a quarter, or it is the unit's habit."
+        zero_failure.SILENCE_FACTOR,
+        "A silence must exceed the longest earlier one by a quarter, or it is the unit's habit.",
     )
     rate_cap: float = _fraction(
-        0.5, "A unit that is nearly always active is no better known than one active on every other example."
+        zero_failure.RATE_CAP,
+        "A unit that is nearly always active is no better known than one active on every other example.",
     )
     memory_records: float = _number(
         30.0, "A unit's rate remembers this many records, so that ordinary specialization is not read as a fall."
@@ -88,23 +92,27 @@ class Policy:
         300.0, "A rate never remembers fewer examples than it takes to measure a rate of one in a hundred."
     )
     positions_design_effect: float = _number(
-        10.0, "Positions of one example are alike: ten of them count as one where examples cannot be told apart."
+        zero_failure.POSITIONS_DESIGN_EFFECT,
+        "Positions of one example are alike: ten of them count as one where examples cannot be told apart.",
     )
 
     # Confirmed death of a unit: the zero-failure test (1 - p0)^n <= alpha / J.
-    alpha: float = _fraction(0.05, "Chance of one wrongly confirmed unit in a layer.")
+    alpha: float = _fraction(zero_failure.ALPHA, "Chance of one wrongly confirmed unit in a layer.")
     dead_rate: float = _fraction(
-        0.01, "In an ordinary layer a unit that is active less often than this is as good as dead."
+        zero_failure.DEAD_RATE, "In an ordinary layer a unit that is active less often than this is as good as dead."
     )
     dead_rate_divisor: float = _number(
-        20.0, "In a sparse layer a unit is as good as dead when it is active 20 times less often than the median unit."
+        zero_failure.DEAD_RATE_DIVISOR,
+        "In a sparse layer a unit is as good as dead when it is active 20 times less often than the median unit.",
     )
 
     # Born dead.
     born_dead_records: int = _count(
         3, "One batch is too few to call a unit born dead; three sampled steps are three batches."
     )
-    born_dead_examples: int = _count(200, "Rule of three: never active on 200 examples bounds the rate by 1.5 %.")
+    born_dead_examples: int = _count(
+        zero_failure.BORN_DEAD_EXAMPLES, "Rule of three: never active on 200 examples bounds the rate by 1.5 %."
+    )
     born_dead_sigma: float = _number(
         4.0,
         "Standard deviations below zero at which a mean shows a unit born dead: of a Gaussian 3 in 100,000 lie above.",

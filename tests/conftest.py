@@ -6,6 +6,7 @@ copies of a migrated database for the tests that start servers of their own.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -42,6 +43,12 @@ def _shared_fixture_owner(item: pytest.Item) -> str | None:
             if definition.scope == "module":
                 owner = module
     return owner
+
+
+@pytest.fixture(scope="session")
+def more_examples() -> int:
+    """How many times the usual number of examples the model tests play: RELUMINE_MORE_EXAMPLES=10 takes minutes."""
+    return int(os.environ.get("RELUMINE_MORE_EXAMPLES", "1"))
 
 
 @pytest.fixture(scope="session")

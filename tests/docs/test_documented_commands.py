@@ -6,8 +6,9 @@ import argparse
 import importlib
 import re
 import shlex
+import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ import typer
 
 from relumine import cli as sdk_cli
 from relumine_server.cli.main import cli as server_cli
-from tests.helpers import command_runner
+from tests.helpers.distributed import environment
+from tests.helpers.forked_python import Forker
 from tests.helpers.synthetic_corpus import store_corpus
 
 pytestmark = pytest.mark.xdist_group("documented commands")  # one runner, one corpus
@@ -32,6 +34,14 @@ COMMAND = re.compile(
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 PATH = re.compile(r"(?<![\w/.-])(?:benchmarks|research|tests|examples)/[\w./-]+")
 PLACEHOLDER = "placeholder"
+PROGRAMS = Forker(
+    "torch",
+    "torch._dynamo",  # imported by the first step of an optimizer
+    "sklearn.linear_model",
+    "scipy.special",
+    "relumine",
+    "relumine_server.app",
+)
 COLLECTED = "mlp rmsprop tiny"
 """The recipe that is really trained: it has the fewest steps."""
 CORPUS = "{corpus}"
@@ -191,11 +201,12 @@ def test_every_command_of_benchmarks_and_research_is_run_here():
 
 
 @pytest.fixture(scope="module")
-def runner() -> Iterator[command_runner.CommandRunner]:
+def run() -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
+    """Run ``python -m module arguments`` from the root of the repository."""
     with tempfile.TemporaryDirectory(prefix="relumine-commands-") as folder:
         Path(folder).chmod(0o755)  # Postgres runs as another user
-        with command_runner.running(Path(folder)) as started:
-            yield started
+        variables = environment(TMPDIR=folder, RELUMINE_DIR=f"{folder}/spool", OMP_NUM_THREADS="1")
+        yield lambda module, *arguments: PROGRAMS.run(["-m", module, *arguments], cwd=ROOT, env=variables)
 
 
 @pytest.fixture(scope="module")
@@ -206,25 +217,26 @@ def simulated_corpus(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trained_corpus(tmp_path_factory, runner) -> Path:
+def trained_corpus(tmp_path_factory, run) -> Path:
     folder = tmp_path_factory.mktemp("trained")
-    result = runner.run("research.corpus.collect", ["--only", COLLECTED, "--seeds", "1", "--keep", str(folder)])
-    assert result.exit_code == 0, result.output
+    result = run("research.corpus.collect", "--only", COLLECTED, "--seeds", "1", "--keep", folder)
+    assert result.returncode == 0, result.stdout + result.stderr
     return folder
 
 
 @pytest.mark.parametrize(("module", "arguments"), RUNS, ids=[f"{module} {arguments}" for module, arguments in RUNS])
-def test_a_command_runs(module, arguments, runner, request, tmp_path):
+def test_a_command_runs(module, arguments, run, request, tmp_path):
     if CORPUS in arguments:
         arguments = arguments.replace(CORPUS, str(request.getfixturevalue("simulated_corpus")))
     if TRAINED in arguments:
         arguments = arguments.replace(TRAINED, str(request.getfixturevalue("trained_corpus")))
-    result = runner.run(module, shlex.split(arguments.replace(OUTPUT, str(tmp_path))))
-    assert result.exit_code == 0, result.output
-    assert result.output.strip()
-    assert "Traceback" not in result.output
+    result = run(module, *shlex.split(arguments.replace(OUTPUT, str(tmp_path))))
+    output = result.stdout + result.stderr
+    assert result.returncode == 0, output
+    assert output.strip()
+    assert "Traceback" not in output
 
 
-def test_the_list_of_research_commands_is_complete(runner):
-    listed = runner.run("research", []).output
+def test_the_list_of_research_commands_is_complete(run):
+    listed = run("research").stdout
     assert all(module.removeprefix("research.") in listed for module in command_modules("research"))

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import httpx
 import pytest
@@ -58,7 +59,7 @@ def server(tmp_path):
     with socket.socket() as free_port:
         free_port.bind(("127.0.0.1", 0))
         port = free_port.getsockname()[1]
-    command = [sys.executable, "-m", "relumine_server", "serve", "--port", str(port)]
+    command = [Path(sys.executable).with_name("relumine-server"), "serve", "--port", str(port)]
     environment = {**os.environ, "RELUMINE_WEBHOOK_ALLOW_LOOPBACK": "true"}
     environment["RELUMINE_DATABASE_URL"] = f"sqlite:///{tmp_path / 'relumine.db'}"
     process = subprocess.Popen(command, env=environment, cwd=tmp_path)

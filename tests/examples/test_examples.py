@@ -11,18 +11,25 @@ from pathlib import Path
 import pytest
 
 import relumine
+from tests.helpers.forked_python import TRAININGS
 from tests.helpers.live_server import listening
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-SCRIPTS = {
-    "plain_loop": ([], "plain"),
-    "lightning_trainer": ([], "lightning"),
-    "transformers_trainer": ([], "transformers"),
-    "ddp": (TORCHRUN, "ddp"),
-    "fine_tuning": ([], "tuning"),
-    "reinforcement_learning": ([], "rl"),
+NAMES = {
+    "plain_loop": "plain",
+    "lightning_trainer": "lightning",
+    "transformers_trainer": "transformers",
+    "ddp": "ddp",
+    "fine_tuning": "tuning",
+    "reinforcement_learning": "rl",
 }
+"""The names of the runs, by script."""
+IMPORTS = {
+    "lightning_trainer": ["lightning.pytorch"],
+    "transformers_trainer": ["transformers.trainer", "transformers.models.bert.modeling_bert"],
+}
+"""What scripts import beside torch."""
 
 
 @pytest.fixture(scope="module")
@@ -33,11 +40,22 @@ def server(sqlite_template, tmp_path_factory):
         yield url
 
 
-def start(command, url, folder):
+def start(command, url, folder, modules=None):
+    """Start Python with these arguments, in a fork where ``modules`` are named."""
     folder.mkdir(exist_ok=True)
     environment = {**os.environ, "RELUMINE_URL": url, "RELUMINE_DIR": str(folder), "OMP_NUM_THREADS": "1"}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([sys.executable, *command], env=environment, cwd=folder, **pipes)
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": environment, "cwd": folder}
+    if modules is None:
+        return subprocess.Popen([sys.executable, *command], **options)
+    return TRAININGS.start(command, also=modules, **options)
+
+
+def start_script(script, options, url, folder):
+    """Start an example as its docstring says."""
+    command = [EXAMPLES / f"{script}.py", *options]
+    if script == "ddp":
+        return start([*TORCHRUN, *command], url, folder)
+    return start(command, url, folder, modules=IMPORTS.get(script, []))
 
 
 def output_of(process):
@@ -53,12 +71,11 @@ def result_of(url, name):
         return run.status, [alert for alert in client.alerts(run_id=run.run_id) if alert.severity != "info"]
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("script", NAMES)
 def test_a_dying_training_raises_an_alert_and_its_healthy_twin_raises_none(script, server, tmp_path):
-    launcher, name = SCRIPTS[script]
-    command = [*launcher, EXAMPLES / f"{script}.py"]
-    healthy = start(command, server, tmp_path / "healthy")
-    dying = start([*command, "--dying"], server, tmp_path / "dying")
+    name = NAMES[script]
+    healthy = start_script(script, [], server, tmp_path / "healthy")
+    dying = start_script(script, ["--dying"], server, tmp_path / "dying")
     assert "[critical]" not in output_of(healthy)
     assert result_of(server, name) == ("finished", [])
     assert "[critical]" in output_of(dying)
@@ -79,4 +96,4 @@ def test_the_notebook_runs_from_top_to_bottom(server, tmp_path):
 
 def test_every_example_is_run_here_or_elsewhere():
     elsewhere = {"demo", "dying_digits", "notebook"}
-    assert {path.stem for path in EXAMPLES.glob("*.*")} == set(SCRIPTS) | elsewhere
+    assert {path.stem for path in EXAMPLES.glob("*.*")} == set(NAMES) | elsewhere

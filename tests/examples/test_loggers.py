@@ -6,9 +6,9 @@ import contextlib
 import os
 import re
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
+
+from tests.helpers.forked_python import TRAININGS
 
 ROOT = Path(__file__).resolve().parents[2]
 LOOP = """
@@ -81,10 +81,11 @@ NAMES = [
 ]
 
 
-def run(first_line, folder, before=LOOP, after=""):
+def run(first_line, folder, before=LOOP, after="", modules=()):
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/integrations.md").read_text(), re.DOTALL)
     (block,) = [block for block in blocks if block.startswith(f"# {first_line}")]
-    (folder / "script.py").write_text(before + block + after)
+    script = folder / "script.py"
+    script.write_text(before + block + after)
     quiet = {
         "WANDB_SILENT": "true",
         "WANDB_ERROR_REPORTING": "false",
@@ -92,7 +93,7 @@ def run(first_line, folder, before=LOOP, after=""):
         "DO_NOT_TRACK": "true",
     }
     environment = {**os.environ, **quiet, "RELUMINE_DIR": str(folder / "relumine"), "OMP_NUM_THREADS": "1"}
-    result = subprocess.run([sys.executable, "script.py"], cwd=folder, env=environment, capture_output=True, text=True)
+    result = TRAININGS.run([script], also=modules, cwd=folder, env=environment)
     assert result.returncode == 0, result.stderr
 
 
@@ -121,7 +122,7 @@ def test_mlflow(tmp_path):
 
 
 def test_lightnings_own_logger(tmp_path):
-    run("Lightning", tmp_path, LIGHTNING, FIT)
+    run("Lightning", tmp_path, LIGHTNING, FIT, modules=["lightning.pytorch"])
     (file,) = tmp_path.glob("lightning_logs/version_0/metrics.csv")
     rows = file.read_text().splitlines()
     assert "relumine/net.1/dead_fraction" in rows[0]

@@ -1,18 +1,17 @@
-"""``relumine-server serve`` as a real process on a port that the system chooses."""
+"""``relumine-server serve`` as a real process on a port that the system chooses, with its imports done already."""
 
 from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import httpx
 
+from tests.helpers.forked_python import SERVERS
+
 DEADLINE_S = 60
-COMMAND = [sys.executable, "-m", "relumine_server"]
 _ANNOUNCED = re.compile(r"^relumine-server: http://[^ ]*:(\d+)", re.MULTILINE)
 
 
@@ -28,9 +27,8 @@ class ServerProcess:
         self._stderr = folder / "stderr"
         environment = {**os.environ, "RELUMINE_DATABASE_URL": database_url, **settings}
         with self._stdout.open("w") as stdout, self._stderr.open("w") as stderr:
-            self.process = subprocess.Popen(
-                [*COMMAND, "serve", "--port", "0", *options], env=environment, stdout=stdout, stderr=stderr
-            )
+            command = ["-m", "relumine_server", "serve", "--port", "0", *options]
+            self.process = SERVERS.start(command, env=environment, stdout=stdout, stderr=stderr)
 
     @property
     def stdout(self) -> str:

@@ -17,6 +17,7 @@ import relumine
 from relumine.alert_actions import RemedyResult
 from relumine.integrations.lightning import RelumineCallback
 from tests.helpers.distributed import environment
+from tests.helpers.forked_python import TRAININGS
 
 HERE = Path(__file__).parent
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's own hints: few workers, no logger, no validation
@@ -195,8 +196,8 @@ def test_a_remedy_applied_by_on_alert_is_reported_to_the_server(alarming):
 
 
 def test_with_two_processes_rank_zero_uploads_and_both_stop_at_the_same_step(tmp_path):
-    command = [sys.executable, HERE / "lightning_worker.py", tmp_path / "result"]
-    process = subprocess.run(command, env=environment(), capture_output=True, text=True)
+    command = [HERE / "lightning_worker.py", tmp_path / "result"]  # it starts the other process itself
+    process = TRAININGS.run(command, also=["lightning.pytorch"], env=environment())
     assert process.returncode == 0, process.stderr
     rank_zero, rank_one = (json.loads((tmp_path / f"result.{rank}").read_text()) for rank in (0, 1))
     assert (rank_zero["names"], rank_one["uploads"]) == (["net.1"], 0)

@@ -17,8 +17,10 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 import relumine
 from relumine.integrations.transformers import RelumineCallback
 from tests.helpers.distributed import environment
+from tests.helpers.forked_python import TRAININGS
 
 HERE = Path(__file__).parent
+IMPORTED = ["transformers.trainer", "accelerate"]
 pytestmark = pytest.mark.filterwarnings("ignore")  # the Trainer's own hints
 
 
@@ -88,14 +90,15 @@ def test_a_training_that_broke_is_closed_as_failed_when_the_next_starts(memory, 
 
 def test_a_training_that_broke_is_closed_as_failed_when_the_process_ends(tmp_path):
     code = (
-        f"import contextlib, sys, pathlib; sys.path[:0] = [{str(HERE.parents[1])!r}]\n"
+        "import contextlib, pathlib\n"
         "from tests.integrations.test_transformers import *; from relumine.testing import InMemoryTransport\n"
         "memory = InMemoryTransport().__enter__()\n"
         "import atexit; atexit.register(lambda: print([u.final_status for u in memory.uploads if u.final_status]))\n"
         "with contextlib.suppress(ZeroDivisionError):\n"
         "    trainer(pathlib.Path('.'), RelumineCallback(every=1), net=Net(breaks_at=6)).train()"
     )
-    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    (tmp_path / "breaks.py").write_text(code)
+    process = TRAININGS.run([tmp_path / "breaks.py"], also=IMPORTED, env=environment())
     assert process.stdout.splitlines()[-1:] == ["['failed']"], process.stderr
 
 
@@ -148,8 +151,9 @@ def test_with_two_processes_zero_uploads_and_both_stop_at_the_same_step(tmp_path
         port = str(probe.getsockname()[1])
     shared = environment(MASTER_ADDR="127.0.0.1", MASTER_PORT=port, WORLD_SIZE="2")
     workers = [
-        subprocess.Popen(
-            [sys.executable, HERE / "transformers_worker.py", tmp_path],
+        TRAININGS.start(
+            [HERE / "transformers_worker.py", tmp_path],
+            also=IMPORTED,
             env={**shared, "RANK": rank, "LOCAL_RANK": rank},
             stderr=subprocess.PIPE,
             text=True,

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import pytest
+import sqlalchemy as sa
 
 from relumine_server.app import create_app
 from relumine_server.auth.api_keys import checksum
+from relumine_server.db import tables
 from relumine_server.settings import Settings
 from relumine_server.webhooks.dispatcher import WebhookDispatcher
+from tests.helpers import databases
 from tests.helpers.databases import address_of
 from tests.helpers.live_server import caller
 from tests.helpers.outbox_harness import Clock, OutboxHarness
@@ -35,30 +40,79 @@ def server_without_keys(database):
     return TwoProjectServer(address_of(database), database=database)
 
 
+class ServerContents(NamedTuple):
+    """What a server holds: its time, its keys by name, ids of its resources, and the rows of every table."""
+
+    now: datetime
+    keys: dict[str, str]
+    ids: dict[str, str]
+    rows: dict[sa.Table, Sequence[sa.RowMapping]]
+
+
+@pytest.fixture(scope="session")
+def server_contents() -> dict[str, ServerContents]:
+    """The contents of ``server`` by the kind of database: created over HTTP once, then copied."""
+    return {}
+
+
 @pytest.fixture
-def server(server_without_keys):
+def server(server_without_keys, server_contents):
     """A server with keys of every kind and two projects, each with a run, alert, silence, webhook and delivery."""
     server = server_without_keys
+    kind = server.database.engine.dialect.name
+    if kind not in server_contents:
+        _fill(server)
+        server_contents[kind] = ServerContents(server.now, server.keys, server.ids, _read_rows(server.database))
+        databases.empty(server.database)
+    contents = server_contents[kind]
+    server.database.write(lambda connection: _insert_rows(connection, contents.rows))
+    state = {"now": contents.now, "keys": dict(contents.keys), "ids": dict(contents.ids)}
+    return TwoProjectServer(server.database_url, database=server.database, **state)
+
+
+def _read_rows(database):
+    with database.read() as connection:
+        return {table: connection.execute(sa.select(table)).mappings().all() for table in tables.metadata.sorted_tables}
+
+
+def _insert_rows(connection, rows) -> None:
+    for table, mappings in rows.items():
+        if mappings:
+            connection.execute(sa.insert(table), [dict(row) for row in mappings])
+
+
+def _fill(server) -> None:
     server.create_key("admin", "admin")
     for scope in ("ingest", "read"):
         server.create_key(scope, scope)
     for project in ("ours", "theirs"):
         for scope in ("ingest", "read", "admin"):
             server.create_key(f"{project} {scope}", scope, project)
-        response = server.call("POST", "/v1/uploads", "ingest", json=upload(project, f"run-{project}"))
-        server.ids[f"{project} run_id"] = f"run-{project}"
-        server.ids[f"{project} alert_id"] = response.json()["alerts"][0]["id"]
-        hook = {"url": f"https://{project}.example/hook", "project": project}
-        webhook_id = server.call("POST", "/v1/webhooks", "admin", json=hook).json()["webhook_id"]
-        server.ids[f"{project} webhook_id"] = webhook_id
-        server.ids[f"{project} delivery_id"] = server.cancelled_delivery(f"/v1/webhooks/{webhook_id}")
-        ends_at = (server.now + timedelta(days=1)).isoformat()
-        silence = {"matchers": {"kind": "none"}, "ends_at": ends_at, "author": "Ada"}
-        response = server.call("POST", "/v1/silences", f"{project} admin", json=silence)
-        server.ids[f"{project} silence_id"] = response.json()["silence_id"]
-        server.ids[f"{project} key_id"] = server.ids[f"{project} read"]
-        server.ids[f"{project} project"] = project
-        server.ids[f"{project} layer_id"] = "1"
+        _create_resources(server, project)
+    _create_invalid_keys(server)
+
+
+def _create_resources(server, project) -> None:
+    response = server.call("POST", "/v1/uploads", "ingest", json=upload(project, f"run-{project}"))
+    hook = {"url": f"https://{project}.example/hook", "project": project}
+    webhook_id = server.call("POST", "/v1/webhooks", "admin", json=hook).json()["webhook_id"]
+    ends_at = (server.now + timedelta(days=1)).isoformat()
+    silence = {"matchers": {"kind": "none"}, "ends_at": ends_at, "author": "Ada"}
+    ids = {
+        "run_id": f"run-{project}",
+        "alert_id": response.json()["alerts"][0]["id"],
+        "webhook_id": webhook_id,
+        "delivery_id": server.cancelled_delivery(f"/v1/webhooks/{webhook_id}"),
+        "silence_id": server.call("POST", "/v1/silences", f"{project} admin", json=silence).json()["silence_id"],
+        "key_id": server.ids[f"{project} read"],
+        "project": project,
+        "layer_id": "1",
+    }
+    server.ids |= {f"{project} {name}": value for name, value in ids.items()}
+
+
+def _create_invalid_keys(server) -> None:
+    """Create a key that is revoked and one that expires, let it expire, and make up two more."""
     server.create_key("revoked", "admin")
     assert server.call("DELETE", f"/v1/keys/{server.ids['revoked']}", "admin").status_code == 204
     server.create_key("expired", "admin", expires_at=(server.now + timedelta(hours=1)).isoformat())
@@ -69,7 +123,6 @@ def server(server_without_keys):
     server.keys["mistyped"] = swapped
     well_formed = key[:20] + "0" * (len(key) - 26)
     server.keys["unknown"] = well_formed + checksum(well_formed)
-    return server
 
 
 @pytest.fixture

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 from tests.helpers.distributed import environment
+from tests.helpers.forked_python import TRAININGS
 
 HERE = Path(__file__).parent
+ALSO = ["torch.distributed.fsdp"]
 
 
 def two_processes(worker, folder):
-    command = [sys.executable, HERE / worker]
     out = {"stdout": subprocess.PIPE, "text": True, "env": environment()}
-    workers = [subprocess.Popen([*command, str(rank), folder / "store"], **out) for rank in (0, 1)]
+    workers = [TRAININGS.start([HERE / worker, str(rank), folder / "store"], also=ALSO, **out) for rank in (0, 1)]
     results = [json.loads(worker.communicate(timeout=120)[0].splitlines()[-1]) for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0]
     return results

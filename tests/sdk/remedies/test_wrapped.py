@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,16 +15,17 @@ from relumine.remedies._replace_relu import replace_relu_
 from relumine.remedies._revive import revive_
 from tests.helpers.distributed import environment
 from tests.helpers.dying_models import dead_model
+from tests.helpers.forked_python import TRAININGS
 
 HERE = Path(__file__).parent
 compiles = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # dynamo's own, on some versions
 
 
 def test_two_processes_change_the_same_units_in_the_same_way_and_stay_equal(tmp_path):
-    command = [sys.executable, HERE / "remedies_worker.py"]
+    worker = HERE / "remedies_worker.py"
     rendezvous = tmp_path / "rendezvous"
     options = {"stdout": subprocess.PIPE, "text": True, "env": environment()}
-    workers = [subprocess.Popen([*command, str(rank), rendezvous], **options) for rank in (0, 1)]
+    workers = [TRAININGS.start([worker, str(rank), rendezvous], **options) for rank in (0, 1)]
     first, second = (json.loads(worker.communicate(timeout=120)[0].splitlines()[-1]) for worker in workers)
     assert first["units"] == second["units"] == {"2": [2], "4": [1]}
     assert first["state"] == second["state"]

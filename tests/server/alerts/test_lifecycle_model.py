@@ -53,6 +53,7 @@ class RunModel:
         self.run = f"r{next(run_numbers)}"
         self.session = 1
         self.notified: dict[str, bool] = {}
+        self.checked: dict[str, sa.Row] = {}
         harness.notifications.clear()
         self.upload([], None, new_session=False)
 
@@ -101,7 +102,9 @@ class RunModel:
             assert is_notified or is_suppressed or row.state not in FIRING_STATES
             assert (row.state == "resolved") == (row.resolved_at is not None) == (row.resolved_by is not None)
             assert (row.state == "acknowledged") == (row.acknowledged_by is not None)
-            self.check_events(row)
+            if self.checked.get(row.alert_id) != row:
+                self.check_events(row)
+                self.checked[row.alert_id] = row
 
     def check_suppression(self, rows):
         """The alert or silence that suppresses another is active, and suppresses every alert that it must."""
@@ -142,18 +145,19 @@ class RunModel:
         """After the end of the run no receiver believes that anything fires, and nothing is due."""
         self.act("unsilence")
         self.upload([], "finished", new_session=True)
+        self.checked.clear()  # the events of every alert are read once more
         self.check()
         assert not any(self.notified.values())
         assert {row.state for row in self.rows()} <= {"resolved"}
         assert self.harness.wait(seconds=1) == 0
 
 
-@pytest.mark.parametrize(("kind", "examples"), [("sqlite", 60), ("postgresql", 25)])
-def test_in_any_order_nothing_is_lost_doubled_or_outside_the_table(kind, examples, new_database):
+@pytest.mark.parametrize(("kind", "examples"), [("sqlite", 30), ("postgresql", 12)])
+def test_in_any_order_nothing_is_lost_doubled_or_outside_the_table(kind, examples, more_examples, new_database):
     database = Database.open(new_database(kind))
     harness = AlertHarness(database)
 
-    @settings(max_examples=examples, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples * more_examples, suppress_health_check=list(HealthCheck))
     @given(actions)
     def play(run_actions):
         model = RunModel(harness)

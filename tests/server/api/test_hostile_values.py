@@ -9,6 +9,7 @@ import re
 
 import pytest
 
+from tests.helpers import databases
 from tests.helpers.routes import BODIES, routes
 from tests.helpers.two_project_server import TwoProjectServer, upload
 
@@ -71,16 +72,18 @@ MARK = "replaced-by-a-hostile-value"
 
 
 @pytest.fixture
-def servers(new_database):
+def servers(shared_sqlite, shared_postgresql):
     """A server on each kind of database, with a run, its alert and a webhook."""
-    created = [TwoProjectServer(new_database(kind)) for kind in ("sqlite", "postgresql")]
-    for server in created:
-        assert server.call("POST", "/v1/uploads", json=upload("ours", "r1")).status_code == 202
-        hook = server.call("POST", "/v1/webhooks", json={"url": "https://x.example/h", "project": "ours"}).json()
-        server.ids = {**IDS, "webhook_id": hook["webhook_id"]}
-    yield created
-    for server in created:
-        server.app.state.services.database.close()
+    return [filled_server(database) for database in (shared_sqlite, shared_postgresql)]
+
+
+def filled_server(database):
+    databases.empty(database)
+    server = TwoProjectServer(databases.address_of(database), database=database)
+    assert server.call("POST", "/v1/uploads", json=upload("ours", "r1")).status_code == 202
+    hook = server.call("POST", "/v1/webhooks", json={"url": "https://x.example/h", "project": "ours"}).json()
+    server.ids = {**IDS, "webhook_id": hook["webhook_id"]}
+    return server
 
 
 def concrete(server, path):
@@ -122,14 +125,15 @@ def hostile_bodies(valid_body):
 
 
 @pytest.mark.parametrize("route", BODIES, ids=" ".join)
-def test_a_hostile_value_anywhere_in_a_body_is_422(route, servers):
+def test_a_hostile_value_anywhere_in_a_body_is_422(route, shared_sqlite):
+    """On one database: a body that is refused for its form reaches none."""
+    server = filled_server(shared_sqlite)
+    path = concrete(server, route[1])
     for name, body in hostile_bodies(BODIES[route]):
-        for server in servers:
-            path = concrete(server, route[1])
-            response = server.call(route[0], path, content=body, headers={"content-type": "application/json"})
-            assert response.status_code == 422, (name, response.text[:300])
-            assert response.headers["content-type"] == "application/problem+json"
-            assert len(response.content) < 4000, name
+        response = server.call(route[0], path, content=body, headers={"content-type": "application/json"})
+        assert response.status_code == 422, (name, response.text[:300])
+        assert response.headers["content-type"] == "application/problem+json"
+        assert len(response.content) < 4000, name
 
 
 def test_a_hostile_query_value_gets_the_same_status_on_both_databases_and_is_never_an_error(servers):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 import sqlalchemy as sa
 
 from relumine_server.db import migrations
 from relumine_server.db.database import parse_url
 from tests.helpers import citus_cluster
+from tests.helpers.forked_python import SERVERS
 
 MESSAGES = {"sqlite": "SQLite cannot be distributed over several hosts", "postgresql": "the database has no Citus"}
 
@@ -32,8 +30,7 @@ def schema(engine):
 
 
 def distribute(database_url):
-    command = [sys.executable, "-m", "relumine_server", "migrate", "--distribute", "--database-url", database_url]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return SERVERS.run(["-m", "relumine_server", "migrate", "--distribute", "--database-url", database_url])
 
 
 @pytest.mark.skipif(bool(citus_cluster.HOSTS), reason="the named cluster has Citus")

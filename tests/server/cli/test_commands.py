@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sqlite3
 import subprocess
+import sys
 import threading
 from contextlib import closing
 
@@ -13,7 +14,7 @@ import pytest
 
 from relumine_server.db.database import Database
 from tests.helpers.command_line import run_command
-from tests.helpers.server_process import COMMAND, ServerProcess
+from tests.helpers.server_process import ServerProcess
 
 
 @pytest.fixture
@@ -194,6 +195,8 @@ def test_a_command_that_fails_closes_the_database(command, url, tmp_path):
 
 
 def test_the_command_runs_as_a_module_and_help_lists_every_command():
-    result = subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-m", "relumine_server", "--help"], capture_output=True, text=True, check=True
+    )
     for command in ("serve", "worker", "migrate", "keys", "replay", "doctor", "backup"):
         assert command in result.stdout

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import threading
 from contextlib import contextmanager
 
@@ -14,16 +13,17 @@ import pytest
 
 from relumine_server.db import migrations
 from relumine_server.db.database import Database
+from tests.helpers.forked_python import SERVERS
 from tests.helpers.live_server import listening
 
-COMMAND = [sys.executable, "-m", "relumine_server", "worker"]
+COMMAND = ["-m", "relumine_server", "worker"]
 DEADLINE_S = 60
 
 
 @contextmanager
 def running(url):
     environment = {**os.environ, "RELUMINE_DATABASE_URL": url, "RELUMINE_WEBHOOK_ALLOW_LOOPBACK": "true"}
-    with subprocess.Popen(COMMAND, env=environment, stderr=subprocess.PIPE, text=True) as process:
+    with SERVERS.start(COMMAND, env=environment, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield process
         finally:

@@ -18,11 +18,6 @@ RUN_SIGNALS = {"output_spread": 1.0, "input_mean": 0.0, "input_std": 1.0}
 UNIT_COLUMNS = {"mean": 0.0, "var": 1.0, "bias": 0.1, "update_shift": -0.001}
 
 
-def row(**fields: Any) -> Row:
-    """Return a record as the detector reads it."""
-    return RecordTable.from_records([Record(**fields)])[0]
-
-
 @dataclass
 class Training:
     """A source of records of simulated layers.
@@ -40,8 +35,9 @@ class Training:
     columns: dict[str, float] = field(default_factory=dict)
     nonfinite: int = 0
     weight_norm: float = 5.0
-    records: list[Row] = field(default_factory=list)
     last_step: int = 0
+    _rows: list[Row] = field(default_factory=list)
+    _unread: list[Record] = field(default_factory=list)
 
     def __post_init__(self):
         self.restart()
@@ -50,6 +46,13 @@ class Training:
         """Begin without silences, at the first random number, as after ``rates`` got other shapes."""
         self.random = np.random.default_rng(self.seed)
         self.silence = {layer_id: np.zeros(rates.size) for layer_id, rates in self.rates.items()}
+
+    @property
+    def records(self) -> list[Row]:
+        """The records as the detector reads them: all since the last call are converted together."""
+        self._rows += RecordTable.from_records(self._unread)
+        self._unread.clear()
+        return self._rows
 
     @property
     def layers(self) -> list[LayerInfo]:
@@ -64,19 +67,19 @@ class Training:
 
     def sample_step(self, step: int) -> None:
         signals = RUN_SIGNALS | self.run_signals
-        self.records.append(
-            row(
+        self._unread.append(
+            Record(
                 layer_id=0, first_step=step, step=step, n_examples=self.batch, nonfinite=self.nonfinite,
                 learning_rates=[self.learning_rate], learning_rate=self.learning_rate, **signals,
             )
         )  # fmt: skip
-        self.records += [self._layer_record(layer_id, rates, step) for layer_id, rates in self.rates.items()]
+        self._unread += [self._layer_record(layer_id, rates, step) for layer_id, rates in self.rates.items()]
         self.last_step = step
 
-    def _layer_record(self, layer_id: int, rates: np.ndarray, step: int) -> Row:
+    def _layer_record(self, layer_id: int, rates: np.ndarray, step: int) -> Record:
         scalars = {"first_step": step, "step": step, "n_examples": self.batch, "learning_rate": self.learning_rate}
         if self.nonfinite:
-            return row(layer_id=layer_id, nonfinite=rates.size, **scalars)
+            return Record(layer_id=layer_id, nonfinite=rates.size, **scalars)
         active = self.random.binomial(self.batch, rates)
         ended_silence = np.where(active > 0, self.silence[layer_id], 0)
         self.silence[layer_id] = np.where(active > 0, 0, self.silence[layer_id] + self.batch)
@@ -84,7 +87,7 @@ class Training:
         highest = np.where(active > 0, 2.0, -0.5)
         values = UNIT_COLUMNS | {"max": highest} | self.columns
         columns = {name: Column.pack(np.full(rates.size, v).astype(np.float32)) for name, v in values.items()}
-        return row(
+        return Record(
             layer_id=layer_id, since_step=self.last_step or None, weight_norm=self.weight_norm, update_norm=0.01,
             active=Column.pack(active.astype(np.uint16)), silent=Column.pack(self.silence[layer_id].astype(np.uint32)),
             longest_silence=Column.pack(ended_silence.astype(np.uint32)), **columns, **scalars,

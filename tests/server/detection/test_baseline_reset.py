@@ -66,7 +66,7 @@ def test_a_mark_has_the_same_effect_between_uploads_and_within_one(train, policy
 def test_an_activation_that_is_no_longer_recorded_is_reported_until_it_is_recorded_again(train, policy):
     training = train({1: 0.3}).sample(20)
     step = training.last_step + 10
-    training.records += RecordTable.from_records([Record(layer_id=1, first_step=step, step=step)])
+    training.records.extend(RecordTable.from_records([Record(layer_id=1, first_step=step, step=step)]))
     training.last_step = step
     training.sample(5)
     readings, findings = replay(training.layers, training.records, policy)

@@ -13,21 +13,20 @@ def transitions(training, policy):
     return [(f.layer_id, f.kind, f.transition) for f in findings]
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_a_healthy_training_raises_nothing(train, policy, seed):
-    rates = np.random.default_rng(seed).beta(1, 3, 64)
-    assert transitions(train({1: rates, 2: rates[::-1]}, seed=seed).sample(300), policy) == []
+@pytest.mark.parametrize("seed", range(4))
+def test_healthy_layers_raise_nothing(train, policy, seed):
+    rates = [np.random.default_rng(5 * seed + pair).beta(1, 3, 64) for pair in range(5)]
+    layers = [layer for pair in rates for layer in (pair, pair[::-1])]
+    assert transitions(train(dict(enumerate(layers, start=1)), seed=seed).sample(300), policy) == []
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_a_sparse_layer_of_selective_units_raises_nothing(train, policy, seed):
-    rates = np.random.default_rng(seed).uniform(0.002, 0.02, 64)
-    assert transitions(train({1: rates}, seed=seed).sample(400), policy) == []
+def test_sparse_layers_of_selective_units_raise_nothing(train, policy):
+    rates = {1 + seed: np.random.default_rng(seed).uniform(0.002, 0.02, 64) for seed in range(5)}
+    assert transitions(train(rates).sample(400), policy) == []
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_tiny_batches_in_which_most_units_are_silent_raise_nothing(train, policy, seed):
-    assert transitions(train({1: 0.1}, batch=4, seed=seed).sample(600), policy) == []
+def test_tiny_batches_in_which_most_units_are_silent_raise_nothing(train, policy):
+    assert transitions(train(dict.fromkeys(range(1, 6), 0.1), batch=4).sample(600), policy) == []
 
 
 def test_a_sudden_kill_is_critical_within_three_records(train, policy):

@@ -6,7 +6,7 @@ import copy
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relumine.schemas.upload import LayerInfo
@@ -45,16 +45,21 @@ def advance_in_parts(training, cuts, policy, *, restart):
     return current, readings, findings
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(seed=st.integers(0, 5), restart=st.booleans(), data=st.data())
-def test_any_split_into_uploads_gives_identical_readings_findings_and_state(train, policy, seed, restart, data):
-    training = dying_training(train, seed)
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(training.records)), max_size=12)))
-    expected, readings, findings = advance_in_parts(training, [], policy, restart=False)
-    actual, actual_readings, actual_findings = advance_in_parts(training, cuts, policy, restart=restart)
-    assert actual_readings == readings
-    assert actual_findings == findings
-    assert state.to_bytes(actual) == state.to_bytes(expected)
+def test_any_split_into_uploads_gives_identical_readings_findings_and_state(train, policy):
+    trainings = [dying_training(train, seed) for seed in range(6)]
+    at_once = [advance_in_parts(training, [], policy, restart=False) for training in trainings]
+
+    @settings(max_examples=40, deadline=None)
+    @given(seed=st.integers(0, 5), restart=st.booleans(), data=st.data())
+    def check(seed, restart, data):
+        cuts = sorted(data.draw(st.lists(st.integers(0, len(trainings[seed].records)), max_size=12)))
+        expected, readings, findings = at_once[seed]
+        actual, actual_readings, actual_findings = advance_in_parts(trainings[seed], cuts, policy, restart=restart)
+        assert actual_readings == readings
+        assert actual_findings == findings
+        assert state.to_bytes(actual) == state.to_bytes(expected)
+
+    check()
 
 
 def test_one_record_at_a_time_gives_the_same_as_all_at_once(train, policy):

@@ -55,9 +55,9 @@ DYING = list(sampled_steps(22, 40, silent=range(18)))
 RECOVERED = list(sampled_steps(40, 70))
 
 
-def bodies(run, records, *, first_seq=1, final_status=None):
-    """Uploads of two sampled steps each; ``final_status`` is that of the last one."""
-    parts = [records[start : start + 4] for start in range(0, len(records), 4)]
+def bodies(run, records, *, first_seq=1, final_status=None, steps=2):
+    """Uploads of so many sampled steps each; ``final_status`` is that of the last one."""
+    parts = [records[start : start + 2 * steps] for start in range(0, len(records), 2 * steps)]
     for seq, part in enumerate(parts, start=first_seq):
         layers = [{"layer_id": 1, "name": "act1", "units": UNITS}] if seq == 1 else []
         body = {"run": {"id": run, "project": "p"}, "session": "s1", "seq": seq, "layers": layers, "records": part}
@@ -112,10 +112,12 @@ def lose_state(app, run, how="another version"):
 
 def test_the_next_upload_is_accepted_and_alerts_are_as_if_the_state_had_been_kept(app, call):
     records = [*HEALTHY, *DYING]
-    lost = [how.replace(" ", "-") for how in DAMAGES]
+    is_sqlite = app.state.services.database.engine.dialect.name == "sqlite"
+    damages = list(DAMAGES)[: None if is_sqlite else 2]  # the bytes are the same on every database
+    lost = [how.replace(" ", "-") for how in damages]
     for run in ("kept", *lost):
         send(call, run, records[:60])
-    for run, how in zip(lost, DAMAGES, strict=True):
+    for run, how in zip(lost, damages, strict=True):
         lose_state(app, run, how)
     for run in ("kept", *lost):
         send(call, run, records[60:], first_seq=16, final_status="finished")
@@ -198,7 +200,7 @@ def test_one_line_is_logged_and_the_state_can_be_read_again(app, call):
 
 def test_a_thinned_run_keeps_its_alert_until_its_units_recover(app, call):
     records = [*sampled_steps(0, 60), *sampled_steps(60, 200, silent=range(18))]
-    send(call, "lost", records)
+    send(call, "lost", records, steps=10)
     alerts = brief_alerts_of(call, "lost")
     assert "firing" in states_of_alerts(call, "lost")
     thinned = OverfullRun("lost", Retention(unit_stats_bytes_per_run=0, unit_stats_keep_every=10))
@@ -206,10 +208,10 @@ def test_a_thinned_run_keeps_its_alert_until_its_units_recover(app, call):
         pass
     lose_state(app, "lost")
     with capture_logs() as lines:
-        send(call, "lost", list(sampled_steps(200, 204, silent=range(18))), first_seq=101)
+        send(call, "lost", list(sampled_steps(200, 204, silent=range(18))), first_seq=21)
     assert [line["exact"] for line in rebuild_lines(lines)] == [False]
     assert brief_alerts_of(call, "lost") == alerts
-    send(call, "lost", list(sampled_steps(204, 260)), first_seq=103)
+    send(call, "lost", list(sampled_steps(204, 260)), first_seq=23, steps=10)
     assert states_of_alerts(call, "lost") == {"resolved"}
 
 

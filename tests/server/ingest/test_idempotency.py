@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 
@@ -22,6 +22,7 @@ from relumine_server.detection.policy import Policy
 from relumine_server.detection.replay import replay
 from relumine_server.ingest.service import IngestService
 from relumine_server.timeseries.replay import stored_uploads
+from tests.helpers import databases
 
 UNITS = 24
 N = 64
@@ -89,19 +90,26 @@ def alerts_of_one_upload(tmp_path_factory):
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(cuts=st.sets(st.integers(1, len(SERIES) - 1), max_size=12), restarts=st.sets(st.integers(1, 13)))
-def test_any_split_with_restarts_between_gives_the_same_alerts(
-    kind, cuts, restarts, alerts_of_one_upload, new_database
-):
+def test_any_split_with_restarts_between_gives_the_same_alerts(kind, alerts_of_one_upload, new_database):
     url = new_database(kind)
-    database = opened(url)
+
+    @settings(max_examples=15)
+    @given(cuts=st.sets(st.integers(1, len(SERIES) - 1), max_size=12), restarts=st.sets(st.integers(1, 13)))
+    def check(cuts, restarts):
+        send_in_parts(url, cuts, restarts, alerts_of_one_upload)
+
+    check()
+
+
+def send_in_parts(url, cuts, restarts, alerts_of_one_upload):
+    database = Database.open(url)
+    databases.empty(database)
     ingest = IngestService("http://x")
     for seq, (start, end) in enumerate(pairwise([0, *sorted(cuts), len(SERIES)]), start=1):
         send(database, upload(seq, SERIES[start:end], LAYERS if seq == 1 else []), ingest)
         if seq in restarts:
             database.close()
-            database = opened(url)
+            database = Database.open(url)
             ingest = IngestService("http://x")
     assert alerts_of(database) == alerts_of_one_upload
     with database.read() as connection:

@@ -24,8 +24,8 @@ EVERYTHING = {"steps": (0, 2**50), "points": None}
 
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch):
-    monkeypatch.setattr(compaction, "CHUNK_RECORDS", 64)
-    monkeypatch.setattr(compaction, "BATCH_RECORDS", 640)
+    monkeypatch.setattr(compaction, "CHUNK_RECORDS", 16)
+    monkeypatch.setattr(compaction, "BATCH_RECORDS", 160)
 
 
 def record(layer: int, step: int, rng) -> Record:
@@ -81,7 +81,7 @@ def read(database: Database) -> Answers:
     with database.read() as connection:
         uploads = list(replay.stored_uploads(connection, "r1"))
         rows = [row for upload in uploads for row in upload.records]
-        late = {"steps": (150, 160), "points": None}
+        late = {"steps": (37, 47), "points": None}
         return Answers(
             series=series_queries.read_extremes(connection, "r1", [0, 1, 2], codec.STATISTICS, **EVERYTHING),
             late_series=series_queries.read_extremes(connection, "r1", [0, 1, 2], ["loss"], **late),
@@ -99,9 +99,9 @@ def are_equal(series, other) -> bool:
     )
 
 
-@pytest.mark.parametrize("steps", [1, 7, 100])
+@pytest.mark.parametrize("steps", [1, 7, 25])
 def test_what_is_read_stays_the_same_to_the_last_bit(database, steps):
-    fill(database, -(-300 // steps), steps)
+    fill(database, -(-75 // steps), steps)
     answers = read(database)
     assert compact(database) >= 1
     compacted = read(database)
@@ -115,7 +115,7 @@ def test_what_is_read_stays_the_same_to_the_last_bit(database, steps):
 
 
 def test_a_run_that_ended_is_compacted_except_for_its_last_segments(database):
-    fill(database, 20, 3, final_status="finished")
+    fill(database, 10, 3, final_status="finished")
     series = read(database).series
     assert compact(database) == 1
     assert are_equal(series, read(database).series)
@@ -127,7 +127,7 @@ def test_a_run_that_ended_is_compacted_except_for_its_last_segments(database):
 
 def test_an_interrupted_compaction_continues_where_it_stopped(database, monkeypatch):
     monkeypatch.setattr(compaction, "BATCH_RECORDS", 1)
-    fill(database, 100, 3)
+    fill(database, 30, 3)
     series = read(database).series
     assert database.write(lambda c: compaction.compact(c, "r1")) > 0  # … and then the process died
     assert are_equal(series, read(database).series)
@@ -136,7 +136,7 @@ def test_an_interrupted_compaction_continues_where_it_stopped(database, monkeypa
 
 
 def test_uploads_after_the_saved_state_are_not_compacted(database):
-    fill(database, 9, 100)
+    fill(database, 9, 25)
     with database.read() as connection:
         saved = connection.execute(select(tables.detector_states.c.seq)).scalar_one()
     compact(database)
@@ -145,18 +145,18 @@ def test_uploads_after_the_saved_state_are_not_compacted(database):
 
 
 def test_late_uploads_are_read_at_their_steps_whether_compacted_or_not(database):
-    fill(database, 100, 3, every=2)
+    fill(database, 30, 3, every=2)
     compact(database)
     ingest = IngestService("")
     rng = np.random.default_rng(2)
-    for seq, step in ((15, 7), (905, 251)):  # within what is compacted, and near the end
+    for seq, step in ((15, 7), (275, 83)):  # within what is compacted, and near the end
         late = Upload(run=RunInfo(id="r1"), session="s1", seq=seq, layers=LAYERS, records=[record(1, step, rng)])
         database.write(lambda c, late=late: ingest.ingest(c, late, NOW))
         with database.read() as connection:
             series = series_queries.read_series(connection, "r1", [1], ["n_examples"], steps=(0, 2**50))
         assert step in series[1]["step"]
     steps = read(database).series[1].step
-    fill(database, 100, 3, every=2, start=301, first_seq=101)
+    fill(database, 30, 3, every=2, start=91, first_seq=31)
     compact(database)
     compacted = read(database).series[1].step
     assert np.isin(steps, compacted).all()
@@ -164,29 +164,29 @@ def test_late_uploads_are_read_at_their_steps_whether_compacted_or_not(database)
 
 
 def test_a_newer_session_takes_over_within_a_chunk(database):
-    fill(database, 100, 3)
+    fill(database, 30, 3)
     compact(database)
-    fill(database, 100, 1, session="s2", start=150)
+    fill(database, 30, 1, session="s2", start=40)
     compact(database)
     with database.read() as connection:
         every = series_queries.read_extremes(connection, "r1", [2], ["n_examples"], **EVERYTHING)[2]
         few = series_queries.read_extremes(connection, "r1", [2], ["n_examples"], steps=(0, 2**50), points=2)[2]
-    assert every.step.tolist() == list(range(1, 250))
-    assert int(few.weight.sum()) == 249
+    assert every.step.tolist() == list(range(1, 70))
+    assert int(few.weight.sum()) == 69
 
 
 def test_many_chunks_are_answered_from_their_summaries_with_exact_extremes(database):
-    fill(database, 40, 30)
+    fill(database, 40, 8)
     compact(database)
     with database.read() as connection:
         every = series_queries.read_series(connection, "r1", [0, 1], ["weight_norm", "loss"], steps=(0, 2**50))
         for names in (["weight_norm"], ["weight_norm", "loss"], []):
-            few = series_queries.read_extremes(connection, "r1", [0, 1], names, steps=(100, 1100), points=8)
-            assert {layer_id: int(series.weight.sum()) for layer_id, series in few.items()} == {0: 1001, 1: 1001}
-            assert few[1].step.size < 400
+            few = series_queries.read_extremes(connection, "r1", [0, 1], names, steps=(27, 293), points=8)
+            assert {layer_id: int(series.weight.sum()) for layer_id, series in few.items()} == {0: 267, 1: 267}
+            assert few[1].step.size < 107
             for layer_id in (0, 1):
                 steps = every[layer_id]["step"]
-                is_inside = (steps >= 100) & (steps <= 1100)
+                is_inside = (steps >= 27) & (steps <= 293)
                 for name in names:
                     inside = every[layer_id][name][is_inside]
                     minimum = np.fmin.reduce(few[layer_id].min[name])

@@ -16,62 +16,9 @@ from tests.helpers import two_project_server
 from tests.helpers.hostile_names import HOSTILE_NAMES, shown
 from tests.helpers.live_server import listening
 from tests.helpers.webhook_receiver import Response, webhook_receiver
+from tests.server.ui.watched_tab import FOREIGN, WatchedTab, omit_plotly
 
 NAMED = dict(enumerate(HOSTILE_NAMES))
-INJECTED = "<img src='/static/icon.svg' onload='window.pwned = 1'>"
-WATCH = """document.addEventListener("securitypolicyviolation", (event) =>
-  window.reported(`${event.effectiveDirective} ${event.blockedURI} ${event.sample}`));"""
-FOREIGN = """() => {
-  const drawn = (node) => node.closest(".js-plotly-plot");
-  const own = ["/static/plotly.min.js", "/static/app.js"];
-  const address = /^(xlink:)?href$|^src$|action$/i;
-  const runs = ({ name, value }) => /^on/i.test(name) || (address.test(name) && /^\\s*javascript:/i.test(value));
-  const active = (node) => [...node.attributes].some(runs);
-  return [...document.querySelectorAll("*")].filter((node) =>
-    (node.matches("script") && !own.includes(node.getAttribute("src"))) ||
-    node.matches("img, iframe, object, embed, base, textarea, b, i, em, code, .js-plotly-plot a") ||
-    (node.matches("svg:not(#js-plotly-tester)") && !drawn(node)) || active(node))
-    .map((node) => node.outerHTML.slice(0, 200));
-}"""
-
-
-class Watch:
-    """A browser tab, with all errors, policy violations and dialogs that it caused."""
-
-    def __init__(self, tab):
-        self.tab, self.reports, self.errors, self.dialogs = tab, [], [], []
-        tab.set_default_timeout(60_000)
-        tab.expose_function("reported", lambda text: self.reports.append(text))  # noqa: PLW0108 - playwright cannot take a built-in
-        tab.add_init_script(WATCH)
-        tab.on(
-            "console",
-            lambda message: self.errors.append(message.text) if message.type in {"error", "warning"} else None,
-        )
-        tab.on("pageerror", lambda error: self.errors.append(str(error)))
-        tab.on("dialog", self._dismiss)
-
-    def _keep_error(self, message):
-        if message.type in {"error", "warning"}:
-            self.errors.append(message.text)
-
-    def _dismiss(self, dialog):
-        self.dialogs.append(dialog.message)
-        dialog.dismiss()
-
-    def inject(self):
-        """Insert HTML, as a page would do that does not escape a name."""
-        self.tab.evaluate(
-            "html => { const box = document.createElement('p'); box.innerHTML = html; document.body.append(box); }",
-            INJECTED,
-        )
-        self.tab.locator("p > img").wait_for(state="attached")
-
-    def shows(self, *texts):
-        """Check that the page shows every text literally, and that no text became an element or ran."""
-        for text in texts:
-            expect(self.tab.locator("body")).to_contain_text(text)
-            assert text in self.tab.locator("body").text_content()
-        assert self.tab.evaluate(FOREIGN) == []
 
 
 @pytest.fixture(scope="module")
@@ -88,23 +35,33 @@ def server_with_receiver(tmp_path_factory):
 def server(server_with_receiver):
     """The URL of a server with a run, an alert, an acknowledgement, a silence and a webhook of every name."""
     url, receiver = server_with_receiver
-    for form in FORMATS:
-        body = {"url": receiver.url, "format": form, "min_severity": "info", "group_wait_s": 0}
-        httpx.post(f"{url}/v1/webhooks", json=body).raise_for_status()
-    for number, name in NAMED.items():
-        hook = {"url": f"{receiver.url}/{quote(name)}", "project": name, "events": ["run.finished"]}
-        httpx.post(f"{url}/v1/webhooks", json=hook).raise_for_status()
-        httpx.post(f"{url}/v1/uploads", json=upload(number, name)).raise_for_status()
-    deadline = time.monotonic() + 60
-    while len(receiver.requests) < len(FORMATS) * len(NAMED):
-        assert time.monotonic() < deadline, len(receiver.requests)
-        time.sleep(0.05)  # until the dispatcher has sent everything
-    for number, name in NAMED.items():
-        note = {"author": name, "note": name}
-        httpx.post(f"{url}/v1/alerts/{alert_id(url, number)}/acknowledge", json=note).raise_for_status()
-        silence = {"matchers": {"project": name, "run_id": "none"}, "ends_at": "2035-01-01T00:00:00Z"}
-        httpx.post(f"{url}/v1/silences", json=silence | {"author": name, "comment": name}).raise_for_status()
+    with httpx.Client(base_url=url) as client:
+        create_webhooks(client, receiver.url)
+        for number, name in NAMED.items():
+            create(client, "uploads", upload(number, name))
+        deadline = time.monotonic() + 60
+        while len(receiver.requests) < len(FORMATS) * len(NAMED):
+            assert time.monotonic() < deadline, len(receiver.requests)
+            time.sleep(0.05)  # until the dispatcher has sent everything
+        for number, name in NAMED.items():
+            create(client, f"alerts/{alert_id(client, number)}/acknowledge", {"author": name, "note": name})
+            silence = {"matchers": {"project": name, "run_id": "none"}, "ends_at": "2035-01-01T00:00:00Z"}
+            create(client, "silences", silence | {"author": name, "comment": name})
     return url
+
+
+def create_webhooks(client, receiver_url):
+    """Create a webhook of each format for all alerts, and one of each name that is sent nothing."""
+    for form in FORMATS:
+        body = {"url": receiver_url, "format": form, "min_severity": "info", "group_wait_s": 0}
+        create(client, "webhooks", body)
+    for name in HOSTILE_NAMES:
+        body = {"url": f"{receiver_url}/{quote(name)}", "project": name, "events": ["run.finished"]}
+        create(client, "webhooks", body)
+
+
+def create(client, kind, body):
+    client.post(f"/v1/{kind}", json=body).raise_for_status()
 
 
 def upload(number, name):
@@ -114,25 +71,15 @@ def upload(number, name):
     return body
 
 
-def alert_id(url, number):
-    (alert,) = httpx.get(f"{url}/v1/alerts?run_id=run{number}").json()["items"]
+def alert_id(api, number):
+    (alert,) = api.get(f"/v1/alerts?run_id=run{number}").json()["items"]
     return alert["id"]
-
-
-@pytest.fixture
-def watch(browser, server):
-    """A tab that must cause no error, no policy violation and no dialog."""
-    watched = Watch(browser.new_page(base_url=server))
-    yield watched
-    assert watched.tab.evaluate("window.pwned") is None
-    watched.tab.close()
-    assert (watched.reports, watched.errors, watched.dialogs) == ([], [], [])
 
 
 def test_runs_alerts_silences_and_webhooks_list_names_as_text(watch):
     names = [shown(name) for name in HOSTILE_NAMES]
     for view, where in (("runs", "tbody"), ("alerts", "li.card .message"), ("webhooks", "tbody")):
-        watch.tab.goto(f"/#/{view}")
+        watch.show(view)
         watch.tab.locator(where).first.wait_for()
         watch.shows(*names)
 
@@ -140,7 +87,7 @@ def test_runs_alerts_silences_and_webhooks_list_names_as_text(watch):
 @pytest.mark.parametrize("number", NAMED)
 def test_a_run_and_its_layer_show_names_as_text(watch, number):
     name = shown(NAMED[number])
-    watch.tab.goto(f"/#/runs/run{number}/layers/1")
+    watch.show(f"runs/run{number}/layers/1")
     expect(watch.tab.locator("h1")).to_have_text(name)
     expect(watch.tab.locator("#layer-heading")).to_have_text(f"Layer {name}")
     expect(watch.tab.locator("#layer-1")).to_have_text(name)
@@ -152,7 +99,7 @@ def test_a_run_and_its_layer_show_names_as_text(watch, number):
 
 @pytest.mark.parametrize("number", NAMED)
 def test_the_hover_text_of_a_chart_shows_names_as_text(watch, number):
-    watch.tab.goto(f"/#/runs/run{number}")
+    watch.show(f"runs/run{number}")
     drawn = watch.tab.locator("#heat-map .heatmaplayer image").first
     drawn.scroll_into_view_if_needed()
     watch.tab.locator("#heat-map .nsewdrag").first.hover()
@@ -161,64 +108,75 @@ def test_the_hover_text_of_a_chart_shows_names_as_text(watch, number):
 
 
 @pytest.mark.parametrize("number", NAMED)
-def test_an_alert_with_its_history_shows_names_as_text(watch, server, number):
+def test_an_alert_with_its_history_shows_names_as_text(watch, api, number):
     name = shown(NAMED[number])
-    watch.tab.goto(f"/#/alerts/{alert_id(server, number)}")
+    watch.show(f"alerts/{alert_id(api, number)}")
     expect(watch.tab.locator("tbody")).to_contain_text(f"{name}: {name}")
     assert name in watch.tab.title()
     watch.shows(f"Acknowledged by {name}", f"run {name}", f"{name}/{name} · {name}")
 
 
-def test_a_webhook_shows_its_project_and_responses_as_text(watch, server):
-    hooks = httpx.get(f"{server}/v1/webhooks?limit=200").json()["items"]
+def test_a_webhook_shows_its_project_and_responses_as_text(watch, api):
+    hooks = api.get("/v1/webhooks?limit=200").json()["items"]
     for hook in (hook for hook in hooks if hook["project"]):
-        watch.tab.goto(f"/#/webhooks/{hook['webhook_id']}")
+        watch.show(f"webhooks/{hook['webhook_id']}")
         watch.tab.get_by_text("There are no deliveries yet.").wait_for()
         watch.shows(f"project{shown(hook['project'])}")
     for hook in (hook for hook in hooks if not hook["project"]):
-        watch.tab.goto(f"/#/webhooks/{hook['webhook_id']}")
+        watch.show(f"webhooks/{hook['webhook_id']}")
         watch.tab.locator("tr .tag.delivered").first.wait_for()
         watch.shows()
 
 
 @pytest.mark.parametrize("part", ["runs", "alerts", "webhooks"])
-def test_markup_in_the_url_of_a_page_is_not_rendered(browser, server, part):
-    watch = Watch(browser.new_page(base_url=server))  # the browser logs 404 and 422 as errors
+def test_markup_in_the_url_of_a_page_is_not_rendered(lenient_watch, part):
+    watch = lenient_watch  # the browser logs 404 and 422 as errors
     for name in HOSTILE_NAMES:
-        watch.tab.goto("/")
-        watch.tab.goto(f"/#/{part}/{quote(name, safe='')}")
-        watch.tab.locator("#connection:not(:empty), [role=alert]:not(:empty)").first.wait_for()
-        watch.shows()
+        watch.show("runs")
+        watch.tab.locator("tbody").wait_for()  # a list that loads removes the message before
+        watch.show(f"{part}/{quote(name, safe='')}")
+        shows_a_problem(watch)
+    watch.load(f"{part}/{quote(HOSTILE_NAMES[1], safe='')}")
+    shows_a_problem(watch)
+
+
+def shows_a_problem(watch):
+    """Check that the page says why it shows nothing, and that no markup was rendered or ran."""
+    watch.tab.locator("#connection:not(:empty), [role=alert]:not(:empty)").first.wait_for()
+    watch.shows()
     assert watch.tab.evaluate("window.pwned") is None
     assert (watch.reports, watch.dialogs) == ([], [])
-    watch.tab.close()
 
 
 def test_a_key_of_a_hostile_project_is_named_as_text(browser, tmp_path):
-    with listening(f"sqlite:///{tmp_path / 'x.db'}") as url:
-        admin = httpx.post(f"{url}/v1/keys", json={"scope": "admin"}).json()["key"]
+    with (
+        listening(f"sqlite:///{tmp_path / 'x.db'}") as url,
+        browser.new_context(base_url=url) as context,
+        httpx.Client(base_url=url) as client,
+    ):
+        admin = client.post("/v1/keys", json={"scope": "admin"}).json()["key"]
+        client.headers["authorization"] = f"Bearer {admin}"
+        omit_plotly(context)
+        watch = WatchedTab(context.new_page())
         for name in HOSTILE_NAMES[1::3]:  # only a few logins per minute are allowed
             body = {"scope": "read", "project": name, "name": name}
-            response = httpx.post(f"{url}/v1/keys", json=body, headers={"authorization": f"Bearer {admin}"})
-            context = browser.new_context(base_url=url)
-            watch = Watch(context.new_page())
+            response = client.post("/v1/keys", json=body)
+            context.clear_cookies()
             watch.tab.goto("/")
             watch.tab.get_by_label("Key").fill(response.json()["key"])
             watch.tab.keyboard.press("Enter")
             watch.shows(f"read key of {shown(name)}")
             assert watch.tab.evaluate("window.pwned") is None
             assert (watch.reports, watch.dialogs) == ([], [])
-            context.close()
 
 
-def test_a_script_url_is_no_webhook(server):
+def test_a_script_url_is_no_webhook(api):
     for url in ("javascript:window.pwned=1", "data:text/html,<script>1</script>"):
-        assert httpx.post(f"{server}/v1/webhooks", json={"url": url}).status_code == 422
+        assert api.post("/v1/webhooks", json={"url": url}).status_code == 422
 
 
-def test_executed_markup_would_be_reported(browser, server):
-    watch = Watch(browser.new_page(base_url=server))
-    watch.tab.goto("/")
+def test_executed_markup_would_be_reported(lenient_watch):
+    watch = lenient_watch
     watch.inject()
     watch.tab.evaluate(
         "() => { const it = document.createElement('script'); it.text = 'window.pwned = 1'; document.body.append(it); }"
@@ -231,16 +189,15 @@ def test_executed_markup_would_be_reported(browser, server):
     ]
     assert any("Content Security Policy" in error for error in watch.errors)
     assert len(watch.tab.evaluate(FOREIGN)) == 2
-    watch.tab.close()
 
 
 def test_without_the_policy_the_same_markup_would_run(browser, server):
-    context = browser.new_context(base_url=server, bypass_csp=True)
-    watch = Watch(context.new_page())
-    watch.tab.goto("/")
-    watch.inject()
-    watch.tab.wait_for_function("window.pwned === 1")
-    context.close()
+    with browser.new_context(base_url=server, bypass_csp=True) as context:
+        omit_plotly(context)
+        watch = WatchedTab(context.new_page())
+        watch.tab.goto("/")
+        watch.inject()
+        watch.tab.wait_for_function("window.pwned === 1")
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from tests.helpers.live_server import listening
+from tests.server.ui.watched_tab import omit_plotly
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +26,7 @@ def closed(tmp_path_factory):
 def tab(browser, closed):
     """A page of the closed server. Its 401 responses are expected: by them the page learns that a key is required."""
     tab = browser.new_page(base_url=closed[0])
+    omit_plotly(tab)
     tab.set_default_timeout(60_000)
     errors = []
     tab.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)

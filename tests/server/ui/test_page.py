@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import httpx
+import pytest
 
 
 def test_without_runs_the_page_shows_how_to_start_one(page):
@@ -43,7 +43,7 @@ def test_names_are_text_and_never_markup(page, dying):
     assert page.locator("#layer-1").inner_text() == "<b>act1</b>"
 
 
-def test_an_alert_is_acknowledged_by_keyboard(page, dying, server):
+def test_an_alert_is_acknowledged_by_keyboard(page, dying, api):
     worst = next(alert for alert in dying if alert["kind"] == "dead")
     page.goto(f"/#/alerts/{worst['id']}")
     page.get_by_label("Your name").focus()
@@ -52,10 +52,10 @@ def test_an_alert_is_acknowledged_by_keyboard(page, dying, server):
     page.keyboard.type("on it")
     page.keyboard.press("Enter")
     page.locator("header .tag.acknowledged").wait_for()
-    assert httpx.get(f"{server}/v1/alerts/{worst['id']}").json()["state"] == "acknowledged"
+    assert api.get(f"/v1/alerts/{worst['id']}").json()["state"] == "acknowledged"
 
 
-def test_an_alert_is_silenced_and_the_silence_ended(page, server, alerts_of):
+def test_an_alert_is_silenced_and_the_silence_ended(page, api, alerts_of):
     alert = next(alert for alert in alerts_of("run2") if alert["kind"] == "dead")
     page.goto(f"/#/alerts/{alert['id']}")
     page.get_by_label("Your name").fill("Ada")
@@ -64,21 +64,21 @@ def test_an_alert_is_silenced_and_the_silence_ended(page, server, alerts_of):
     page.get_by_role("button", name="Silence").click()
     page.locator(".tag.silenced").wait_for()
     assert page.get_by_role("button", name="Silence").count() == 0
-    (silence,) = httpx.get(f"{server}/v1/silences").json()["items"]
+    (silence,) = api.get("/v1/silences").json()["items"]
     assert (silence["author"], silence["comment"], silence["matched"]) == ("Ada", "a sweep", 1)
     assert silence["matchers"] == {"run_id": "run2", "kind": "dead", "layer": "<b>act1</b>"}
     page.goto("/#/alerts")
     page.get_by_role("button", name="End now").click()
     page.get_by_role("heading", name="Silences").wait_for(state="detached")
-    assert httpx.get(f"{server}/v1/alerts/{alert['id']}").json()["silenced_by"] is None
+    assert api.get(f"/v1/alerts/{alert['id']}").json()["silenced_by"] is None
 
 
-def test_an_alert_is_resolved_and_its_events_shown(page, server, alerts_of):
+def test_an_alert_is_resolved_and_its_events_shown(page, api, alerts_of):
     alert = next(alert for alert in alerts_of("run3") if alert["kind"] == "dead")
     page.goto(f"/#/alerts/{alert['id']}")
     page.get_by_label("Your name").fill("")
     page.get_by_role("button", name="Resolve").click()
-    assert httpx.get(f"{server}/v1/alerts/{alert['id']}").json()["state"] == "firing"  # without a name nothing happens
+    assert api.get(f"/v1/alerts/{alert['id']}").json()["state"] == "firing"  # without a name nothing happens
     page.get_by_label("Your name").fill("Grace")
     page.get_by_label("Note").fill("restarted")
     page.get_by_role("button", name="Resolve").click()
@@ -90,14 +90,14 @@ def test_an_alert_is_resolved_and_its_events_shown(page, server, alerts_of):
     assert page.get_by_role("button", name="Resolve").count() == 0
 
 
-def test_an_alert_says_what_was_done_about_it_and_what_became_of_that(page, server, alerts_of):
+def test_an_alert_says_what_was_done_about_it_and_what_became_of_that(page, api, alerts_of):
     alert = next(alert for alert in alerts_of("run5") if alert["kind"] == "dead")
     page.goto(f"/#/alerts/{alert['id']}")
     page.get_by_role("heading", name="Events").wait_for()
     assert page.get_by_role("heading", name="Applied remedies").count() == 0
     metric = {"step": 311, "name": f"remedy/{alert['id']}/lower_learning_rate", "value": 0.1}
     body = {"run": {"id": "run5", "project": "digits"}, "session": "s1", "seq": 2, "layers": [], "records": []}
-    assert httpx.post(f"{server}/v1/uploads", json=body | {"metrics": [metric]}).status_code == 202
+    assert api.post("/v1/uploads", json=body | {"metrics": [metric]}).status_code == 202
     page.reload()
     page.get_by_role("heading", name="Applied remedies").wait_for()
     row = page.locator("table").filter(has_text="Remedies that the training applied").locator("tbody tr").inner_text()
@@ -112,16 +112,15 @@ def test_an_alert_says_what_was_done_about_it_and_what_became_of_that(page, serv
     assert explanation == "75 % of the units dead at step 391, 8 sampled steps since"
 
 
-def test_a_second_person_sees_who_has_acknowledged_the_alert(browser, server, alerts_of):
-    page = browser.new_page(base_url=server)  # the browser logs a 409 as an error
+def test_a_second_person_sees_who_has_acknowledged_the_alert(lenient_watch, api, alerts_of):
+    page = lenient_watch.tab  # the browser logs a 409 as an error
     alert = next(alert for alert in alerts_of("run4") if alert["kind"] == "dead")
     page.goto(f"/#/alerts/{alert['id']}")
     page.get_by_label("Your name").fill("Grace")
     note = {"author": "Ada", "note": "on it"}
-    assert httpx.post(f"{server}/v1/alerts/{alert['id']}/acknowledge", json=note).status_code == 200
+    assert api.post(f"/v1/alerts/{alert['id']}/acknowledge", json=note).status_code == 200
     page.get_by_role("button", name="Acknowledge").click()
     page.get_by_role("alert").get_by_text("Ada has it since").wait_for()
-    page.close()
 
 
 def test_alerts_webhooks_and_unknown_pages_show(page, dying):
@@ -133,19 +132,25 @@ def test_alerts_webhooks_and_unknown_pages_show(page, dying):
     page.get_by_text("Page not found").wait_for()
 
 
-def test_the_page_is_readable_in_the_dark(browser, server, dying):
-    tab = browser.new_page(base_url=server, color_scheme="dark")
-    tab.goto("/#/runs/run1")
-    tab.get_by_role("heading", name="baseline").wait_for()
-    assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 24, 31)"
-    tab.close()
+@pytest.fixture
+def dark_page(page):
+    """A page for a person who prefers dark colours."""
+    page.emulate_media(color_scheme="dark")
+    yield page
+    page.emulate_media(color_scheme="light")
 
 
-def test_the_policy_forbids_foreign_and_inline_scripts(server):
-    policy = httpx.get(server).headers["content-security-policy"]
+def test_the_page_is_readable_in_the_dark(dark_page, dying):
+    dark_page.goto("/#/runs/run1")
+    dark_page.get_by_role("heading", name="baseline").wait_for()
+    assert dark_page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 24, 31)"
+
+
+def test_the_policy_forbids_foreign_and_inline_scripts(api):
+    policy = api.get("/").headers["content-security-policy"]
     assert "default-src 'none'; script-src 'self';" in policy
     assert "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'" in policy
-    assert httpx.get(f"{server}/static/none.js").headers["content-type"] == "application/problem+json"
+    assert api.get("/static/none.js").headers["content-type"] == "application/problem+json"
 
 
 def test_the_api_reference_loads_nothing_from_other_hosts(page):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import httpx
 import pytest
 
 from tests.helpers.live_server import listening
@@ -23,9 +22,9 @@ def receiver():
         yield server
 
 
-def test_a_webhook_is_tested_redelivered_and_disabled(page, server, receiver):
+def test_a_webhook_is_tested_redelivered_and_disabled(page, api, receiver):
     receiver.responses = [Response(200, body=b"<b>thanks</b>")]
-    webhook = httpx.post(f"{server}/v1/webhooks", json={"url": receiver.url, "min_severity": "critical"}).json()
+    webhook = api.post("/v1/webhooks", json={"url": receiver.url, "min_severity": "critical"}).json()
     page.goto("/#/webhooks")
     page.get_by_role("link", name=f"127.0.0.1:{receiver.server_port}").click()
     page.get_by_text("There are no deliveries yet.").wait_for()
@@ -43,14 +42,14 @@ def test_a_webhook_is_tested_redelivered_and_disabled(page, server, receiver):
     page.get_by_text("disabled by a person").wait_for()
     page.get_by_role("button", name="Enable").click()
     page.locator("h1 .tag.enabled").wait_for()
-    assert httpx.get(f"{server}/v1/webhooks/{webhook['webhook_id']}").json()["enabled"] is True
+    assert api.get(f"/v1/webhooks/{webhook['webhook_id']}").json()["enabled"] is True
 
 
-def test_the_delivery_log_has_pages(page, server, receiver):
-    webhook = httpx.post(f"{server}/v1/webhooks", json={"url": receiver.url}).json()
-    path = f"{server}/v1/webhooks/{webhook['webhook_id']}"
+def test_the_delivery_log_has_pages(page, api, receiver):
+    webhook = api.post("/v1/webhooks", json={"url": receiver.url}).json()
+    path = f"/v1/webhooks/{webhook['webhook_id']}"
     for _ in range(51):
-        httpx.post(f"{path}/test").raise_for_status()
+        api.post(f"{path}/test").raise_for_status()
     page.goto(f"/#/webhooks/{webhook['webhook_id']}")
     page.get_by_role("button", name="Older").click()
     page.get_by_role("button", name="Newest").wait_for()

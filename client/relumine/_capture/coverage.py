@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from relumine._capture.layer_recorder import LayerRecorder
-from relumine._capture.producers import SHARDED_WEIGHT
 from relumine._capture.layer_sites import LayerSites
+from relumine._capture.producers import SHARDED_WEIGHT
 from relumine._torch.compile import EagerStance, has_stances
 from relumine.schemas.upload import Coverage, LayerInfo
 
@@ -42,7 +42,7 @@ def layer_info(layer: LayerRecorder, steps: int) -> LayerInfo:
 
 
 def coverage_of(sites: LayerSites, stance: EagerStance) -> Coverage:
-    """Return how much of the model is observed, and what is not: ReLUs not seen, left out, or in no training forward."""
+    """Return how much of the model is observed and what is not: ReLUs unseen, left out, or in no training forward."""
     layers = sites.layers.values()
     names = sites.names
     can_die = [layer for layer in layers if layer.can_die]

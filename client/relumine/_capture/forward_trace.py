@@ -1,4 +1,4 @@
-"""What is known of the forward being captured: its modules, their outputs, and the activations recorded in it."""
+"""The forward being captured: its running modules, their outputs, and the activations recorded in it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from relumine._capture.call_sites import calling_module
 from relumine._capture.composed_relus import COMPOSED, REMEMBERED, ComposedRelus
 from relumine._capture.layer_recorder import SampledStep
 from relumine._capture.layer_sites import ActivationCall, LayerSites
-from relumine._capture.producers import LayerCall, ProducerInfo, RecentOutputs, WEIGHTED
+from relumine._capture.producers import WEIGHTED, LayerCall, ProducerInfo, RecentOutputs
 from relumine._capture.rnn_states import RNN_CALLS, SUM_WITH_STATE, rnn_preactivations
 from relumine._torch.activations import RELU, Activation, match_activation
 from relumine._torch.modules import ModuleNames
@@ -87,11 +87,13 @@ class ForwardTrace:
             return
         if not module.training:
             return
-        call = ActivationCall(activation, z, unwrap(z), module, source, self.examples)
+        call = ActivationCall(
+            activation=activation, z=z, plain=unwrap(z), module=module, source=source, examples=self.examples
+        )
         with torch.no_grad():
-            found = self._sites.find(call, self.recent_outputs)
-            if found is not None:
-                found.recorder.record(found.z, found.dim, source, self.step)
+            layer = self._sites.find(call, self.recent_outputs)
+            if layer is not None:
+                layer.recorder.record(layer.z, layer.dim, source, self.step)
 
     def _note_outside(self, activation: Activation, source: object) -> None:
         """Note an activation in the user's own code that reads what the model returned."""

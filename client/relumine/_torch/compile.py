@@ -11,7 +11,6 @@ from typing import Any, Self
 import torch
 from torch import nn
 
-
 # What torch says of the hooks that are there on sampled steps, at each call of a compiled module.
 _HOOKS_WARNING = re.compile("Using `torch.compile.module.` when there are global hooks", re.IGNORECASE)
 _IGNORE_HOOKS_WARNING = ("ignore", _HOOKS_WARNING, Warning, None, 0)

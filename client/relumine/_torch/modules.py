@@ -93,8 +93,8 @@ def registered_weight(module: nn.Module) -> Tensor | None:
 
 
 def _registered(module: nn.Module, name: str) -> Tensor | None:
-    table = module._parameters  # noqa: SLF001 - as above; of a scripted module it is no dict
-    return table[name] if name in table else None
+    table = module._parameters  # noqa: SLF001 - as above
+    return table[name] if name in table else None  # noqa: SIM401 - of a scripted module it is no dict and has no get
 
 
 def is_convolution(module: nn.Module) -> bool:

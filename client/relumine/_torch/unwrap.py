@@ -50,7 +50,7 @@ def unwrap(tensor: Tensor) -> Unwrapped:
 
 
 def without_torch_functions() -> AbstractContextManager[Any]:
-    """Return a context in which no mode, tensor subclass or torch.func transform sees the torch calls of this thread."""
+    """Return a context in which no mode, tensor subclass or transform sees the torch calls of this thread."""
     if _functorch is not None and _functorch.maybe_current_level() is not None:
         return _outside_transforms()
     return torch._C.DisableTorchFunction()  # noqa: SLF001 - torch documents it without giving it a public name

@@ -22,7 +22,7 @@ READ_AFTER = REMEMBERED | WEIGHTED | RNN_CALLS
 
 
 class CallObserver(Protocol):
-    """What is told of the torch calls that matter, by the name of their function."""
+    """An observer of the torch calls that matter, by the name of their function."""
 
     def before_call(
         self, name: str, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]

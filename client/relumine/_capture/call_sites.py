@@ -1,4 +1,4 @@
-"""Where in the user's code a torch function or a module is called. Reads the frames of the calling thread only."""
+"""Places in the user's code that call a torch function or a module, read from the frames of the calling thread."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def calling_module(modules: ModuleNames) -> nn.Module | None:
 
 def _has_method(module_type: type, code: CodeType) -> bool:
     """Return True if the code is that of a method of the class."""
-    found = (vars(base).get(code.co_name) for base in module_type.__mro__)
-    return any(getattr(method, "__code__", None) is code for method in found)
+    methods = (vars(base).get(code.co_name) for base in module_type.__mro__)
+    return any(getattr(method, "__code__", None) is code for method in methods)
 
 
 def keyword_arguments(module: nn.Module) -> dict[str, object]:

@@ -85,7 +85,9 @@ class ComposedRelus:
             is_above = name in ABOVE
             # ``x > parameter`` reaches torch as ``parameter < x``: Python asks the subclass of Tensor first.
             if isinstance(threshold, Tensor) and (isinstance(source, nn.Parameter) or id(source) in self._zeros):
-                source, threshold, is_above = threshold, source, not is_above
+                threshold = source
+                source = args[1]
+                is_above = not is_above
             kind = "above" if is_above else "below"
             derived = _Derived(result, source, version_of(source), kind, self._is_zero(threshold))
         elif name == "abs":
@@ -156,18 +158,20 @@ class ComposedRelus:
             args = (*args, *(kwargs[key] for key in ("input", "condition", "self", "other") if key in kwargs))
         if len(args) != 3:
             return None
-        mask, kept, other = args
+        mask, first, second = args
         if id(mask) not in self._derived:  # Tensor.where(x, mask, other)
-            mask, kept = kept, mask
-        if self._is_zero(other):
-            return self._with(kept, self._from(mask, kept, "above"))
-        if self._is_zero(kept):
-            return self._with(other, self._from(mask, other, "below"))
+            mask = args[1]
+            first = args[0]
+        if self._is_zero(second):
+            return self._with(first, self._from(mask, first, "above"))
+        if self._is_zero(first):
+            return self._with(second, self._from(mask, second, "below"))
         return None
 
     def _masked_fill(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Activation, Tensor] | None:
         """Match ``x.masked_fill(x < 0, 0)`` and ``x[x < 0] = 0``."""
-        x, mask = _argument(args, kwargs, 0, "input"), _argument(args, kwargs, 1, "mask")
+        x = _argument(args, kwargs, 0, "input")
+        mask = _argument(args, kwargs, 1, "mask")
         if not self._is_zero(_argument(args, kwargs, 2, "value")):
             return None
         return self._with(x, self._from(mask, x, "below"))

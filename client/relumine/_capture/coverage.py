@@ -42,7 +42,7 @@ def layer_info(layer: LayerRecorder, steps: int) -> LayerInfo:
 
 
 def coverage_of(sites: LayerSites, stance: EagerStance) -> Coverage:
-    """Return how much of the model is observed, and what is not: ReLUs not seen, left out, or never run."""
+    """Return how much of the model is observed and what is not: ReLUs unseen, left out, or in no training forward."""
     layers = sites.layers.values()
     names = sites.names
     can_die = [layer for layer in layers if layer.can_die]

@@ -1,4 +1,4 @@
-"""What is known of the forward being captured: its modules, their outputs, and the activations recorded in it."""
+"""The forward being captured: its running modules, their outputs, and the activations recorded in it."""
 
 from __future__ import annotations
 
@@ -97,11 +97,13 @@ class ForwardTrace:
         self.activity.saw_activation |= not activation.can_die
         if not module.training:
             return
-        call = ActivationCall(activation, z, unwrap(z), module, source, self.examples)
+        call = ActivationCall(
+            activation=activation, z=z, plain=unwrap(z), module=module, source=source, examples=self.examples
+        )
         with torch.no_grad():
-            found = self._sites.find(call, self.recent_outputs)
-            if found is not None:
-                found.recorder.record(found.z, found.dim, source, self.step)
+            layer = self._sites.find(call, self.recent_outputs)
+            if layer is not None:
+                layer.recorder.record(layer.z, layer.dim, source, self.step)
 
     def _note_outside(self, activation: Activation, source: object) -> None:
         """Note an activation in the user's own code that reads what the model returned."""

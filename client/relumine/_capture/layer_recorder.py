@@ -213,12 +213,14 @@ class LayerRecorder:
 
         Only the tensors that the forward used are read, and only those that nothing computed: the update changes them.
         """
-        weight, bias = source.trained_weight, source.trained_bias
+        weight = source.trained_weight
+        bias = source.trained_bias
         if not self.sampled_steps:
             self.sharded = not (source.weight is None or weight is None or is_local_dense(weight))
         if self.sharded:
             return
-        current.weight, current.bias = weight, bias
+        current.weight = weight
+        current.bias = bias
         if bias is not None:
             current.buffer.rows[SumRow.BIAS].copy_(bias)
             current.has_bias = True
@@ -272,7 +274,8 @@ class LayerRecorder:
         Returns True if the response was recorded.
         """
         self._previous = None
-        producer, weight = self.producer, current.weight
+        producer = self.producer
+        weight = current.weight
         if weight is not None and self.sampled_steps == 1:
             self.sharded = self.sharded or not is_local_dense(weight)
         if producer is None or self.sharded:

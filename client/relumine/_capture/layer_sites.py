@@ -1,4 +1,4 @@
-"""Which layer an activation belongs to: decided from the module it acts in, its producer and its call site.
+"""The layer that an activation belongs to, by the module it acts in, its producer and its call site.
 
 An activation becomes a layer only if the axis of its units is known: a feature axis of a layer with weights. Everything
 else is left out, with the reason.
@@ -17,7 +17,7 @@ from relumine._capture.composed_relus import THRESHOLDED
 from relumine._capture.layer_recorder import LayerRecorder
 from relumine._capture.producers import ModuleOutput, ProducerInfo, RecentOutputs, find_producer, known_axis
 from relumine._torch.activations import Activation
-from relumine._torch.feature_axis import feature_axis
+from relumine._torch.feature_axis import feature_axis, has_readable_graph
 from relumine._torch.modules import ModuleNames, has_units, is_producer
 from relumine._torch.unwrap import Unwrapped, unwrap
 
@@ -197,24 +197,26 @@ class LayerSites:
 
 def _unit_axis(call: ActivationCall, latest: Sequence[ModuleOutput]) -> int | None:
     """Return the axis of the units, -1 for the last and 1 for channels, or None if none is known."""
-    z, source = call.z, call.source
-    axis = known_axis(source)
+    z = call.z
+    axis = known_axis(call.source)
     if axis is not None:
         return axis if -z.dim() <= axis < z.dim() else None
     if call.plain.batch_dims:
         return None
-    found = feature_axis(z)
-    if found is not None:
-        return 1 if found == 1 and z.dim() > 2 else found - z.dim()
-    return _guessed_axis(z, source, latest) if z.dim() >= 2 else None
+    axis = feature_axis(z)
+    if axis is not None:
+        return 1 if axis == 1 and z.dim() > 2 else axis - z.dim()
+    return _presumed_axis(z, call.source, latest) if z.dim() > 1 else None
 
 
-def _guessed_axis(z: Tensor, source: ModuleOutput | None, latest: Sequence[ModuleOutput]) -> int | None:
-    """Return the axis that layers of this kind or shape have, or None."""
+def _presumed_axis(z: Tensor, source: ModuleOutput | None, latest: Sequence[ModuleOutput]) -> int | None:
+    """Return the axis of the units where no graph shows it."""
     if source is not None and source.weight is not None:  # a layer of a kind of its own, as for quantized weights
         return 1 if z.dim() >= 4 else -1
     if z.grad_fn is None:  # frozen, or recomputed later: there is no graph, but layers of this shape ran before it
         return _axis_of_same_shape(z, latest)
+    if not has_readable_graph(z):  # a torch whose graph has no shapes
+        return 1 if z.dim() >= 4 else -1
     return None
 
 
@@ -245,8 +247,10 @@ def _counts_positions(call: ActivationCall, axis: int) -> bool:
     if call.examples is None or z is None:
         return False
     is_single = z.dim() == 1 or (axis % call.z.dim() == 0 and not call.plain.batch_dims and z.dim() > 2)
-    rows = 1 if is_single else z.shape[1 if z.dim() == 2 and axis % call.z.dim() == 0 else 0]
-    return rows != call.examples
+    if is_single:
+        return call.examples != 1
+    first = 1 if z.dim() == 2 and axis % call.z.dim() == 0 else 0
+    return z.shape[first] != call.examples
 
 
 def _arranged(plain: Unwrapped, axis: int, dims: int) -> tuple[Tensor, int]:

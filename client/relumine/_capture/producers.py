@@ -95,8 +95,16 @@ class RecentOutputs:
             if earlier.module is module and is_convolution(module):
                 self._outputs[key] = earlier._replace(input=module_input)
             return
-        weight, bias = registered_weight(module), registered_bias(module)
-        self._put(ModuleOutput(output, version_of(output), module, module_input, "", weight, bias))
+        self._put(
+            ModuleOutput(
+                output=output,
+                version=version_of(output),
+                module=module,
+                input=module_input,
+                weight=registered_weight(module),
+                bias=registered_bias(module),
+            )
+        )
 
     def remember_call(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], call: LayerCall) -> None:
         """Store the output of a layer function, and the weights that it really used."""
@@ -106,7 +114,17 @@ class RecentOutputs:
         if name not in LAYER_FUNCTIONS or not isinstance(call.output, Tensor) or not isinstance(x, Tensor):
             return
         read = None if name.startswith("conv") else x
-        self._put(ModuleOutput(call.output, version_of(call.output), call.module, read, name, weight, bias))
+        self._put(
+            ModuleOutput(
+                output=call.output,
+                version=version_of(call.output),
+                module=call.module,
+                input=read,
+                function=name,
+                weight=weight,
+                bias=bias,
+            )
+        )
 
     def _put(self, entry: ModuleOutput) -> None:
         self._outputs[id(entry.output)] = entry
@@ -136,12 +154,14 @@ def _layer_arguments(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) 
     values = list(args)
     if name == "batch_norm":
         # functional.batch_norm; torch.batch_norm has another order and a ninth argument.
-        values = [args[0] if args else None, *args[3:5]] if len(args) < 9 else [None]
+        values = [*args[:1], *args[3:5]]
+        if len(args) >= 9:
+            values = [None]
     elif name == "einsum":
         values = [None, *args[2:3]]
     keys = ("input", "weight", "bias")
-    found = [values[index] if len(values) > index else kwargs.get(key) for index, key in enumerate(keys)]
-    return found[0], found[1], found[2]
+    x, weight, bias = (values[index] if len(values) > index else kwargs.get(key) for index, key in enumerate(keys))
+    return x, weight, bias
 
 
 def _trained(tensor: Tensor | None) -> Tensor | None:

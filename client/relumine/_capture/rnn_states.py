@@ -38,7 +38,8 @@ def _padded(args: Sequence[Any], output: Tensor) -> list[Tensor] | str:
     if layers > 1 and dropout and train:
         return DROPOUT
     if not batch_first:
-        x, output = x.transpose(0, 1), output.transpose(0, 1)
+        x = x.transpose(0, 1)
+        output = output.transpose(0, 1)
     directions = 2 if bidirectional else 1
     per_layer = len(weights) // layers
     preactivations = []
@@ -66,7 +67,7 @@ def _packed(args: Sequence[Any], output: Tensor) -> list[Tensor] | str:
     x, batch_sizes, hx, weights, _has_biases, layers, _dropout, _train, _bidirectional = args
     if layers > 1:
         return PACKED_LAYERS
-    sizes = batch_sizes.tolist()
+    sizes = [int(size) for size in batch_sizes]  # torch keeps them on the CPU
     parts = output.chunk(hx.shape[0], dim=-1)
     earlier = []
     for direction, states in enumerate(parts):

@@ -90,6 +90,11 @@ def feature_axis(z: Tensor) -> int | None:
     return axis.dim
 
 
+def has_readable_graph(z: Tensor) -> bool:
+    """Return True if the graph of ``z`` shows shapes, as it does in all but early versions of torch."""
+    return hasattr(z.grad_fn, "_input_metadata")
+
+
 class _Search:
     """A search upwards through the graph of one tensor."""
 
@@ -117,18 +122,18 @@ class _Search:
         operands = _operands(source)
         if name == "Sub" and (operands[0] is None or _is_pick(operands[1])):  # a margin: m - x, or x - x[label]
             return None
-        found = None
+        carried: _Axis | None = None
         for operand in operands:
             axis = None if operand is None else self.axis_of(operand)
             if operand is None or axis is None:
                 continue
-            if found is not None and found.is_part and axis.is_part and name in SUMS:  # x2 - x1 of a box
+            if carried is not None and carried.is_part and axis.is_part:  # x2 - x1 of a box
                 return None
-            if found is None:
-                found = _mapped(name, source, operand, axis)
-            if found is not None and not (found.is_part and name in SUMS):
-                return found
-        return found
+            if carried is None:
+                carried = _mapped(name, source, operand, axis)
+            if carried is not None and not (carried.is_part and name in SUMS):
+                return carried
+        return carried
 
     def _of_product(self, source: _Operand) -> _Axis | None:
         """Return the axis of a matrix product: the columns of weights on the right, or the rows of weights on the left.
@@ -136,15 +141,16 @@ class _Search:
         A product with a constant (a graph's adjacency) keeps the features of its other factor.
         """
         left, right = _operands(source)[-2:]
-        columns, rows = len(source.shape) - 1, len(source.shape) - 2
+        columns = len(source.shape) - 1
+        rows = columns - 1
         if _is_weight(right) or (right is None and source.name == "Addmm"):
             return _Axis(columns)
         if _is_weight(left):
             return _Axis(rows)
-        for operand, kept in ((right, columns), (left, rows)):
+        for operand, dim in ((right, columns), (left, rows)):
             axis = None if operand is None else self.axis_of(operand)
-            if axis is not None and axis.dim == kept:
-                return _Axis(kept, axis.is_part)
+            if axis is not None and axis.dim == dim:
+                return axis
         return None
 
 
@@ -176,7 +182,8 @@ def _is_pick(operand: _Operand | None) -> bool:
 
 def _mapped(name: str, source: _Operand, operand: _Operand, axis: _Axis) -> _Axis | None:
     """Return the axis of an operand as it lies in the output of the node."""
-    shape_in, shape_out = operand.shape, source.shape
+    shape_in = operand.shape
+    shape_out = source.shape
     if name in VIEWS:
         dim = _through_view(axis.dim, shape_in, shape_out)
     elif name in REDUCTIONS:
@@ -236,7 +243,8 @@ def _index(saved: int, dims: int) -> int:
 
 
 def _transposed(node: Any, dim: int, shape: Sequence[int]) -> int:
-    first, second = _index(node._saved_dim0, len(shape)), _index(node._saved_dim1, len(shape))  # noqa: SLF001 - no public name
+    first = _index(node._saved_dim0, len(shape))  # noqa: SLF001 - no public name
+    second = _index(node._saved_dim1, len(shape))  # noqa: SLF001 - no public name
     return {first: second, second: first}.get(dim, dim)
 
 

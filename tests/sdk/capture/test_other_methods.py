@@ -14,11 +14,8 @@ import relumine
 class Autoencoder(nn.Module):
     def __init__(self):
         super().__init__()
-        self.first, self.code, self.decoder = (
-            nn.Linear(6, 9),
-            nn.Linear(9, 4),
-            nn.Sequential(nn.Linear(4, 6), nn.ReLU()),
-        )
+        self.first, self.code = nn.Linear(6, 9), nn.Linear(9, 4)
+        self.decoder = nn.Sequential(nn.Linear(4, 6), nn.ReLU())
 
     def encode(self, x):
         return self.code(functional.relu(self.first(x)))

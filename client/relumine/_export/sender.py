@@ -33,6 +33,8 @@ class Sender:
     thread with every response.
     """
 
+    _on_released: Callable[[], None] | None = None
+
     def __init__(
         self,
         builder: UploadBuilder,
@@ -59,7 +61,6 @@ class Sender:
         self._is_busy = False
         self._is_flushing = False
         self._is_abandoned = False
-        self._on_released: Callable[[], None] | None = None
         self._unsent: deque[EncodedUpload] = deque()
         self._stopping = threading.Event()
         self._idle = threading.Event()

@@ -21,7 +21,7 @@ MAX_TAGS = 100
 
 
 class Labels(NamedTuple):
-    """What describes a run, as the user passed it."""
+    """The description of a run, as the user passed it."""
 
     project: object
     name: object

@@ -100,7 +100,6 @@ def watch(  # noqa: PLR0913 - the one call a user makes; every argument has a na
         return NoOpMonitor(run, settings)
     parts = _SharedParts(run, settings, ErrorGuard(strict=strict), Overhead(), SampleQueue())
     names = modules.ModuleNames(modules.named_models(model), _patterns(include), _patterns(exclude))
-    end_earlier_monitors(names)
     schedule = SamplingSchedule(every, max_overhead, seed=zlib.crc32(run.id.encode()))
     session = _start_session(parts, names, _optimizers(optimizer), schedule, on_alert=on_alert, start_step=start_step)
     return Monitor(run, settings, session)
@@ -140,6 +139,13 @@ def _start_session(
         start_step=start_step,
         on_first_stats=lambda coverage: _log_start(parts, coverage),
     )
+    _start(session)
+    return session
+
+
+def _start(session: MonitorSession) -> None:
+    """Start the session in place of an earlier one of the same model; leave nothing behind if that is interrupted."""
+    end_earlier_monitors(session.hooks.names)
     register_at_fork(session)
     try:
         session.start()
@@ -147,7 +153,6 @@ def _start_session(
         session.shutdown()
         session.sender.announce_close("failed", 0.0)
         raise
-    return session
 
 
 def _log_start(parts: _SharedParts, coverage: Coverage) -> None:

@@ -84,8 +84,8 @@ def watch(  # noqa: PLR0913 - the one call a user makes; every argument has a na
         strict: raise errors of the SDK instead of suppressing them.
 
     Raises:
-        SettingsError: a ``url``, ``api_key``, ``mode`` or ``run_id`` that cannot be used. Nothing raises after
-            ``watch`` returned, unless ``strict``.
+        SettingsError: a ``url``, ``api_key``, ``mode`` or ``run_id`` that cannot be used, or an empty ``project``.
+            Nothing raises after ``watch`` returned, unless ``strict``.
 
     Example:
         >>> import torch, relumine

@@ -232,6 +232,50 @@ def test_close_in_the_middle_of_a_forward_that_then_fails_keeps_the_error_of_the
     assert leftovers() == CLEAN
 
 
+def test_the_monitors_of_two_models_leave_the_stance_of_dynamo_as_it_was(memory):
+    import torch._dynamo
+
+    trainings = [build(), build()]
+    monitors = [relumine.watch(model, optimizer, every=1, strict=True) for model, optimizer in trainings]
+    for model, optimizer in trainings:
+        step(model, optimizer, 1)
+    for monitor in monitors:
+        monitor.close()
+    assert leftovers() == CLEAN
+    with torch.compiler.set_stance("force_eager"), relumine.watch(*trainings[0], every=1, strict=True):
+        step(*trainings[0], 2)
+    assert leftovers() == CLEAN
+
+
+class Interruptible(nn.Module):
+    interrupt = False
+
+    @torch.compiler.disable
+    def forward(self, x):
+        if self.interrupt:
+            raise KeyboardInterrupt
+        return x
+
+
+def test_an_interrupt_in_a_compiled_evaluation_leaves_no_hook_and_the_next_step_is_sampled(memory):
+    part = Interruptible()
+    model = torch.compile(nn.Sequential(nn.Linear(6, 8), part, nn.ReLU()), backend="eager")
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with relumine.watch(model, optimizer, every=1, strict=True) as monitor:
+        step(model, optimizer, 1)
+        part.interrupt = True
+        with pytest.raises(KeyboardInterrupt), torch.no_grad():
+            model(torch.randn(4, 6))
+        part.interrupt = False
+        for seed in range(4):
+            step(model, optimizer, seed)
+            assert not model._forward_hooks
+            assert not model._forward_pre_hooks
+        assert monitor.sdk_stats()["sampled_steps"] >= 4
+    assert {3, 4, 5} <= {record.step for record in memory.records("2")}
+    assert leftovers() == CLEAN
+
+
 def raise_at_line(number, error):
     """Return a trace function that raises at the n-th line of the SDK's training thread, and counts them."""
     count = [0]

@@ -58,6 +58,8 @@ class Sender:
     ``acked_steps`` and ``acked_records`` count what the server acknowledged.
     """
 
+    _on_released: Callable[[], None] | None = None
+
     def __init__(
         self,
         builder: UploadBuilder,
@@ -84,7 +86,6 @@ class Sender:
         self._is_busy = False
         self._is_flushing = False
         self._is_abandoned = False
-        self._on_released: Callable[[], None] | None = None
         self._unsent: deque[EncodedUpload] = deque()
         self._stopping = threading.Event()
         self._idle = threading.Event()

@@ -37,8 +37,8 @@ class Monitor:
         self._session = session
         self._input = UserInput()
         self._is_closed = False
-        # The monitor lives as long as its session, which the optimizer's hook holds: whoever calls ``watch`` need not
-        # keep what it returns. When the optimizer is gone as well, the run ends.
+        # The monitor lives as long as its session, which the optimizer's hook holds: the script need not keep
+        # what ``watch`` returned. When the optimizer is gone as well, the run ends.
         session.owner = self
         self._finalizer = weakref.finalize(self, _release, session.sender, run.label)
         self._finalizer.atexit = False
@@ -198,7 +198,7 @@ def end_earlier_monitors(names: ModuleNames) -> None:
 
 
 class _ReleasedRun:
-    """The rest of a run whose training nobody holds any more. Its sender thread ends it; at exit one waits for that."""
+    """The rest of a run whose training was garbage. Its sender thread ends it; at exit one waits for that."""
 
     def __init__(self, sender: Sender, label: str) -> None:
         self._sender = sender
@@ -218,7 +218,7 @@ class _ReleasedRun:
 
 
 def _release(sender: Sender, label: str) -> None:
-    """End the run of a training that nobody holds any more. Called by the garbage collector, so it takes no lock."""
+    """End the run of a training that is garbage. Called by the garbage collector, so it takes no lock."""
     run = _ReleasedRun(sender, label)
     open_runs.add_released(run)
     sender.release(run.log_end)

@@ -15,13 +15,14 @@ from relumine._runtime.process import uuid7
 from relumine._runtime.sendable import sendable_name
 from relumine._runtime.settings import Settings
 from relumine._runtime.text import join_names
+from relumine.errors import SettingsError
 from relumine.schemas.upload import RunInfo
 
 MAX_TAGS = 100
 
 
 class Labels(NamedTuple):
-    """What describes a run, as the user passed it."""
+    """The description of a run, as the user passed it."""
 
     project: object
     name: object
@@ -31,7 +32,9 @@ class Labels(NamedTuple):
 
 
 def run_info(settings: Settings, labels: Labels) -> RunInfo:
-    """Return the run; log once what could not be taken as it is."""
+    """Return the run; log once what could not be taken as it is. Raises SettingsError for a project without a name."""
+    if labels.project == "":
+        raise SettingsError("project is empty")
     notes: list[str] = []
     config, config_notes = to_json_config(labels.config)
     run = RunInfo(

@@ -1,4 +1,4 @@
-"""What a training script passes to its monitor, as it can be sent. What cannot be sent is named once in the log.
+"""The input of a training script to its monitor, as it can be sent. What cannot be sent is named once in the log.
 
 A slip of the user's is no internal error: it costs what was passed, and nothing else.
 """

@@ -92,8 +92,8 @@ def watch(  # noqa: PLR0913 - the one call a user makes; every argument has a na
         strict: raise errors of the SDK instead of suppressing them.
 
     Raises:
-        SettingsError: a ``url``, ``api_key``, ``mode`` or ``run_id`` that cannot be used. Nothing raises after
-            ``watch`` returned, unless ``strict``.
+        SettingsError: a ``url``, ``api_key``, ``mode`` or ``run_id`` that cannot be used, or an empty ``project``.
+            Nothing raises after ``watch`` returned, unless ``strict``.
 
     Example:
         >>> import torch, relumine
@@ -108,7 +108,6 @@ def watch(  # noqa: PLR0913 - the one call a user makes; every argument has a na
         return _unwatched(run, settings)
     parts = _SharedParts(run, settings, ErrorGuard(strict=strict), Overhead(), SampleQueue())
     names = modules.ModuleNames(modules.named_models(model), _patterns(include), _patterns(exclude))
-    end_earlier_monitors(names)
     schedule = SamplingSchedule(every, max_overhead)
     session = _start_session(parts, names, optimizer, schedule, on_alert=on_alert, start_step=start_step)
     return Monitor(run, settings, session)
@@ -159,6 +158,13 @@ def _start_session(
         on_first_stats=lambda coverage: _log_start(parts, coverage),
         on_watching=lambda watching: _log_watching(parts, watching),
     )
+    _start(session)
+    return session
+
+
+def _start(session: MonitorSession) -> None:
+    """Start the session in place of an earlier one of the same model; leave nothing behind if that is interrupted."""
+    end_earlier_monitors(session.hooks.names)
     register_at_fork(session)
     try:
         session.start()
@@ -166,7 +172,6 @@ def _start_session(
         session.shutdown()
         session.sender.announce_close("failed", 0.0)
         raise
-    return session
 
 
 def _log_start(parts: _SharedParts, coverage: Coverage) -> None:

@@ -161,13 +161,13 @@ class _Writer:
             while name in result:
                 name = sendable_text(f"{name}'", MAX_NAME)
             self._characters += len(name)
-            place = f"{path}.{name}" if path else name
+            field_path = f"{path}.{name}" if path else name
             try:
                 value = read()
             except Exception as error:  # noqa: BLE001 - a missing value of OmegaConf, a property that fails
-                result[name] = self._note(place, f"cannot be read ({type(error).__name__})", None)
+                result[name] = self._note(field_path, f"cannot be read ({type(error).__name__})", None)
                 continue
-            result[name] = self.convert(value, place, depth + 1)
+            result[name] = self.convert(value, field_path, depth + 1)
             if self._is_full:
                 break
         return result

@@ -51,7 +51,7 @@ def add(run: OpenRun) -> None:
 
 
 def add_released(run: OpenRun) -> None:
-    """Wait at exit for what nobody holds any more and is ending. Takes no lock: the garbage collector calls it."""
+    """Wait at exit for a run whose training is gone. Takes no lock: the garbage collector calls it."""
     _released[id(run)] = run
 
 

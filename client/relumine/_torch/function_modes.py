@@ -1,6 +1,6 @@
 """The stack of torch's function modes: a mode of the SDK is put below those of others and removed from anywhere in it.
 
-Whoever leaves a mode pops the topmost one, whichever it is. A mode that an interrupted forward left on top would be
+Leaving a mode pops the topmost one, whichever it is. A mode that an interrupted forward left on top would be
 popped in place of the user's own, which would then stay.
 """
 

@@ -24,19 +24,19 @@ class GlobalHooks:
     not live on in a global dictionary. With the owner they are removed.
     """
 
-    def __init__(self, before: Any, after: Any) -> None:
+    def __init__(self, pre_forward: Any, post_forward: Any) -> None:
         self.stance = EagerStance()
-        self._before = _call_weakly(before)
-        self._after = _call_weakly(after)
+        self._pre_forward = _call_weakly(pre_forward)
+        self._post_forward = _call_weakly(post_forward)
         self._pause: list[RemovableHandle] = []
-        weakref.finalize(before.__self__, self.remove).atexit = False
+        weakref.finalize(pre_forward.__self__, self.remove).atexit = False
 
     def register(self) -> None:
         """Register both hooks; registered ones are replaced."""
         self._remove_hooks()
         self.stance.__enter__()
-        register_module_forward_pre_hook(self._before)
-        register_module_forward_hook(self._after, always_call=True)
+        register_module_forward_pre_hook(self._pre_forward)
+        register_module_forward_hook(self._post_forward, always_call=True)
 
     def remove(self) -> None:
         """Remove both hooks, also where an interrupt cut their registration short, so that no handle exists."""
@@ -64,11 +64,12 @@ class GlobalHooks:
             self._pause.pop()
 
     def _remove_hooks(self) -> None:
-        _remove(torch_hooks._global_forward_pre_hooks, self._before)  # noqa: SLF001 - a lost handle has no public way
-        after = torch_hooks._global_forward_hooks  # noqa: SLF001 - as above
-        for key in _keys(after, self._after):
-            torch_hooks._global_forward_hooks_always_called.pop(key, None)  # noqa: SLF001 - as above
-        _remove(after, self._after)
+        # The public way needs the handles, which an interrupt may have lost.
+        _remove(torch_hooks._global_forward_pre_hooks, self._pre_forward)  # noqa: SLF001 - see above
+        post_hooks = torch_hooks._global_forward_hooks  # noqa: SLF001 - see above
+        for key in _keys(post_hooks, self._post_forward):
+            torch_hooks._global_forward_hooks_always_called.pop(key, None)  # noqa: SLF001 - see above
+        _remove(post_hooks, self._post_forward)
 
 
 def caller_of_hooks() -> FrameType | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import itertools
 import os
 import sys
 import threading
@@ -53,11 +52,6 @@ def step(model, optimizer, seed):
     model(x).square().mean().backward()
     optimizer.step()
     optimizer.zero_grad()
-
-
-def train_for_ever(model, optimizer):
-    for seed in itertools.count():
-        step(model, optimizer, seed)
 
 
 def stance():
@@ -238,6 +232,50 @@ def test_close_in_the_middle_of_a_forward_that_then_fails_keeps_the_error_of_the
     assert leftovers() == CLEAN
 
 
+def test_the_monitors_of_two_models_leave_the_stance_of_dynamo_as_it_was(memory):
+    import torch._dynamo
+
+    trainings = [build(), build()]
+    monitors = [relumine.watch(model, optimizer, every=1, strict=True) for model, optimizer in trainings]
+    for model, optimizer in trainings:
+        step(model, optimizer, 1)
+    for monitor in monitors:
+        monitor.close()
+    assert leftovers() == CLEAN
+    with torch.compiler.set_stance("force_eager"), relumine.watch(*trainings[0], every=1, strict=True):
+        step(*trainings[0], 2)
+    assert leftovers() == CLEAN
+
+
+class Interruptible(nn.Module):
+    interrupt = False
+
+    @torch.compiler.disable
+    def forward(self, x):
+        if self.interrupt:
+            raise KeyboardInterrupt
+        return x
+
+
+def test_an_interrupt_in_a_compiled_evaluation_leaves_no_hook_and_the_next_step_is_sampled(memory):
+    part = Interruptible()
+    model = torch.compile(nn.Sequential(nn.Linear(6, 8), part, nn.ReLU()), backend="eager")
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with relumine.watch(model, optimizer, every=1, strict=True) as monitor:
+        step(model, optimizer, 1)
+        part.interrupt = True
+        with pytest.raises(KeyboardInterrupt), torch.no_grad():
+            model(torch.randn(4, 6))
+        part.interrupt = False
+        for seed in range(4):
+            step(model, optimizer, seed)
+            assert not model._forward_hooks
+            assert not model._forward_pre_hooks
+        assert monitor.sdk_stats()["sampled_steps"] >= 4
+    assert {3, 4, 5} <= {record.step for record in memory.records("2")}
+    assert leftovers() == CLEAN
+
+
 def raise_at_line(number, error):
     """Return a trace function that raises at the n-th line of the SDK's training thread, and counts them."""
     count = [0]
@@ -291,23 +329,30 @@ def test_an_interrupt_at_any_line_of_the_sdk_leaves_nothing(memory):
         attempt(number)
 
 
+class Stop(BaseException):
+    """An interrupt that is not the one which ends pytest itself."""
+
+
 def test_an_interrupt_from_another_thread_is_like_any_other(memory):
     model, optimizer = build()
-    thread = ctypes.c_ulong(threading.get_ident())
+    raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
+    arguments = (ctypes.c_ulong(threading.get_ident()), ctypes.py_object(Stop))
     monitor = relumine.watch(model, optimizer, every=1)
-    for delay in range(40):
-        timer = threading.Timer(
-            0.0005 * delay,
-            ctypes.pythonapi.PyThreadState_SetAsyncExc,
-            (thread, ctypes.py_object(KeyboardInterrupt)),
-        )
-        timer.start()
-        with pytest.raises(KeyboardInterrupt):
-            train_for_ever(model, optimizer)
+    interrupts = 0
+    for delay in range(30):
+        timer = threading.Timer(0.0005 * delay, raise_in, arguments)
+        try:
+            timer.start()
+            for seed in range(2_000):
+                step(model, optimizer, seed)
+        except Stop:
+            interrupts += 1
         timer.join()
+        torch.set_grad_enabled(True)  # it may have come within torch's own no_grad, in the optimizer
         optimizer.zero_grad()
         step(model, optimizer, 1)
         assert _get_current_function_mode_stack() == []
+    assert interrupts > 20
     assert set(monitor.coverage()) == {"body.2", "relu"}
     monitor.close()
     assert leftovers() == CLEAN

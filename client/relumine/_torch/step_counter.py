@@ -34,6 +34,10 @@ MAX_STEPS_UNTIL_FOLLOWED = 30
 # Optimizers that were not passed and are remembered. A training may make one per step.
 MAX_STRANGERS = 64
 
+# The optimizers whose steps any counter counts. One that another run has passed replaces none of this run, even where
+# the models share a part.
+_followed: weakref.WeakSet[Optimizer] = weakref.WeakSet()
+
 
 class StepCounter:
     """Calls ``on_step`` once per step of the run: at each step of the leading optimizer.
@@ -90,6 +94,8 @@ class StepCounter:
         for handle in self._handles.values():
             handle.remove()
         self._handles.clear()
+        for optimizer in self.optimizers:
+            _followed.discard(optimizer)
 
     def _follow(self, optimizer: Optimizer) -> None:
         if id(optimizer) in self._handles:
@@ -100,6 +106,7 @@ class StepCounter:
             self._on_own_step(optimizer)
 
         self.optimizers.append(optimizer)
+        _followed.add(optimizer)
         self._handles[id(optimizer)] = optimizer.register_step_post_hook(run_outside_of_compiled_code(hook))
         if self._leader is None:
             self._leader = id(optimizer)
@@ -161,8 +168,8 @@ class StepCounter:
         if not self._holds_watched_parameter(optimizer):
             return
         self.steps_of_others += 1
-        if not self.optimizers:
-            return  # the training calls ``Monitor.step``
+        if not self.optimizers or optimizer in _followed:
+            return  # the training calls ``Monitor.step``, or the optimizer belongs to another run
         self._run_lengths[id(optimizer)] = self._run_lengths.get(id(optimizer), 0) + 1
         if self._replaces_others(optimizer):
             self._replace_by(optimizer)
@@ -192,6 +199,7 @@ class StepCounter:
         for other in list(self.optimizers):
             if share_parameters(other, optimizer):
                 self.optimizers.remove(other)
+                _followed.discard(other)
                 self._handles.pop(id(other)).remove()
         self._leader = None
         self._steps_since_leader.clear()

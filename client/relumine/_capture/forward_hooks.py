@@ -22,10 +22,10 @@ from relumine._capture.activation_mode import ActivationMode
 from relumine._capture.call_sites import calling_module, keyword_arguments
 from relumine._capture.forward_counter import ForwardCounter
 from relumine._capture.forward_trace import ForwardTrace
-from relumine._capture.layer_recorder import LayerRecorder, SampledStep
+from relumine._capture.layer_recorder import LayerRecorder
 from relumine._capture.layer_sites import LayerKey, LayerSites
 from relumine._capture.model_io import ModelIORecorder
-from relumine._capture.step_stats import SampledForwards
+from relumine._capture.step_stats import SampledForwards, SampledStep
 from relumine._capture.taps import Taps
 from relumine._runtime.guard import ErrorGuard
 from relumine._runtime.overhead import HOOK_CALL_S, Overhead
@@ -153,20 +153,8 @@ class ForwardHooks:
         return self._trace.activity.summary(recorded=recorded)
 
     def missing_layers(self) -> list[LayerRecorder]:
-        """Return the layers that this step should have recorded and did not.
-
-        Their module ran, in training mode, and none of its activations was observed; or no forward was observed at
-        all, though the optimizer stepped. A layer whose module did not run (routing, alternation) or is frozen in eval
-        mode is not missing.
-        """
-        recorded = {layer.module_id for layer in self.layers.values() if layer.is_recorded}
-        missing = []
-        for layer in self.layers.values():
-            if not layer.can_die or not layer.module_id or layer.module_id in recorded:
-                continue
-            if layer.module_id in self._modules_run or not self._forward_ran:
-                missing.append(layer)
-        return missing
+        """Return the layers that this step should have recorded and did not."""
+        return self.sites.missing(self._modules_run, forward_ran=self._forward_ran)
 
     def tap(self, name: str, z: Any, threshold: Any, mask: Any) -> None:
         """Record a pre-activation that no torch function reads, as a layer with this name. Raises UnusableValue."""

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from relumine._capture.call_sites import calling_module
 from relumine._capture.composed_relus import COMPOSED, REMEMBERED, ComposedRelus
 from relumine._capture.forward_counter import ForwardActivity
-from relumine._capture.layer_recorder import SampledStep
 from relumine._capture.layer_sites import ActivationCall, LayerSites
 from relumine._capture.producers import WEIGHTED, LayerCall, ProducerInfo, RecentOutputs
 from relumine._capture.rnn_states import RNN_CALLS, SUM_WITH_STATE, rnn_preactivations
+from relumine._capture.step_stats import SampledStep
 from relumine._torch.activations import RELU, Activation, match_activation
 from relumine._torch.modules import ModuleNames
 from relumine._torch.unwrap import unwrap

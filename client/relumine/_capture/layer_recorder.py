@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from relumine._capture import mean_shift, unit_sums
 from relumine._capture.producers import ModuleOutput
 from relumine._capture.repeated_calls import RepeatedCalls
-from relumine._capture.step_stats import LayerStats, SumBuffer, SumRow, WeightSamples
+from relumine._capture.step_stats import LayerStats, SampledStep, SumBuffer, SumRow, WeightSamples
 from relumine._torch.modules import is_local_dense
 from relumine._torch.tensors import strided_sample
 from relumine._torch.unwrap import unwrap
@@ -25,17 +25,6 @@ BUFFERS_PER_LAYER = 2
 
 # Number of weights sampled per layer for its norms: the exact update norm costs 30 to 60 times more.
 MAX_WEIGHT_SAMPLES = 2048
-
-
-class SampledStep(NamedTuple):
-    """The step being sampled. ``with_norms``: also copy what not every step of a burst needs (weights, model I/O).
-
-    ``forward`` counts the forwards of the run, to tell a repeated call from another micro-batch.
-    """
-
-    step: int
-    with_norms: bool
-    forward: int = 0
 
 
 class _PreviousInput(NamedTuple):

@@ -7,7 +7,7 @@ else is left out, with the reason.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple, TypeAlias
 
 from torch import Tensor, nn
@@ -120,6 +120,22 @@ class LayerSites:
         )
         self.layers[key] = layer
         return layer
+
+    def missing(self, modules_run: Collection[int], *, forward_ran: bool) -> list[LayerRecorder]:
+        """Return the layers that a sampled step should have recorded and did not.
+
+        Their module ran, in training mode, and none of its activations was observed; or no forward was observed at
+        all, though the optimizer stepped. A layer whose module did not run (routing, alternation) or is frozen in eval
+        mode is not missing.
+        """
+        recorded = {layer.module_id for layer in self.layers.values() if layer.is_recorded}
+        missing = []
+        for layer in self.layers.values():
+            if not layer.can_die or not layer.module_id or layer.module_id in recorded:
+                continue
+            if layer.module_id in modules_run or not forward_ran:
+                missing.append(layer)
+        return missing
 
     def _number(self, call: ActivationCall, recent: RecentOutputs) -> int:
         """Return the number of an activation in its module, the same for every time step of a recurrent use.

@@ -21,6 +21,17 @@ TENSOR_NBYTES = 4_000
 WEIGHT_SAMPLES_NBYTES = 25_000
 
 
+class SampledStep(NamedTuple):
+    """The step being sampled. ``with_norms``: also copy what not every step of a burst needs (weights, model I/O).
+
+    ``forward`` counts the forwards of the run, to tell a repeated call from another micro-batch.
+    """
+
+    step: int
+    with_norms: bool
+    forward: int = 0
+
+
 class SumRow(IntEnum):
     """Rows of the matrix of one layer at one sampled step; see ``UnitSums`` for the first five.
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from relumine._capture.step_stats import LayerStats, StepStats, SumRow
+from relumine._export.gradient_flow import GradientFlow
 from relumine._export.layer_record import LayerRecord
-from relumine._export.layer_totals import LayerTotals, UnitIndex
-from relumine._export.norms import is_trained
+from relumine._export.layer_totals import LayerTotals, UnitIndex, read_row_count
 from relumine._export.run_aggregator import RunAggregator
 from relumine._export.unit_silences import UnitSilences
 from relumine.schemas.record_table import Array
@@ -52,8 +52,7 @@ class RecordAggregator:
     def __init__(self) -> None:
         self.pending_steps = 0
         """Sampled steps added since records were last collected."""
-        self.steps_without_gradient = 0
-        """Sampled steps in a row on which no gradient reached any layer, though none of them is dead as a whole."""
+        self.gradients = GradientFlow()
         self._totals: dict[int, LayerTotals] = {}
         self._units: dict[str, Array] = {name: np.zeros(0, np.float32) for name in COLUMNS}
         self._index_cache: dict[tuple[int, ...], UnitIndex] = {}
@@ -72,7 +71,7 @@ class RecordAggregator:
         finite: list[LayerStats] = []
         matrices: list[Array] = []
         for layer in stats.layers:
-            _read_row_count(layer)
+            read_row_count(layer)
             matrix = layer.matrix.cpu().numpy()
             if _is_finite(matrix):
                 finite.append(layer)
@@ -82,7 +81,7 @@ class RecordAggregator:
         if finite:
             self._accumulate(finite, np.concatenate(matrices, axis=1))
         self._run.add(stats)
-        self._count_gradient(stats.layers, matrices, is_finite=len(finite) == len(stats.layers))
+        self.gradients.add(stats.layers, matrices, is_finite=len(finite) == len(stats.layers))
         for layer in stats.layers:
             if layer.buffer is not None:
                 layer.buffer.release()
@@ -122,16 +121,6 @@ class RecordAggregator:
     def take_input_jump(self) -> bool:
         """Return True if the model's input has jumped since the last call."""
         return self._run.take_input_jump()
-
-    def _count_gradient(self, layers: Sequence[LayerStats], matrices: Sequence[Array], *, is_finite: bool) -> None:
-        """Count a step on which weights were read. A dead layer stops the gradient itself, so it decides nothing."""
-        trainable = [layer.weights for layer in layers if layer.weights is not None and layer.weights.trainable]
-        if not trainable:
-            return
-        if not is_finite or any(map(is_trained, trainable)):
-            self.steps_without_gradient = 0
-        elif all(matrix[SumRow.ACTIVE].any() for matrix in matrices):
-            self.steps_without_gradient += 1
 
     def _totals_of(self, layer: LayerStats) -> LayerTotals:
         """Return the totals of a layer; append its units to all columns when it is new."""
@@ -299,14 +288,6 @@ def _has_split(layer: LayerStats, totals: LayerTotals) -> bool:
     It does not at a layer's first step, and not after a step that was not finite.
     """
     return layer.since_step is not None and layer.since_step == totals.previous_step
-
-
-def _read_row_count(layer: LayerStats) -> None:
-    """Read how many rows of a tap its mask selected; only here may the device be waited for."""
-    if layer.row_count is not None:
-        layer.examples = int(layer.row_count)
-        layer.positions = layer.examples
-        layer.row_count = None
 
 
 def _is_finite(matrix: Array) -> bool:

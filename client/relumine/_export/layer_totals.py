@@ -80,3 +80,11 @@ class LayerTotals:
         self.positions = 0
         self.nonfinite = 0
         self.since_step = None
+
+
+def read_row_count(layer: LayerStats) -> None:
+    """Read how many rows of a tap its mask selected; only here may the device be waited for."""
+    if layer.row_count is not None:
+        layer.examples = int(layer.row_count)
+        layer.positions = layer.examples
+        layer.row_count = None

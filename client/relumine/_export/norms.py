@@ -28,13 +28,6 @@ def norms_of(weights: WeightSamples | None) -> dict[str, float]:
     return {name: to_float32(norm * scale) for name, norm in norms.items() if math.isfinite(norm)}
 
 
-def is_trained(weights: WeightSamples) -> bool:
-    """Return True if the weights have a gradient or were updated, as far as their samples show."""
-    if weights.grad is not None and bool(weights.grad.any()):
-        return True
-    return not weights.updated.equal(weights.previous)
-
-
 def to_float32(value: float) -> float:
     """Round to float32: further digits would only be bytes on the wire."""
     return float(np.float32(value))

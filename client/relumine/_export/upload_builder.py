@@ -131,7 +131,7 @@ class UploadBuilder:
     @property
     def steps_without_gradient(self) -> int:
         """Sampled steps in a row on which no gradient reached any layer."""
-        return self._aggregator.steps_without_gradient
+        return self._aggregator.gradients.steps_without
 
     def take_input_jump(self) -> bool:
         """Return True if the model's input has jumped since the last call."""

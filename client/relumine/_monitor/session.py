@@ -44,7 +44,7 @@ class MonitorSession:
         self.overhead = self.loop.overhead
         self.loop.on_new_layers = self._on_new_layers
         self.account.watching.on_change = self._on_watching
-        self.sender.observe(self)
+        self.sender.delivery.observe(self)
         self.sender.set_watching(self.account.watching.current)
         self.guard.on_disable(self._on_disable)
 
@@ -61,7 +61,7 @@ class MonitorSession:
     @property
     def has_backlog(self) -> bool:
         """True if uploads are on disk."""
-        return bool(self.sender.backlog)
+        return bool(self.sender.delivery.backlog)
 
     def start(self) -> None:
         """Start the sender thread, and sample the first step."""
@@ -173,7 +173,8 @@ class MonitorSession:
     def pending_steps(self) -> int:
         """Return the number of sampled steps in memory: neither acknowledged nor spooled nor dropped."""
         dropped = sum(self.queue.dropped_steps.values())
-        return self.overhead.sampled_steps - self.sender.acked_steps - self.sender.backlog.sampled_steps - dropped
+        delivery = self.sender.delivery
+        return self.overhead.sampled_steps - delivery.acked_steps - delivery.backlog.sampled_steps - dropped
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until the server has responded to everything so far; return False if the time was too short."""

@@ -16,7 +16,7 @@ from relumine._torch.modules import ModuleNames
 
 @dataclass(slots=True)
 class ForwardActivity:
-    """What the forwards of the step being sampled were; see ``SampledForwards``."""
+    """The forwards of the step being sampled; see ``SampledForwards``."""
 
     forwards: int = 0
     trained: bool = False

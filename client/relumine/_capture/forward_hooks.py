@@ -72,6 +72,7 @@ class ForwardHooks:
         self._other_calls = 0
         self._forward_ran = False
         self._modules_run: set[int] = set()
+        self._modules_evaluated: set[int] = set()
         # The forward being captured.
         self._mode: ActivationMode | None = None
         self._outermost_call: FrameType | None = None
@@ -98,6 +99,7 @@ class ForwardHooks:
         self._forward_ran = False
         self._trace.activity.clear()
         self._modules_run.clear()
+        self._modules_evaluated.clear()
         self._hooks.register()
 
     @property
@@ -105,13 +107,15 @@ class ForwardHooks:
         """The training forwards since the latest step, as far as they were captured or counted."""
         return self._trace.activity.forwards if self.attached else self._forward_counter.count
 
-    def count_forwards(self) -> None:
-        """Count forwards without capturing them, until the hooks are attached or detached. May be called in any thread.
+    def count_forwards(self, is_counting: bool) -> None:  # noqa: FBT001 - it is what the method is about
+        """Begin or stop to count forwards without capturing them. May be called in any thread.
 
         Not for compiled models, which would be compiled again.
         """
-        if not self.attached:
+        if is_counting and not self.attached:
             self._forward_counter.start()
+        else:
+            self._forward_counter.stop()
 
     def detach(self) -> None:
         """Remove the hooks."""
@@ -154,7 +158,7 @@ class ForwardHooks:
 
     def missing_layers(self) -> list[LayerRecorder]:
         """Return the layers that this step should have recorded and did not."""
-        return self.sites.missing(self._modules_run, forward_ran=self._forward_ran)
+        return self.sites.missing(self._modules_run, self._modules_evaluated, forward_ran=self._forward_ran)
 
     def tap(self, name: str, z: Any, threshold: Any, mask: Any) -> None:
         """Record a pre-activation that no torch function reads, as a layer with this name. Raises UnusableValue."""
@@ -217,8 +221,8 @@ class ForwardHooks:
         self._module_stack.append(module)
         if is_outermost:
             self._start_capture(module, inputs)
-        if self._mode is not None and module.training:
-            self._modules_run.add(id(module))
+        if self._mode is not None:
+            (self._modules_run if module.training else self._modules_evaluated).add(id(module))
 
     def _start_capture(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         """Enter the function mode if the forward trains, unless activation checkpointing recomputes it."""

@@ -103,6 +103,11 @@ class LayerRecorder:
     _free_buffers: deque[SumBuffer] = field(default_factory=lambda: deque(maxlen=BUFFERS_PER_LAYER), init=False)
 
     @property
+    def producer_trains(self) -> bool:
+        """True if the producer is in training mode."""
+        return self.producer is not None and self.producer.training
+
+    @property
     def is_recorded(self) -> bool:
         """True if the current sampled step recorded this layer."""
         return self._current is not None

@@ -121,19 +121,22 @@ class LayerSites:
         self.layers[key] = layer
         return layer
 
-    def missing(self, modules_run: Collection[int], *, forward_ran: bool) -> list[LayerRecorder]:
+    def missing(
+        self, modules_run: Collection[int], modules_evaluated: Collection[int], *, forward_ran: bool
+    ) -> list[LayerRecorder]:
         """Return the layers that a sampled step should have recorded and did not.
 
         Their module ran, in training mode, and none of its activations was observed; or no forward was observed at
-        all, though the optimizer stepped. A layer whose module did not run (routing, alternation) or is frozen in eval
-        mode is not missing.
+        all, though the optimizer stepped; or their module is in eval mode, but not the one before it, which still
+        trains. A layer whose module did not run (routing, alternation) or is frozen in eval mode is not missing.
         """
         recorded = {layer.module_id for layer in self.layers.values() if layer.is_recorded}
         missing = []
         for layer in self.layers.values():
             if not layer.can_die or not layer.module_id or layer.module_id in recorded:
                 continue
-            if layer.module_id in modules_run or not forward_ran:
+            still_trains = layer.module_id in modules_evaluated and layer.producer_trains
+            if layer.module_id in modules_run or still_trains or not forward_ran:
                 missing.append(layer)
         return missing
 

@@ -1,4 +1,4 @@
-"""Whether gradients reach the watched layers. Pure."""
+"""The flow of gradients to the watched layers. Pure."""
 
 from __future__ import annotations
 

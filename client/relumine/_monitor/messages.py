@@ -11,6 +11,9 @@ from relumine.schemas.health import Health
 from relumine.schemas.upload import Coverage
 from relumine.schemas.watching import Watching
 
+# Steps without a sampled one at the end of a run, after which nothing reassuring can be said.
+MAX_UNSAMPLED_STEPS = 250
+
 # The share of sampled steps that may be lost before nothing reassuring can be said.
 MAX_LOST_SHARE = 0.1
 
@@ -48,10 +51,23 @@ def unknown_reason(stats: dict[str, Any], mode: str, *, has_ended: bool) -> str 
         return f"not analyzed yet, {plural(stats['acked_steps'], 'sampled step')} on disk"
     if not stats["acked_records"]:
         return _nothing_accepted(stats)
-    sampled_steps = stats["sampled_steps"]
+    return (_unfinished_reason(stats) if has_ended else None) or _lost_reason(stats)
+
+
+def _unfinished_reason(stats: dict[str, Any]) -> str | None:
+    """Return why nothing is known about the end of a run."""
+    last_step = stats["last_sampled_step"] or 0
+    if stats["steps"] - last_step > MAX_UNSAMPLED_STEPS:
+        return f"the last sampled step was step {last_step:,} of {stats['steps']:,}, its layers are unknown since"
     undelivered = stats["pending_steps"] + stats["spooled_steps"]
-    if has_ended and undelivered:
+    if undelivered:
         return f"the last {plural(undelivered, 'sampled step')} did not reach the server, its layers are unknown since"
+    return None
+
+
+def _lost_reason(stats: dict[str, Any]) -> str | None:
+    """Return why too much is missing of what was sampled."""
+    sampled_steps = stats["sampled_steps"]
     dropped = sum(stats["dropped_steps"].values())
     if dropped > MAX_LOST_SHARE * sampled_steps:
         return f"{dropped} of {sampled_steps} sampled steps were dropped, its layers are unknown"

@@ -125,6 +125,7 @@ class Monitor:
         """Return what the SDK did, spent and lost.
 
         - ``steps``, ``sampled_steps``: optimizer steps, and those of them that were sampled.
+        - ``last_sampled_step``: the last step at which a layer that can die was recorded; None without any.
         - ``interval``, ``bursts``: the sampling interval outside of bursts (before the budget), and the bursts so far.
         - ``overhead_s``, ``overhead_fraction``: the time spent, and its fraction of the elapsed time.
         - ``uploads``, ``upload_bytes``: what was encoded; ``acked_records``: the records that were acknowledged.

@@ -93,9 +93,9 @@ class MonitorSession:
         """Decide about once per second what the training thread cannot know."""
         if self.loop.closed:
             return
-        count_forwards = self.account.tick(self.loop.step, self.sender.steps_without_gradient, self.hooks.forward_count)
-        if count_forwards and not self.hooks.stance.was_needed(self.hooks.names.modules()):
-            self.hooks.count_forwards()
+        hooks = self.hooks
+        waits_for_step = self.account.tick(self.loop.step, self.sender.steps_without_gradient, hooks.forward_count)
+        hooks.count_forwards(waits_for_step and not hooks.stance.was_needed(hooks.names.modules()))
         self.sender.set_watching(self.account.watching.current)
         if self.sender.take_input_jump():
             self.schedule.request_burst()
@@ -158,6 +158,7 @@ class MonitorSession:
         return {
             "steps": self.loop.step,
             "sampled_steps": self.overhead.sampled_steps,
+            "last_sampled_step": self.account.watching.last_step,
             "interval": self.schedule.interval,
             "bursts": self.schedule.bursts,
             "overhead_s": self.overhead.spent_s,
@@ -188,7 +189,7 @@ class MonitorSession:
     def announce_close(self, final_status: FinalStatus, timeout_s: float) -> None:
         """Stop watching, and let the sender thread send what is left, without waiting for it."""
         if not self.loop.closed:
-            self.account.end(self.loop.step, self.hooks.forward_count)
+            self.account.end(self.loop.step, self.hooks.forward_count, self.loop.step_counter)
         self.shutdown()
         self._describe()
         self.sender.set_watching(self.account.watching.current)

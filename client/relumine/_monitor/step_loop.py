@@ -71,13 +71,13 @@ class StepLoop:
         self.step = self.start_step or 0
         self._started = time.perf_counter()
         self._pid = os.getpid()
-        self._step_counter = StepCounter(
+        self.step_counter = StepCounter(
             self.optimizers,
             self.on_optimizer_step,
             watched_parameters=self.hooks.names.parameter_ids,
             on_replaced=self._on_optimizer_replaced,
         )
-        self.optimizers = self._step_counter.optimizers
+        self.optimizers = self.step_counter.optimizers
         self.hooks.on_forward = self._on_forward
 
     @property
@@ -100,13 +100,13 @@ class StepLoop:
         """Stop watching: leave model and optimizers as they were found."""
         self.closed = True
         self.hooks.detach_after_forward()
-        self._step_counter.stop()
+        self.step_counter.stop()
 
     def stop_in_child(self) -> None:
         """Stop watching in a forked child. Takes no lock: the thread that held it stayed with the parent."""
         self.closed = True
         self.hooks.detach()
-        self._step_counter.stop()
+        self.step_counter.stop()
 
     def on_optimizer_step(self) -> None:
         """Collect the step that just ended, pass on alerts, and prepare the next step."""

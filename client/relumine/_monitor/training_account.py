@@ -17,9 +17,11 @@ from relumine._monitor.watching import (
     StepClock,
     UncountedUpdates,
     WatchingState,
+    is_abandoned,
     is_starved,
     most_forwards_per_step,
 )
+from relumine._torch.step_counter import StepCounter
 from relumine._torch.tensors import sum_of_versions
 from relumine.schemas.upload import UploadResponse
 
@@ -78,10 +80,11 @@ class TrainingAccount:
         self.watching.set("steps_not_seen", holds=self._updates.holds or never_steps)
         return self._updates.holds or never_steps
 
-    def end(self, step: int, forward_count: int) -> None:
+    def end(self, step: int, forward_count: int, counter: StepCounter) -> None:
         """Decide what is left open. ``forward_count`` training forwards ran since ``step``, the latest counted."""
-        has_stepped = step > self._first_step
-        if not self.misses_steps(step, forward_count) and forward_count and not has_stepped:
+        never_stepped = step == self._first_step and bool(forward_count)
+        went_on = is_abandoned(counter.foreign_steps, counter.most_foreign_steps)
+        if not self.misses_steps(step, forward_count) and (never_stepped or went_on):
             self.watching.set("steps_not_seen", holds=True)
 
     def disable(self) -> None:
@@ -106,7 +109,7 @@ class TrainingAccount:
         self._acceptance.failed(time.monotonic())
 
     def tick(self, step: int, steps_without_gradient: int, uncaptured_forwards: int) -> bool:
-        """Decide what only time can tell; return True if forwards should be counted from now on.
+        """Decide what only time can tell; return True while forwards should be counted, for want of a step.
 
         ``step`` is the latest that was counted. ``uncaptured_forwards`` are the training forwards counted since.
         """
@@ -114,7 +117,8 @@ class TrainingAccount:
         versions = sum_of_versions(self._parameters)
         self._acceptance.tick(now_s)
         self._updates.tick(step, versions, now_s)
-        never_steps = uncaptured_forwards > most_forwards_per_step(self._most_forwards)
+        waits_for_step = self._clock.seconds_without_step(step, now_s) > COUNT_FORWARDS_AFTER_S
+        never_steps = waits_for_step and uncaptured_forwards > most_forwards_per_step(self._most_forwards)
         self.watching.set("not_accepted", holds=self._acceptance.holds)
         self.watching.set("steps_not_seen", holds=self._updates.holds or never_steps)
         self.watching.set("parameters_unchanged", holds=steps_without_gradient >= UNCHANGED_STEPS)
@@ -122,7 +126,7 @@ class TrainingAccount:
         has_changed = versions != self._versions_recorded
         last_step = self.watching.last_step or self._first_step
         self.watching.set("starved", holds=has_changed and is_starved(step, last_step, self._max_interval))
-        return self._clock.seconds_without_step(step, now_s) > COUNT_FORWARDS_AFTER_S
+        return waits_for_step
 
 
 def _spread(parameters: Sequence[Tensor], count: int) -> list[Tensor]:

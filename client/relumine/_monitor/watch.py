@@ -138,12 +138,11 @@ def _start_session(
     on_alert: Callable[[Alert], object] | None,
     start_step: int | None,
 ) -> MonitorSession:
-    optimizers = _optimizers(optimizer, names)
     if start_step is None and not parts.settings.run_id:
         start_step = 0  # only a run that is continued starts at the step that its optimizers remember
     loop = StepLoop(
         hooks=ForwardHooks(names, parts.overhead, parts.guard),
-        optimizers=optimizers,
+        optimizers=_optimizers(optimizer, names),
         schedule=schedule,
         queue=parts.queue,
         dispatcher=AlertDispatcher(on_alert, parts.queue),

@@ -35,6 +35,9 @@ NOT_ACCEPTED_S = 30.0
 FORWARDS_BEFORE_FIRST_STEP = 1_000
 FORWARDS_PER_STEP = 64
 
+# Steps of optimizers of no run, without one of ours, from which a training that ends has gone on without the model.
+FOREIGN_STEPS = 100
+
 # Seconds without a step after which forwards are counted.
 COUNT_FORWARDS_AFTER_S = 5.0
 
@@ -228,6 +231,14 @@ def most_forwards_per_step(most_so_far: int) -> int:
     if not most_so_far:
         return FORWARDS_BEFORE_FIRST_STEP
     return FORWARDS_PER_STEP + 4 * most_so_far
+
+
+def is_abandoned(foreign_steps: int, most_foreign_steps: int) -> bool:
+    """Return True if other optimizers have stepped alone for so long that the training goes on without the model.
+
+    A training may have optimizers that are not watched (a discriminator, a critic) and let them step for long.
+    """
+    return foreign_steps >= max(FOREIGN_STEPS, 3 * most_foreign_steps)
 
 
 def is_starved(step: int, last_step: int, max_interval: int) -> bool:

@@ -52,6 +52,8 @@ class StepCounter:
     Attributes:
         optimizers: those whose steps are counted; the list changes in place when one is replaced.
         steps_of_others: steps of other optimizers that hold a watched parameter, however they were counted.
+        foreign_steps: steps in a row of optimizers of no run, whatever they train, since the latest of ours.
+        most_foreign_steps: the most of them between two steps of ours.
     """
 
     def __init__(
@@ -69,6 +71,8 @@ class StepCounter:
         """
         self.optimizers: list[Optimizer] = []
         self.steps_of_others = 0
+        self.foreign_steps = 0
+        self.most_foreign_steps = 0
         self._on_step = on_step
         self._watched_parameters = watched_parameters
         self._on_replaced = on_replaced
@@ -143,6 +147,9 @@ class StepCounter:
     def _count(self, optimizer: Optimizer) -> None:
         """Count a step that has ended, if it is one of the leader's."""
         self._has_stepped = True
+        if self.foreign_steps:
+            self.most_foreign_steps = max(self.most_foreign_steps, self.foreign_steps)
+            self.foreign_steps = 0
         if self._run_lengths:
             self._longest_run = max(self._longest_run, *self._run_lengths.values())
             self._run_lengths.clear()
@@ -165,6 +172,8 @@ class StepCounter:
         if inner is not None:
             self._count(inner)  # the other one is a wrapper that has just made a step of ours
             return
+        if optimizer not in _followed:
+            self.foreign_steps += 1
         if not self._holds_watched_parameter(optimizer):
             return
         self.steps_of_others += 1

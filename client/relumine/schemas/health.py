@@ -41,13 +41,13 @@ def health_of(watching: Watching, alerts: Iterable[Alert], unknown: str | None) 
     Alerts of severity ``info`` do not count: harmless deaths are no damage.
     """
     holding = [alert for alert in alerts if alert.severity != "info" and _holds(alert)]
-    found = {_BY_KIND[alert.kind] for alert in holding if alert.kind in _BY_KIND}
+    statuses = {_BY_KIND[alert.kind] for alert in holding if alert.kind in _BY_KIND}
     for status in _WORST_FIRST:
-        if status in found:
+        if status in statuses:
             return Health(status=status, reason=_named(holding, status))
     if watching.reason is not None:
         return Health(status="unwatched", reason=watching.explanation)
-    if "at_risk" in found:
+    if "at_risk" in statuses:
         return Health(status="at_risk", reason=_named(holding, "at_risk"))
     if unknown is not None:
         return Health(status="unknown", reason=unknown)

@@ -1,4 +1,4 @@
-"""Whether a training is being watched, as the SDK reports it: ``watching``, or ``unwatched`` with a reason."""
+"""The state that the SDK reports of a training: ``watching``, or ``unwatched`` with a reason."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ EXPLANATIONS: Mapping[UnwatchedReason, str] = {
 
 
 class Watching(WireModel):
-    """Whether the training is being watched.
+    """The state of a training: is it being watched?
 
     ``reason`` is set where ``state`` is ``unwatched``. ``last_step`` is the last step at which a layer was recorded.
     """

@@ -102,7 +102,7 @@ def test_without_an_optimizer_only_monitor_step_counts(mlp, memory):
             step(model, optimizer)
             monitor.step()
         assert monitor.sdk_stats()["steps"] == 20
-        assert monitor._session.loop._step_counter.steps_of_others == 20
+        assert monitor._session.loop.step_counter.steps_of_others == 20
 
 
 def test_a_replaced_optimizer_is_let_go(mlp, memory):

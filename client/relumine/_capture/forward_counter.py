@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,7 +55,8 @@ class ForwardCounter:
         """Begin to count, unless it counts already."""
         if self._handle is None:
             self.count = 0
-            self._handle = register_module_forward_pre_hook(self._count)
+            self._handle = register_module_forward_pre_hook(_call_weakly(self))
+            weakref.finalize(self, self._handle.remove).atexit = False
 
     def stop(self) -> None:
         """Forget the count."""
@@ -63,6 +66,19 @@ class ForwardCounter:
         if handle is not None:
             handle.remove()
 
-    def _count(self, module: nn.Module, _inputs: tuple[Any, ...]) -> None:
+    def add(self, module: nn.Module) -> None:
+        """Count the forward of a module, if it is one of the models and trains."""
         if id(module) in self._models and torch.is_grad_enabled():
             self.count += 1
+
+
+def _call_weakly(counter: ForwardCounter) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+    """Return a hook that does not keep the counter alive."""
+    reference = weakref.ref(counter)
+
+    def hook(module: nn.Module, _inputs: tuple[Any, ...]) -> None:
+        living = reference()
+        if living is not None:
+            living.add(module)
+
+    return hook

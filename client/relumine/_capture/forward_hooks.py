@@ -114,7 +114,7 @@ class ForwardHooks:
         """
         if is_counting and not self.attached:
             self._forward_counter.start()
-        else:
+        if not is_counting or self._detach_after_forward:  # also where the run was closed meanwhile, in its own thread
             self._forward_counter.stop()
 
     def detach(self) -> None:

@@ -25,6 +25,9 @@ from relumine._torch.step_counter import StepCounter
 from relumine._torch.tensors import sum_of_versions
 from relumine.schemas.upload import UploadResponse
 
+# The sampled step that waits for its optimizer is given up after this multiple of the forwards that are reported.
+PATIENCE = 4
+
 # Parameters whose versions are read: enough to see whether a part of the model trains.
 MAX_PARAMETERS = 32
 
@@ -70,21 +73,23 @@ class TrainingAccount:
         return bool(self._forwards.empty_steps) and self._forwards.reason is None
 
     def misses_steps(self, step: int, forward_count: int = 0) -> bool:
-        """Return True if steps happen that are not counted, or none happens any more.
+        """Return True if steps certainly happen that are not counted, or none has happened for very long.
 
         ``step`` is the latest that was counted. After it parameters were updated many times, or ``forward_count``
         training forwards ran, many more than the training ever accumulated for one step.
         """
         self._updates.check(step, sum_of_versions(self._parameters))
-        never_steps = forward_count > most_forwards_per_step(self._most_forwards)
+        most_forwards = most_forwards_per_step(self._most_forwards)
+        never_steps = forward_count > most_forwards
         self.watching.set("steps_not_seen", holds=self._updates.holds or never_steps)
-        return self._updates.holds or never_steps
+        return self._updates.holds or forward_count > PATIENCE * most_forwards
 
     def end(self, step: int, forward_count: int, counter: StepCounter) -> None:
         """Decide what is left open. ``forward_count`` training forwards ran since ``step``, the latest counted."""
         never_stepped = step == self._first_step and bool(forward_count)
         went_on = is_abandoned(counter.foreign_steps, counter.most_foreign_steps)
-        if not self.misses_steps(step, forward_count) and (never_stepped or went_on):
+        self.misses_steps(step, forward_count)
+        if never_stepped or went_on:
             self.watching.set("steps_not_seen", holds=True)
 
     def disable(self) -> None:

@@ -19,8 +19,10 @@ EMPTY_STEPS = 3
 # Sampled steps in a row on which no gradient reached any layer, from which it is certain that none does.
 UNCHANGED_STEPS = 3
 
-# Ticks in a row on which parameters changed and no step was counted, and the seconds between two of them.
+# Ticks in a row on which parameters changed and no step was counted: where it is known how often one step changes them,
+# and where it is not (one step of LBFGS changes them many times). The seconds between two ticks.
 UNCOUNTED_TICKS = 3
+FIRST_UNCOUNTED_TICKS = 30
 TICK_S = 0.9
 
 # Updates of the parameters without a counted step, from which it is certain that steps are missed.
@@ -33,7 +35,8 @@ NOT_ACCEPTED_S = 30.0
 # Training forwards without an optimizer step, from which it is certain that steps are missed: without and with an
 # earlier step to compare with.
 FORWARDS_BEFORE_FIRST_STEP = 1_000
-FORWARDS_PER_STEP = 64
+FORWARDS_PER_STEP = 256
+FORWARDS_FACTOR = 8
 
 # Steps of optimizers of no run, without one of ours, from which a training that ends has gone on without the model.
 FOREIGN_STEPS = 100
@@ -146,7 +149,7 @@ class UncountedUpdates:
     _ticked_at_s: float = 0.0
     _step_at_sample: int | None = None
     _versions_at_sample: int = 0
-    _versions_per_step: float = 1.0
+    _versions_per_step: float | None = None
 
     def tick(self, step: int, versions: int, now_s: float) -> None:
         """Compare with the previous tick. ``versions`` is the sum of the version counters, ``now_s`` is monotonic."""
@@ -161,22 +164,26 @@ class UncountedUpdates:
             self._ticks += 1
         self._step = step
         self._versions = versions
-        if self._ticks >= UNCOUNTED_TICKS:
-            self.holds = True
+        if self._versions_per_step is None:
+            self.holds = self.holds or self._ticks >= FIRST_UNCOUNTED_TICKS
+        elif self._ticks >= UNCOUNTED_TICKS:
+            self.check(step, versions)
 
     def sampled(self, step: int, versions: int) -> None:
         """Learn from a sampled step, directly after its update, by how much the counters grow per step."""
         if self._step_at_sample is not None and step > self._step_at_sample:
-            growth = versions - self._versions_at_sample
-            self._versions_per_step = max(growth / (step - self._step_at_sample), 1.0)
+            growth = (versions - self._versions_at_sample) / (step - self._step_at_sample)
+            self._versions_per_step = max(growth, self._versions_per_step or 1.0)
         self._step_at_sample = step
         self._versions_at_sample = versions
 
     def check(self, step: int, versions: int) -> None:
         """Decide at once whether more updates were made since the latest sampled step than steps were counted."""
-        growth = versions - self._versions_at_sample
+        if self._versions_per_step is None:
+            return
+        updates = (versions - self._versions_at_sample) / self._versions_per_step
         counted = step - (self._step_at_sample or 0)
-        if growth / self._versions_per_step - counted >= UNCOUNTED_UPDATES:
+        if updates - counted >= UNCOUNTED_UPDATES:
             self.holds = True
 
 
@@ -230,7 +237,7 @@ def most_forwards_per_step(most_so_far: int) -> int:
     """Return how many training forwards may precede one optimizer step: gradients are accumulated over several."""
     if not most_so_far:
         return FORWARDS_BEFORE_FIRST_STEP
-    return FORWARDS_PER_STEP + 4 * most_so_far
+    return FORWARDS_PER_STEP + FORWARDS_FACTOR * most_so_far
 
 
 def is_abandoned(foreign_steps: int, most_foreign_steps: int) -> bool:

@@ -29,6 +29,7 @@ class GlobalHooks:
         self._pre_forward = _call_weakly(pre_forward)
         self._post_forward = _call_weakly(post_forward)
         self._pause: list[RemovableHandle] = []
+        self._post_key = -1
         weakref.finalize(pre_forward.__self__, self.remove).atexit = False
 
     def register(self) -> None:
@@ -36,7 +37,7 @@ class GlobalHooks:
         self._remove_hooks()
         self.stance.__enter__()
         register_module_forward_pre_hook(self._pre_forward)
-        register_module_forward_hook(self._post_forward, always_call=True)
+        self._post_key = register_module_forward_hook(self._post_forward, always_call=True).id
 
     def remove(self) -> None:
         """Remove both hooks, also where an interrupt cut their registration short, so that no handle exists."""
@@ -67,7 +68,8 @@ class GlobalHooks:
         # The public way needs the handles, which an interrupt may have lost.
         _remove(torch_hooks._global_forward_pre_hooks, self._pre_forward)  # noqa: SLF001 - see above
         post_hooks = torch_hooks._global_forward_hooks  # noqa: SLF001 - see above
-        for key in _keys(post_hooks, self._post_forward):
+        # Others may have cleared the hooks: the key of ours is known also where the hook is gone.
+        for key in [*_keys(post_hooks, self._post_forward), self._post_key]:
             torch_hooks._global_forward_hooks_always_called.pop(key, None)  # noqa: SLF001 - see above
         _remove(post_hooks, self._post_forward)
 

@@ -137,10 +137,10 @@ def test_a_training_that_is_no_longer_seen_is_reported(way, scene, clock, capsys
     training.monitor.flush()
     assert training.monitor.health().status == "healthy"
     way(training)
-    for _ in range(8):  # seconds, in which the sender thread ticks once each
+    for _ in range(14):  # seconds, in which the sender thread ticks once each
         clock.now += 1
         training.monitor._session.on_tick()
-        training.train(40)
+        training.train(80)
     training.monitor.flush()
     training.monitor._session.on_tick()
     health = training.monitor.health()
@@ -150,6 +150,7 @@ def test_a_training_that_is_no_longer_seen_is_reported(way, scene, clock, capsys
     assert WAYS[way] in training.reasons_sent()
     output = capsys.readouterr().err
     assert "no layer was lost" not in output
+    assert not torch.nn.modules.module._has_any_global_hook()
     assert output.count("not watched since step") >= 2  # the moment it is certain, and at the end
 
 
@@ -247,6 +248,39 @@ def test_accumulated_gradients_are_no_missed_steps(scene):
         training.train(1)
     training.monitor.flush()
     assert training.monitor.health().status == "healthy"
+
+
+def test_an_optimizer_that_evaluates_many_times_per_step_misses_none(mlp, memory):
+    model = mlp()
+    optimizer = torch.optim.LBFGS(model.parameters(), lr=0.1, max_iter=40)
+    x, y = torch.randn(32, 6), torch.randint(0, 2, (32,))
+
+    def closure():
+        optimizer.zero_grad()
+        loss = functional.cross_entropy(model(x), y) + 1e-2 * sum(p.square().sum() for p in model.parameters())
+        loss.backward()
+        return loss
+
+    with relumine.watch(model, optimizer, every=1) as monitor:
+        for _ in range(12):
+            optimizer.step(closure)
+            monitor._session.on_tick()
+        monitor.flush()
+        assert monitor.health().status == "healthy"
+    assert {upload.watching.reason for upload in memory.uploads} == {None}
+
+
+def test_episodes_that_grow_are_no_missed_steps(scene):
+    """As in reinforcement learning: as many forwards per step as the episode had actions."""
+    training = scene()
+    step = training.optimizer.step
+    for length in (10, 20, 60, 200, 200):
+        training.optimizer.step = lambda: None
+        training.train(length)
+        training.optimizer.step = step
+        training.train(1)
+    training.monitor.flush()
+    assert set(training.reasons_sent()) == {None}
 
 
 def test_long_evaluations_between_steps_are_no_reason(scene):

@@ -193,12 +193,13 @@ class ForwardHooks:
         examples = None
         if module.training:
             keep_sample = self._trace.step.with_norms
-            examples = self.model_io.record_input((inputs, keyword_arguments(module)), keep_sample=keep_sample)
+            arguments = inputs or keyword_arguments(module)
+            examples = self.model_io.record_input(arguments, keep_sample=keep_sample)
         self._trace.begin(examples)
         # Called by another method of a watched model, which may apply a ReLU to what the module returns: the mode then
         # stays until the step ends. It cannot where a mode of the user lies below: that one's exit would take it away.
         is_alone = self._mode is not None or not is_function_mode_active()
-        self._mode_stays = is_alone and calling_module(self.names) is not None
+        self._mode_stays = is_alone and calling_module(self.names, id(module)) is not None
         if self._mode is None:
             self._mode = ActivationMode(self._trace, self._overhead, self._guard)
             self._mode.enter()

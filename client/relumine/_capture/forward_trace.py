@@ -80,7 +80,8 @@ class ForwardTrace:
     def _on_activation(self, activation: Activation, z: Tensor) -> None:
         if torch.is_inference_mode_enabled() or not self.is_training or not z.dim() or not z.is_floating_point():
             return
-        module = self.module_stack[-1] if self.module_stack else calling_module(self._names)
+        last = self.recent_outputs.last_module
+        module = self.module_stack[-1] if self.module_stack else calling_module(self._names, last)
         source = self.recent_outputs.pop(z)
         if module is None:
             self._note_outside(activation, source)

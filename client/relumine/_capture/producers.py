@@ -165,6 +165,8 @@ def _layer_arguments(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) 
 
 
 def _trained(tensor: Tensor | None) -> Tensor | None:
+    if type(tensor) is nn.Parameter:  # the usual case, before the slower tests
+        return tensor
     if not isinstance(tensor, Tensor):
         return None
     plain = unwrap(tensor)

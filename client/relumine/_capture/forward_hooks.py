@@ -193,8 +193,7 @@ class ForwardHooks:
         examples = None
         if module.training:
             keep_sample = self._trace.step.with_norms
-            arguments = inputs or keyword_arguments(module)
-            examples = self.model_io.record_input(arguments, keep_sample=keep_sample)
+            examples = self.model_io.record_input(_arguments(module, inputs), keep_sample=keep_sample)
         self._trace.begin(examples)
         # Called by another method of a watched model, which may apply a ReLU to what the module returns: the mode then
         # stays until the step ends. It cannot where a mode of the user lies below: that one's exit would take it away.
@@ -224,7 +223,7 @@ class ForwardHooks:
         if self._mode is None:
             return
         if isinstance(output, Tensor):
-            module_input = first_tensor(inputs or keyword_arguments(module))
+            module_input = first_tensor(_arguments(module, inputs))
             self._trace.recent_outputs.remember(output, module, module_input)
         if not self._module_stack:
             if not self._mode_stays:
@@ -241,3 +240,8 @@ class ForwardHooks:
         # A function mode belongs to the thread that entered it.
         if mode is not None and threading.get_ident() == self._thread:
             mode.leave()
+
+
+def _arguments(module: nn.Module, inputs: tuple[Any, ...]) -> Any:
+    """Return the arguments of a module's forward that hold its input: by position, else by keyword."""
+    return inputs if first_tensor(inputs) is not None else keyword_arguments(module)

@@ -13,10 +13,10 @@ from relumine._analysis import calls
 from relumine._analysis.unit_path_mode import OTHER_RELU, UnitPathMode
 from relumine._analysis.unit_paths import Consumer, ReluCallback, TrackedUnits, UnitPath
 from relumine._capture import unit_sums
-from relumine._torch import modules
 from relumine._torch.compile import EagerStance
 from relumine._torch.forward import Batch, Inputs, batches_of, preserve_model_state
 from relumine._torch.modules import ModuleNames, named_models, unwrap_model
+from relumine._torch.tensors import is_local_dense
 
 SUM_CALLS = frozenset({"add", "iadd", "sub", "isub"})
 FLOAT32_EPS_MAX = 1e-6  # a type with a coarser spacing around 1 is coarser than float32
@@ -146,7 +146,7 @@ def _find_blockers(relu: ReluInfo, path: UnitPath, mode: UnitPathMode) -> None:
     parameters = path.parameters
     if any(mode.uses[id(parameter)] > 1 for parameter in parameters):
         relu.blockers.add(SHARED_WEIGHTS)
-    if not all(modules.is_local_dense(parameter) for parameter in parameters):
+    if not all(is_local_dense(parameter) for parameter in parameters):
         relu.blockers.add(SHARDED_WEIGHTS)
     if not all(parameter.requires_grad for parameter in parameters):
         relu.blockers.add(FROZEN_WEIGHTS)

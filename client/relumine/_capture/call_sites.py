@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from types import CodeType, FrameType
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from torch import nn
 
 from relumine._torch.modules import ModuleNames
+from relumine._torch.tensors import first_tensor
 
 MAX_FRAMES = 32
 CallSite: TypeAlias = tuple[tuple[CodeType, int], ...]
@@ -28,22 +29,16 @@ def call_site() -> CallSite:
     return tuple(site)
 
 
-def calling_module(modules: ModuleNames) -> nn.Module | None:
-    """Return the watched module whose method contains this call, or None if it is in a function or in other code."""
+def calling_module(names: ModuleNames, inner: int) -> nn.Module | None:
+    """Return the watched module whose method contains this call, or None if it is in a function or in other code.
+
+    ``inner`` is the id of the watched module that the method called: the method is one of its ancestors'. Their classes
+    are compared with the code of the frame. Its locals are not read: Python would keep them alive with the frame.
+    """
     for frame in _frames():
-        if _is_of_torch(frame):
-            continue
-        names = frame.f_code.co_varnames
-        first = frame.f_locals.get(names[0]) if frame.f_code.co_argcount else None
-        is_method = isinstance(first, nn.Module) and (names[0] == "self" or _has_method(type(first), frame.f_code))
-        return first if isinstance(first, nn.Module) and is_method and first in modules else None
+        if not _is_of_torch(frame):
+            return names.owner_of_method(frame.f_code, inner)
     return None
-
-
-def _has_method(module_type: type, code: CodeType) -> bool:
-    """Return True if the code is that of a method of the class."""
-    methods = (vars(base).get(code.co_name) for base in module_type.__mro__)
-    return any(getattr(method, "__code__", None) is code for method in methods)
 
 
 def keyword_arguments(module: nn.Module) -> dict[str, object]:
@@ -60,6 +55,11 @@ def keyword_arguments(module: nn.Module) -> dict[str, object]:
         if isinstance(kwargs, dict) and frame.f_locals.get("self") is module:
             return kwargs
     return {}
+
+
+def call_arguments(module: nn.Module, inputs: tuple[Any, ...]) -> Any:
+    """Return the arguments of a module's forward that hold its input: by position, else by keyword."""
+    return inputs if first_tensor(inputs) is not None else keyword_arguments(module)
 
 
 def _frames() -> list[FrameType]:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from relumine._capture.activation_mode import ActivationMode
-from relumine._capture.call_sites import calling_module, keyword_arguments
+from relumine._capture.call_sites import call_arguments, calling_module
 from relumine._capture.forward_counter import ForwardCounter
 from relumine._capture.forward_trace import ForwardTrace
 from relumine._capture.layer_recorder import LayerRecorder
@@ -239,11 +239,11 @@ class ForwardHooks:
         examples = None
         if module.training:
             keep_sample = self._trace.step.with_norms
-            examples = self.model_io.record_input((inputs, keyword_arguments(module)), keep_sample=keep_sample)
+            examples = self.model_io.record_input(call_arguments(module, inputs), keep_sample=keep_sample)
         self._trace.begin(examples)
         # Called by another method of a watched model, which may apply a ReLU to what the module returns: the mode then
         # stays until the step ends.
-        self._mode_stays = calling_module(self.names) is not None
+        self._mode_stays = calling_module(self.names, id(module)) is not None
         if self._mode is None:
             self._mode = ActivationMode(self._trace, self._overhead, self._guard)
             self._mode.enter()
@@ -270,7 +270,7 @@ class ForwardHooks:
         while self._module_stack.pop() is not module:
             continue
         if self._mode is not None and isinstance(output, Tensor):
-            module_input = first_tensor(inputs or keyword_arguments(module))
+            module_input = first_tensor(call_arguments(module, inputs))
             self._trace.recent_outputs.remember(output, module, module_input)
         if not self._module_stack:
             self._end_forward(module, output)

@@ -88,7 +88,8 @@ class ForwardTrace:
         # After an interrupted forward the mode sees calls of others, until the next module call removes it.
         if self.module_stack and not self._is_running():
             return
-        module = self.module_stack[-1] if self.module_stack else calling_module(self._names)
+        last = self.recent_outputs.last_module
+        module = self.module_stack[-1] if self.module_stack else calling_module(self._names, last)
         source = self.recent_outputs.pop(z)
         if module is None:
             self._note_outside(activation, source)

@@ -15,8 +15,7 @@ from relumine._capture import mean_shift, unit_sums
 from relumine._capture.producers import ModuleOutput
 from relumine._capture.repeated_calls import RepeatedCalls
 from relumine._capture.step_stats import LayerStats, SampledStep, SumBuffer, SumRow, WeightSamples
-from relumine._torch.modules import is_local_dense
-from relumine._torch.tensors import strided_sample
+from relumine._torch.tensors import is_local_dense, strided_sample
 from relumine._torch.unwrap import unwrap
 from relumine.schemas.upload import Split
 

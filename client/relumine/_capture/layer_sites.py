@@ -222,6 +222,8 @@ def _unit_axis(call: ActivationCall, latest: Sequence[ModuleOutput]) -> int | No
         return axis if -z.dim() <= axis < z.dim() else None
     if call.plain.batch_dims:
         return None
+    if z.dim() == 1 and call.examples not in {None, 1}:  # the examples were reduced away
+        return None
     axis = feature_axis(z)
     if axis is not None:
         return 1 if axis == 1 and z.dim() > 2 else axis - z.dim()
@@ -230,7 +232,8 @@ def _unit_axis(call: ActivationCall, latest: Sequence[ModuleOutput]) -> int | No
 
 def _presumed_axis(z: Tensor, source: ModuleOutput | None, latest: Sequence[ModuleOutput]) -> int | None:
     """Return the axis of the units where no graph shows it."""
-    if source is not None and source.weight is not None:  # a layer of a kind of its own, as for quantized weights
+    # A layer of a kind of its own, as for quantized weights.
+    if source is not None and source.weight is not None and not source.function:
         return 1 if z.dim() >= 4 else -1
     if z.grad_fn is None:  # frozen, or recomputed later: there is no graph, but layers of this shape ran before it
         return _axis_of_same_shape(z, latest)

@@ -29,7 +29,7 @@ class ModelIORecorder:
         self._input: Tensor | None = None
         self._output: Tensor | None = None
 
-    def record_input(self, inputs: tuple[Any, ...], *, keep_sample: bool) -> int | None:
+    def record_input(self, inputs: Any, *, keep_sample: bool) -> int | None:
         """Return the number of examples of the first input tensor, or None if it has no batch dimension.
 
         If ``keep_sample``, also copy a sample of it, provided it holds floating-point numbers.

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
+from relumine._torch.feature_axis import is_weight
 from relumine._torch.modules import (
     as_convolution,
     has_forward_hooks,
@@ -165,6 +166,8 @@ def _layer_arguments(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) 
 
 
 def _trained(tensor: Tensor | None) -> Tensor | None:
+    if type(tensor) is nn.Parameter:  # the usual case, before the slower tests
+        return tensor
     if not isinstance(tensor, Tensor):
         return None
     plain = unwrap(tensor)
@@ -194,7 +197,7 @@ def find_producer(
         recent_outputs: other outputs before it, the latest last.
         path_of: returns the path of a module, for messages.
     """
-    if source is not None and is_layer_output(source):
+    if source is not None and is_layer_output(source) and _has_weights(source):
         return _layer_producer(source)
     if source is not None:
         return ProducerInfo(None, "none", [f"producer: {path_of(source.module)} returned it as a whole"])
@@ -226,12 +229,20 @@ def _layer_producer(source: ModuleOutput) -> ProducerInfo:
     return ProducerInfo(module, "linear", [], fan_in)
 
 
+def _has_weights(source: ModuleOutput) -> bool:
+    """Return False for a layer function whose weights are features of the batch, as in a comparison of all pairs."""
+    weight = source.weight
+    if source.function in {"", "batch_norm"} or is_producer(source.module) or not isinstance(weight, Tensor):
+        return True
+    return is_weight(weight) or unwrap(weight).tensor is not weight
+
+
 def known_axis(source: ModuleOutput | None) -> int | None:
     """Return the axis of the units where the module or function that returned the tensor decides it.
 
     -1 for features, 1 for channels; of a convolution counted from the right, so that the batch may be missing.
     """
-    if source is None:
+    if source is None or not _has_weights(source):
         return None
     if source.function == "linear":
         return -1

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from torch import Tensor
+from torch import Tensor, nn
 
 # Nodes visited per search; a longer path between a layer and its activation is not followed.
 MAX_NODES = 300
@@ -88,6 +88,13 @@ def feature_axis(z: Tensor) -> int | None:
     if axis is None or axis.dim >= z.dim():
         return None
     return axis.dim
+
+
+def is_weight(tensor: Tensor) -> bool:
+    """Return True for a parameter, or a tensor that was computed from parameters alone, not from an input."""
+    if isinstance(tensor, nn.Parameter) or (tensor.is_leaf and tensor.requires_grad):
+        return True
+    return tensor.grad_fn is not None and _is_weight(_Operand(tensor.grad_fn, tensor.output_nr))
 
 
 def has_readable_graph(z: Tensor) -> bool:

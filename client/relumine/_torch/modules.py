@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatch
+from types import CodeType
 from typing import TypeAlias
 
 import torch
@@ -56,16 +57,6 @@ def is_channels_first(module: nn.Module) -> bool:
 def has_units(module: nn.Module) -> bool:
     """Return True if it is known along which dimension of the module's output the units lie."""
     return is_channels_first(module) or isinstance(module, (nn.Linear, nn.LayerNorm))
-
-
-def is_local_dense(tensor: object) -> bool:
-    """Return True if this process holds the whole tensor, which FSDP and its like shard over processes."""
-    return (
-        isinstance(tensor, Tensor)
-        and type(tensor) in (Tensor, nn.Parameter)
-        and not tensor.is_sparse
-        and tensor.untyped_storage().size() > 0
-    )
 
 
 def trained_weight(module: nn.Module) -> Tensor | None:
@@ -211,6 +202,17 @@ class ModuleNames:
         """Return the path of a module."""
         return self._paths[id(module)][0] or "model"
 
+    def owner_of_method(self, code: CodeType, inner: int) -> nn.Module | None:
+        """Return the ancestor, of the module with the id ``inner``, in whose class the code is a method."""
+        if inner not in self._paths:
+            return None
+        inner_path = self._paths[inner][0]
+        for path, module in self._paths.values():
+            is_ancestor = not path or inner_path == path or inner_path.startswith(f"{path}.")
+            if is_ancestor and _has_method(type(module), code):
+                return module
+        return None
+
     def activation_name(self, module: nn.Module, activation: Activation, call: int) -> str | None:
         """Return the name of the ``call``-th activation in a module's forward, or None if it is filtered out.
 
@@ -245,6 +247,17 @@ class ModuleNames:
         if self._include is not None and not matches(name, self._include):
             return False
         return not matches(name, self._exclude)
+
+
+def _has_method(module_type: type, code: CodeType) -> bool:
+    """Return True if the code is that of a method of the class, which may be decorated."""
+    for base in module_type.__mro__:
+        method = vars(base).get(code.co_name)
+        while method is not None:
+            if getattr(method, "__code__", None) is code:
+                return True
+            method = getattr(method, "__wrapped__", None)
+    return False
 
 
 def _has_scripted_relu(module: torch.jit.ScriptModule) -> bool:

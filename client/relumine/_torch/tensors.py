@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 # Adjacent numbers per run of a strided sample: as many cache lines as numbers would cost many times the copy.
 RUN_LENGTH = 64
@@ -86,3 +86,13 @@ def is_readable_later(tensor: Tensor) -> bool:
     if torch._C._functorch.is_functorch_wrapped_tensor(tensor):  # noqa: SLF001 - torch has no public query for it
         return False
     return type(tensor) is Tensor or not (hasattr(tensor, "to_local") or hasattr(tensor, "fake_mode"))
+
+
+def is_local_dense(tensor: object) -> bool:
+    """Return True if this process holds the whole tensor, which FSDP and its like shard over processes."""
+    return (
+        isinstance(tensor, Tensor)
+        and type(tensor) in (Tensor, nn.Parameter)
+        and not tensor.is_sparse
+        and tensor.untyped_storage().size() > 0
+    )

@@ -114,7 +114,7 @@ def _unreadable(tensor: Tensor) -> str | None:
         return "a nested tensor: its examples have different lengths"
     if tensor.layout != torch.strided:
         return f"a sparse tensor ({str(tensor.layout).removeprefix('torch.')})"
-    if tensor.device.type == "meta":
+    if tensor.is_meta:
         return "on the meta device: it has no numbers"
     if type(tensor) not in _PLAIN_TYPES and type(tensor).__torch_dispatch__ is not _BASE_DISPATCH:
         return f"a {type(tensor).__name__}: its numbers are not in this tensor"

@@ -18,7 +18,8 @@ from relumine._analysis.born_dead import ASYMMETRIC_MAX_DEPTH, ASYMMETRIC_SCALE,
 from relumine._analysis.survey import ReluInfo, ReluSurvey, max_difference
 from relumine._runtime.text import join_names, plural
 from relumine._torch.forward import Inputs
-from relumine._torch.modules import NORM_MODULES, as_patterns, is_local_dense, linear_layers, matches, unwrap_model
+from relumine._torch.modules import NORM_MODULES, as_patterns, linear_layers, matches, unwrap_model
+from relumine._torch.tensors import is_local_dense
 from relumine.alert_actions import Change, RemedyResult
 from relumine.remedies._optimizer_state import reset_state
 from relumine.remedies._parameter_edit import root_mean_square

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import pytest
 import torch
 from torch import nn
@@ -123,3 +125,25 @@ def test_closing_in_the_middle_of_such_a_forward_leaves_no_mode(memory):
     model.encode(torch.randn(8, 6))
     monitor.close()
     assert torch.overrides._get_current_function_mode() is None
+
+
+CALLS = {
+    "by position": lambda m, x: m(x),
+    "by keyword": lambda m, x: m(x=x),
+    "by a method": lambda m, x: m.decode(m.encode(x)),
+}
+
+
+@pytest.mark.parametrize("way", CALLS)
+def test_watching_keeps_no_tensor_of_the_users_code_alive(way, memory):
+    model = Autoencoder()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    with relumine.watch(model, optimizer, every=1, strict=True):
+        for _ in range(2):
+            x = torch.randn(8, 6)
+            output = CALLS[way](model, x)
+            output.sum().backward()
+            optimizer.step()
+            references = [weakref.ref(x), weakref.ref(output)]
+            del x, output
+            assert [reference() for reference in references] == [None, None]

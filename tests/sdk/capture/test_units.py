@@ -112,6 +112,19 @@ def squeezed(m, x):
     return functional.relu(m.out(hidden(m, x)).squeeze())
 
 
+def similarities_by_linear(m, x):
+    z = m.out(hidden(m, x))
+    return functional.relu(functional.linear(z, z))
+
+
+def spread_of_a_batch(m, x):
+    return functional.relu(m.out(hidden(m, x)).pow(2).mean(0) - 0.1)
+
+
+def crossing_quantiles(m, x):
+    return functional.relu(-torch.diff(m.out(hidden(m, x)), dim=1)).sum(1)
+
+
 def attention_scores(m, x):
     h = hidden(m, x)[None]
     return functional.relu(h @ h.transpose(1, 2)) @ h
@@ -131,6 +144,9 @@ LOSSES = {
         (boxes, 4),
         (box_areas, 4),
         (squeezed, 1),
+        (similarities_by_linear, 4),
+        (spread_of_a_batch, 4),
+        (crossing_quantiles, 4),
         (attention_scores, 1),
     )
 }
@@ -139,7 +155,8 @@ LOSSES = {
 @pytest.mark.parametrize("name", LOSSES)
 def test_what_has_no_units_is_left_out_with_a_reason(name, memory):
     run, outputs = LOSSES[name]
-    rows = watch_steps(Net(run, outputs), batches(8, 8, 12, 3, 1))
+    sizes = [8, 8, 12, 3, 1]
+    rows = watch_steps(Net(run, outputs), batches(*sizes))
     watched = [layer for layer, row in rows.items() if row.get("can_die")]
     assert watched == ["relu"]
     left_out = {layer: row for layer, row in rows.items() if layer != "relu"}
@@ -148,7 +165,7 @@ def test_what_has_no_units_is_left_out_with_a_reason(name, memory):
     coverage = [upload.coverage for upload in memory.uploads if upload.coverage][-1]
     assert set(coverage.left_out) == set(left_out)
     assert {record.layer_id for record in memory.records()} == {0, 1}
-    assert [record.n_examples for record in memory.records("relu")] == [8, 8, 12, 3, 1]
+    assert [record.n_examples for record in memory.records("relu")] == sizes
 
 
 def graph_convolution(m, x):
@@ -171,6 +188,7 @@ UNITS = {
     "a masked tensor": lambda m, x: functional.relu(m.fc(x) * (torch.rand(len(x), 1) > 0.3)),
     "concatenated with its negative": lambda m, x: functional.relu(torch.cat([m.fc(x), -m.fc(x)], 1)),
     "a gate": gated,
+    "weights computed from parameters": lambda m, x: functional.relu(functional.linear(x, m.fc.weight.tanh())),
     "a residual sum": lambda m, x: functional.relu(m.fc(x) + m.fc(x.roll(1, 0))),
     "rows selected by a mask": lambda m, x: functional.relu(m.fc(x)[torch.arange(len(x)) % 2 == 0]),
     "one example without a batch axis": lambda m, x: functional.relu(m.fc(x[0])),

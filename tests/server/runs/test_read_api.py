@@ -179,7 +179,15 @@ def test_a_webhook_shows_its_secret_once_and_invalid_ones_are_refused(call):
 
 
 def test_coverage_is_stored_with_the_run_and_with_each_layer(call):
-    coverage = {"watched": 1, "units": UNITS, "cannot_die": 2, "unused": ["spare"], "remarks": ["compiled: …"]}
+    coverage = {
+        "watched": 1,
+        "units": UNITS,
+        "cannot_die": 2,
+        "unused": ["spare"],
+        "unseen": {"rnn.relu": "not observed: …"},
+        "left_out": {"loss.relu": "left out: …"},
+        "remarks": ["compiled: …"],
+    }
     body = upload(steps=[1], coverage=coverage)
     body["layers"][0] |= {"sampled_share": 0.1, "missing": ["shares: a sum of several layers"], "split": "residual"}
     assert call("GET", "/v1/runs/r1").status_code == 404

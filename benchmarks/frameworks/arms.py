@@ -7,6 +7,7 @@ import io
 import logging
 import random
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -141,12 +142,21 @@ def run(training: Training, arm: BareArm | WatchedArm | CountedArm) -> EndState:
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002 - the frameworks draw from the global generator
     torch.manual_seed(0)
-    silent = io.StringIO()
-    with contextlib.redirect_stdout(silent), contextlib.redirect_stderr(silent), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        logging.getLogger("relumine").setLevel(logging.CRITICAL)
+    with _silence():
         try:
-            state = EndState.of(training(arm.observe))
+            return EndState.of(training(arm.observe))
         finally:
             arm.end()
-    return state
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Hide what the frameworks print, log and warn of."""
+    silent = io.StringIO()
+    logging.disable(logging.CRITICAL)
+    try:
+        with contextlib.redirect_stdout(silent), contextlib.redirect_stderr(silent), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)

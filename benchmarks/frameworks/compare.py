@@ -63,7 +63,7 @@ def compare(entry: Entry) -> Outcome:
     steps, step_reasons = _steps(bare, every_step, watched[None])
     unequal = _unequal(counts, every_step)
     errors = [str(arm.stats["last_error"]) for arm in watched.values() if arm.stats["errors"]]
-    missing = [f"{name}: {row['missing'][0]}" for name, row in every_step.coverage.items() if row["units"] is None]
+    missing = [f"{name}: {row['missing'][0]}" for name, row in every_step.coverage.items() if row["observed"] == "not"]
     return Outcome(
         identical=not differences,
         layers=every_step.layers,

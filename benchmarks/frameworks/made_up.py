@@ -70,7 +70,7 @@ def train(
     for x, target in batches:
         optimizer.zero_grad()
         loss = loss_function(model(x), target)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         losses.append(loss.item())
     return Trained(model, losses, len(batches))

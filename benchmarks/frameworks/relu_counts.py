@@ -64,11 +64,11 @@ class ReluCounts:
         self._this_forward.clear()
 
 
-class ReluCounter(TorchDispatchMode):
+class ReluCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has no types for it
     """Counts the ReLUs of the training forwards of some models from ``start`` to ``stop``."""
 
     def __init__(self, models: Mapping[str, nn.Module]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.counts = ReluCounts()
         self._paths: dict[int, str] = {}
         for name, model in models.items():
@@ -79,11 +79,11 @@ class ReluCounter(TorchDispatchMode):
             register_module_forward_pre_hook(self._enter_module),
             register_module_forward_hook(self._leave_module, always_call=True),
         ]
-        self.__enter__()
+        self.__enter__()  # type: ignore[no-untyped-call]
 
     def stop(self) -> None:
         """Stop counting."""
-        self.__exit__(None, None, None)
+        self.__exit__(None, None, None)  # type: ignore[no-untyped-call]
         for handle in self._handles:
             handle.remove()
 

@@ -21,7 +21,7 @@ class CountStep(Protocol):
 class Observe(Protocol):
     """Called by a training once its model and optimizers exist, before its first step."""
 
-    def __call__(self, model: Model, optimizer: Any) -> CountStep:
+    def __call__(self, model: Model, optimizer: Any, /) -> CountStep:
         """Observe a model (or several by name) from now on; ``optimizer`` is whatever the training steps, or None."""
         ...
 
@@ -43,7 +43,7 @@ class Trained(NamedTuple):
 class Training(Protocol):
     """A training from nothing; everything it draws comes from the global generators, which are seeded before."""
 
-    def __call__(self, observe: Observe) -> Trained:
+    def __call__(self, observe: Observe, /) -> Trained:
         """Train, and call ``observe`` once."""
         ...
 

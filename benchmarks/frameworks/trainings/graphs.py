@@ -64,7 +64,7 @@ def _train(model: nn.Module, graph: Any, observe: Observe) -> Trained:
     for _ in range(STEPS):
         optimizer.zero_grad()
         loss = functional.cross_entropy(model(x, graph), labels)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         losses.append(loss.item())
     return Trained(model, losses, STEPS)

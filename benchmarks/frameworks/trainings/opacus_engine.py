@@ -37,7 +37,7 @@ def train_private(observe: Observe) -> Trained:
     for x, target in loader:
         optimizer.zero_grad()
         loss = functional.cross_entropy(model(x), target)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         losses.append(loss.item())
     return Trained(model, losses, len(losses))

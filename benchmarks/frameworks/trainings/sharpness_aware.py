@@ -19,9 +19,9 @@ def train_classifier(observe: Observe) -> Trained:
     batches = row_batches()
     for x, target in batches:
         loss = functional.cross_entropy(model(x), target)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.first_step(zero_grad=True)
-        functional.cross_entropy(model(x), target).backward()
+        functional.cross_entropy(model(x), target).backward()  # type: ignore[no-untyped-call]
         optimizer.second_step(zero_grad=True)
         losses.append(loss.item())
     return Trained(model, losses, len(batches))

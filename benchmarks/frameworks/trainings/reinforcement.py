@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from stable_baselines3 import DQN, PPO, SAC
+from stable_baselines3 import DQN, PPO, SAC, TD3
 from stable_baselines3.common.logger import KVWriter, Logger
 from torch import nn
 
@@ -51,6 +51,22 @@ def train_ppo(observe: Observe) -> Trained:
 def train_sac(observe: Observe) -> Trained:
     """Train SAC: actor and critics with an optimizer each."""
     agent = SAC(
+        "MlpPolicy",
+        "Pendulum-v1",
+        learning_starts=40,
+        batch_size=BATCH,
+        policy_kwargs={"net_arch": [32, 32]},
+        seed=0,
+        device="cpu",
+    )
+    observe(agent.policy, [agent.actor.optimizer, agent.critic.optimizer])
+    losses = _learn(agent, 80)
+    return Trained(agent.policy, losses, agent._n_updates)  # noqa: SLF001 - it has no public name
+
+
+def train_td3(observe: Observe) -> Trained:
+    """Train TD3: the actor steps at every second step of the critics only."""
+    agent = TD3(
         "MlpPolicy",
         "Pendulum-v1",
         learning_starts=40,

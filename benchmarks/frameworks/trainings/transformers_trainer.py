@@ -35,6 +35,15 @@ class _Observer(TrainerCallback):
 
 def train_opt(observe: Observe) -> Trained:
     """Train a small OPT, which has ReLUs, on made-up sequences."""
+    return _train(_opt(), Trainer, TrainingArguments, observe)
+
+
+def train_checkpointed(observe: Observe) -> Trained:
+    """Train the OPT with activation checkpointing: its backward runs the forward again."""
+    return _train(_opt(), Trainer, TrainingArguments, observe, gradient_checkpointing=True)
+
+
+def _opt() -> Any:
     config = OPTConfig(
         vocab_size=TOKENS,
         hidden_size=32,
@@ -44,7 +53,7 @@ def train_opt(observe: Observe) -> Trained:
         num_attention_heads=4,
         max_position_embeddings=32,
     )
-    return _train(OPTForCausalLM(config), Trainer, TrainingArguments, observe)
+    return OPTForCausalLM(config)
 
 
 def train_t5(observe: Observe) -> Trained:
@@ -55,7 +64,7 @@ def train_t5(observe: Observe) -> Trained:
     return _train(T5ForConditionalGeneration(config), Seq2SeqTrainer, Seq2SeqTrainingArguments, observe)
 
 
-def _train(model: Any, trainer_type: Any, arguments_type: Any, observe: Observe) -> Trained:
+def _train(model: Any, trainer_type: Any, arguments_type: Any, observe: Observe, **options: Any) -> Trained:
     sequences = torch.randint(2, TOKENS, (32, LENGTH))
     data = [{"input_ids": sequence, "labels": sequence} for sequence in sequences]
     with tempfile.TemporaryDirectory(prefix="relumine-frameworks-") as folder:
@@ -71,6 +80,7 @@ def _train(model: Any, trainer_type: Any, arguments_type: Any, observe: Observe)
             eval_strategy="steps",
             eval_steps=10,
             disable_tqdm=True,
+            **options,
         )
         trainer = trainer_type(
             model, arguments, train_dataset=data, eval_dataset=data[:8], callbacks=[_Observer(observe)]

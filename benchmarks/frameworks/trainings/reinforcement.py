@@ -76,7 +76,7 @@ def train_td3(observe: Observe) -> Trained:
         device="cpu",
     )
     observe(agent.policy, [agent.actor.optimizer, agent.critic.optimizer])
-    losses = _learn(agent, 80)
+    losses = _learn(agent, 81)  # an odd number of updates: after the last step of the critics no forward follows
     return Trained(agent.policy, losses, agent._n_updates)  # noqa: SLF001 - it has no public name
 
 

@@ -61,20 +61,24 @@ class StepCounter:
         *,
         watched_parameters: Callable[[], Collection[int]] = frozenset,
         on_replaced: Callable[[Optimizer, int], None] | None = None,
+        on_uncounted: Callable[[int], None] | None = None,
     ) -> None:
         """Register the hooks.
 
         ``watched_parameters`` returns the ids of the parameters of the watched models. ``on_replaced`` is called with
         an optimizer that is followed from now on and the number of steps it made that were not counted.
+        ``on_uncounted`` is called with a number of steps that were not counted when they were made.
         """
         self.optimizers: list[Optimizer] = []
         self.steps_of_others = 0
         self._on_step = on_step
         self._watched_parameters = watched_parameters
         self._on_replaced = on_replaced
+        self._on_uncounted = on_uncounted
         self._handles: dict[int, RemovableHandle] = {}
         self._has_stepped = False
         self._leader: int | None = None
+        self._leader_has_stepped = False
         self._steps_since_leader: dict[int, int] = {}
         # The first optimizer of ours that stepped inside a step that has not ended yet.
         self._inner: Optimizer | None = None
@@ -155,7 +159,11 @@ class StepCounter:
         self._steps_since_leader[key] = self._steps_since_leader.get(key, 0) + 1
         if key != self._leader and self._steps_since_leader[key] < 2:
             return False
+        # The first one that was passed was only presumed to lead: nothing has counted the step before this one.
+        if key != self._leader and not self._leader_has_stepped and self._on_uncounted is not None:
+            self._on_uncounted(1)
         self._leader = key
+        self._leader_has_stepped = True
         self._steps_since_leader.clear()
         return True
 

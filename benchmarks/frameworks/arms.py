@@ -15,14 +15,14 @@ import numpy as np
 import torch
 
 import relumine
-from benchmarks.frameworks.relu_counts import ActiveCounts, Place, ReluCounter
+from benchmarks.frameworks.relu_counts import ActiveCounts, ReluCounter, Site
 from benchmarks.frameworks.training import CountStep, Model, Trained, Training, by_name
 from relumine.testing import InMemoryTransport
 
 
 @dataclass(frozen=True)
 class EndState:
-    """What must not change by watching: parameters and buffers, random generators, and losses, as bytes."""
+    """Everything that watching must not change: parameters and buffers as bytes, random generators, and losses."""
 
     tensors: dict[str, bytes]
     generators: tuple[object, ...]
@@ -66,7 +66,7 @@ class WatchedArm:
     """The training watched by Relumine; ``every`` as for ``relumine.watch``.
 
     Attributes:
-        active: the active positions and examples that were recorded, by place.
+        active: the active positions and examples that were recorded, by site.
         layers: the number of layers that can die.
         stats: the monitor's statistics.
         health: its health when the training ended.
@@ -74,7 +74,7 @@ class WatchedArm:
     """
 
     every: int | None
-    active: dict[Place, ActiveCounts] = field(default_factory=dict)
+    active: dict[Site, ActiveCounts] = field(default_factory=dict)
     layers: int = 0
     stats: dict[str, Any] = field(default_factory=dict)
     health: str = ""

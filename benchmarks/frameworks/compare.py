@@ -21,7 +21,7 @@ import torch
 
 from benchmarks.frameworks.arms import BareArm, CountedArm, EndState, WatchedArm, run
 from benchmarks.frameworks.catalog import CATALOG, Entry
-from benchmarks.frameworks.relu_counts import ActiveCounts, Place, ReluCounts
+from benchmarks.frameworks.relu_counts import ActiveCounts, ReluCounts, Site
 
 HEADER = "| training | versions | bit-identical | layers / ReLU sites | counts equal | steps | errors | health | why |"
 
@@ -67,7 +67,7 @@ def compare(entry: Entry) -> Outcome:
     return Outcome(
         identical=not differences,
         layers=every_step.layers,
-        sites=counts.sites.total(),
+        sites=counts.most_calls.total(),
         counts_equal=not unequal,
         steps=steps,
         errors=sum(arm.stats["errors"] for arm in watched.values()),
@@ -99,10 +99,10 @@ def _health(*arms: WatchedArm) -> str:
 
 
 def _unequal(counts: ReluCounts, arm: WatchedArm) -> list[str]:
-    """Return the places whose units were not counted equally, in words."""
-    places = [*counts.active, *(place for place in arm.active if place not in counts.active)]
-    unequal = [place for place in places if not _is_equal(counts.active.get(place), arm.active.get(place))]
-    return [_describe(place, counts.active.get(place), arm.active.get(place)) for place in unequal[:2]]
+    """Return the sites whose units were not counted equally, in words."""
+    sites = [*counts.active, *(site for site in arm.active if site not in counts.active)]
+    unequal = [site for site in sites if not _is_equal(counts.active.get(site), arm.active.get(site))]
+    return [_describe(site, counts.active.get(site), arm.active.get(site)) for site in unequal[:2]]
 
 
 def _is_equal(counted: ActiveCounts | None, recorded: ActiveCounts | None) -> bool:
@@ -111,11 +111,11 @@ def _is_equal(counted: ActiveCounts | None, recorded: ActiveCounts | None) -> bo
     return torch.equal(counted.positions, recorded.positions) and torch.equal(counted.examples, recorded.examples)
 
 
-def _describe(place: Place, counted: ActiveCounts | None, recorded: ActiveCounts | None) -> str:
+def _describe(site: Site, counted: ActiveCounts | None, recorded: ActiveCounts | None) -> str:
     totals = []
     for counts in (counted, recorded):
         totals.append("none" if counts is None else f"{int(counts.positions.sum())}/{int(counts.examples.sum())}")
-    return f"{place[0]} ({place[1]} units): {totals[0]} counted, {totals[1]} recorded"
+    return f"{site[0]} ({site[1]} units): {totals[0]} counted, {totals[1]} recorded"
 
 
 def print_line(entry: Entry) -> None:

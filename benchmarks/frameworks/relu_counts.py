@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 
-Place: TypeAlias = tuple[str, int]
+Site: TypeAlias = tuple[str, int]
 """The path of a module and the number of units of the activations in it."""
 
 
 @dataclass(slots=True)
 class ActiveCounts:
-    """The active positions and examples of each unit, summed over all calls in one place; tensors of shape (units,)."""
+    """The active positions and examples of each unit, summed over all calls in one site; tensors of shape (units,)."""
 
     positions: Tensor
     examples: Tensor
@@ -38,29 +38,29 @@ class ReluCounts:
     """The counts of a training so far.
 
     Attributes:
-        active: by place.
-        sites: by place, the most ReLUs that one forward executed there.
+        active: by site.
+        most_calls: by site, the most ReLUs that one forward executed there.
     """
 
-    active: dict[Place, ActiveCounts] = field(default_factory=dict)
-    sites: Counter[Place] = field(default_factory=Counter)
-    _this_forward: Counter[Place] = field(default_factory=Counter)
+    active: dict[Site, ActiveCounts] = field(default_factory=dict)
+    most_calls: Counter[Site] = field(default_factory=Counter)
+    _this_forward: Counter[Site] = field(default_factory=Counter)
 
     def add(self, path: str, z: Tensor) -> None:
         """Add a pre-activation: its units lie along axis 1 of four or more, else along the last."""
         dim = 1 if z.dim() >= 4 else z.dim() - 1
         is_active = (z > 0).movedim(dim, -1)
         units = is_active.shape[-1]
-        place = (path, units)
-        counts = self.active.setdefault(place, ActiveCounts.of(units))
+        site = (path, units)
+        counts = self.active.setdefault(site, ActiveCounts.of(units))
         rows = is_active.reshape(-1, units)
         counts.positions += rows.sum(0)
         counts.examples += is_active.reshape(is_active.shape[0], -1, units).any(1).sum(0)
-        self._this_forward[place] += 1
+        self._this_forward[site] += 1
 
     def end_forward(self) -> None:
         """End the forward of a watched model."""
-        self.sites |= self._this_forward
+        self.most_calls |= self._this_forward
         self._this_forward.clear()
 
 

@@ -1,4 +1,4 @@
-"""What a training of a framework is to the comparison: a function that is observed while it trains. Pure types."""
+"""A training of a framework, as the comparison sees it: a function that is observed while it trains. Pure types."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Observe(Protocol):
 
 
 class Trained(NamedTuple):
-    """What a training left behind.
+    """The end of a training.
 
     Attributes:
         model: the trained model, or several by name.

@@ -76,9 +76,8 @@ class StepCounter:
         self._on_replaced = on_replaced
         self._on_uncounted = on_uncounted
         self._handles: dict[int, RemovableHandle] = {}
-        self._has_stepped = False
+        self._has_counted = False
         self._leader: int | None = None
-        self._leader_has_stepped = False
         self._steps_since_leader: dict[int, int] = {}
         # The first optimizer of ours that stepped inside a step that has not ended yet.
         self._inner: Optimizer | None = None
@@ -146,12 +145,12 @@ class StepCounter:
 
     def _count(self, optimizer: Optimizer) -> None:
         """Count a step that has ended, if it is one of the leader's."""
-        self._has_stepped = True
         if self._run_lengths:
             self._longest_run = max(self._longest_run, *self._run_lengths.values())
             self._run_lengths.clear()
         if len(self.optimizers) > 1 and not self._leads(id(optimizer)):
             return
+        self._has_counted = True
         self._on_step()
 
     def _leads(self, key: int) -> bool:
@@ -159,11 +158,10 @@ class StepCounter:
         self._steps_since_leader[key] = self._steps_since_leader.get(key, 0) + 1
         if key != self._leader and self._steps_since_leader[key] < 2:
             return False
-        # The first one that was passed was only presumed to lead: nothing has counted the step before this one.
-        if key != self._leader and not self._leader_has_stepped and self._on_uncounted is not None:
+        # The one that was passed first was only presumed to lead: the step before this one was not counted.
+        if key != self._leader and not self._has_counted and self._on_uncounted is not None:
             self._on_uncounted(1)
         self._leader = key
-        self._leader_has_stepped = True
         self._steps_since_leader.clear()
         return True
 
@@ -187,7 +185,7 @@ class StepCounter:
         needed = STEPS_UNTIL_FOLLOWED
         if self._longest_run:
             needed = min(max(needed, 2 * self._longest_run + 1), MAX_STEPS_UNTIL_FOLLOWED)
-        if not self._has_stepped:
+        if not self._has_counted:
             needed = FIRST_STEPS_UNTIL_FOLLOWED
         # Where a training makes a new optimizer for every few steps, none of them steps often.
         return self._run_lengths[id(optimizer)] >= needed or sum(self._run_lengths.values()) >= 3 * needed

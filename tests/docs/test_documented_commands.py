@@ -51,6 +51,7 @@ OUTPUT = "{output}"
 # A command for every module with a command line in benchmarks and research, as small as it can be. {corpus} is a folder
 # of simulated runs, {trained} one of trained runs, {output} an empty one.
 TINY: Mapping[str, Sequence[str]] = {
+    "benchmarks.frameworks.compare": ["--list", "--only accelerate"],
     "benchmarks.ingest.comparison": ["--without-others --rounds 1 --seconds 0.1"],
     "benchmarks.ingest.decoding": ["--rounds 1 --window-ms 1"],
     "benchmarks.ingest.detector_state": ["--rounds 1 --uploads 2 --databases sqlite"],

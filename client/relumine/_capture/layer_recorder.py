@@ -146,8 +146,10 @@ class LayerRecorder:
             self.repeats = True
             current.calls.add(z, dim)
             return
-        if is_same_forward:  # known from the next forward on; until then its calls count as examples
+        if is_same_forward and not self.repeats:  # known from the next forward on; until then calls count as examples
             self.repeats = True
+            if not self.has_positions and current.calls is None:  # one position each so far
+                current.buffer.sums.active_positions.copy_(current.buffer.sums.active)
         current.finish_calls()
         current.examples += rows
         # Whether a layer is called repeatedly shows in its first step.
@@ -155,10 +157,10 @@ class LayerRecorder:
             current.calls = RepeatedCalls(current.buffer.sums, rows, is_first=is_first)
             current.calls.add(z, dim)
         elif is_first:
-            unit_sums.accumulate(z, dim, out=current.buffer.sums)
+            unit_sums.accumulate(z, dim, out=current.buffer.sums, with_positions=self.has_positions)
         else:  # another micro-batch of the same optimizer step
             sums = unit_sums.new_sums(self.units, z)
-            unit_sums.accumulate(z, dim, out=sums)
+            unit_sums.accumulate(z, dim, out=sums, with_positions=self.has_positions)
             current.buffer.sums.add(sums)
 
     def _record_input(self, x: Tensor, current: _StepAccumulator, step: SampledStep, *, is_first: bool) -> None:

@@ -61,8 +61,6 @@ class RepeatedCalls:
     def _reduce(self, z: Tensor, dim: int) -> None:
         sums = self._out if self._is_empty else unit_sums.new_sums(self._out.sum.numel(), z)
         unit_sums.accumulate(z, dim, out=sums)
-        if z.numel() == self._rows_of(z) * z.shape[dim]:  # one position per example: none were counted
-            sums.active_positions.copy_(sums.active)
         sums.active.zero_()
         if not self._is_empty:
             self._out.add(sums)
@@ -75,7 +73,3 @@ class RepeatedCalls:
             return
         part = self._maxima[: maxima.shape[0]]  # a packed batch loses its shortest sequences from the end
         torch.maximum(part, maxima, out=part)
-
-    @staticmethod
-    def _rows_of(z: Tensor) -> int:
-        return z.shape[0] if z.dim() > 1 else 1

@@ -23,7 +23,7 @@ class UnitSums(NamedTuple):
     """Sums over the examples and positions of one layer; tensors of shape (units,), float32, rows of one matrix.
 
     ``active`` counts the examples in which the unit is active at any position. ``active_positions`` counts active
-    positions where an example has several; otherwise its values are undefined.
+    positions; of a layer without positions its values are undefined.
     """
 
     active: Tensor
@@ -71,13 +71,16 @@ def to_3d(z: Tensor, dim: int) -> tuple[Tensor, bool]:
     return z.reshape(z.shape[0], z.shape[1], -1), False
 
 
-def accumulate(z: Tensor, dim: int, out: UnitSums) -> None:
+def accumulate(z: Tensor, dim: int, out: UnitSums, *, with_positions: bool = True) -> None:
     """Write the sums of a pre-activation whose units lie along ``dim`` into ``out``.
 
     Sums are taken in float32 whatever the dtype of ``z``: a bfloat16 sum over 512 rows is off by 0.3.
+    ``with_positions``: of a matrix, which has one position per example, write the active positions, too.
     """
     if z.dim() == 2 and z.dtype == torch.float32 and z.numel() <= BLOCK_ELEMENTS:
         _reduce_matrix(z, out)
+        if with_positions:
+            out.active_positions.copy_(out.active)
         return
     blocks, units_last = to_3d(z, dim)
     examples = blocks.shape[0]
@@ -134,8 +137,8 @@ def _reduce_matrix(z: Tensor, out: UnitSums) -> None:
 def _reduce_units_last(block: Tensor, out: UnitSums) -> None:
     """Reduce (examples, positions, units) over all rows, each of which is contiguous."""
     _reduce_matrix(block.reshape(-1, block.shape[-1]), out)
+    out.active_positions.copy_(out.active)
     if block.shape[1] > 1:
-        out.active_positions.copy_(out.active)
         _count_examples(block.amax(1), out)
 
 

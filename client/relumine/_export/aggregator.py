@@ -10,7 +10,7 @@ import numpy as np
 from relumine._capture.step_stats import LayerStats, StepStats, SumRow
 from relumine._export.gradient_flow import GradientFlow
 from relumine._export.layer_record import LayerRecord
-from relumine._export.layer_totals import LayerTotals, UnitIndex, read_row_count
+from relumine._export.layer_totals import LayerTotals, UnitIndex, active_positions, read_row_count
 from relumine._export.run_aggregator import RunAggregator
 from relumine._export.unit_silences import UnitSilences
 from relumine.schemas.record_table import Array
@@ -174,7 +174,7 @@ class RecordAggregator:
         self._accumulate_silence(layers, index, rows[SumRow.ACTIVE])
         units["active"][indices] += rows[SumRow.ACTIVE]
         units["total_active"][indices] += rows[SumRow.ACTIVE]
-        units["active_positions"][indices] += rows[SumRow.ACTIVE_POSITIONS]
+        units["active_positions"][indices] += active_positions(layers, index, rows)
         units["sum"][indices] += rows[SumRow.SUM]
         units["sum_squares"][indices] += rows[SumRow.SUM_SQUARES]
         units["max"][indices] = np.maximum(units["max"][indices], rows[SumRow.MAX])

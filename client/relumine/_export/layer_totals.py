@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
-from relumine._capture.step_stats import LayerStats
+from relumine._capture.step_stats import LayerStats, SumRow
 from relumine._export.norms import norms_of
 from relumine.schemas.record_table import Array
 
@@ -88,3 +89,15 @@ def read_row_count(layer: LayerStats) -> None:
         layer.examples = int(layer.row_count)
         layer.positions = layer.examples
         layer.row_count = None
+
+
+def active_positions(layers: Sequence[LayerStats], index: UnitIndex, rows: Array) -> Array:
+    """Return the active positions of each unit at one step, shape (units,): its active examples where each has one.
+
+    ``rows`` are the matrices of the layers side by side.
+    """
+    active: Array = rows[SumRow.ACTIVE]
+    has_positions = np.array([layer.has_positions for layer in layers])
+    if has_positions.any():
+        active = np.where(index.per_unit(has_positions), rows[SumRow.ACTIVE_POSITIONS], active)
+    return active

@@ -76,6 +76,7 @@ class StepLoop:
             self.on_optimizer_step,
             watched_parameters=self.hooks.names.parameter_ids,
             on_replaced=self._on_optimizer_replaced,
+            on_uncounted=self._add_uncounted_steps,
         )
         self.optimizers = self.step_counter.optimizers
         self.hooks.on_forward = self._on_forward
@@ -132,6 +133,9 @@ class StepLoop:
         self._groups.clear()
         name = type(optimizer).__name__
         logger.info("the training replaced its optimizer: from step %d on the steps of a new %s count", self.step, name)
+
+    def _add_uncounted_steps(self, steps: int) -> None:
+        self.step += steps
 
     def _count_step(self) -> None:
         """Count the step. On a step that is not sampled there is little more: it must cost next to nothing."""

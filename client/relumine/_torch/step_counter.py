@@ -63,11 +63,13 @@ class StepCounter:
         *,
         watched_parameters: Callable[[], Collection[int]] = frozenset,
         on_replaced: Callable[[Optimizer, int], None] | None = None,
+        on_uncounted: Callable[[int], None] | None = None,
     ) -> None:
         """Register the hooks.
 
         ``watched_parameters`` returns the ids of the parameters of the watched models. ``on_replaced`` is called with
         an optimizer that is followed from now on and the number of steps it made that were not counted.
+        ``on_uncounted`` is called with a number of steps that were not counted when they were made.
         """
         self.optimizers: list[Optimizer] = []
         self.steps_of_others = 0
@@ -76,8 +78,9 @@ class StepCounter:
         self._on_step = on_step
         self._watched_parameters = watched_parameters
         self._on_replaced = on_replaced
+        self._on_uncounted = on_uncounted
         self._handles: dict[int, RemovableHandle] = {}
-        self._has_stepped = False
+        self._has_counted = False
         self._leader: int | None = None
         self._steps_since_leader: dict[int, int] = {}
         # The first optimizer of ours that stepped inside a step that has not ended yet.
@@ -146,7 +149,6 @@ class StepCounter:
 
     def _count(self, optimizer: Optimizer) -> None:
         """Count a step that has ended, if it is one of the leader's."""
-        self._has_stepped = True
         if self.foreign_steps:
             self.most_foreign_steps = max(self.most_foreign_steps, self.foreign_steps)
             self.foreign_steps = 0
@@ -155,6 +157,7 @@ class StepCounter:
             self._run_lengths.clear()
         if len(self.optimizers) > 1 and not self._leads(id(optimizer)):
             return
+        self._has_counted = True
         self._on_step()
 
     def _leads(self, key: int) -> bool:
@@ -162,6 +165,9 @@ class StepCounter:
         self._steps_since_leader[key] = self._steps_since_leader.get(key, 0) + 1
         if key != self._leader and self._steps_since_leader[key] < 2:
             return False
+        # The one that was passed first was only presumed to lead: the step before this one was not counted.
+        if key != self._leader and not self._has_counted and self._on_uncounted is not None:
+            self._on_uncounted(1)
         self._leader = key
         self._steps_since_leader.clear()
         return True
@@ -188,7 +194,7 @@ class StepCounter:
         needed = STEPS_UNTIL_FOLLOWED
         if self._longest_run:
             needed = min(max(needed, 2 * self._longest_run + 1), MAX_STEPS_UNTIL_FOLLOWED)
-        if not self._has_stepped:
+        if not self._has_counted:
             needed = FIRST_STEPS_UNTIL_FOLLOWED
         # Where a training makes a new optimizer for every few steps, none of them steps often.
         return self._run_lengths[id(optimizer)] >= needed or sum(self._run_lengths.values()) >= 3 * needed

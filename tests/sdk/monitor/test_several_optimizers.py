@@ -57,9 +57,26 @@ def test_optimizers_that_step_in_turn_make_one_step_per_round(memory):
                 critic(generator(torch.randn(8, 3))).mean().backward()
                 slow.step()
         stats = monitor.sdk_stats()
-    assert 38 <= stats["steps"] <= 41
+    assert stats["steps"] == 40
     assert {r.layer_id for r in memory.records()} == {0, 1, 2}
     assert not any(r.layer_id and not r.n_examples for r in memory.records())
+
+
+@pytest.mark.parametrize("per_round", [2, 3, 7])
+@pytest.mark.parametrize("is_fast_one_first", [True, False])
+@pytest.mark.parametrize("optimizer_type", [torch.optim.SGD, torch.optim.Adam])
+def test_every_step_of_the_optimizer_that_steps_most_often_counts(per_round, is_fast_one_first, optimizer_type, memory):
+    actor, critic = nn.Sequential(nn.Linear(3, 8), nn.ReLU()), nn.Sequential(nn.Linear(8, 4), nn.ReLU())
+    slow, fast = (optimizer_type(model.parameters(), lr=0.01) for model in (actor, critic))
+    passed = [fast, slow] if is_fast_one_first else [slow, fast]
+    with relumine.watch([actor, critic], passed, every=1, strict=True) as monitor:
+        for step in range(1, 30):
+            critic(actor(torch.randn(8, 3))).mean().backward()
+            fast.step()
+            if step % per_round == 0:
+                slow.step()
+            assert step < 2 or monitor.sdk_stats()["steps"] == step
+    assert memory.records("1.1")[-1].step == 29
 
 
 def test_a_closure_counts_as_one_step(memory):

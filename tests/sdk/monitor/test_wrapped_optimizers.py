@@ -179,10 +179,11 @@ def test_an_optimizer_per_parameter_makes_one_step_per_backward(mlp, memory):
 def test_what_cannot_be_hooked_gives_one_error_that_names_monitor_step(make, mlp, memory):
     model = mlp()
     source = make(model.parameters())
+    hooks = dict(_global_optimizer_post_hooks)
     for argument in (source, [source], {"a": source}):
         with pytest.raises(SettingsError, match=r"monitor\.step\(\)"):
             relumine.watch(model, argument)
-    assert not _global_optimizer_post_hooks
+    assert _global_optimizer_post_hooks == hooks
 
 
 def test_an_optimizer_of_other_parameters_is_accepted_and_named(mlp, memory, capsys):
@@ -196,7 +197,8 @@ def test_an_optimizer_of_other_parameters_is_accepted_and_named(mlp, memory, cap
 def test_nothing_stays_on_an_optimizer_after_close(mlp, memory):
     model = mlp()
     optimizer = wrappers.Sam(model.parameters(), lr=0.01)
+    hooks = dict(_global_optimizer_post_hooks)
     relumine.watch(model, optimizer, strict=True).close()
     assert not optimizer._optimizer_step_post_hooks
     assert not optimizer.base_optimizer._optimizer_step_post_hooks
-    assert not _global_optimizer_post_hooks
+    assert _global_optimizer_post_hooks == hooks

@@ -26,7 +26,7 @@ from tests.helpers.server_process import DEADLINE_S, ServerProcess
 from tests.helpers.two_project_server import upload
 
 ROOT = Path(__file__).resolve().parents[3]
-REASONS = ("buffer_full", "metrics", "spool_full", "spool_lost", "refused")
+REASONS = ("buffer_full", "metrics", "spool_full", "spool_lost", "refused", "unreadable")
 OUTCOMES = ("delivered", "rejected", "unreachable", "endpoint_gone")
 TASKS = (
     "maintenance", "compact", "thin", "expire", "cancel_orphaned_deliveries", "trim_delivery_log",

@@ -17,6 +17,7 @@ NEW = LockedRun(
     run_id="r1", project="p", group_name=None, name=None, status="running", last_step=None, dropped={},
     uncompacted_records=0, detector_session=None, detector_seq=None, last_heartbeat_at=None, session_first_step=None,
     longest_gap_s=0.0, unit_stat_rows=0, unit_stat_bytes=0, has_open_alerts=False, has_open_stalled_alert=False,
+    watching=None,
 )  # fmt: skip
 KNOWN = replace(
     NEW, last_step=20, uncompacted_records=2, detector_session="s1", detector_seq=2, session_first_step=10,

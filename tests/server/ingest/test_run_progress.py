@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from relumine.schemas.record import Record
 from relumine.schemas.upload import LoggedMetric, RunInfo, Upload
+from relumine.schemas.watching import Watching
 from relumine_server.ingest.run_progress import progress
 from relumine_server.runs.rows import LockedRun
 from relumine_server.timeseries.sessions import SessionNote
@@ -50,7 +51,7 @@ def test_an_upload_that_follows_changes_no_session():
     assert "session_first_step" not in change.row_values
     assert change.row_values["last_step"] == 40
     assert change.row_values["longest_gap_s"] == 30.0
-    assert change.effect == (40, False, True, None)
+    assert change.effect == (40, False, True, None, None)
 
 
 def test_repeated_steps_are_noted_as_out_of_order():
@@ -62,7 +63,7 @@ def test_a_late_upload_neither_moves_the_heartbeat_nor_ends_the_run():
     change = change_of(KNOWN, upload(15, seq=1, final_status="finished"), is_latest=False)
     assert change.session_note == SessionNote(15, out_of_order=True)
     assert change.row_values.keys() == {"updated_at", "uncompacted_records", "unit_stat_rows", "unit_stat_bytes"}
-    assert change.effect == (20, False, False, None)
+    assert change.effect == (20, False, False, None, None)
 
 
 def test_the_final_status_ends_the_run_and_a_new_session_resumes_it():
@@ -85,3 +86,14 @@ def test_drops_are_counted_since_the_previous_upload_of_the_process():
     change = change_of(run, upload(30, dropped={"buffer_full": 5}))
     assert change.newly_dropped == {"buffer_full": 2}
     assert change.row_values["dropped"] == {"s1/0": {"buffer_full": 5}, "s1/1": {"buffer_full": 1}}
+
+
+def test_only_a_change_of_watching_has_an_effect():
+    unwatched = Watching(state="unwatched", reason="eval_mode", last_step=20)
+    change = change_of(KNOWN, upload(30, watching=unwatched))
+    assert change.effect.watching == unwatched
+    assert change.row_values["watching"] == unwatched.model_dump()
+    known = replace(KNOWN, watching=unwatched.model_dump())
+    assert change_of(known, upload(30, watching=unwatched)).effect.watching is None
+    assert change_of(known, upload(30, watching=Watching(state="watching"))).effect.watching is not None
+    assert change_of(known, upload(30)).effect.watching is None

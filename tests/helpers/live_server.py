@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,9 @@ def listening(database_url: str, **settings) -> Iterator[str]:
     """Run a server on a free port for the duration of the block; yield its URL."""
     resolved = Settings(database_url=database_url, port=0, **settings)
     app = create_app(resolved)
+    # A request that the end of a test cuts off is logged with its traceback, and Python 3.11 sometimes crashes while it
+    # formats one beside running threads.
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     runner = uvicorn.Server(run.uvicorn_config(app, resolved))
     thread = threading.Thread(target=runner.run, name=THREAD)
     thread.start()

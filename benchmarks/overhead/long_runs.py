@@ -11,6 +11,7 @@ import argparse
 import time
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -41,11 +42,11 @@ def _row_of(seed: int, steps: int) -> str:
         monitor = _train(seed, steps)
         step_us = (time.perf_counter() - started) / steps * 1e6
         sampled = sorted({record.step for record in memory.records() if record.layer_id})
-        gaps = [after - before for before, after in zip(sampled, [*sampled[1:], steps], strict=True)]
+        gaps = np.diff([*sampled, steps])
         unwatched = sum(upload.watching is not None and upload.watching.reason is not None for upload in memory.uploads)
     stats = monitor.sdk_stats()
     return (
-        f"{seed:3d}  {step_us:7.0f}  {stats['sampled_steps']:7,d}  {max(gaps):11d}  {sampled[-1]:12,d}  {unwatched:15d}"
+        f"{seed:3d}  {step_us:7.0f}  {stats['sampled_steps']:7,d}  {gaps.max():11d}  {sampled[-1]:12,d}  {unwatched:15d}"
         f"  {stats['overhead_fraction']:8.1%}  {monitor.health().status}"
     )
 

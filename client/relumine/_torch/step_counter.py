@@ -56,6 +56,10 @@ class StepCounter:
         most_foreign_steps: the most of them between two steps of ours.
     """
 
+    steps_of_others = 0
+    foreign_steps = 0
+    most_foreign_steps = 0
+
     def __init__(
         self,
         optimizers: Iterable[Optimizer],
@@ -72,9 +76,6 @@ class StepCounter:
         ``on_uncounted`` is called with a number of steps that were not counted when they were made.
         """
         self.optimizers: list[Optimizer] = []
-        self.steps_of_others = 0
-        self.foreign_steps = 0
-        self.most_foreign_steps = 0
         self._on_step = on_step
         self._watched_parameters = watched_parameters
         self._on_replaced = on_replaced

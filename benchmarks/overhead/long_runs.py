@@ -46,8 +46,8 @@ def _row_of(seed: int, steps: int) -> str:
         unwatched = sum(upload.watching is not None and upload.watching.reason is not None for upload in memory.uploads)
     stats = monitor.sdk_stats()
     return (
-        f"{seed:3d}  {step_us:7.0f}  {stats['sampled_steps']:7,d}  {gaps.max():11d}  {sampled[-1]:12,d}  {unwatched:15d}"
-        f"  {stats['overhead_fraction']:8.1%}  {monitor.health().status}"
+        f"{seed:3d}  {step_us:7.0f}  {stats['sampled_steps']:7,d}  {gaps.max():11d}  {sampled[-1]:12,d}"
+        f"  {unwatched:15d}  {stats['overhead_fraction']:8.1%}  {monitor.health().status}"
     )
 
 

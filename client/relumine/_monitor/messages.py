@@ -22,11 +22,16 @@ def started(coverage: Coverage, label: str, url: str) -> str:
     """Return the start line: what is observed, of how much, and where the run's page is."""
     if not coverage.watched and coverage.cannot_die:
         return f"none of the {plural(coverage.cannot_die, 'activation')} of {label} can die: nothing to watch"
+    if not coverage.watched and coverage.unseen:
+        name, reason = next(iter(coverage.unseen.items()))
+        return f"no activation of {label} can be observed: {name} ({reason})"
     if not coverage.watched:
         return f"no activation was observed in the first step of {label}: is the model called, in training mode?"
     relus = f"{coverage.watched}/{coverage.watched + len(coverage.unused)} ReLUs"
     if coverage.unused:
         relus += f" (not used: {', '.join(coverage.unused[:3])})"
+    if coverage.unseen:
+        relus += f" (not observed: {', '.join(list(coverage.unseen)[:3])}; monitor.coverage() says why)"
     return f"{relus}, {coverage.units:,} units, watching {label} at {url}"
 
 

@@ -13,6 +13,7 @@ from relumine._export import queue
 from relumine._monitor import messages
 from relumine._runtime.log import StderrHandler, logger
 from relumine.schemas.health import health_of
+from relumine.schemas.upload import Coverage
 from relumine.schemas.watching import Watching
 from tests.helpers.notification_samples import alert
 
@@ -173,3 +174,12 @@ def test_the_closing_line_never_reassures_about_what_was_not_analyzed():
 def test_the_closing_line_lists_alerts_above_info():
     alerts = [alert(), alert(severity="info")]
     assert closing_line(alerts, STATS) == "p/r: 1 alert: fc2 dying (step 4,410, firing). URL"
+
+
+def test_the_start_line_names_what_is_not_observed():
+    unseen = {"act": "scripted code", "gate": "another threshold"}
+    line = messages.started(Coverage(watched=2, units=24, unseen=unseen), "p/r", "URL")
+    assert line.startswith("2/2 ReLUs (not observed: act, gate; monitor.coverage() says why), 24 units")
+    assert messages.started(Coverage(unseen=unseen), "p/r", "URL") == (
+        "no activation of p/r can be observed: act (scripted code)"
+    )

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 PROGRAM = Path(__file__).with_name("python_forker.py")
-LOST = 9 << 8  # the wait status of a program whose end nobody reported
+LOST = 9 << 8  # the wait status of a program whose end was not reported
 
 
 class ForkedProcess(subprocess.Popen):

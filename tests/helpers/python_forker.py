@@ -70,7 +70,7 @@ def _watch(request: dict[str, Any], files: list[int]) -> NoReturn:
         os.close(file)
     os.write(report, b"%d\n" % pid)
     _, status = os.waitpid(pid, 0)
-    with suppress(BrokenPipeError):  # nobody waits for it any more
+    with suppress(BrokenPipeError):  # the test no longer waits for it
         os.write(report, b"%d\n" % status)
     os._exit(0)
 

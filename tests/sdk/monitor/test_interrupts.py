@@ -34,7 +34,7 @@ class Users(TorchFunctionMode):
 
 
 class RaiseAt(TorchDispatchMode):
-    """Raises at the n-th operator below autograd, whoever calls it."""
+    """Raises at the n-th operator below autograd, of the SDK and of the training alike."""
 
     def __init__(self, position, error):
         super().__init__()

@@ -126,7 +126,7 @@ def test_a_training_that_an_interrupt_left_in_a_forward_is_collected_too(memory)
     gc.collect()
     assert reference() is None
     assert global_hooks() == 0
-    for mode in _get_current_function_mode_stack():  # it sees nothing any more; in this test nobody else removes it
+    for mode in _get_current_function_mode_stack():  # it observes nothing now, and nothing else in this test removes it
         mode.__exit__(None, None, None)
 
 

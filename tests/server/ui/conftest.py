@@ -111,7 +111,7 @@ def page(watch):
 
 @pytest.fixture
 def lenient_watch(shared_tab):
-    """A tab that may cause errors: the test says which. The page is loaded anew after the test."""
+    """A tab that may cause errors: the test says which. The page is reloaded after the test."""
     yield shared_tab
     shared_tab.load(EMPTY_VIEW)
     shared_tab.rest()

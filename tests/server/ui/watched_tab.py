@@ -59,7 +59,7 @@ class WatchedTab:
         dialog.dismiss()
 
     def load(self, view):
-        """Load the page anew, with this view in its address."""
+        """Reload the page with this view in its address."""
         self.tab.goto("about:blank")
         self.tab.goto(f"/#/{view}")
 

@@ -150,7 +150,11 @@ class UploadResponse(View):
     ``accepted`` counts the records that were stored. ``analyzed`` is False where the detector does not process them:
     they are older than others of the run, or of another rank. ``alerts`` are the open ones of the run and those that
     this upload resolved, at most the 200 most severe. ``sample_every`` asks for a sampling interval: a longer one than
-    the SDK's own until further notice, a shorter one for a burst; null leaves it unchanged.
+    the SDK's own until further notice, a shorter one for a burst; null leaves it unchanged. ``run_id`` is the id under
+    which the server keeps the run: another one than was sent where that one belongs to another project.
+    ``known_layers`` is the number of layers that the server has descriptions of, null where it was not counted; fewer
+    than the client has described means that the server lost some, as after the restore of a backup.
+    ``is_shared`` is True where a second training uploads under the same run id.
     """
 
     accepted: int
@@ -158,3 +162,6 @@ class UploadResponse(View):
     duplicate: bool
     sample_every: int | None
     alerts: list[Alert]
+    run_id: str | None = None
+    known_layers: int | None = None
+    is_shared: bool = False

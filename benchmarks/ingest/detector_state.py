@@ -28,6 +28,7 @@ from relumine_server.detection import state
 from relumine_server.detection.policy import Policy
 from relumine_server.ingest import detector_states
 from relumine_server.ingest import service as ingest_service
+from relumine_server.runs.session_order import FIRST_NUMBER, session_key
 
 NEVER = 10**9
 SAVE_EVERY = (1, ingest_service.SAVE_EVERY, NEVER)
@@ -61,7 +62,8 @@ def measure(bodies: UploadBodies, url: str, uploads: int, cluster: postgres.Clus
 
     with database.read() as connection:
         start = time.process_time()
-        checkpoint = detector_states.load(connection, "r", Policy())
+        session = session_key(FIRST_NUMBER, decoded[0].session)
+        checkpoint = detector_states.load(connection, "r", session, Policy())
         tail_s = (time.process_time() - start) / max(checkpoint.unsaved_uploads, 1) * TAIL
         state_size = len(state.to_bytes(checkpoint.state))
     database.close()

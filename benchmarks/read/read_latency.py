@@ -33,6 +33,7 @@ from relumine_server.db.database import Database
 from relumine_server.detection import state
 from relumine_server.ingest import detector_states
 from relumine_server.ingest.service import IngestService
+from relumine_server.runs.session_order import FIRST_NUMBER, session_key
 from relumine_server.timeseries import codec, compaction, downsampling, segments
 from relumine_server.timeseries import queries as series_queries
 
@@ -41,6 +42,7 @@ RECORDS_PER_UPLOAD = 1_024
 REPEATS = 10
 RUN = "r"
 SESSION = "s"
+STORED_SESSION = session_key(FIRST_NUMBER, SESSION)
 LAYER_ID = 1
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 MAX_STEP = 2**53 - 1
@@ -71,7 +73,7 @@ def fill(database: Database, values: Values) -> None:
     progress = sa.update(tables.runs).values(uncompacted_records=values.size)
     database.write(lambda connection: connection.execute(progress))
     empty = state.empty()
-    database.write(lambda connection: detector_states.save(connection, RUN, (SESSION, seq), empty, NOW))
+    database.write(lambda connection: detector_states.save(connection, RUN, (STORED_SESSION, seq), empty, NOW))
 
 
 def _store(database: Database, first_step: int, values: Values, seq: int) -> None:
@@ -91,7 +93,7 @@ def _store(database: Database, first_step: int, values: Values, seq: int) -> Non
     (segment,) = codec.encode(RecordTable(scalars, no_units, no_units, {}, (None,) * n), [])
     readings = np.random.default_rng(seq).random((len(codec.READINGS), n)).astype("<f4").tobytes()
     with_readings = segment._replace(readings=readings)
-    database.write(lambda connection: segments.insert(connection, (RUN, SESSION, 0, seq), [with_readings]))
+    database.write(lambda connection: segments.insert(connection, (RUN, STORED_SESSION, 0, seq), [with_readings]))
 
 
 def compact(database: Database, meter: Meter) -> float:

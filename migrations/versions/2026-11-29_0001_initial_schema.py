@@ -34,6 +34,7 @@ def upgrade() -> None:
         sa.Column("sdk", sa.Text(), nullable=True),
         sa.Column("torch", sa.Text(), nullable=True),
         sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("sent_id", sa.Text(), nullable=True),
         sa.Column("started_at", UtcTime(), nullable=True),
         sa.Column("created_at", UtcTime(), nullable=False),
         sa.Column("updated_at", UtcTime(), nullable=False),
@@ -47,6 +48,7 @@ def upgrade() -> None:
         sa.Column("last_heartbeat_at", UtcTime(), nullable=True),
         sa.Column("session_first_step", sa.BigInteger(), nullable=True),
         sa.Column("longest_gap_s", sa.Float(), nullable=False),
+        sa.Column("is_shared", sa.Boolean(), nullable=False),
         sa.Column("uncompacted_records", sa.BigInteger(), nullable=False),
         sa.Column("unit_stat_rows", sa.BigInteger(), nullable=False),
         sa.Column("unit_stat_bytes", sa.BigInteger(), nullable=False),
@@ -56,11 +58,13 @@ def upgrade() -> None:
     op.create_index(
         op.f("ix_runs_project_created_at_run_id"), "runs", ["project", "created_at", "run_id"], unique=False
     )
+    op.create_index(op.f("ix_runs_project_sent_id"), "runs", ["project", "sent_id"], unique=False)
     op.create_index(op.f("ix_runs_status"), "runs", ["status"], unique=False)
     op.create_table(
         "run_sessions",
         sa.Column("run_id", sa.Text(), nullable=False),
         sa.Column("session", SessionId, nullable=False),
+        sa.Column("client_session", sa.Text(), nullable=False),
         sa.Column("created_at", UtcTime(), nullable=False),
         sa.Column("world_size", sa.Integer(), nullable=False),
         sa.Column("first_step", sa.BigInteger(), nullable=True),
@@ -78,6 +82,7 @@ def upgrade() -> None:
         sa.Column("last_step", sa.BigInteger(), nullable=True),
         sa.Column("late", sa.Boolean(), nullable=False),
         sa.Column("processed", sa.Boolean(), nullable=False),
+        sa.Column("dropped", Document, nullable=True),
         sa.PrimaryKeyConstraint("run_id", "session", "rank", "seq", name=op.f("pk_uploads")),
     )
     op.create_table(
@@ -96,7 +101,7 @@ def upgrade() -> None:
         sa.Column("seq", sa.BigInteger(), nullable=False),
         sa.Column("state", sa.LargeBinary(), nullable=False),
         sa.Column("updated_at", UtcTime(), nullable=False),
-        sa.PrimaryKeyConstraint("run_id", name=op.f("pk_detector_states")),
+        sa.PrimaryKeyConstraint("run_id", "session", name=op.f("pk_detector_states")),
     )
     op.create_table(
         "segments",

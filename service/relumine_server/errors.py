@@ -115,10 +115,6 @@ class KeyNotFound(ProblemError, status=404, code="key_not_found"):
     """No such key."""
 
 
-class RunInOtherProject(ProblemError, status=409, code="run_in_other_project"):
-    """A run of this id exists in another project."""
-
-
 class AlertResolved(ProblemError, status=409, code="alert_resolved"):
     """The alert is resolved already."""
 

@@ -63,6 +63,8 @@ class Run(View):
     finished_at: str | None
     last_step: int | None
     dropped: dict[str, int]
+    is_shared: bool
+    """Whether two trainings have uploaded under this run id at once: each should have a run id of its own."""
     coverage: Coverage | None
     """The part of the model that is watched; null until the SDK has reported it."""
     watching: Watching | None

@@ -125,7 +125,7 @@ class LoggedMetric(WireModel):
 class Upload(WireModel):
     """An upload. Idempotent by (run.id, session, rank, seq).
 
-    Sessions of a run are ordered by their text: the SDK uses UUIDv7, so a resumed run sorts after its past.
+    The server orders the sessions of a run by their arrival, and asks no client's clock.
     ``dropped`` counts what the SDK dropped so far in the session, by reason. ``watching`` says whether the training is
     being watched; null where the client does not tell. ``final_status`` ends the run.
     """
@@ -160,8 +160,8 @@ class UploadResponse(View):
     accepted: int
     analyzed: bool
     duplicate: bool
-    sample_every: int | None
-    alerts: list[Alert]
+    sample_every: int | None = None
+    alerts: list[Alert] = Field(default_factory=list)
     run_id: str | None = None
     known_layers: int | None = None
     is_shared: bool = False

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from relumine_server.alerts import queries as alert_queries
 from relumine_server.detection.findings import Finding
 from relumine_server.detection.policy import DEFAULT
-from relumine_server.detection.replay import first_raised_steps, replay
+from relumine_server.detection.replay import RunReplay, first_raised_steps
 from relumine_server.policies import repository as policy_repository
 from relumine_server.runs import repository as run_repository
 from relumine_server.timeseries.replay import stored_uploads
@@ -29,15 +29,18 @@ def replay_stored_run(connection: sa.Connection, run_id: str) -> ReplayResult | 
         return None
     policy = policy_repository.load(connection, run.project) or DEFAULT
     layers = run_repository.load_layers(connection, run_id)
-    records = []
+    run_replay = RunReplay(layers, policy)
+    record_count = 0
+    findings: list[Finding] = []
     for upload in stored_uploads(connection, run_id):
-        records += list(upload.records)
+        _, new_findings = run_replay.advance(upload.session, upload.records)
+        record_count += len(upload.records)
+        findings += new_findings
     alerts = alert_queries.load_run(connection, run_id, "")
     # Alerts of kind "stalled" come from the clock, not from the detector.
     stored = {(alert.layer_id, alert.kind): alert.opened_step for alert in alerts if alert.kind != "stalled"}
-    _, findings = replay(layers, records, policy)
     matches = first_raised_steps(findings) == stored
-    summary = f"{len(records)} records, {len(findings)} findings, {'as' if matches else 'NOT as'} stored"
+    summary = f"{record_count} records, {len(findings)} findings, {'as' if matches else 'NOT as'} stored"
     return ReplayResult([*map(_line, findings), summary], matches)
 
 

@@ -20,8 +20,13 @@ LONG_INTERVALS = 30.0
 
 
 def elapsed_intervals(gap_steps: float) -> float:
-    """Return the sampling intervals that a gap counts for, at most 1; 1 for NaN, before the first sampled step."""
-    return 1.0 if math.isnan(gap_steps) else min(gap_steps / BASE_INTERVAL_STEPS, 1.0)
+    """Return the sampling intervals that a gap counts for, from 0 to 1.
+
+    It is 1 for NaN, before the first sampled step, and 0 for a step before the previous one.
+    """
+    if math.isnan(gap_steps):
+        return 1.0
+    return min(max(gap_steps / BASE_INTERVAL_STEPS, 0.0), 1.0)
 
 
 def moving_average(
@@ -36,6 +41,6 @@ def moving_average(
         return value
     if math.isnan(value):
         return average
-    mean_weight = intervals / age if age < time_constant else 0.0
+    mean_weight = intervals / age if 0.0 < age < time_constant else 0.0
     weight = max(1 - math.exp(-intervals / time_constant), mean_weight)
     return average + weight * (value - average)

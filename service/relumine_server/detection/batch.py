@@ -53,6 +53,11 @@ class LayerBatch:
             self._columns[name] = self._load_column(name)
         return self._columns[name]
 
+    def sigma(self) -> Floats:
+        """Return the standard deviation of each unit's pre-activation; 0 for a negative variance, which none has."""
+        deviations: Floats = np.sqrt(np.maximum(self.column("var"), np.float32(0)))
+        return deviations
+
     def _load_column(self, name: str) -> Floats:
         total_units = self._layer_of_unit.size
         if self._is_table_span:

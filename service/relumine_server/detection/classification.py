@@ -65,7 +65,7 @@ def _born_dead_units(batch: LayerBatch, ever_active: Flags, policy: Policy) -> F
     silence = batch.units[state.SILENT]
     is_settled = batch.per_unit([float(layer.memory.records + 1 >= policy.born_dead_records) for layer in layers]) > 0
     min_examples = batch.per_unit([policy.born_dead_examples * design_effect(layer, policy) for layer in layers])
-    is_far_below_zero = batch.column("mean") < np.float32(-policy.born_dead_sigma) * np.sqrt(batch.column("var"))
+    is_far_below_zero = batch.column("mean") < np.float32(-policy.born_dead_sigma) * batch.sigma()
 
     active_units = batch.count_units([ever_active])[0]
     active_examples = batch.sum_units([batch.units[state.ACTIVE]])[0]

@@ -207,7 +207,7 @@ def _units_with_max(batch: LayerBatch) -> Flags:
 
 def _kill_ratios(batch: LayerBatch, is_active: Flags) -> list[float]:
     """Return, per layer, the upper decile over active units of the drop of the mean by one update, over the maximum."""
-    top = np.maximum(batch.column("max"), np.float32(0.01) * np.sqrt(batch.column("var")))
+    top = np.maximum(batch.column("max"), np.float32(0.01) * batch.sigma())
     drop = np.maximum(-batch.column("update_shift"), np.float32(0))
     ratio = np.minimum(drop / np.maximum(top, np.float32(1e-12)), MAX_KILL_RATIO)
     return batch.quantile(ratio, is_active & _units_with_max(batch), 0.9)
@@ -218,7 +218,7 @@ def _headroom_and_sigma(batch: LayerBatch, is_eligible: Flags) -> tuple[list[flo
 
     A unit's headroom is its batch maximum in standard deviations: how far it is from being silent.
     """
-    sigma = np.sqrt(batch.column("var"))
+    sigma = batch.sigma()
     top = batch.column("max") / np.maximum(sigma, np.float32(1e-6))
     # ``quantile`` takes non-negative values only.
     lifted: Floats = np.clip(top, -MAX_HEADROOM, MAX_HEADROOM).astype(np.float32) + np.float32(MAX_HEADROOM)
@@ -228,7 +228,7 @@ def _headroom_and_sigma(batch: LayerBatch, is_eligible: Flags) -> tuple[list[flo
 
 def _displacements(batch: LayerBatch, is_active: Flags) -> list[float]:
     """Return, per layer, the median over active units of how far one update moved the mean, in standard deviations."""
-    sigma = np.sqrt(batch.column("var"))
+    sigma = batch.sigma()
     shift = np.abs(batch.column("update_shift"))
     is_measured = is_active & (sigma > 0) & (shift > 0)
     ratio = (shift / np.maximum(sigma, np.float32(1e-12))).astype(np.float32)

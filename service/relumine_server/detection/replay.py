@@ -4,11 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from relumine.schemas.record_table import Row
+from relumine.schemas.record_table import RecordTable, Row
 from relumine.schemas.upload import LayerInfo
 from relumine_server.detection import detector, state
 from relumine_server.detection.findings import Finding, Reading
+from relumine_server.detection.new_session import begin_session
 from relumine_server.detection.policy import Policy
+from relumine_server.detection.state import DetectorState
+
+
+class RunReplay:
+    """The detector over the stored uploads of a run, in the order of its sessions, as when they arrived."""
+
+    def __init__(self, layers: Sequence[LayerInfo], policy: Policy) -> None:
+        self.state: DetectorState = state.describe(state.empty(), layers)
+        self._policy = policy
+        self._session = ""
+        self._is_new = False
+        self._first_step: int | None = None
+        self._earliest_step: int | None = None
+
+    def advance(self, session: str, records: RecordTable) -> tuple[list[Reading], list[Finding]]:
+        """Process the records of the next upload, and return readings and findings."""
+        if session != self._session:
+            self._session = session
+            self._is_new = True
+            self._earliest_step = self._first_step
+        if not len(records):
+            return [], []
+        findings: list[Finding] = []
+        if self._is_new:
+            self.state, findings = begin_session(self.state, records[0], self._earliest_step, self._policy)
+            self._is_new = False
+        first_step = int(records.scalars["step"].min())
+        self._first_step = first_step if self._first_step is None else min(self._first_step, first_step)
+        self.state, readings, new_findings = detector.advance(self.state, records, self._policy)
+        return readings, findings + new_findings
 
 
 def replay(layers: Sequence[LayerInfo], records: Sequence[Row], policy: Policy) -> tuple[list[Reading], list[Finding]]:

@@ -1,4 +1,4 @@
-"""Detector states: one row per run, and a cache of those of the most active runs.
+"""Detector states: a row for each of the latest sessions of a run, and a cache of those of the most active runs.
 
 A cached state is used only in the version that the run's row asks for. A state is saved every few uploads only, because
 it is as large as an upload; after a crash the stored uploads since the saved state are processed again. A saved state
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 import sqlalchemy as sa
 from cachetools import LRUCache
 
+from relumine.schemas.alert import Kind
 from relumine_server.db import tables
 from relumine_server.db.dialect import insert
 from relumine_server.detection import detector
@@ -24,6 +25,10 @@ from relumine_server.errors import Busy
 from relumine_server.runs.rows import LockedRun
 from relumine_server.timeseries import replay
 from relumine_server.timeseries.replay import BEGINNING, Position
+
+KEPT_SESSIONS = 4
+"""States that are stored of a run, those of its latest sessions. A training that still uploads in an older session is
+stored and no longer analyzed."""
 
 LAYER_BYTES = 2_000
 """Approximate memory of a layer besides its units, and of a state besides its layers."""
@@ -40,33 +45,40 @@ class DetectorCheckpoint(NamedTuple):
 
 
 class DetectorStates:
-    """A cache of detector states by run, bounded by their bytes. It may be shared between threads."""
+    """A cache of detector states by run and session, bounded by their bytes. It may be shared between threads."""
 
     def __init__(self, capacity_bytes: int) -> None:
         def size(entry: tuple[Version, DetectorCheckpoint]) -> int:
             return min(_size_bytes(entry[1].state), capacity_bytes)  # one that is larger is cached alone
 
-        self._entries: LRUCache[str, tuple[Version, DetectorCheckpoint]] = LRUCache(capacity_bytes, getsizeof=size)
+        self._entries: LRUCache[tuple[str, str], tuple[Version, DetectorCheckpoint]]
+        self._entries = LRUCache(capacity_bytes, getsizeof=size)
         self._lock = threading.Lock()
 
     def get(self, run_id: str, version: Version) -> DetectorCheckpoint | None:
-        """Return the state of a run, None unless it is cached in exactly this version."""
+        """Return the state of a run's session, None unless it is cached in exactly this version."""
         with self._lock:
-            entry = self._entries.get(run_id)
+            entry = self._entries.get((run_id, version[0]))
         return entry[1] if entry is not None and entry[0] == version else None
 
     def put(self, run_id: str, version: Version, checkpoint: DetectorCheckpoint) -> None:
         """Cache a state. If its transaction fails after all, no row will ask for its version."""
         with self._lock:
-            self._entries[run_id] = (version, checkpoint)
+            self._entries[run_id, version[0]] = (version, checkpoint)
+
+    def has_open_problem(self, run_id: str, session: str, layer_id: int, kind: Kind) -> bool:
+        """Return whether the cached state of a session has a problem open; True where none is cached."""
+        with self._lock:
+            entry = self._entries.get((run_id, session))
+        return entry is None or (layer_id, kind) in entry[1].state.open_problems
 
 
 def _size_bytes(state: DetectorState) -> int:
     return state.units.nbytes + LAYER_BYTES * (len(state.layers) + 1)
 
 
-def version_of(run: LockedRun) -> Version:
-    """Return the version of the state that a run is at."""
+def newest_version(run: LockedRun) -> Version:
+    """Return the version of the state of the newest session of a run."""
     if run.detector_session is None or run.detector_seq is None:
         return (*BEGINNING, None)
     return run.detector_session, run.detector_seq, run.last_heartbeat_at
@@ -78,31 +90,32 @@ class DetectorStateLost(Busy):
     def __init__(self, row: sa.Row[Any], error: Exception) -> None:
         super().__init__()
         self.run_id: str = row.run_id
+        self.session: str = row.session
         self.saved_version = (row.session, row.seq, row.updated_at)
         self.reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
 
 
-def load(connection: sa.Connection, run_id: str, policy: Policy) -> DetectorCheckpoint:
-    """Return the saved state of a run, advanced over the uploads since; an empty state if none is saved.
+def load(connection: sa.Connection, run_id: str, session: str, policy: Policy) -> DetectorCheckpoint:
+    """Return the saved state of a session, advanced over its uploads since; an empty state if none is saved.
 
     Raises DetectorStateLost.
     """
-    row = _find_row(connection, run_id)
+    row = _find_row(connection, run_id, session)
     state = detection_state.empty()
-    saved_at: Position = BEGINNING
+    saved_seq = 0
     if row is not None:
         state = _decode(row)
-        saved_at = (row.session, row.seq)
+        saved_seq = row.seq
     unsaved_uploads = 0
-    for upload in replay.stored_uploads(connection, run_id, saved_at):
+    for upload in replay.stored_uploads_of_session(connection, run_id, (session, saved_seq)):
         state, _readings, _findings = detector.advance(state, upload.records, policy)
         unsaved_uploads += 1
     return DetectorCheckpoint(state, unsaved_uploads)
 
 
-def find_lost(connection: sa.Connection, run_id: str) -> DetectorStateLost | None:
-    """Return the error that reading the saved state of a run raises; None if it can be read, or none is saved."""
-    row = _find_row(connection, run_id)
+def find_lost(connection: sa.Connection, run_id: str, session: str) -> DetectorStateLost | None:
+    """Return the error that reading the saved state of a session raises; None if it can be read, or none is saved."""
+    row = _find_row(connection, run_id, session)
     try:
         if row is not None:
             _decode(row)
@@ -114,22 +127,32 @@ def find_lost(connection: sa.Connection, run_id: str) -> DetectorStateLost | Non
 def is_still_lost(connection: sa.Connection, lost: DetectorStateLost) -> bool:
     """Return True if the saved state is still the one that could not be read."""
     c = tables.detector_states.c
-    row = connection.execute(sa.select(c.session, c.seq, c.updated_at).where(c.run_id == lost.run_id)).first()
+    of_session = (c.run_id == lost.run_id, c.session == lost.session)
+    row = connection.execute(sa.select(c.session, c.seq, c.updated_at).where(*of_session)).first()
     return row is not None and tuple(row) == lost.saved_version
 
 
 def save(connection: sa.Connection, run_id: str, position: Position, state: DetectorState, now: datetime) -> None:
-    """Save the state of a run after the upload at ``position``, in place of the previous one."""
+    """Save the state of a session after the upload at ``position``, in place of the previous one."""
     session, seq = position
-    values = {"session": session, "seq": seq, "state": detection_state.to_bytes(state), "updated_at": now}
-    statement = insert(connection, tables.detector_states).values(run_id=run_id, **values)
-    connection.execute(statement.on_conflict_do_update(index_elements=["run_id"], set_=values))
+    values = {"seq": seq, "state": detection_state.to_bytes(state), "updated_at": now}
+    statement = insert(connection, tables.detector_states).values(run_id=run_id, session=session, **values)
+    connection.execute(statement.on_conflict_do_update(index_elements=["run_id", "session"], set_=values))
 
 
-def _find_row(connection: sa.Connection, run_id: str) -> sa.Row[Any] | None:
-    return connection.execute(
-        sa.select(tables.detector_states).where(tables.detector_states.c.run_id == run_id)
-    ).first()
+def delete_oldest(connection: sa.Connection, run_id: str) -> None:
+    """Delete the states of all but the latest sessions of a run."""
+    c = tables.detector_states.c
+    sessions = sa.select(c.session).where(c.run_id == run_id).order_by(c.session.desc())
+    oldest = list(connection.scalars(sessions.offset(KEPT_SESSIONS)))
+    if oldest:
+        connection.execute(sa.delete(tables.detector_states).where(c.run_id == run_id, c.session.in_(oldest)))
+
+
+def _find_row(connection: sa.Connection, run_id: str, session: str) -> sa.Row[Any] | None:
+    c = tables.detector_states.c
+    query = sa.select(tables.detector_states).where(c.run_id == run_id, c.session == session)
+    return connection.execute(query).first()
 
 
 def _decode(row: sa.Row[Any]) -> DetectorState:

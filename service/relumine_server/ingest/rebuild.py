@@ -15,9 +15,9 @@ import structlog
 from relumine_server.alerts import queries as alert_queries
 from relumine_server.clock import Clock
 from relumine_server.db.database import Database
-from relumine_server.detection import detector
 from relumine_server.detection import state as detection_state
 from relumine_server.detection.policy import DEFAULT
+from relumine_server.detection.replay import RunReplay
 from relumine_server.detection.state import DetectorState
 from relumine_server.ingest import detector_states
 from relumine_server.ingest.detector_states import DetectorStateLost
@@ -41,28 +41,31 @@ class DetectorRebuilds:
         async with self._one_at_a_time:
             cancelled = threading.Event()
             try:
-                await asyncio.to_thread(self._rebuild, lost.run_id, cancelled)
+                await asyncio.to_thread(self._rebuild, lost.run_id, lost.session, cancelled)
             finally:
                 cancelled.set()  # the thread ends at its next upload
 
-    def _rebuild(self, run_id: str, cancelled: threading.Event) -> None:
+    def _rebuild(self, run_id: str, session: str, cancelled: threading.Event) -> None:
         with self._database.read() as connection:
             run = run_repository.find(connection, run_id)
-            lost = detector_states.find_lost(connection, run_id)
+            lost = detector_states.find_lost(connection, run_id, session)
             if run is None or lost is None:
                 return
             policy = policy_repository.load(connection, run.project) or DEFAULT
             layers = run_repository.load_layers(connection, run_id)
             is_exact = unit_stats.is_complete(connection, run_id)
         _log.warning("detector state lost, rebuilding it", run=run_id, reason=lost.reason, exact=is_exact)
-        state = detection_state.describe(detection_state.empty(), layers)
-        position = replay.BEGINNING
+        run_replay = RunReplay(layers, policy)
+        position = (session, 0)
         for upload in replay.stored_uploads_by_page(self._database, run_id):
             if cancelled.is_set():
                 return
-            state, _readings, _findings = detector.advance(state, upload.records, policy)
-            position = upload.position
-        self._database.write(lambda connection: self._save(connection, lost, position, state))
+            if upload.session > session:
+                break
+            run_replay.advance(upload.session, upload.records)
+            if upload.session == session:
+                position = upload.position
+        self._database.write(lambda connection: self._save(connection, lost, position, run_replay.state))
 
     def _save(
         self, connection: sa.Connection, lost: DetectorStateLost, position: replay.Position, state: DetectorState

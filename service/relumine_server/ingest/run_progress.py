@@ -2,20 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from relumine.schemas.record_table import MAX_STEP
 from relumine.schemas.upload import Upload
 from relumine.schemas.watching import Watching
 from relumine_server.alerts import stall_detection
 from relumine_server.alerts.lifecycle import ENDED_RUN_STATUSES
 from relumine_server.alerts.service import UploadEffect
 from relumine_server.alerts.stall_detection import Heartbeat
+from relumine_server.runs import session_order
 from relumine_server.runs.rows import LockedRun
+from relumine_server.runs.session_order import RunSession
 from relumine_server.timeseries.sessions import SessionNote
 from relumine_server.timeseries.unit_stats import RowsWritten
+
+
+class Arrival(NamedTuple):
+    """The arrival of an upload.
+
+    ``session`` is its session among those of the run. ``is_analyzed``: the detector processes it. ``is_replayed``: it comes from a disk,
+    after its training. ``dropped_before`` counts what its process had dropped until its previous upload, by reason.
+    """
+
+    session: RunSession
+    is_analyzed: bool
+    is_replayed: bool = False
+    dropped_before: Mapping[str, int] = {}
+
+    @property
+    def is_latest(self) -> bool:
+        """True if it is the newest upload of its run."""
+        return self.is_analyzed and self.session.is_newest
+
+    @property
+    def is_from_other_training(self) -> bool:
+        """True if a training uploads that goes on although another one has begun in the same run."""
+        return self.is_analyzed and not self.session.is_newest and not self.is_replayed
 
 
 class RunProgress(NamedTuple):
@@ -31,36 +58,72 @@ class RunProgress(NamedTuple):
     newly_dropped: dict[str, int]
 
 
-def progress(run: LockedRun, upload: Upload, written: RowsWritten, now: datetime, *, is_latest: bool) -> RunProgress:
-    """Return the changes to ``run``, as it was before the upload.
+def progress(run: LockedRun, upload: Upload, arrival: Arrival, written: RowsWritten, now: datetime) -> RunProgress:
+    """Return the changes to ``run``, as it was before the upload; ``upload.session`` is the key of its session.
 
-    ``written`` are the rows of per-unit statistics of the upload. ``is_latest``: the detector has processed it as the
-    newest of the run. One that came late, or from another rank, neither begins a session nor ends the run.
+    ``written`` are the rows of per-unit statistics of the upload. One that came late, or from another rank, neither
+    begins a session nor ends the run.
     """
-    begins_session = upload.session != run.detector_session
-    first_step = int(upload.records.scalars["step"].min()) if len(upload.records) else None
+    newly_dropped = _newly_dropped(upload, arrival.dropped_before)
     last_step = _last_step(upload)
-    is_earliest = first_step is not None and (
-        begins_session or run.session_first_step is None or first_step < run.session_first_step
-    )
-    repeats_steps = not begins_session and _is_at_or_before(first_step, run.last_step)
-    out_of_order = repeats_steps or not is_latest
     values = {"updated_at": now, **_stored_values(run, upload, written, last_step)}
-    if is_latest:
-        values |= _heartbeat_values(run, upload, now, begins_session=begins_session)
-        values |= _status_values(run, upload, now, begins_session=begins_session)
-        if begins_session or is_earliest:
-            values["session_first_step"] = first_step
-    needs_note = begins_session or is_earliest or out_of_order
+    if any(newly_dropped.values()):
+        values["dropped"] = {**run.dropped, **_added(run.dropped, newly_dropped)}
+    values |= _values_by_arrival(run, upload, arrival, now)
     effect = UploadEffect(
         step=max(last_step, run.last_step or 0),
-        resumes=is_latest and begins_session and run.status in ENDED_RUN_STATUSES,
-        is_latest=is_latest,
-        final_status=upload.final_status if is_latest else None,
-        watching=_changed_watching(run, upload) if is_latest else None,
+        resumes=_resumes(run, upload, arrival),
+        is_latest=arrival.is_latest,
+        final_status=upload.final_status if "finished_at" in values else None,
+        watching=_changed_watching(run, upload) if arrival.is_latest else None,
     )
-    note = SessionNote(first_step, out_of_order) if needs_note else None
-    return RunProgress(values, note, effect, _newly_dropped(run, upload))
+    return RunProgress(values, _session_note(run, upload, arrival), effect, newly_dropped)
+
+
+def _values_by_arrival(run: LockedRun, upload: Upload, arrival: Arrival, now: datetime) -> dict[str, Any]:
+    """Return the columns that depend on whether the upload is the newest of the run."""
+    if arrival.is_from_other_training:
+        return _values_of_other_training(run, upload, now)
+    if not arrival.is_latest:
+        return {}
+    begins_session = upload.session != run.detector_session
+    values = _heartbeat_values(run, upload, now, begins_session=begins_session)
+    values |= _status_values(run, upload, now, begins_session=begins_session)
+    if begins_session or _is_earliest(run, upload):
+        values["session_first_step"] = _first_step(upload)
+    return values
+
+
+def _session_note(run: LockedRun, upload: Upload, arrival: Arrival) -> SessionNote | None:
+    """Return the news of the upload's session; None where its row needs no change."""
+    begins_session = upload.session != run.detector_session
+    repeats_steps = not begins_session and _is_at_or_before(_first_step(upload), run.last_step)
+    out_of_order = repeats_steps or not arrival.is_latest
+    if not (begins_session or _is_earliest(run, upload) or out_of_order):
+        return None
+    return SessionNote(_first_step(upload), out_of_order, session_order.client_session(upload.session))
+
+
+def _is_earliest(run: LockedRun, upload: Upload) -> bool:
+    """Return whether the upload has the earliest step of its session."""
+    first_step = _first_step(upload)
+    if first_step is None:
+        return False
+    is_other_session = upload.session != run.detector_session
+    return is_other_session or run.session_first_step is None or first_step < run.session_first_step
+
+
+def _first_step(upload: Upload) -> int | None:
+    return int(upload.records.scalars["step"].min()) if len(upload.records) else None
+
+
+def _resumes(run: LockedRun, upload: Upload, arrival: Arrival) -> bool:
+    """Return whether the upload lets a run go on that had ended."""
+    if run.status not in ENDED_RUN_STATUSES:
+        return False
+    if arrival.is_from_other_training:
+        return upload.final_status is None
+    return arrival.is_latest and arrival.session.is_new
 
 
 def _stored_values(run: LockedRun, upload: Upload, written: RowsWritten, last_step: int) -> dict[str, Any]:
@@ -73,8 +136,6 @@ def _stored_values(run: LockedRun, upload: Upload, written: RowsWritten, last_st
         values["uncompacted_records"] = run.uncompacted_records + int(records_per_layer.max())
         values["unit_stat_rows"] = run.unit_stat_rows + written.rows
         values["unit_stat_bytes"] = run.unit_stat_bytes + written.size_bytes
-    if upload.dropped:
-        values["dropped"] = {**run.dropped, _process(upload): upload.dropped}
     return values
 
 
@@ -104,6 +165,22 @@ def _status_values(run: LockedRun, upload: Upload, now: datetime, *, begins_sess
     return {}
 
 
+def _values_of_other_training(run: LockedRun, upload: Upload, now: datetime) -> dict[str, Any]:
+    """Return the columns that change while a second training uploads in the run.
+
+    The run goes on until the last of them has ended. ``finished_at`` of a running run is the time at which the newer
+    training ended.
+    """
+    if upload.final_status is None:
+        values: dict[str, Any] = {"is_shared": True}
+        if run.status in ENDED_RUN_STATUSES:
+            values["status"] = "running"
+        return values
+    if run.finished_at is not None:
+        return {"status": upload.final_status, "finished_at": now}
+    return {}
+
+
 def _changed_watching(run: LockedRun, upload: Upload) -> Watching | None:
     """Return whether the training is being watched, where the upload says something new about it."""
     reason = None if run.watching is None else run.watching["reason"]
@@ -113,21 +190,22 @@ def _changed_watching(run: LockedRun, upload: Upload) -> Watching | None:
 
 
 def _last_step(upload: Upload) -> int:
-    """Return the last step of the records and metrics of an upload; -1 without any."""
-    last_step = int(upload.records.scalars["step"].max(initial=-1))
-    return max([last_step, *(metric.step for metric in upload.metrics)])
+    """Return the last step of the records of an upload; -1 without any.
+
+    Logged metrics do not count: they may be numbered by samples or epochs, and a reader asks for records after it.
+    """
+    return int(upload.records.scalars["step"].max(initial=-1))
 
 
 def _is_at_or_before(step: int | None, other: int | None) -> bool:
     return step is not None and other is not None and step <= other
 
 
-def _newly_dropped(run: LockedRun, upload: Upload) -> dict[str, int]:
+def _newly_dropped(upload: Upload, dropped_before: Mapping[str, int]) -> dict[str, int]:
     """Return what the client dropped since its previous upload: clients send totals."""
-    previous = run.dropped.get(_process(upload), {})
-    return {reason: count - previous.get(reason, 0) for reason, count in upload.dropped.items()}
+    return {reason: max(count - dropped_before.get(reason, 0), 0) for reason, count in upload.dropped.items()}
 
 
-def _process(upload: Upload) -> str:
-    """Return the key of the uploading process in ``LockedRun.dropped``."""
-    return f"{upload.session}/{upload.rank}"
+def _added(total: Mapping[str, int], counts: Mapping[str, int]) -> dict[str, int]:
+    """Return the sums of the reasons in ``counts``."""
+    return {reason: min(total.get(reason, 0) + count, MAX_STEP) for reason, count in counts.items()}

@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import sqlalchemy as sa
 
+from relumine.schemas.alert import Alert
 from relumine.schemas.record_table import RecordTable
 from relumine.schemas.upload import Upload, UploadResponse
 from relumine_server.alerts import queries as alert_queries
@@ -18,17 +19,20 @@ from relumine_server.db.dialect import pipelined
 from relumine_server.detection import detector
 from relumine_server.detection import state as detection_state
 from relumine_server.detection.findings import Finding, Reading
+from relumine_server.detection.new_session import begin_session
 from relumine_server.detection.policy import Policy
 from relumine_server.detection.state import DetectorState
-from relumine_server.errors import InvalidUpload, RunInOtherProject, UnitCountMismatch, UnknownLayer
+from relumine_server.errors import InvalidUpload, UnitCountMismatch, UnknownLayer
 from relumine_server.ingest import detector_states
 from relumine_server.ingest.detector_states import DetectorCheckpoint
 from relumine_server.ingest.quotas import Quotas
-from relumine_server.ingest.run_progress import RunProgress, progress
+from relumine_server.ingest.run_progress import Arrival, RunProgress, progress
 from relumine_server.metrics import Metrics
 from relumine_server.policies.repository import PolicyCache
 from relumine_server.runs import repository as run_repository
+from relumine_server.runs import session_order
 from relumine_server.runs.rows import LockedRun
+from relumine_server.runs.session_order import RunSession
 from relumine_server.timeseries import sessions
 from relumine_server.timeseries.append import append_upload
 
@@ -50,6 +54,14 @@ class IngestResult(NamedTuple):
     response: UploadResponse
     has_changed_alerts: bool
     newly_dropped: Mapping[str, int] = {}
+
+
+class Analysis(NamedTuple):
+    """Results of the detector. ``layer_count``: the layers described to it; None where it processed nothing."""
+
+    readings: Sequence[Reading] = ()
+    findings: Sequence[Finding] = ()
+    layer_count: int | None = None
 
 
 class IngestService:
@@ -78,101 +90,148 @@ class IngestService:
         self._states = detector_states.DetectorStates(cache_bytes)
         self._computing = threading.Semaphore(MAX_COMPUTING)
 
-    def decode_and_ingest(self, connection: sa.Connection, decode: Callable[[], Upload], now: datetime) -> IngestResult:
+    def decode_and_ingest(
+        self, connection: sa.Connection, decode: Callable[[], Upload], now: datetime, *, is_replayed: bool = False
+    ) -> IngestResult:
         """Decode an upload when it is its turn to compute, and ingest it. Raises what either raises."""
         with self._computing:
             upload = decode()
         self._quotas.check_upload(upload)
-        return self.ingest(connection, upload, now)
+        return self.ingest(connection, upload, now, is_replayed=is_replayed)
 
-    def ingest(self, connection: sa.Connection, upload: Upload, now: datetime) -> IngestResult:
+    def ingest(
+        self, connection: sa.Connection, upload: Upload, now: datetime, *, is_replayed: bool = False
+    ) -> IngestResult:
         """Store an upload, analyze its records and apply the findings to the alerts of its run.
 
-        Raises RunInOtherProject, UnknownLayer, UnitCountMismatch, InvalidUpload, DetectorStateLost and the problems of
-        quotas; the transaction must then be rolled back.
+        ``is_replayed``: it comes from a disk, after its training, so what it shows of an older session is no news.
+
+        Raises UnknownLayer, UnitCountMismatch, InvalidUpload, DetectorStateLost and the problems of quotas; the
+        transaction must then be rolled back.
         """
         run = run_repository.lock_or_create(connection, upload.run, now, self._quotas.admit_run)
         with self._computing:
-            return self._ingest_into(connection, run, upload, now)
+            session = session_order.locate(connection, run, upload, is_replayed=is_replayed)
+            stored_run = upload.run.model_copy(update={"id": run.run_id})
+            stored = upload.model_copy(update={"run": stored_run, "session": session.key})
+            is_analyzed = upload.rank == 0 and upload.seq > session.last_seq and session.has_state
+            dropped_before = run_repository.dropped_before(connection, stored) if upload.dropped else {}
+            arrival = Arrival(session, is_analyzed, is_replayed, dropped_before)
+            return self._ingest_into(connection, run, stored, arrival, now)
 
-    def _ingest_into(self, connection: sa.Connection, run: LockedRun, upload: Upload, now: datetime) -> IngestResult:
-        if run.project != upload.run.project:
-            raise RunInOtherProject
-        session, seq, _ = detector_states.version_of(run)
-        is_latest = upload.rank == 0 and (upload.session, upload.seq) > (session, seq)
-        is_late = upload.rank == 0 and not is_latest
-        if not run_repository.claim_upload(connection, upload, late=is_late, processed=is_latest, now=now):
-            response = self._respond(connection, run, accepted=0, duplicate=True)
-            return IngestResult(response, has_changed_alerts=False)
+    def _ingest_into(
+        self, connection: sa.Connection, run: LockedRun, upload: Upload, arrival: Arrival, now: datetime
+    ) -> IngestResult:
+        """Ingest an upload whose run and session are named as they are stored."""
+        is_late = upload.rank == 0 and not arrival.is_latest
+        is_new = run_repository.claim_upload(connection, upload, late=is_late, processed=arrival.is_analyzed, now=now)
+        if not is_new:
+            duplicate = UploadResponse(accepted=0, analyzed=True, duplicate=True)
+            return IngestResult(self._respond(connection, run, duplicate), has_changed_alerts=False)
         if upload.layers:
-            run_repository.save_layers(connection, run.run_id, upload.layers)
+            run_repository.save_layers(connection, run.run_id, upload.layers, replace=upload.rank == 0)
             self._quotas.check_layers(connection, run, now)
-        readings: Sequence[Reading] = []
-        findings: Sequence[Finding] = []
-        if is_latest:
-            readings, findings = self._analyze(connection, run, upload, now)
+        analysis = Analysis()
+        if arrival.is_analyzed:
+            analysis = self._analyze(connection, run, upload, arrival.session, now)
         else:
             layers = run_repository.load_layers(connection, run.run_id)
             check_records(upload.records, {layer.layer_id: layer.units for layer in layers})
-        change = _store(connection, run, upload, readings, now=now, is_latest=is_latest)
+        change = _store(connection, run, upload, arrival, analysis.readings, now)
+        findings = self._news(run, analysis.findings, arrival)
         changed_ids = self._alerts.apply_upload(connection, run, findings, change.effect, now)
-        response = self._respond(
-            connection, run, accepted=len(upload.records), is_analyzed=is_latest, changed_ids=changed_ids
+        answer = UploadResponse(
+            accepted=len(upload.records),
+            analyzed=arrival.is_analyzed,
+            duplicate=False,
+            known_layers=analysis.layer_count,
+            is_shared=change.row_values.get("is_shared", run.is_shared),
         )
+        response = self._respond(connection, run, answer, changed_ids)
         return IngestResult(response, bool(changed_ids), change.newly_dropped)
 
     def _analyze(
-        self, connection: sa.Connection, run: LockedRun, upload: Upload, now: datetime
-    ) -> tuple[list[Reading], list[Finding]]:
-        """Advance the detector state of a run over the records of its latest upload, and cache it."""
+        self, connection: sa.Connection, run: LockedRun, upload: Upload, session: RunSession, now: datetime
+    ) -> Analysis:
+        """Advance the detector state of a session over the records of its latest upload, and cache it."""
         policy = self._policies.get(connection, run.project, now)
-        checkpoint = self._states.get(run.run_id, detector_states.version_of(run))
-        if checkpoint is None:
-            checkpoint = detector_states.load(connection, run.run_id, policy)
+        checkpoint = self._checkpoint(connection, run, session, policy, now)
         state, has_new_layers = _described(connection, checkpoint.state, upload)
         check_records(upload.records, {layer_id: memory.info.units for layer_id, memory in state.layers.items()})
+        findings: list[Finding] = []
+        if session.first_step is None and len(upload.records):
+            earliest_step = session_order.earliest_step(connection, run.run_id, session.key)
+            state, findings = begin_session(state, upload.records[0], earliest_step, policy)
         with self._metrics.detector_seconds.time():
-            state, readings, findings = self._advance(state, upload.records, policy)
+            state, readings, new_findings = self._advance(state, upload.records, policy)
         unsaved_uploads = checkpoint.unsaved_uploads + 1
         if has_new_layers or upload.final_status is not None or unsaved_uploads >= SAVE_EVERY:
             detector_states.save(connection, run.run_id, (upload.session, upload.seq), state, now)
             unsaved_uploads = 0
         version = (upload.session, upload.seq, now)
         self._states.put(run.run_id, version, DetectorCheckpoint(state, unsaved_uploads))
-        return readings, findings
+        return Analysis(readings, findings + new_findings, len(state.layers))
+
+    def _checkpoint(
+        self, connection: sa.Connection, run: LockedRun, session: RunSession, policy: Policy, now: datetime
+    ) -> DetectorCheckpoint:
+        """Return the state of a session; a new one takes over that of the session before it, and is saved soon."""
+        if not session.is_new:
+            version = (session.key, session.last_seq, session.received_at)
+            checkpoint = self._states.get(run.run_id, version)
+            return checkpoint or detector_states.load(connection, run.run_id, session.key, policy)
+        if session.previous is None:
+            return DetectorCheckpoint(detection_state.empty(), SAVE_EVERY)
+        newest = detector_states.newest_version(run)
+        previous = self._states.get(run.run_id, newest) if session.previous == newest[0] else None
+        if previous is None:
+            previous = detector_states.load(connection, run.run_id, session.previous, policy)
+        if previous.unsaved_uploads and session.previous == newest[0]:
+            detector_states.save(connection, run.run_id, newest[:2], previous.state, now)
+        detector_states.delete_oldest(connection, run.run_id)
+        return DetectorCheckpoint(previous.state, SAVE_EVERY)
+
+    def _news(self, run: LockedRun, findings: Sequence[Finding], arrival: Arrival) -> Sequence[Finding]:
+        """Return the findings that change alerts.
+
+        Those of a training that uploads in an older session do, as it goes on beside the newest one; but it ends no
+        problem that the newest one has. What is replayed of an older session is over.
+        """
+        if arrival.is_latest:
+            return findings
+        if arrival.is_replayed or run.detector_session is None:
+            return []
+        newest = run.detector_session
+        news = []
+        for finding in findings:
+            is_end = finding.transition == "resolved"
+            if is_end and self._states.has_open_problem(run.run_id, newest, finding.layer_id, finding.kind):
+                continue
+            news.append(finding)
+        return news
 
     def _respond(
-        self,
-        connection: sa.Connection,
-        run: LockedRun,
-        *,
-        accepted: int,
-        is_analyzed: bool = True,
-        duplicate: bool = False,
-        changed_ids: Sequence[str] = (),
+        self, connection: sa.Connection, run: LockedRun, answer: UploadResponse, changed_ids: Sequence[str] = ()
     ) -> UploadResponse:
-        """Return the response, with the run's open alerts and those that the upload changed."""
-        alerts = []
+        """Return the answer with the run's id, its open alerts and those that the upload changed."""
+        alerts: list[Alert] = []
         if changed_ids or run.has_open_alerts:
             alerts = alert_queries.current(connection, run.run_id, changed_ids, self._base_url)
-        return UploadResponse(
-            accepted=accepted, analyzed=is_analyzed, duplicate=duplicate, sample_every=None, alerts=alerts
-        )
+        return answer.model_copy(update={"run_id": run.run_id, "alerts": alerts})
 
 
 def _store(
     connection: sa.Connection,
     run: LockedRun,
     upload: Upload,
+    arrival: Arrival,
     readings: Sequence[Reading],
-    *,
     now: datetime,
-    is_latest: bool,
 ) -> RunProgress:
     """Store what an upload carries, and the progress of its run."""
     with pipelined(connection):
         written = append_upload(connection, upload, readings, run.unit_stat_rows)
-        change = progress(run, upload, written, now, is_latest=is_latest)
+        change = progress(run, upload, arrival, written, now)
         if change.session_note is not None:
             sessions.save_note(connection, upload, change.session_note, now)
         run_repository.update(connection, run.run_id, change.row_values)

@@ -19,11 +19,9 @@ from relumine.schemas.policy import RaisedProblem
 from relumine.schemas.record_table import RecordTable
 from relumine.schemas.upload import LayerInfo
 from relumine_server.db.database import Database
-from relumine_server.detection import detector
 from relumine_server.detection import policy as detection_policy
-from relumine_server.detection import state as detection_state
 from relumine_server.detection.policy import Policy
-from relumine_server.detection.state import DetectorState
+from relumine_server.detection.replay import RunReplay
 from relumine_server.errors import Busy, ProjectNotFound, RunNotFound
 from relumine_server.policies import repository as policy_repository
 from relumine_server.runs import repository as run_repository
@@ -41,15 +39,14 @@ UNITS_PER_RECORD = 1_000  # so many units cost as much as a record
 
 @dataclass
 class PolicyReplay:
-    """A run replayed under one policy: the detector state, and the problems raised so far, by layer and kind."""
+    """A run replayed under one policy, and the problems raised so far, by layer and kind."""
 
-    policy: Policy
-    state: DetectorState
+    replay: RunReplay
     raised: dict[tuple[int, Kind], RaisedProblem] = field(default_factory=dict)
 
-    def advance(self, records: RecordTable) -> None:
+    def advance(self, session: str, records: RecordTable) -> None:
         """Process the records of an upload."""
-        self.state, _, findings = detector.advance(self.state, records, self.policy)
+        _, findings = self.replay.advance(session, records)
         for finding in findings:
             if finding.transition == "resolved":
                 continue
@@ -79,19 +76,19 @@ class ReplayPair:
     def start(cls, in_force: Policy, proposed: Policy, layers: Sequence[LayerInfo]) -> ReplayPair:
         """Return a pair at the beginning of a run with these layers."""
         return cls(
-            PolicyReplay(in_force, detection_state.describe(detection_state.empty(), layers)),
-            PolicyReplay(proposed, detection_state.describe(detection_state.empty(), layers)),
+            PolicyReplay(RunReplay(layers, in_force)),
+            PolicyReplay(RunReplay(layers, proposed)),
             {layer.layer_id: layer.units for layer in layers},
         )
 
-    def advance(self, records: RecordTable) -> None:
+    def advance(self, session: str, records: RecordTable) -> None:
         """Process the records of an upload under both policies. The detector skips those whose units do not match."""
         expected = np.array([self.units.get(layer, 0) for layer in records.scalars["layer_id"].tolist()], np.int64)
         if np.any((records.present > 0) & (records.units != expected)):
             self.units_match = False
         self.records += len(records)
-        self.in_force.advance(records)
-        self.proposed.advance(records)
+        self.in_force.advance(session, records)
+        self.proposed.advance(session, records)
 
 
 @dataclass
@@ -170,7 +167,7 @@ class Backtests:
             is_complete = budget.spend(upload.records)
             if not is_complete:
                 break
-            pair.advance(upload.records)
+            pair.advance(upload.session, upload.records)
         with self._database.read() as connection:
             is_deleted = run_repository.find(connection, run.run_id) is None
             if is_deleted or not (pair.records or is_complete):

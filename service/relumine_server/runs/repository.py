@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from sqlalchemy.dialects import postgresql
 from relumine.schemas.upload import LayerInfo, RunInfo, Upload
 from relumine_server.db import keyset, tables
 from relumine_server.db.dialect import insert, plain_insert, sqlite_time
+from relumine_server.db.types import to_json
 from relumine_server.errors import RunNotFound
 from relumine_server.runs.rows import LockedRun, RunRow
 
@@ -60,16 +62,43 @@ def lock_or_create(
 ) -> LockedRun:
     """Lock the row of a run for this transaction, and return it; create the run, and its project, if it is new.
 
-    ``admit`` is called before a run is created and may refuse it: whatever it raises is raised here.
+    A run belongs to the project that created it. Where another project has a run of the same id, this project's run is
+    kept under an id of its own. ``admit`` is called before a run is created and may refuse it: whatever it raises is
+    raised here.
     """
     run = lock(connection, info.id)
-    if run is not None:
+    if run is None:
+        return _create(connection, info, now, admit)
+    if run.project == info.project:
         return run
+    # The other project's run is locked, so that two uploads do not both create this project's.
+    query = sa.select(_r.run_id).where(_r.project == info.project, _r.sent_id == info.id)
+    run_id = connection.scalar(query)
+    run = None if run_id is None else lock(connection, run_id)
+    return run or _create(connection, info, now, admit, run_id=_id_beside(info.id))
+
+
+def _id_beside(run_id: str) -> str:
+    """Return an id for a run whose own id is taken. It is random, so that nobody can take it in advance."""
+    return f"{run_id[:51]}-{secrets.token_hex(6)}"
+
+
+def _create(
+    connection: sa.Connection,
+    info: RunInfo,
+    now: datetime,
+    admit: Callable[[sa.Connection, str, datetime], None],
+    run_id: str | None = None,
+) -> LockedRun:
+    """Create a run, under another id than it was sent with if ``run_id`` is given, and return its locked row."""
     admit(connection, info.project, now)
     project = insert(connection, tables.projects).values(project=info.project, created_at=now)
     connection.execute(project.on_conflict_do_nothing())
-    connection.execute(insert(connection, tables.runs).values(_new_run(info, now)).on_conflict_do_nothing())
-    return LockedRun(*connection.execute(_SELECT_LOCKED, {"run": info.id}).one())
+    row = _new_run(info, now)
+    if run_id is not None:
+        row |= {"run_id": run_id, "sent_id": info.id}
+    connection.execute(insert(connection, tables.runs).values(row).on_conflict_do_nothing())
+    return LockedRun(*connection.execute(_SELECT_LOCKED, {"run": row["run_id"]}).one())
 
 
 def _new_run(info: RunInfo, now: datetime) -> dict[str, Any]:
@@ -104,15 +133,24 @@ _UPLOAD_COLUMNS = tuple(column.name for column in tables.uploads.columns)
 _CLAIM = postgresql.insert(tables.uploads).on_conflict_do_nothing().returning(tables.uploads.c.seq)
 
 
+def dropped_before(connection: sa.Connection, upload: Upload) -> Mapping[str, int]:
+    """Return what the process of an upload had dropped until its previous upload, by reason."""
+    u = tables.uploads.c
+    of_process = (u.run_id == upload.run.id, u.session == upload.session, u.rank == upload.rank, u.seq < upload.seq)
+    query = sa.select(u.dropped).where(*of_process).order_by(u.seq.desc()).limit(1)
+    return connection.scalar(query) or {}
+
+
 def claim_upload(connection: sa.Connection, upload: Upload, *, late: bool, processed: bool, now: datetime) -> bool:
     """Insert the row of an upload. Returns False for a duplicate, whose row is there already."""
     last_step = int(upload.records.scalars["step"].max()) if len(upload.records) else None
     key = (upload.run.id, upload.session, upload.rank, upload.seq)
     rest = (len(upload.records), last_step, late, processed)
     if connection.dialect.name == "sqlite":
+        dropped = to_json(upload.dropped) if upload.dropped else None
         statement = f"{plain_insert(tables.uploads, _UPLOAD_COLUMNS)} ON CONFLICT DO NOTHING"
-        return connection.exec_driver_sql(statement, (*key, sqlite_time(now), *rest)).rowcount > 0
-    row = dict(zip(_UPLOAD_COLUMNS, (*key, now, *rest), strict=True))
+        return connection.exec_driver_sql(statement, (*key, sqlite_time(now), *rest, dropped)).rowcount > 0
+    row = dict(zip(_UPLOAD_COLUMNS, (*key, now, *rest, upload.dropped or None), strict=True))
     return connection.execute(_CLAIM, row).first() is not None
 
 
@@ -129,8 +167,8 @@ def _update_statement(names: tuple[str, ...]) -> sa.Update:
     return sa.update(tables.runs).where(_r.run_id == sa.bindparam("run")).values(new)
 
 
-def save_layers(connection: sa.Connection, run_id: str, layers: Sequence[LayerInfo]) -> None:
-    """Insert layers, or update their description. Of several descriptions of a layer the last one counts."""
+def save_layers(connection: sa.Connection, run_id: str, layers: Sequence[LayerInfo], *, replace: bool = True) -> None:
+    """Insert layers. Of several descriptions of a layer the last one counts; without ``replace``, the stored one."""
     if not layers:
         return
     by_id = {layer.layer_id: layer for layer in layers}
@@ -145,6 +183,9 @@ def save_layers(connection: sa.Connection, run_id: str, layers: Sequence[LayerIn
         for layer in by_id.values()
     ]
     statement = insert(connection, tables.layers)
+    if not replace:
+        connection.execute(statement.on_conflict_do_nothing(), rows)
+        return
     new = {name: statement.excluded[name] for name in ("name", "units", "info")}
     connection.execute(statement.on_conflict_do_update(index_elements=["run_id", "layer_id"], set_=new), rows)
 

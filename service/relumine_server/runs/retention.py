@@ -137,9 +137,10 @@ def thin(connection: sa.Connection, run: OverfullRun) -> int:
 def _rows_to_thin(connection: sa.Connection, run_id: str, keep_every: int, row_count: int) -> list[Any]:
     """Return the oldest rows of per-unit statistics that are not kept, at most a batch."""
     c = tables.unit_stats.c
-    session, seq = replay.saved_position(connection, run_id)
-    # Rows after the saved detector state stay: the detector may process them again.
-    is_saved = sa.or_(c.session < session, sa.and_(c.session == session, c.seq <= seq), c.rank > 0)
+    # Rows after a saved detector state stay: the detector may process them again.
+    saved = replay.saved_seqs(connection, run_id)
+    is_in_state = [sa.and_(c.session == session, c.seq <= seq) for session, seq in saved.items()]
+    is_saved = sa.or_(c.rank > 0, c.session.not_in(list(saved)), *is_in_state)
     is_between = sa.and_(c.ordinal >= FIRST_ROWS, c.ordinal < row_count - LATEST_ROWS)
     query = (
         sa.select(c.step, c.session, c.rank, c.seq, c.size_bytes)

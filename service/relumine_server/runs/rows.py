@@ -28,16 +28,17 @@ class RunRow:
     updated_at: datetime
     finished_at: datetime | None
     last_step: int | None
-    dropped: Mapping[str, Mapping[str, int]]
+    dropped: Mapping[str, int]
     coverage: Mapping[str, Any] | None
     watching: Mapping[str, Any] | None
+    is_shared: bool
 
 
 @dataclass(frozen=True, slots=True)
 class LockedRun:
     """The columns that ingest and alerts need of a run whose row this transaction has locked, as it was at that moment.
 
-    ``dropped`` counts by reason what each process dropped; its keys are ``session/rank``.
+    ``dropped`` counts what all its processes dropped, by reason. ``is_shared``: two trainings upload in it at once.
     """
 
     run_id: str
@@ -45,8 +46,10 @@ class LockedRun:
     group_name: str | None
     name: str | None
     status: RunStatus
+    finished_at: datetime | None
     last_step: int | None
-    dropped: Mapping[str, Mapping[str, int]]
+    dropped: Mapping[str, int]
+    is_shared: bool
     uncompacted_records: int
     detector_session: str | None
     detector_seq: int | None

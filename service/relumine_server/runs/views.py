@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
@@ -41,22 +40,15 @@ def _run_view(run: RunRow, open_alerts: int, base_url: str) -> schema_run.Run:
         started_at=rfc3339(run.started_at),
         created_at=rfc3339(run.created_at),
         updated_at=rfc3339(run.updated_at),
-        finished_at=rfc3339(run.finished_at),
+        finished_at=None if run.status == "running" else rfc3339(run.finished_at),
         last_step=run.last_step,
-        dropped=_total_dropped(run.dropped),
+        dropped=dict(run.dropped),
+        is_shared=run.is_shared,
         coverage=run.coverage,
         watching=run.watching,
         open_alerts=open_alerts,
         url=f"{base_url}/#/runs/{run.run_id}",
     )
-
-
-def _total_dropped(dropped: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
-    """Return what all processes of a run dropped, by reason."""
-    total: Counter[str] = Counter()
-    for counts in dropped.values():
-        total.update(counts)
-    return dict(total)
 
 
 def project_views(

@@ -6,7 +6,7 @@ compacted already is not touched again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +15,6 @@ import sqlalchemy as sa
 from relumine.schemas.record_table import Array
 from relumine_server.db import tables
 from relumine_server.timeseries import codec, replay
-from relumine_server.timeseries.replay import Position
 
 CHUNK_RECORDS = 1024
 """Records of a chunk: at this size reading a million of them is a thousand short rows."""
@@ -46,7 +45,7 @@ def due(connection: sa.Connection, limit: int) -> list[str]:
 def compact(connection: sa.Connection, run_id: str) -> int:
     """Compact a batch of a run; returns the number of records that went into chunks, 0 where none are left to compact.
 
-    Segments after the saved detector state are left as they are, because the detector may process them again. So are
+    Segments after a saved detector state are left as they are, because the detector may process them again. So are
     the newest segment of a layer that has a reading, and those after it.
     """
     c = tables.runs.c
@@ -54,7 +53,7 @@ def compact(connection: sa.Connection, run_id: str) -> int:
     if run is None:
         return 0
     min_records = CHUNK_RECORDS if run.status == "running" else 1
-    saved = replay.saved_position(connection, run_id)
+    saved = replay.saved_seqs(connection, run_id)
     compacted = 0
     for stream in _streams(connection, run_id, min_records):
         while compacted < BATCH_RECORDS:
@@ -88,7 +87,9 @@ def _uncompacted_records(connection: sa.Connection, run_id: str) -> int:
     return 0 if most is None or most < CHUNK_RECORDS else int(most)
 
 
-def _compact_oldest(connection: sa.Connection, run_id: str, stream: Stream, min_records: int, saved: Position) -> int:
+def _compact_oldest(
+    connection: sa.Connection, run_id: str, stream: Stream, min_records: int, saved: Mapping[str, int]
+) -> int:
     """Make a chunk of the oldest segments of a stream; returns the number of its records."""
     c = tables.segments.c
     of_stream = (c.run_id == run_id, c.layer_id == stream.layer_id, c.session == stream.session, c.rank == stream.rank)
@@ -96,9 +97,8 @@ def _compact_oldest(connection: sa.Connection, run_id: str, stream: Stream, min_
     newest = sa.func.coalesce(sa.func.max(seq_with_reading), sa.func.max(c.seq))
     before_newest = c.seq < sa.select(newest).where(*of_stream).scalar_subquery()
     query = sa.select(c.seq, c.record_count).where(*of_stream, before_newest).order_by(c.seq).limit(CHUNK_RECORDS)
-    saved_session, saved_seq = saved
-    if not stream.rank and stream.session >= saved_session:
-        query = query.where(c.seq <= (saved_seq if stream.session == saved_session else 0))
+    if not stream.rank and stream.session in saved:
+        query = query.where(c.seq <= saved[stream.session])
     oldest = _enough_for_chunk(connection.execute(query).all())
     if sum(row.record_count for row in oldest) < min_records:
         return 0

@@ -49,10 +49,20 @@ class _Part(NamedTuple):
     learning_rates: list[tuple[float, ...] | None]
 
 
-def stored_uploads(connection: sa.Connection, run_id: str, start: Position = BEGINNING) -> Iterator[StoredUpload]:
-    """Yield the processed uploads of a run after a position, within one transaction."""
+def stored_uploads(connection: sa.Connection, run_id: str) -> Iterator[StoredUpload]:
+    """Yield the processed uploads of a run, within one transaction."""
+    position = BEGINNING
+    while page := _read_page(connection, run_id, position):
+        yield from page
+        position = page[-1].position
+
+
+def stored_uploads_of_session(connection: sa.Connection, run_id: str, start: Position) -> Iterator[StoredUpload]:
+    """Yield the processed uploads of one session after a position, within one transaction."""
     position = start
     while page := _read_page(connection, run_id, position):
+        if page[0].session != start[0]:
+            return
         yield from page
         position = page[-1].position
 
@@ -69,11 +79,10 @@ def stored_uploads_by_page(database: Database, run_id: str) -> Iterator[StoredUp
         position = page[-1].position
 
 
-def saved_position(connection: sa.Connection, run_id: str) -> Position:
-    """Return the position of the last upload that the saved detector state includes."""
+def saved_seqs(connection: sa.Connection, run_id: str) -> dict[str, int]:
+    """Return the seq of the last upload that each saved detector state includes, by session."""
     c = tables.detector_states.c
-    row = connection.execute(sa.select(c.session, c.seq).where(c.run_id == run_id)).first()
-    return BEGINNING if row is None else (row.session, row.seq)
+    return {row.session: row.seq for row in connection.execute(sa.select(c.session, c.seq).where(c.run_id == run_id))}
 
 
 def _read_page(connection: sa.Connection, run_id: str, position: Position) -> list[StoredUpload]:

@@ -63,10 +63,14 @@ def load_spans(connection: sa.Connection, run_id: str) -> SessionSpans:
 
 
 class SessionNote(NamedTuple):
-    """News of a session: its first step so far, None without records; and that its uploads are out of order."""
+    """News of a session: its first step so far, None without records; and that its uploads are out of order.
+
+    ``client_session`` is its name without the number that the server gave it.
+    """
 
     first_step: int | None
     out_of_order: bool
+    client_session: str
 
 
 def save_note(connection: sa.Connection, upload: Upload, note: SessionNote, now: datetime) -> None:
@@ -75,6 +79,7 @@ def save_note(connection: sa.Connection, upload: Upload, note: SessionNote, now:
     statement = insert(connection, tables.run_sessions).values(
         run_id=upload.run.id,
         session=upload.session,
+        client_session=note.client_session,
         created_at=now,
         world_size=upload.world_size,
         first_step=note.first_step if is_shown else None,

@@ -173,12 +173,6 @@ def test_an_unsupported_encoding_is_415(call):
     assert (response.status_code, response.json()["code"]) == (415, "unsupported_encoding")
 
 
-def test_a_run_of_another_project_is_a_conflict(call):
-    call("POST", "/v1/uploads", content=changed())
-    response = call("POST", "/v1/uploads", content=changed(run={"id": "r1", "project": "other"}, seq=2))
-    assert (response.status_code, response.json()["code"]) == (409, "run_in_other_project")
-
-
 @pytest.mark.parametrize(
     "body", [b"{", b'{"author": NaN}', b'{"author": "\\ud800"}', b'{"author": 1e999}', b'{"author": ""}']
 )

@@ -167,8 +167,11 @@ def test_a_bound_key_uploads_into_its_own_project_only(server):
     assert server.call("POST", "/v1/uploads", "ours ingest", json=upload("ours", "r1")).status_code == 202
     refused = server.call("POST", "/v1/uploads", "ours ingest", json=upload("theirs", "r2"))
     assert code(refused) == (403, "project_forbidden")
-    conflict = server.call("POST", "/v1/uploads", "ours ingest", json=upload("ours", "run-theirs", 2))
-    assert code(conflict) == (409, "run_in_other_project")
+    same_id = server.call("POST", "/v1/uploads", "ours ingest", json=upload("ours", "run-theirs"))
+    assert same_id.status_code == 202
+    run_id = same_id.json()["run_id"]
+    assert server.call("GET", f"/v1/runs/{run_id}", "ours read").json()["project"] == "ours"
+    assert code(server.call("GET", f"/v1/runs/{run_id}", "theirs read")) == (404, "run_not_found")
     assert code(server.call("GET", "/v1/runs/r2", "admin")) == (404, "run_not_found")
 
 

@@ -8,39 +8,45 @@ from datetime import UTC, datetime, timedelta
 from relumine.schemas.record import Record
 from relumine.schemas.upload import LoggedMetric, RunInfo, Upload
 from relumine.schemas.watching import Watching
-from relumine_server.ingest.run_progress import progress
+from relumine_server.ingest.run_progress import Arrival, progress
 from relumine_server.runs.rows import LockedRun
+from relumine_server.runs.session_order import RunSession
 from relumine_server.timeseries.sessions import SessionNote
 from relumine_server.timeseries.unit_stats import RowsWritten
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+FIRST = "000000000001-s1"
+SECOND = "000000000002-s2"
 NEW = LockedRun(
-    run_id="r1", project="p", group_name=None, name=None, status="running", last_step=None, dropped={},
-    uncompacted_records=0, detector_session=None, detector_seq=None, last_heartbeat_at=None, session_first_step=None,
-    longest_gap_s=0.0, unit_stat_rows=0, unit_stat_bytes=0, has_open_alerts=False, has_open_stalled_alert=False,
-    watching=None,
+    run_id="r1", project="p", group_name=None, name=None, status="running", finished_at=None, last_step=None,
+    dropped={}, is_shared=False, uncompacted_records=0, detector_session=None, detector_seq=None,
+    last_heartbeat_at=None, session_first_step=None, longest_gap_s=0.0, unit_stat_rows=0, unit_stat_bytes=0,
+    has_open_alerts=False, has_open_stalled_alert=False, watching=None,
 )  # fmt: skip
 KNOWN = replace(
-    NEW, last_step=20, uncompacted_records=2, detector_session="s1", detector_seq=2, session_first_step=10,
+    NEW, last_step=20, uncompacted_records=2, detector_session=FIRST, detector_seq=2, session_first_step=10,
     last_heartbeat_at=NOW - timedelta(seconds=30), unit_stat_rows=2, unit_stat_bytes=100,
 )  # fmt: skip
 
 
-def upload(*steps, session="s1", seq=3, **fields):
+def upload(*steps, session=FIRST, seq=3, **fields):
     records = [Record(layer_id=0, first_step=step, step=step, n_examples=8, loss=1.0) for step in steps]
     return Upload(run=RunInfo(id="r1"), session=session, seq=seq, records=records, **fields)
 
 
-def change_of(run, upload, *, is_latest=True, rows=0, size_bytes=0):
-    return progress(run, upload, RowsWritten(rows, size_bytes), NOW, is_latest=is_latest)
+def change_of(run, upload, *, is_analyzed=True, is_replayed=False, dropped_before=None, rows=0, size_bytes=0):
+    newest = run.detector_session or ""
+    session = RunSession(upload.session, is_newest=upload.session >= newest, is_new=upload.session > newest)
+    arrival = Arrival(session, is_analyzed, is_replayed, dropped_before or {})
+    return progress(run, upload, arrival, RowsWritten(rows, size_bytes), NOW)
 
 
 def test_the_first_upload_begins_a_session():
     change = change_of(NEW, upload(10, 20, seq=1), rows=2, size_bytes=100)
-    assert change.session_note == SessionNote(10, out_of_order=False)
+    assert change.session_note == SessionNote(10, out_of_order=False, client_session="s1")
     assert change.row_values == {
         "updated_at": NOW, "last_step": 20, "uncompacted_records": 2, "unit_stat_rows": 2, "unit_stat_bytes": 100,
-        "detector_session": "s1", "detector_seq": 1, "last_heartbeat_at": NOW, "session_first_step": 10,
+        "detector_session": FIRST, "detector_seq": 1, "last_heartbeat_at": NOW, "session_first_step": 10,
     }  # fmt: skip
     assert change.effect.step == 20
 
@@ -49,19 +55,19 @@ def test_an_upload_that_follows_changes_no_session():
     change = change_of(KNOWN, upload(30, metrics=[LoggedMetric(step=40, name="loss", value=1.0)]))
     assert change.session_note is None
     assert "session_first_step" not in change.row_values
-    assert change.row_values["last_step"] == 40
+    assert change.row_values["last_step"] == 30  # logged metrics may be numbered otherwise
     assert change.row_values["longest_gap_s"] == 30.0
-    assert change.effect == (40, False, True, None, None)
+    assert change.effect == (30, False, True, None, None)
 
 
 def test_repeated_steps_are_noted_as_out_of_order():
-    assert change_of(KNOWN, upload(20, 30)).session_note == SessionNote(20, out_of_order=True)
+    assert change_of(KNOWN, upload(20, 30)).session_note == SessionNote(20, out_of_order=True, client_session="s1")
     assert change_of(KNOWN, upload(5)).row_values["session_first_step"] == 5
 
 
 def test_a_late_upload_neither_moves_the_heartbeat_nor_ends_the_run():
-    change = change_of(KNOWN, upload(15, seq=1, final_status="finished"), is_latest=False)
-    assert change.session_note == SessionNote(15, out_of_order=True)
+    change = change_of(KNOWN, upload(15, seq=1, final_status="finished"), is_analyzed=False)
+    assert change.session_note == SessionNote(15, out_of_order=True, client_session="s1")
     assert change.row_values.keys() == {"updated_at", "uncompacted_records", "unit_stat_rows", "unit_stat_bytes"}
     assert change.effect == (20, False, False, None, None)
 
@@ -70,7 +76,7 @@ def test_the_final_status_ends_the_run_and_a_new_session_resumes_it():
     ended = change_of(KNOWN, upload(30, final_status="failed"))
     assert (ended.row_values["status"], ended.row_values["finished_at"]) == ("failed", NOW)
     assert ended.effect.final_status == "failed"
-    resumed = change_of(replace(KNOWN, status="failed"), upload(15, session="s2", seq=1))
+    resumed = change_of(replace(KNOWN, status="failed"), upload(15, session=SECOND, seq=1))
     assert (resumed.row_values["status"], resumed.row_values["finished_at"]) == ("running", None)
     assert resumed.effect.resumes
     same_session = change_of(replace(KNOWN, status="failed"), upload(30))
@@ -82,10 +88,29 @@ def test_any_upload_revives_a_stalled_run():
 
 
 def test_drops_are_counted_since_the_previous_upload_of_the_process():
-    run = replace(KNOWN, dropped={"s1/0": {"buffer_full": 3}, "s1/1": {"buffer_full": 1}})
-    change = change_of(run, upload(30, dropped={"buffer_full": 5}))
+    run = replace(KNOWN, dropped={"buffer_full": 4, "refused": 1})
+    change = change_of(run, upload(30, dropped={"buffer_full": 5}), dropped_before={"buffer_full": 3})
     assert change.newly_dropped == {"buffer_full": 2}
-    assert change.row_values["dropped"] == {"s1/0": {"buffer_full": 5}, "s1/1": {"buffer_full": 1}}
+    assert change.row_values["dropped"] == {"buffer_full": 6, "refused": 1}
+
+
+def test_a_training_beside_the_newest_one_keeps_the_run_open_until_both_have_ended():
+    both = replace(KNOWN, detector_session=SECOND)
+    assert change_of(both, upload(30)).row_values["is_shared"] is True
+    newest_ended = replace(both, status="finished", finished_at=NOW)
+    revived = change_of(newest_ended, upload(30))
+    assert (revived.row_values["status"], revived.effect.resumes) == ("running", True)
+    last = change_of(replace(newest_ended, status="running"), upload(40, final_status="failed"))
+    assert (last.row_values["status"], last.effect.final_status) == ("failed", "failed")
+    first = change_of(both, upload(40, final_status="finished"))
+    assert ("status" in first.row_values, first.effect.final_status) == (False, None)
+
+
+def test_what_is_replayed_of_an_older_session_changes_no_status():
+    ended = replace(KNOWN, detector_session=SECOND, status="finished", finished_at=NOW)
+    change = change_of(ended, upload(30), is_replayed=True)
+    assert change.row_values.keys().isdisjoint({"status", "is_shared"})
+    assert not change.effect.resumes
 
 
 def test_only_a_change_of_watching_has_an_effect():

@@ -105,8 +105,8 @@ def test_a_lost_state_is_loaded_from_what_thinning_left(database):
     thin(database)
     with database.read() as connection:
         run = connection.execute(select(tables.runs)).one()
-        cached = ingest._states.get("r1", detector_states.version_of(run))
-        loaded = detector_states.load(connection, "r1", Policy())
+        cached = ingest._states.get("r1", detector_states.newest_version(run))
+        loaded = detector_states.load(connection, "r1", run.detector_session, Policy())
     assert cached is not None
     assert (cached.state.units == loaded.state.units).all()
     assert cached.state.open_problems == loaded.state.open_problems

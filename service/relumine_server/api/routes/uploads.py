@@ -24,7 +24,6 @@ from relumine_server.errors import (
     Busy,
     InvalidUpload,
     ProjectForbidden,
-    RunInOtherProject,
     StorageFull,
     TooManyLayers,
     TooManyMetrics,
@@ -44,10 +43,13 @@ from relumine_server.metrics import Metrics
 router = APIRouter(prefix="/v1", tags=["uploads"])
 
 REFUSALS = (
-    BodyTooLarge, BodyTimeout, Busy, InvalidUpload, ProjectForbidden, RunInOtherProject, StorageFull, TooManyLayers,
+    BodyTooLarge, BodyTimeout, Busy, InvalidUpload, ProjectForbidden, StorageFull, TooManyLayers,
     TooManyMetrics, TooManyProjects, TooManyRecords, TooManyRuns, TooManyUnits, TooManyValues, UnknownLayer,
     UnsupportedEncoding, UnitCountMismatch,
 )  # fmt: skip
+
+REPLAYED_HEADER = "relumine-replayed"
+"""``true`` where an upload comes from a disk after its training, as ``relumine sync`` sends it."""
 
 BODY = {"required": True, "content": {"application/json": {"schema": UPLOAD_SCHEMA}}}
 
@@ -63,19 +65,21 @@ async def post_upload(request: Request) -> Response:
     """Store an upload and analyze its records. The same upload again is answered ``duplicate`` and changes nothing."""
     # No parameters and no response model of the framework: they would be a fifth of the cost.
     services = services_of(request)
+    is_replayed = request.headers.get(REPLAYED_HEADER, "").lower() == "true"
     async with services.inflight.body(request, services.settings) as body:
-        result = await _ingest(services, partial(decode, body, request.state))
+        result = await _ingest(services, partial(decode, body, request.state), is_replayed=is_replayed)
     _count(services.metrics, result, len(body))
     if result.has_changed_alerts:
         services.dispatcher.wake()
     return Response(result.response.model_dump_json(), 202, media_type="application/json")
 
 
-async def _ingest(services: Services, read_upload: Callable[[], Upload]) -> IngestResult:
+async def _ingest(services: Services, read_upload: Callable[[], Upload], *, is_replayed: bool) -> IngestResult:
     """Ingest an upload. If the detector state of its run cannot be read, wait for the rebuild and ingest it then."""
 
     def write(connection: sa.Connection) -> IngestResult:
-        return services.ingest.decode_and_ingest(connection, read_upload, services.clock())
+        now = services.clock()
+        return services.ingest.decode_and_ingest(connection, read_upload, now, is_replayed=is_replayed)
 
     try:
         return await services.database.write_soon(write)

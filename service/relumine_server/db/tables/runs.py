@@ -27,6 +27,7 @@ runs = sa.Table(
     sa.Column("sdk", sa.Text),
     sa.Column("torch", sa.Text),
     required("status", sa.Text),
+    sa.Column("sent_id", sa.Text),
     sa.Column("started_at", UtcTime),
     required("created_at", UtcTime),
     required("updated_at", UtcTime),
@@ -40,11 +41,13 @@ runs = sa.Table(
     sa.Column("last_heartbeat_at", UtcTime),
     sa.Column("session_first_step", sa.BigInteger),
     required("longest_gap_s", sa.Float, default=0.0),
+    required("is_shared", sa.Boolean, default=False),
     required("uncompacted_records", sa.BigInteger, default=0),
     required("unit_stat_rows", sa.BigInteger, default=0),
     required("unit_stat_bytes", sa.BigInteger, default=0),
     sa.Index(None, "project", "created_at", "run_id"),
     sa.Index(None, "created_at", "run_id"),
+    sa.Index(None, "project", "sent_id"),
     sa.Index(None, "status"),
 )
 
@@ -53,6 +56,7 @@ run_sessions = sa.Table(
     metadata,
     sa.Column("run_id", sa.Text, primary_key=True),
     sa.Column("session", SessionId, primary_key=True),
+    required("client_session", sa.Text),
     required("created_at", UtcTime),
     required("world_size", sa.Integer),
     sa.Column("first_step", sa.BigInteger),
@@ -71,6 +75,7 @@ uploads = sa.Table(
     sa.Column("last_step", sa.BigInteger),
     required("late", sa.Boolean),
     required("processed", sa.Boolean),
+    sa.Column("dropped", Document),
 )
 
 layers = sa.Table(
@@ -87,7 +92,7 @@ detector_states = sa.Table(
     "detector_states",
     metadata,
     sa.Column("run_id", sa.Text, primary_key=True),
-    required("session", SessionId),
+    sa.Column("session", SessionId, primary_key=True),
     required("seq", sa.BigInteger),
     required("state", sa.LargeBinary),
     required("updated_at", UtcTime),

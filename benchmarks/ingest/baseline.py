@@ -22,7 +22,8 @@ from relumine_server.db.database import Database
 from relumine_server.detection import detector
 from relumine_server.detection import state as detection_state
 from relumine_server.detection.policy import Policy
-from relumine_server.ingest.service import SAVE_EVERY, IngestService
+from relumine_server.ingest.analysis import SAVE_EVERY
+from relumine_server.ingest.service import IngestService
 
 RUNS = 8
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

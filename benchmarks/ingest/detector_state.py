@@ -26,12 +26,12 @@ from relumine_server.db import migrations
 from relumine_server.db.database import Database
 from relumine_server.detection import state
 from relumine_server.detection.policy import Policy
-from relumine_server.ingest import detector_states
+from relumine_server.ingest import analysis, detector_states
 from relumine_server.ingest import service as ingest_service
 from relumine_server.runs.session_order import FIRST_NUMBER, session_key
 
 NEVER = 10**9
-SAVE_EVERY = (1, ingest_service.SAVE_EVERY, NEVER)
+SAVE_EVERY = (1, analysis.SAVE_EVERY, NEVER)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 TAIL = 7
 
@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         cluster = stack.enter_context(postgres.running()) if "postgres" in options.databases else None
         for _, (kind, every) in alternating(arms, options.rounds):
             cluster_of_arm = cluster if kind == "postgres" else None
-            ingest_service.SAVE_EVERY = every
+            analysis.SAVE_EVERY = every
             with fresh_database(cluster_of_arm) as url:
                 costs[kind, every].append(measure(bodies, url, options.uploads, cluster_of_arm))
     print_table(costs)

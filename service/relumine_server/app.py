@@ -38,9 +38,11 @@ from relumine_server.clock import Clock, utc_now
 from relumine_server.db import migrations
 from relumine_server.db.database import Database
 from relumine_server.detection.detector import advance
+from relumine_server.ingest.analysis import Advance
+from relumine_server.ingest.large_uploads import LargeUploads
 from relumine_server.ingest.quotas import Quotas
 from relumine_server.ingest.rebuild import DetectorRebuilds
-from relumine_server.ingest.service import Advance, IngestService
+from relumine_server.ingest.service import IngestService
 from relumine_server.maintenance.worker import MaintenanceWorker
 from relumine_server.metrics import Metrics
 from relumine_server.outbox.enqueue import enqueue
@@ -113,6 +115,7 @@ def _services(settings: Settings, database: Database, clock: Clock, *, detector:
         database, settings, clock, on_notifications=dispatcher.wake, alerts=alerts, metrics=metrics
     )
     maintenance = MaintenanceWorker(database, settings, clock, metrics=metrics)
+    ingest = IngestService(settings.base_url, quotas=Quotas(settings), metrics=metrics, advance=detector, alerts=alerts)
     return Services(
         settings=settings,
         clock=clock,
@@ -123,9 +126,8 @@ def _services(settings: Settings, database: Database, clock: Clock, *, detector:
         login_attempts=LoginAttempts(),
         inflight=InflightBytes(settings.max_inflight_upload_bytes),
         alerts=alerts,
-        ingest=IngestService(
-            settings.base_url, quotas=Quotas(settings), metrics=metrics, advance=detector, alerts=alerts
-        ),
+        ingest=ingest,
+        large_uploads=LargeUploads(database, ingest, clock),
         rebuilds=DetectorRebuilds(database, clock),
         backtests=Backtests(database),
         dispatcher=dispatcher,

@@ -74,7 +74,9 @@ class StorageModel:
 
     def __init__(self) -> None:
         self.uploads: dict[Key, tuple[bool, bool]] = {}  # late, processed
-        self.last_processed = ("", 0)
+        self.sessions: list[str] = []  # in the order of their first upload
+        self.newest = ""  # of those that the detector has processed
+        self.last_seqs: dict[str, int] = {}  # of processed uploads, by session
         self.first_steps: dict[str, int] = {}  # by session
         self.records: list[tuple[SentUpload, Record]] = []
         self.metrics: dict[Key, list[dict[str, Any]]] = {}
@@ -82,11 +84,16 @@ class StorageModel:
         self.unit_rows_written = 0  # also those thinned since
 
     def add(self, upload: SentUpload) -> None:
-        is_latest = upload.rank == 0 and (upload.session, upload.seq) > self.last_processed
+        if upload.session not in self.sessions:
+            self.sessions.append(upload.session)
+        is_processed = upload.rank == 0 and upload.seq > self.last_seqs.get(upload.session, 0)
+        is_latest = is_processed and self._number(upload.session) >= self._number(self.newest)
+        if is_processed:
+            self.last_seqs[upload.session] = upload.seq
         if is_latest:
-            self.last_processed = (upload.session, upload.seq)
+            self.newest = upload.session
         is_late = upload.rank == 0 and not is_latest
-        self.uploads[upload.key] = (is_late, is_latest)
+        self.uploads[upload.key] = (is_late, is_processed)
         self.metrics[upload.key] = upload.metrics()
         rows: dict[int, dict[int, Record]] = {}
         for record in upload.records():
@@ -97,14 +104,18 @@ class StorageModel:
             if "active" in record:
                 rows.setdefault(step, {})[record["layer_id"]] = record
                 reading = {"active_rate": sum(record["active"]) / len(record["active"]) / 8}
-            self.records.append((upload, record | reading if is_latest else record))
+            self.records.append((upload, record | reading if is_processed else record))
         for ordinal, step in enumerate(sorted(rows), self.unit_rows_written):
             self.unit_rows[step, *upload.key] = UnitRow(ordinal, rows[step])
         self.unit_rows_written += len(rows)
 
+    def _number(self, session: str) -> int:
+        return self.sessions.index(session) if session in self.sessions else -1
+
     def shows(self, session: str, step: int) -> bool:
         """At a step the newest session that began at or before it is shown."""
-        return session == max(name for name, first_step in self.first_steps.items() if first_step <= step)
+        begun = [name for name, first_step in self.first_steps.items() if first_step <= step]
+        return session == max(begun, key=self._number)
 
     def series(self, layer: int) -> list[Record]:
         records = [
@@ -124,9 +135,9 @@ class StorageModel:
 
     def logged_points(self) -> list[dict[str, Any]]:
         """Of a step that was logged twice the later upload counts."""
-        values = {point["step"]: point["value"] for key in sorted(self.metrics) for point in self.metrics[key]}
+        keys = sorted(self.metrics, key=lambda key: (self._number(key[0]), *key[1:]))
+        values = {point["step"]: point["value"] for key in keys for point in self.metrics[key]}
         return [{"step": step, "value": value} for step, value in sorted(values.items())]
 
     def last_step(self) -> int | None:
-        steps = [point["step"] for point in self.logged_points()] + [record["step"] for _, record in self.records]
-        return max(steps, default=None)
+        return max((record["step"] for _, record in self.records), default=None)

@@ -15,6 +15,7 @@ from relumine_server.api.rate_limit import LoginAttempts
 from relumine_server.auth.authenticator import Authenticator
 from relumine_server.clock import Clock
 from relumine_server.db.database import Database
+from relumine_server.ingest.large_uploads import LargeUploads
 from relumine_server.ingest.rebuild import DetectorRebuilds
 from relumine_server.ingest.service import IngestService
 from relumine_server.maintenance.worker import MaintenanceWorker
@@ -39,6 +40,7 @@ class Services:
     inflight: InflightBytes
     alerts: AlertService
     ingest: IngestService
+    large_uploads: LargeUploads
     rebuilds: DetectorRebuilds
     backtests: Backtests
     dispatcher: WebhookDispatcher

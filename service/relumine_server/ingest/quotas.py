@@ -7,13 +7,14 @@ process counts again each time.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import sqlalchemy as sa
 from cachetools import LRUCache
 
-from relumine.schemas.upload import Upload
+from relumine.schemas.upload import LayerInfo, Upload
 from relumine_server.db import tables
 from relumine_server.errors import (
     TooManyLayers,
@@ -61,6 +62,11 @@ class Quotas:
             raise TooManyRecords(f"at most {limits.max_records_per_upload}")
         if len(upload.metrics) > limits.max_metrics_per_upload:
             raise TooManyMetrics(f"at most {limits.max_metrics_per_upload}")
+
+    def has_room_for(self, layers: Sequence[LayerInfo]) -> bool:
+        """Return whether these layers alone are within the limits of a run."""
+        is_few = len(layers) <= self._limits.max_layers_per_run
+        return is_few and sum(layer.units for layer in layers) <= self._limits.max_units_per_run
 
     def admit_run(self, connection: sa.Connection, project: str, now: datetime) -> None:
         """Raise TooManyRuns if the project is full, TooManyProjects if it is new and the server is full."""

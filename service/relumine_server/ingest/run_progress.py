@@ -25,8 +25,9 @@ from relumine_server.timeseries.unit_stats import RowsWritten
 class Arrival(NamedTuple):
     """The arrival of an upload.
 
-    ``session`` is its session among those of the run. ``is_analyzed``: the detector processes it. ``is_replayed``: it comes from a disk,
-    after its training. ``dropped_before`` counts what its process had dropped until its previous upload, by reason.
+    ``session`` is its session among those of the run. ``is_analyzed``: the detector processes it. ``is_replayed``: it
+    comes from a disk, after its training. ``dropped_before`` counts what its process had dropped until its previous
+    upload, by reason.
     """
 
     session: RunSession

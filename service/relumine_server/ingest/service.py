@@ -5,30 +5,28 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
-import numpy as np
 import sqlalchemy as sa
 
 from relumine.schemas.alert import Alert
-from relumine.schemas.record_table import RecordTable
 from relumine.schemas.upload import Upload, UploadResponse
 from relumine_server.alerts import queries as alert_queries
 from relumine_server.alerts.service import AlertService
 from relumine_server.db.dialect import pipelined
 from relumine_server.detection import detector
-from relumine_server.detection import state as detection_state
 from relumine_server.detection.findings import Finding, Reading
-from relumine_server.detection.new_session import begin_session
-from relumine_server.detection.policy import Policy
-from relumine_server.detection.state import DetectorState
-from relumine_server.errors import InvalidUpload, UnitCountMismatch, UnknownLayer
-from relumine_server.ingest import detector_states
-from relumine_server.ingest.detector_states import DetectorCheckpoint
+from relumine_server.ingest.analysis import (
+    CACHE_BYTES,
+    Advance,
+    Analysis,
+    Analyzer,
+    PreparedAnalysis,
+    check_records,
+)
 from relumine_server.ingest.quotas import Quotas
 from relumine_server.ingest.run_progress import Arrival, RunProgress, progress
 from relumine_server.metrics import Metrics
-from relumine_server.policies.repository import PolicyCache
 from relumine_server.runs import repository as run_repository
 from relumine_server.runs import session_order
 from relumine_server.runs.rows import LockedRun
@@ -36,16 +34,9 @@ from relumine_server.runs.session_order import RunSession
 from relumine_server.timeseries import sessions
 from relumine_server.timeseries.append import append_upload
 
-SAVE_EVERY = 8
-"""Uploads between two saved detector states. A state weighs as much as an upload; up to so many are processed again."""
-
-CACHE_BYTES = 256 * 2**20
-
 MAX_COMPUTING = 2
 """Uploads that one process works on at once. More would take turns at the interpreter, which costs up to half as much
 again. Uploads that wait for a run locked by another upload are not counted."""
-
-Advance: TypeAlias = Callable[[DetectorState, RecordTable, Policy], tuple[DetectorState, list[Reading], list[Finding]]]
 
 
 class IngestResult(NamedTuple):
@@ -56,19 +47,10 @@ class IngestResult(NamedTuple):
     newly_dropped: Mapping[str, int] = {}
 
 
-class Analysis(NamedTuple):
-    """Results of the detector. ``layer_count``: the layers described to it; None where it processed nothing."""
-
-    readings: Sequence[Reading] = ()
-    findings: Sequence[Finding] = ()
-    layer_count: int | None = None
-
-
 class IngestService:
     """Ingests uploads, each call within the transaction of its ``connection``.
 
-    It caches the detector states of the runs that upload most, and the policies of projects. ``advance`` is the
-    detector; tests may pass another one.
+    ``advance`` is the detector; tests may pass another one.
     """
 
     def __init__(
@@ -85,9 +67,7 @@ class IngestService:
         self._quotas = quotas or Quotas.default()
         self._alerts = alerts or AlertService()
         self._metrics = metrics or Metrics()
-        self._advance = advance
-        self._policies = PolicyCache()
-        self._states = detector_states.DetectorStates(cache_bytes)
+        self._analyzer = Analyzer(advance, cache_bytes, self._metrics)
         self._computing = threading.Semaphore(MAX_COMPUTING)
 
     def decode_and_ingest(
@@ -99,12 +79,35 @@ class IngestService:
         self._quotas.check_upload(upload)
         return self.ingest(connection, upload, now, is_replayed=is_replayed)
 
-    def ingest(
+    def prepare(
         self, connection: sa.Connection, upload: Upload, now: datetime, *, is_replayed: bool = False
+    ) -> PreparedAnalysis | None:
+        """Analyze an upload ahead of its transaction. Only reads.
+
+        Returns None where the analysis has to wait for the transaction, or there is none. Raises as ``ingest``.
+        """
+        self._quotas.check_upload(upload)
+        run = run_repository.peek(connection, upload.run)
+        if run.project != upload.run.project or not self._quotas.has_room_for(upload.layers):
+            return None
+        session = session_order.locate(connection, run, upload, is_replayed=is_replayed)
+        if not _is_analyzed(upload, session):
+            return None
+        return self._analyzer.prepare(connection, run, upload, session, now)
+
+    def ingest(
+        self,
+        connection: sa.Connection,
+        upload: Upload,
+        now: datetime,
+        *,
+        is_replayed: bool = False,
+        prepared: PreparedAnalysis | None = None,
     ) -> IngestResult:
         """Store an upload, analyze its records and apply the findings to the alerts of its run.
 
         ``is_replayed``: it comes from a disk, after its training, so what it shows of an older session is no news.
+        ``prepared`` is its analysis where that was made ahead; OutdatedAnalysisError is raised if it no longer holds.
 
         Raises UnknownLayer, UnitCountMismatch, InvalidUpload, DetectorStateLost and the problems of quotas; the
         transaction must then be rolled back.
@@ -114,13 +117,18 @@ class IngestService:
             session = session_order.locate(connection, run, upload, is_replayed=is_replayed)
             stored_run = upload.run.model_copy(update={"id": run.run_id})
             stored = upload.model_copy(update={"run": stored_run, "session": session.key})
-            is_analyzed = upload.rank == 0 and upload.seq > session.last_seq and session.has_state
             dropped_before = run_repository.dropped_before(connection, stored) if upload.dropped else {}
-            arrival = Arrival(session, is_analyzed, is_replayed, dropped_before)
-            return self._ingest_into(connection, run, stored, arrival, now)
+            arrival = Arrival(session, _is_analyzed(upload, session), is_replayed, dropped_before)
+            return self._ingest_into(connection, run, stored, arrival, now, prepared)
 
     def _ingest_into(
-        self, connection: sa.Connection, run: LockedRun, upload: Upload, arrival: Arrival, now: datetime
+        self,
+        connection: sa.Connection,
+        run: LockedRun,
+        upload: Upload,
+        arrival: Arrival,
+        now: datetime,
+        prepared: PreparedAnalysis | None,
     ) -> IngestResult:
         """Ingest an upload whose run and session are named as they are stored."""
         is_late = upload.rank == 0 and not arrival.is_latest
@@ -133,7 +141,7 @@ class IngestService:
             self._quotas.check_layers(connection, run, now)
         analysis = Analysis()
         if arrival.is_analyzed:
-            analysis = self._analyze(connection, run, upload, arrival.session, now)
+            analysis = self._analyzer.apply(connection, run, upload, arrival.session, now, prepared)
         else:
             layers = run_repository.load_layers(connection, run.run_id)
             check_records(upload.records, {layer.layer_id: layer.units for layer in layers})
@@ -150,47 +158,6 @@ class IngestService:
         response = self._respond(connection, run, answer, changed_ids)
         return IngestResult(response, bool(changed_ids), change.newly_dropped)
 
-    def _analyze(
-        self, connection: sa.Connection, run: LockedRun, upload: Upload, session: RunSession, now: datetime
-    ) -> Analysis:
-        """Advance the detector state of a session over the records of its latest upload, and cache it."""
-        policy = self._policies.get(connection, run.project, now)
-        checkpoint = self._checkpoint(connection, run, session, policy, now)
-        state, has_new_layers = _described(connection, checkpoint.state, upload)
-        check_records(upload.records, {layer_id: memory.info.units for layer_id, memory in state.layers.items()})
-        findings: list[Finding] = []
-        if session.first_step is None and len(upload.records):
-            earliest_step = session_order.earliest_step(connection, run.run_id, session.key)
-            state, findings = begin_session(state, upload.records[0], earliest_step, policy)
-        with self._metrics.detector_seconds.time():
-            state, readings, new_findings = self._advance(state, upload.records, policy)
-        unsaved_uploads = checkpoint.unsaved_uploads + 1
-        if has_new_layers or upload.final_status is not None or unsaved_uploads >= SAVE_EVERY:
-            detector_states.save(connection, run.run_id, (upload.session, upload.seq), state, now)
-            unsaved_uploads = 0
-        version = (upload.session, upload.seq, now)
-        self._states.put(run.run_id, version, DetectorCheckpoint(state, unsaved_uploads))
-        return Analysis(readings, findings + new_findings, len(state.layers))
-
-    def _checkpoint(
-        self, connection: sa.Connection, run: LockedRun, session: RunSession, policy: Policy, now: datetime
-    ) -> DetectorCheckpoint:
-        """Return the state of a session; a new one takes over that of the session before it, and is saved soon."""
-        if not session.is_new:
-            version = (session.key, session.last_seq, session.received_at)
-            checkpoint = self._states.get(run.run_id, version)
-            return checkpoint or detector_states.load(connection, run.run_id, session.key, policy)
-        if session.previous is None:
-            return DetectorCheckpoint(detection_state.empty(), SAVE_EVERY)
-        newest = detector_states.newest_version(run)
-        previous = self._states.get(run.run_id, newest) if session.previous == newest[0] else None
-        if previous is None:
-            previous = detector_states.load(connection, run.run_id, session.previous, policy)
-        if previous.unsaved_uploads and session.previous == newest[0]:
-            detector_states.save(connection, run.run_id, newest[:2], previous.state, now)
-        detector_states.delete_oldest(connection, run.run_id)
-        return DetectorCheckpoint(previous.state, SAVE_EVERY)
-
     def _news(self, run: LockedRun, findings: Sequence[Finding], arrival: Arrival) -> Sequence[Finding]:
         """Return the findings that change alerts.
 
@@ -205,7 +172,7 @@ class IngestService:
         news = []
         for finding in findings:
             is_end = finding.transition == "resolved"
-            if is_end and self._states.has_open_problem(run.run_id, newest, finding.layer_id, finding.kind):
+            if is_end and self._analyzer.has_open_problem(run.run_id, newest, finding.layer_id, finding.kind):
                 continue
             news.append(finding)
         return news
@@ -218,6 +185,11 @@ class IngestService:
         if changed_ids or run.has_open_alerts:
             alerts = alert_queries.current(connection, run.run_id, changed_ids, self._base_url)
         return answer.model_copy(update={"run_id": run.run_id, "alerts": alerts})
+
+
+def _is_analyzed(upload: Upload, session: RunSession) -> bool:
+    """Return whether the detector processes an upload: in the order of ``seq``, and of rank 0 alone."""
+    return upload.rank == 0 and upload.seq > session.last_seq and session.has_state
 
 
 def _store(
@@ -236,42 +208,3 @@ def _store(
             sessions.save_note(connection, upload, change.session_note, now)
         run_repository.update(connection, run.run_id, change.row_values)
     return change
-
-
-def _described(connection: sa.Connection, state: DetectorState, upload: Upload) -> tuple[DetectorState, bool]:
-    """Return the state with the layers of an upload, and whether any was described to it.
-
-    A layer that only a late upload or another rank has described is loaded from its row.
-    """
-    described = {layer.layer_id for layer in upload.layers}
-    recorded = set(np.unique(upload.records.scalars["layer_id"]).tolist())
-    unknown = recorded - {0, *described, *state.layers}
-    if not described and not unknown:
-        return state, False
-    stored = run_repository.load_layers(connection, upload.run.id) if unknown else []
-    new_layers = [layer for layer in stored if layer.layer_id in unknown]
-    return detection_state.describe(state, [*new_layers, *upload.layers]), True
-
-
-def check_records(records: RecordTable, units: Mapping[int, int]) -> None:
-    """Check that every record is of a described layer and fits its units, and is the only one of its layer and step.
-
-    ``records`` are ordered by step, then layer; ``units`` are by layer. Raises UnknownLayer, UnitCountMismatch,
-    InvalidUpload.
-    """
-    layer_ids = records.scalars["layer_id"]
-    steps = records.scalars["step"]
-    repeated = np.flatnonzero((np.diff(steps) == 0) & (np.diff(layer_ids) == 0))
-    if repeated.size:
-        raise InvalidUpload(f"two records of layer {layer_ids[repeated[0]]} at step {steps[repeated[0]]}")
-    recorded, index_of_layer = np.unique(layer_ids, return_inverse=True)
-    for layer_id in recorded.tolist():
-        if layer_id and layer_id not in units:
-            raise UnknownLayer(f"layer {layer_id} was never described")
-    expected = np.array([units.get(layer_id, 0) for layer_id in recorded.tolist()], np.int64)[index_of_layer]
-    mismatched = np.flatnonzero((records.present > 0) & (layer_ids > 0) & (records.units != expected))
-    if mismatched.size:
-        index = mismatched[0]
-        raise UnitCountMismatch(
-            f"layer {layer_ids[index]} has {expected[index]} units, a record has {records.units[index]}"
-        )

@@ -48,13 +48,27 @@ _DERIVED = {
 }
 _LOCKED_NAMES = [field.name for field in fields(LockedRun)]
 _LOCKED_COLUMNS = [_DERIVED[name].label(name) if name in _DERIVED else _r[name] for name in _LOCKED_NAMES]
-_SELECT_LOCKED = sa.select(*_LOCKED_COLUMNS).where(_r.run_id == _RUN_ID).with_for_update()
+_SELECT_UNLOCKED = sa.select(*_LOCKED_COLUMNS).where(_r.run_id == _RUN_ID)
+_SELECT_LOCKED = _SELECT_UNLOCKED.with_for_update()
+_NEW_COLUMNS: dict[str, Any] = dict.fromkeys(_LOCKED_NAMES) | {
+    "status": "running", "dropped": {}, "is_shared": False, "uncompacted_records": 0, "longest_gap_s": 0.0,
+    "unit_stat_rows": 0, "unit_stat_bytes": 0, "has_open_alerts": False, "has_open_stalled_alert": False,
+}  # fmt: skip
 
 
 def lock(connection: sa.Connection, run_id: str) -> LockedRun | None:
     """Lock the row of a run for this transaction, and return it; None if there is no such run."""
     row = connection.execute(_SELECT_LOCKED, {"run": run_id}).first()
     return None if row is None else LockedRun(*row)
+
+
+def peek(connection: sa.Connection, info: RunInfo) -> LockedRun:
+    """Return the row of a run without a lock, as it is now; as it will be created, if there is none."""
+    row = connection.execute(_SELECT_UNLOCKED, {"run": info.id}).first()
+    if row is not None:
+        return LockedRun(*row)
+    new = _NEW_COLUMNS | {"run_id": info.id, "project": info.project, "group_name": info.group, "name": info.name}
+    return LockedRun(**new)
 
 
 def lock_or_create(

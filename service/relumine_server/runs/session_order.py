@@ -115,8 +115,15 @@ def _new_session(connection: sa.Connection, run: LockedRun, upload: Upload, *, i
     key = session_key(number, upload.session)
     if run.detector_session is None or key > run.detector_session:
         return RunSession(key, is_newest=True, is_new=True, previous=run.detector_session)
-    earlier = [session.key for session in sessions if session.key < key]
-    return RunSession(key, is_newest=False, is_new=True, previous=earlier[-1] if earlier else None)
+    return RunSession(key, is_newest=False, is_new=True, previous=_previous(connection, run.run_id, key))
+
+
+def _previous(connection: sa.Connection, run_id: str, key: str) -> str | None:
+    """Return the last session before the one with this key of which a detector state is stored."""
+    s = tables.detector_states.c
+    query = sa.select(sa.func.max(s.session)).where(s.run_id == run_id, s.session < key)
+    previous: str | None = connection.scalar(query)
+    return previous
 
 
 def _older_session(connection: sa.Connection, run_id: str, session: KnownSession) -> RunSession:
@@ -124,13 +131,16 @@ def _older_session(connection: sa.Connection, run_id: str, session: KnownSession
     of_session = (u.run_id == run_id, u.session == session.key, u.rank == 0, u.processed)
     query = sa.select(u.seq, u.received_at).where(*of_session).order_by(u.seq.desc()).limit(1)
     last = connection.execute(query).first()
+    if last is None:  # so far only other ranks have uploaded in it
+        previous = _previous(connection, run_id, session.key)
+        return RunSession(session.key, is_newest=False, is_new=True, previous=previous)
     s = tables.detector_states.c
     state = sa.select(s.seq).where(s.run_id == run_id, s.session == session.key)
     return RunSession(
         session.key,
         is_newest=False,
-        last_seq=0 if last is None else last.seq,
-        received_at=None if last is None else last.received_at,
+        last_seq=last.seq,
+        received_at=last.received_at,
         first_step=session.first_step,
         has_state=connection.execute(state).first() is not None,
     )

@@ -20,6 +20,9 @@ from relumine_server.server.shutdown import REQUESTS_S, Server
 from relumine_server.settings import Settings
 
 OTHER_FILES = 256  # file descriptors beside those of connections: the database, the log
+SWITCH_INTERVAL_S = 0.001
+"""How long one thread may hold the interpreter while others want it. Python's 5 ms would delay every upload by several
+times as much while a large one is analyzed."""
 M_MMAP_THRESHOLD = -3  # of malloc.h
 
 
@@ -27,6 +30,7 @@ def serve(app: FastAPI, settings: Settings, sockets: list[socket.socket]) -> Non
     """Serve on ``sockets`` until SIGTERM or SIGINT."""
     _raise_file_limit(settings.max_connections + OTHER_FILES)
     _return_large_blocks()
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     Server(uvicorn_config(app, settings), app.state.services.shutdown, settings.drain_s).run(sockets)
 
 

@@ -14,7 +14,8 @@ from structlog.testing import capture_logs
 from relumine_server.db import tables
 from relumine_server.db.database import Database
 from relumine_server.detection import detector
-from relumine_server.ingest.service import SAVE_EVERY, IngestService
+from relumine_server.ingest.analysis import SAVE_EVERY
+from relumine_server.ingest.service import IngestService
 from relumine_server.runs import retention
 from relumine_server.runs.retention import OverfullRun, Retention
 from relumine_server.timeseries import compaction, replay

@@ -10,12 +10,14 @@ from sqlalchemy import select, update
 
 import relumine
 from relumine.schemas.policy import RaisedProblem
+from relumine.schemas.record import Record
+from relumine.schemas.record_table import RecordTable
 from relumine_server.db import tables
 from relumine_server.db import types as db_types
 from relumine_server.detection import detector
-from relumine_server.detection import state as detection_state
 from relumine_server.detection.findings import Finding
 from relumine_server.detection.policy import Policy
+from relumine_server.detection.replay import RunReplay
 from relumine_server.policies import backtest
 from relumine_server.runs import retention
 from relumine_server.runs.retention import OverfullRun, Retention
@@ -126,8 +128,9 @@ def test_of_a_problem_the_first_step_and_the_highest_severity_count(monkeypatch)
     finding = Finding(1, "a", "dying", "raised", "info", cause="unknown", confidence=0.0, step=0)
     findings = [replace(finding, transition=name, severity=severity, step=step) for name, severity, step in history]
     monkeypatch.setattr(detector, "advance", lambda state, records, policy: (state, [], findings))
-    replayed = backtest.PolicyReplay(Policy(), detection_state.empty())
-    replayed.advance([])
+    replayed = backtest.PolicyReplay(RunReplay([], Policy()))
+    records = RecordTable.from_records([Record(layer_id=0, first_step=1, step=1, n_examples=1)])
+    replayed.advance("s1", records)
     assert replayed.raised == {(1, "dying"): RaisedProblem(first_step=5, severity="critical")}
 
 

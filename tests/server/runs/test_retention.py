@@ -14,7 +14,8 @@ from relumine_server.db import tables
 from relumine_server.db import types as db_types
 from relumine_server.detection.policy import Policy
 from relumine_server.ingest import detector_states
-from relumine_server.ingest.service import SAVE_EVERY, IngestService
+from relumine_server.ingest.analysis import SAVE_EVERY
+from relumine_server.ingest.service import IngestService
 from relumine_server.maintenance.worker import MaintenanceWorker
 from relumine_server.runs import repository as run_repository
 from relumine_server.runs import retention
@@ -105,7 +106,7 @@ def test_a_lost_state_is_loaded_from_what_thinning_left(database):
     thin(database)
     with database.read() as connection:
         run = connection.execute(select(tables.runs)).one()
-        cached = ingest._states.get("r1", detector_states.newest_version(run))
+        cached = ingest._analyzer.states.get("r1", detector_states.newest_version(run))
         loaded = detector_states.load(connection, "r1", run.detector_session, Policy())
     assert cached is not None
     assert (cached.state.units == loaded.state.units).all()

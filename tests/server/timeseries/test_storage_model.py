@@ -25,6 +25,7 @@ from relumine_server.maintenance.worker import MaintenanceWorker
 from relumine_server.runs import repository as run_repository
 from relumine_server.runs import retention
 from relumine_server.runs.retention import OverfullRun, Retention
+from relumine_server.runs.session_order import client_session
 from relumine_server.settings import Settings
 from relumine_server.timeseries import compaction, logged_metrics, replay, unit_stats
 from tests.helpers.live_server import caller
@@ -82,7 +83,12 @@ class Machine(stateful.RuleBasedStateMachine):
 
     def stored(self, *columns: Any) -> list[tuple[Any, ...]]:
         with self.database.read() as connection:
-            return sorted(tuple(row) for row in connection.execute(select(*columns)))
+            rows = [tuple(row) for row in connection.execute(select(*columns))]
+        sessions = [index for index, column in enumerate(columns) if column.name == "session"]
+        return sorted(
+            tuple(client_session(value) if index in sessions else value for index, value in enumerate(row))
+            for row in rows
+        )
 
     def total(self, column: Any) -> int:
         return sum(value for (value,) in self.stored(column))
@@ -132,7 +138,8 @@ class Machine(stateful.RuleBasedStateMachine):
         alerts = sorted(alert["id"] for alert in response.pop("alerts"))
         is_analyzed = response.pop("analyzed")
         accepted = 0 if is_duplicate else len(upload.records())
-        assert response == {"accepted": accepted, "duplicate": is_duplicate, "sample_every": None}
+        expected = {"accepted": accepted, "duplicate": is_duplicate, "sample_every": None, "run_id": "r1"}
+        assert {name: response[name] for name in expected} == expected
         if is_duplicate:
             stored = self.get("/v1/alerts", run_id="r1")["items"]
             assert alerts == sorted(alert["id"] for alert in stored if alert["state"] != "resolved")

@@ -5,17 +5,18 @@ The body is no declared parameter: FastAPI would parse it in Python, six times a
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import State
 
 from relumine.schemas.upload import Upload, UploadResponse
 from relumine_server import validation_messages
 from relumine_server.api import problem_details
+from relumine_server.api.rate_limit import client_address
 from relumine_server.api.schemas.common import UPLOAD_SCHEMA
 from relumine_server.api.services import Services, services_of
 from relumine_server.errors import (
@@ -37,6 +38,7 @@ from relumine_server.errors import (
     UnsupportedEncoding,
 )
 from relumine_server.ingest.detector_states import DetectorStateLost
+from relumine_server.ingest.large_uploads import LARGE_BODY_BYTES, is_large
 from relumine_server.ingest.service import IngestResult
 from relumine_server.metrics import Metrics
 
@@ -65,27 +67,42 @@ async def post_upload(request: Request) -> Response:
     """Store an upload and analyze its records. The same upload again is answered ``duplicate`` and changes nothing."""
     # No parameters and no response model of the framework: they would be a fifth of the cost.
     services = services_of(request)
-    is_replayed = request.headers.get(REPLAYED_HEADER, "").lower() == "true"
     async with services.inflight.body(request, services.settings) as body:
-        result = await _ingest(services, partial(decode, body, request.state), is_replayed=is_replayed)
+        result = await _ingest(services, request, body)
     _count(services.metrics, result, len(body))
     if result.has_changed_alerts:
         services.dispatcher.wake()
     return Response(result.response.model_dump_json(), 202, media_type="application/json")
 
 
-async def _ingest(services: Services, read_upload: Callable[[], Upload], *, is_replayed: bool) -> IngestResult:
+async def _ingest(services: Services, request: Request, body: bytes) -> IngestResult:
     """Ingest an upload. If the detector state of its run cannot be read, wait for the rebuild and ingest it then."""
+    try:
+        return await _ingest_once(services, request, body)
+    except DetectorStateLost as lost:
+        await services.rebuilds.rebuild(lost)
+    return await _ingest_once(services, request, body)
+
+
+async def _ingest_once(services: Services, request: Request, body: bytes) -> IngestResult:
+    is_replayed = request.headers.get(REPLAYED_HEADER, "").lower() == "true"
+    read_upload = partial(decode, body, request.state)
+    if len(body) >= LARGE_BODY_BYTES:
+        upload = await run_in_threadpool(read_upload)
+        if is_large(upload):
+            caller = request.state.caller.key_id or client_address(request.scope["client"])
+            return await services.large_uploads.ingest(upload, caller, is_replayed=is_replayed)
+        read_upload = partial(_identity, upload)
 
     def write(connection: sa.Connection) -> IngestResult:
         now = services.clock()
         return services.ingest.decode_and_ingest(connection, read_upload, now, is_replayed=is_replayed)
 
-    try:
-        return await services.database.write_soon(write)
-    except DetectorStateLost as lost:
-        await services.rebuilds.rebuild(lost)
     return await services.database.write_soon(write)
+
+
+def _identity(upload: Upload) -> Upload:
+    return upload
 
 
 def _count(metrics: Metrics, result: IngestResult, size_bytes: int) -> None:

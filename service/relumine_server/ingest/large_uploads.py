@@ -1,0 +1,121 @@
+"""Large uploads: analyzed ahead of their transaction, one at a time in each process, and callers take turns.
+
+In its transaction a large upload would hold up all others for seconds: it is the only one on SQLite, and holds one of a
+few connections on Postgres.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import sqlalchemy as sa
+
+from relumine.schemas.upload import Upload
+from relumine_server.clock import Clock
+from relumine_server.db.database import Database
+from relumine_server.errors import Busy
+from relumine_server.ingest.analysis import OutdatedAnalysisError, PreparedAnalysis
+from relumine_server.ingest.service import IngestResult, IngestService
+
+LARGE_BODY_BYTES = 64 * 2**10
+"""Size from which a body is decoded before its transaction, to see whether it is dear to analyze."""
+
+LARGE_RECORDS = 256
+"""Records from which an upload is analyzed ahead."""
+
+UNITS_PER_RECORD = 1_000  # so many units cost as much as a record
+
+MAX_ATTEMPTS = 3
+"""Analyses of an upload that became outdated, as the same training uploaded meanwhile, before it is made under lock."""
+
+MAX_WAITING = 32
+"""Large uploads that wait for their turn. Their bodies count as bytes in flight as well."""
+
+
+def is_large(upload: Upload) -> bool:
+    """Return whether an upload is too dear to analyze in its transaction."""
+    return len(upload.records) + int(upload.records.units.sum()) // UNITS_PER_RECORD > LARGE_RECORDS
+
+
+class Turns:
+    """One turn at a time. Callers that wait take turns, so that one with many requests delays others by one of them."""
+
+    def __init__(self, max_waiting: int = MAX_WAITING) -> None:
+        self._max_waiting = max_waiting
+        self._is_taken = False
+        self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
+
+    @asynccontextmanager
+    async def turn(self, caller: str) -> AsyncIterator[None]:
+        """Wait for a turn, and hold it. Raises Busy where too many wait."""
+        if self._is_taken:
+            await self._wait(caller)
+        self._is_taken = True
+        try:
+            yield
+        finally:
+            self._hand_over()
+
+    async def _wait(self, caller: str) -> None:
+        if sum(map(len, self._waiting.values())) >= self._max_waiting:
+            raise Busy("too many large uploads are waiting; try again shortly")
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(caller, deque()).append(future)
+        try:
+            await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled():
+                self._hand_over()  # the turn came at the moment at which the caller left
+            raise
+
+    def _hand_over(self) -> None:
+        """Give the turn to the caller that has waited longest since its last one."""
+        while self._waiting:
+            caller, futures = self._waiting.popitem(last=False)
+            future = futures.popleft()
+            if futures:
+                self._waiting[caller] = futures
+            if not future.done():
+                future.set_result(None)
+                return
+        self._is_taken = False
+
+
+class LargeUploads:
+    """Ingests large uploads."""
+
+    def __init__(self, database: Database, ingest: IngestService, clock: Clock) -> None:
+        self._database = database
+        self._ingest = ingest
+        self._clock = clock
+        self._turns = Turns()
+
+    async def ingest(self, upload: Upload, caller: str, *, is_replayed: bool) -> IngestResult:
+        """Analyze an upload when it is the caller's turn, and ingest it.
+
+        Raises Busy where too many wait, and what ``IngestService.ingest`` raises.
+        """
+        async with self._turns.turn(caller):
+            for _attempt in range(MAX_ATTEMPTS):
+                prepared = await asyncio.to_thread(self._prepare, upload, is_replayed=is_replayed)
+                try:
+                    return await self._database.write_soon(self._write(upload, prepared, is_replayed=is_replayed))
+                except OutdatedAnalysisError:
+                    continue
+            return await self._database.write_soon(self._write(upload, None, is_replayed=is_replayed))
+
+    def _prepare(self, upload: Upload, *, is_replayed: bool) -> PreparedAnalysis | None:
+        with self._database.read() as connection:
+            return self._ingest.prepare(connection, upload, self._clock(), is_replayed=is_replayed)
+
+    def _write(
+        self, upload: Upload, prepared: PreparedAnalysis | None, *, is_replayed: bool
+    ) -> Callable[[sa.Connection], IngestResult]:
+        def write(connection: sa.Connection) -> IngestResult:
+            now = self._clock()
+            return self._ingest.ingest(connection, upload, now, is_replayed=is_replayed, prepared=prepared)
+
+        return write

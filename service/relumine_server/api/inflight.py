@@ -13,7 +13,7 @@ from relumine_server.api import request_body
 from relumine_server.errors import Busy
 from relumine_server.settings import Settings
 
-MAX_DECOMPRESSING = 2  # bodies decompressed at once: more would only compete for memory and for the interpreter
+MAX_DECODING = 2  # large bodies decompressed or decoded at once: more would only compete for memory and the interpreter
 
 
 class InflightBytes:
@@ -22,7 +22,7 @@ class InflightBytes:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self.held = 0
-        self._decompressing = asyncio.Semaphore(MAX_DECOMPRESSING)
+        self.decoding = asyncio.Semaphore(MAX_DECODING)
 
     @asynccontextmanager
     async def body(self, request: Request, settings: Settings) -> AsyncIterator[bytes]:
@@ -50,7 +50,7 @@ class InflightBytes:
         timeout_s = settings.body_timeout_s
         body = await request_body.read_body(request.receive, request.headers, limit, timeout_s, reserve=reserve)
         if encoding != "identity":
-            async with self._decompressing:
+            async with self.decoding:
                 body = await run_in_threadpool(request_body.decompress, body, encoding, limit)
         request_body.check_values(body, settings.max_values_per_upload)
         return body

@@ -32,6 +32,7 @@ from relumine_server.runs import repository as run_repository
 from relumine_server.runs import session_order
 from relumine_server.runs.rows import LockedRun
 from relumine_server.runs.session_order import RunSession
+from relumine_server.timeseries.append import EncodedRecords, encode
 
 SAVE_EVERY = 8
 """Uploads between two saved detector states. A state weighs as much as an upload; up to so many are processed again."""
@@ -46,9 +47,12 @@ Advance: TypeAlias = Callable[[DetectorState, RecordTable, Policy], tuple[Detect
 
 
 class Analysis(NamedTuple):
-    """Results of the detector. ``layer_count``: the layers described to it; None where it processed nothing."""
+    """Results of the detector: its findings, and the records with its readings as they are stored.
 
-    readings: Sequence[Reading] = ()
+    ``layer_count``: the layers described to it; None where it processed nothing.
+    """
+
+    encoded: EncodedRecords
     findings: Sequence[Finding] = ()
     layer_count: int | None = None
 
@@ -111,7 +115,7 @@ class Analyzer:
             detector_states.newest_version(run),
             policy,
             DetectorCheckpoint(state, unsaved_uploads),
-            Analysis(readings, findings + new_findings, len(state.layers)),
+            Analysis(encode(upload.records, readings), findings + new_findings, len(state.layers)),
             previous,
             is_due=has_new_layers or upload.final_status is not None or unsaved_uploads >= SAVE_EVERY,
         )

@@ -15,7 +15,7 @@ from relumine_server.alerts import queries as alert_queries
 from relumine_server.alerts.service import AlertService
 from relumine_server.db.dialect import pipelined
 from relumine_server.detection import detector
-from relumine_server.detection.findings import Finding, Reading
+from relumine_server.detection.findings import Finding
 from relumine_server.ingest.analysis import (
     CACHE_BYTES,
     Advance,
@@ -32,7 +32,7 @@ from relumine_server.runs import session_order
 from relumine_server.runs.rows import LockedRun
 from relumine_server.runs.session_order import RunSession
 from relumine_server.timeseries import sessions
-from relumine_server.timeseries.append import append_upload
+from relumine_server.timeseries.append import EncodedRecords, append_upload, encode
 
 MAX_COMPUTING = 2
 """Uploads that one process works on at once. More would take turns at the interpreter, which costs up to half as much
@@ -139,13 +139,13 @@ class IngestService:
         if upload.layers:
             run_repository.save_layers(connection, run.run_id, upload.layers, replace=upload.rank == 0)
             self._quotas.check_layers(connection, run, now)
-        analysis = Analysis()
         if arrival.is_analyzed:
             analysis = self._analyzer.apply(connection, run, upload, arrival.session, now, prepared)
         else:
             layers = run_repository.load_layers(connection, run.run_id)
             check_records(upload.records, {layer.layer_id: layer.units for layer in layers})
-        change = _store(connection, run, upload, arrival, analysis.readings, now)
+            analysis = Analysis(encode(upload.records, []))
+        change = _store(connection, run, upload, arrival, analysis.encoded, now)
         findings = self._news(run, analysis.findings, arrival)
         changed_ids = self._alerts.apply_upload(connection, run, findings, change.effect, now)
         answer = UploadResponse(
@@ -197,12 +197,12 @@ def _store(
     run: LockedRun,
     upload: Upload,
     arrival: Arrival,
-    readings: Sequence[Reading],
+    encoded: EncodedRecords,
     now: datetime,
 ) -> RunProgress:
     """Store what an upload carries, and the progress of its run."""
     with pipelined(connection):
-        written = append_upload(connection, upload, readings, run.unit_stat_rows)
+        written = append_upload(connection, upload, encoded, run.unit_stat_rows)
         change = progress(run, upload, arrival, written, now)
         if change.session_note is not None:
             sessions.save_note(connection, upload, change.session_note, now)

@@ -3,24 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
+from relumine.schemas.record_table import RecordTable
 from relumine.schemas.upload import Upload
 from relumine_server.detection.findings import Reading
 from relumine_server.timeseries import codec, logged_metrics, segments, unit_stats
-from relumine_server.timeseries.unit_stats import RowsWritten
+from relumine_server.timeseries.codec import Segment
+from relumine_server.timeseries.unit_stats import EncodedStep, RowsWritten
+
+
+class EncodedRecords(NamedTuple):
+    """Records as they are stored: a segment per layer, and the per-unit columns of each step."""
+
+    segments: Sequence[Segment]
+    steps: Sequence[EncodedStep]
+
+
+def encode(records: RecordTable, readings: Sequence[Reading]) -> EncodedRecords:
+    """Return the records of an upload, with the readings that the detector made of them, as they are stored."""
+    return EncodedRecords(codec.encode(records, readings), list(unit_stats.encode_steps(records)))
 
 
 def append_upload(
-    connection: sa.Connection, upload: Upload, readings: Sequence[Reading], unit_stat_rows: int
+    connection: sa.Connection, upload: Upload, encoded: EncodedRecords, unit_stat_rows: int
 ) -> RowsWritten:
-    """Store the records, readings and metrics of an upload; returns the rows of per-unit statistics written.
+    """Store the records and metrics of an upload; returns the rows of per-unit statistics written.
 
     ``unit_stat_rows`` is how many such rows the run had before.
     """
-    encoded = codec.encode(upload.records, readings)
-    if encoded:
-        segments.insert(connection, (upload.run.id, upload.session, upload.rank, upload.seq), encoded)
+    key = (upload.run.id, upload.session, upload.rank, upload.seq)
+    if encoded.segments:
+        segments.insert(connection, key, encoded.segments)
     logged_metrics.append(connection, upload)
-    return unit_stats.append(connection, upload, unit_stat_rows)
+    return unit_stats.append(connection, key, encoded.steps, unit_stat_rows)

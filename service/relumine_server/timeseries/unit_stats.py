@@ -6,7 +6,7 @@ Retention deletes whole rows when a run has used up its share of the disk; scala
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -14,7 +14,6 @@ import numpy as np
 import sqlalchemy as sa
 
 from relumine.schemas.record_table import COLUMN_BITS, Array, RecordTable
-from relumine.schemas.upload import Upload
 from relumine_server.db import tables
 from relumine_server.db.dialect import plain_insert
 from relumine_server.timeseries import codec
@@ -58,12 +57,15 @@ class StoredStep(NamedTuple):
     columns: dict[str, Array]
 
 
-def append(connection: sa.Connection, upload: Upload, first_ordinal: int) -> RowsWritten:
-    """Store the per-unit columns of an upload. Rows are numbered from ``first_ordinal``, the run's rows so far."""
-    steps = list(encode_steps(upload.records))
+def append(
+    connection: sa.Connection, key: tuple[str, str, int, int], steps: Sequence[EncodedStep], first_ordinal: int
+) -> RowsWritten:
+    """Store the per-unit columns of one upload; ``key`` is its run, session, rank and seq.
+
+    Rows are numbered from ``first_ordinal``, the run's rows so far.
+    """
     if not steps:
         return RowsWritten(0, 0)
-    key = (upload.run.id, upload.session, upload.rank, upload.seq)
     rows = [
         (*key, step, ordinal, len(columns), layers, columns)
         for ordinal, (step, layers, columns) in enumerate(steps, first_ordinal)

@@ -88,7 +88,8 @@ async def _ingest_once(services: Services, request: Request, body: bytes) -> Ing
     is_replayed = request.headers.get(REPLAYED_HEADER, "").lower() == "true"
     read_upload = partial(decode, body, request.state)
     if len(body) >= LARGE_BODY_BYTES:
-        upload = await run_in_threadpool(read_upload)
+        async with services.inflight.decoding:
+            upload = await run_in_threadpool(read_upload)
         if is_large(upload):
             caller = request.state.caller.key_id or client_address(request.scope["client"])
             return await services.large_uploads.ingest(upload, caller, is_replayed=is_replayed)

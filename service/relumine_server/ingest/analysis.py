@@ -111,12 +111,12 @@ class Analyzer:
             state, readings, new_findings = self._advance_in_slices(state, upload.records, policy)
         unsaved_uploads = checkpoint.unsaved_uploads + 1
         return PreparedAnalysis(
-            session,
-            detector_states.newest_version(run),
-            policy,
-            DetectorCheckpoint(state, unsaved_uploads),
-            Analysis(encode(upload.records, readings), findings + new_findings, len(state.layers)),
-            previous,
+            session=session,
+            newest_version=detector_states.newest_version(run),
+            policy=policy,
+            checkpoint=DetectorCheckpoint(state, unsaved_uploads),
+            analysis=Analysis(encode(upload.records, readings), findings + new_findings, len(state.layers)),
+            previous=previous,
             is_due=has_new_layers or upload.final_status is not None or unsaved_uploads >= SAVE_EVERY,
         )
 

@@ -132,8 +132,7 @@ class IngestService:
     ) -> IngestResult:
         """Ingest an upload whose run and session are named as they are stored."""
         is_late = upload.rank == 0 and not arrival.is_latest
-        is_new = run_repository.claim_upload(connection, upload, late=is_late, processed=arrival.is_analyzed, now=now)
-        if not is_new:
+        if not run_repository.claim_upload(connection, upload, late=is_late, processed=arrival.is_analyzed, now=now):
             duplicate = UploadResponse(accepted=0, analyzed=True, duplicate=True)
             return IngestResult(self._respond(connection, run, duplicate), has_changed_alerts=False)
         if upload.layers:
@@ -142,12 +141,10 @@ class IngestService:
         if arrival.is_analyzed:
             analysis = self._analyzer.apply(connection, run, upload, arrival.session, now, prepared)
         else:
-            layers = run_repository.load_layers(connection, run.run_id)
-            check_records(upload.records, {layer.layer_id: layer.units for layer in layers})
-            analysis = Analysis(encode(upload.records, []))
+            analysis = _not_analyzed(connection, upload)
         change = _store(connection, run, upload, arrival, analysis.encoded, now)
-        findings = self._news(run, analysis.findings, arrival)
-        changed_ids = self._alerts.apply_upload(connection, run, findings, change.effect, now)
+        news = self._news(run, analysis.findings, arrival)
+        changed_ids = self._alerts.apply_upload(connection, run, news, change.effect, now)
         answer = UploadResponse(
             accepted=len(upload.records),
             analyzed=arrival.is_analyzed,
@@ -155,8 +152,9 @@ class IngestService:
             known_layers=analysis.layer_count,
             is_shared=change.row_values.get("is_shared", run.is_shared),
         )
-        response = self._respond(connection, run, answer, changed_ids)
-        return IngestResult(response, bool(changed_ids), change.newly_dropped)
+        return IngestResult(
+            self._respond(connection, run, answer, changed_ids), bool(changed_ids), change.newly_dropped
+        )
 
     def _news(self, run: LockedRun, findings: Sequence[Finding], arrival: Arrival) -> Sequence[Finding]:
         """Return the findings that change alerts.
@@ -190,6 +188,13 @@ class IngestService:
 def _is_analyzed(upload: Upload, session: RunSession) -> bool:
     """Return whether the detector processes an upload: in the order of ``seq``, and of rank 0 alone."""
     return upload.rank == 0 and upload.seq > session.last_seq and session.has_state
+
+
+def _not_analyzed(connection: sa.Connection, upload: Upload) -> Analysis:
+    """Check the records of an upload that the detector does not process, and return them as they are stored."""
+    layers = run_repository.load_layers(connection, upload.run.id)
+    check_records(upload.records, {layer.layer_id: layer.units for layer in layers})
+    return Analysis(encode(upload.records, []))
 
 
 def _store(

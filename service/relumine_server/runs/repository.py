@@ -93,7 +93,7 @@ def lock_or_create(
 
 
 def _id_beside(run_id: str) -> str:
-    """Return an id for a run whose own id is taken. It is random, so that nobody can take it in advance."""
+    """Return an id for a run whose own id is taken. It is random, so it cannot be taken in advance."""
     return f"{run_id[:51]}-{secrets.token_hex(6)}"
 
 

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from relumine.schemas.record import MAX_RECORDS
 from relumine.schemas.upload import MAX_LAYERS, MAX_METRICS
 from relumine_server.net.allowlist import TargetAllowlist, parse_allowlist
+from relumine_server.net.clients import TrustedProxies, parse_proxies
 from relumine_server.net.hostnames import base_url_problem, is_address, is_name
 
 MAX_SECONDS = 10 * 366 * 86_400.0
@@ -58,6 +59,9 @@ class Settings(BaseSettings):
     [security.md](security.md#the-first-key)"""
     allowed_hosts: str = ""
     """further host names of the server, separated by commas; `*` for any"""
+    trusted_proxies: str = ""
+    """addresses and networks of reverse proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed, separated
+    by commas: `127.0.0.1, 10.0.0.0/8`; from others these headers are ignored"""
     session_hours: Annotated[int, Field(ge=1, le=8760)] = 168
     """hours for which a browser stays logged in"""
 
@@ -128,7 +132,11 @@ class Settings(BaseSettings):
     max_concurrent_requests: Annotated[int, Field(ge=1, le=36)] = 32
     """requests handled at once beside uploads; others wait for up to two seconds; beyond it 503 `overloaded`"""
     max_connections: Annotated[int, Field(ge=8, le=MAX_CONNECTIONS)] = 1000
-    """open connections of a process; beyond it 503 `too_many_connections`, and the connection is closed"""
+    """open connections of a process; for a further one an idle connection is closed, of the address that has most; if
+    none is idle, 503 `too_many_connections`, except to `/livez` and `/readyz`"""
+    max_connections_per_address: Annotated[int, Field(ge=0, le=MAX_CONNECTIONS)] = 0
+    """open connections of one address (IPv6: one /64 network) in a process, except of trusted proxies; 0 for no limit;
+    for a further one an idle connection of the address is closed; if none is idle, 503 `too_many_connections`"""
     header_timeout_s: Seconds = 10.0
     """seconds for the headers of a request, which may have 64 KiB (431 `headers_too_large`); beyond it 408
     `header_timeout`"""
@@ -162,6 +170,17 @@ class Settings(BaseSettings):
     def _check_targets(cls, text: str) -> str:
         parse_allowlist(text, loopback=False)  # a mistyped network is reported at the start
         return text
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_proxies(cls, text: str) -> str:
+        parse_proxies(text)
+        return text
+
+    @property
+    def proxies(self) -> TrustedProxies:
+        """The proxies whose forwarding headers are believed."""
+        return parse_proxies(self.trusted_proxies)
 
     @property
     def webhook_targets(self) -> TargetAllowlist:

@@ -260,18 +260,6 @@ def test_bytes_that_are_not_http_are_a_problem(host):
             assert problem(read_all(connection)) == (400, "bad_request")
 
 
-def test_connections_beyond_the_limit_are_refused_and_the_others_served(host):
-    url = f"http://127.0.0.1:{host[1]}"
-    with httpx.Client() as client:
-        assert client.get(f"{url}/livez").status_code == 200
-        connections = [socket.create_connection(host) for _ in range(7)]
-        with socket.create_connection(host) as refused:
-            assert problem(read_all(refused)) == (503, "too_many_connections")
-        assert client.get(f"{url}/livez").status_code == 200
-        for connection in connections:
-            connection.close()
-
-
 def test_a_client_that_does_not_read_is_disconnected(host):
     for pause_s in (1, 2, 4, 8, 16):  # longer ones for a slow machine
         with socket.socket() as connection:

@@ -64,7 +64,7 @@ class AuthenticationMiddleware:
         try:
             caller = await self._admit(scope)
         except ProblemError as error:
-            await problem_details.to_response(error, scope["path"])(scope, receive, send)
+            await problem_details.to_response(error, scope)(scope, receive, send)
             return
         scope.setdefault("state", {})["caller"] = caller
         await self._app(scope, receive, send)
@@ -114,7 +114,8 @@ class AuthenticationMiddleware:
 
     def _check_host_and_origin(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
-        host = headers.get("host", "")
+        hosts = headers.getlist("host")
+        host = hosts[0] if len(hosts) == 1 else ""
         if not host_origin.is_known_host(host, self._host_names):
             raise UnknownHost(
                 "use the server's address or RELUMINE_PUBLIC_URL, or add this host to RELUMINE_ALLOWED_HOSTS"
@@ -128,7 +129,7 @@ class AuthenticationMiddleware:
 
     async def _check_project(self, target: Target, project: str) -> None:
         """Check that a key of one project asks for nothing of another project."""
-        if not target.is_known:
+        if not target.is_for_bound_keys:
             raise ProjectForbidden("this concerns every project; the key is bound to one")
         if target.parameters:
             await run_in_threadpool(self._check_owner, target.parameters, project)

@@ -66,10 +66,11 @@ class Settings(BaseSettings):
     """hours for which a browser stays logged in"""
 
     webhook_allow_loopback: bool = False
-    """allow webhooks to this machine, also by plain http"""
+    """allow webhooks to loopback, also by plain http, and to other addresses of this machine in allowed networks"""
     webhook_allowed_targets: str = ""
     """hosts and networks that webhooks may reach although they are not public, also by plain http:
-    `alertmanager.local, 10.0.0.0/8, fd12:3456::/32`"""
+    `alertmanager.local, 10.0.0.0/8, fd12:3456::/32`; an address of this machine must be listed by itself or by its
+    host name"""
     webhook_timeout_s: Annotated[float, Field(gt=0, le=20)] = 15.0
     """seconds for one delivery attempt, from name resolution to the end of the response; at most 20"""
     dispatcher: bool = True
@@ -127,8 +128,8 @@ class Settings(BaseSettings):
     max_projects: Count = 10_000
     """projects; beyond it 422 `too_many_projects`"""
     requests_per_second: Annotated[int, Field(ge=0, le=MAX_COUNT)] = 500
-    """requests of one key, or of one address without a key, over ten seconds, in each process; 0 for no limit; beyond
-    it 429 `too_many_requests`"""
+    """requests of one key over ten seconds, in each process, or of one address (IPv6: one /64 network) without a valid
+    key; 0 for no limit; beyond it 429 `too_many_requests`"""
     max_concurrent_requests: Annotated[int, Field(ge=1, le=36)] = 32
     """requests handled at once beside uploads; others wait for up to two seconds; beyond it 503 `overloaded`"""
     max_connections: Annotated[int, Field(ge=8, le=MAX_CONNECTIONS)] = 1000

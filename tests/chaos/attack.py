@@ -41,10 +41,12 @@ def measure(server: Server, attack: Attack, seconds: float) -> bool:
         f"memory: at the peak {growth_beside[0]:.0f} MiB more, {growth_alone[0]:.0f} MiB of it by the uploads alone "
         f"(promised: at most {MAX_GROWTH_MIB} by the attack)"
     )
-    p99_alone, p99_beside = percentile_ms(alone, 0.99), percentile_ms(beside, 0.99)
+    p99_alone = percentile_ms(alone, 0.99)
+    p99_beside = percentile_ms(beside, 0.99)
     print(
         f"other clients: {dict(accepted)}, p50 {percentile_ms(alone, 0.5):.1f} ms alone, "
-        f"{percentile_ms(beside, 0.5):.1f} ms beside; p99 {p99_alone:.1f} and {p99_beside:.1f} ms, times {p99_beside / p99_alone:.2f} "
+        f"{percentile_ms(beside, 0.5):.1f} ms beside; p99 {p99_alone:.1f} and {p99_beside:.1f} ms, "
+        f"times {p99_beside / p99_alone:.2f} "
         f"(promised: at most {MAX_SLOWDOWN:g})"
     )
     is_served = set(accepted) == {"202"} and p99_beside <= MAX_SLOWDOWN * p99_alone

@@ -2,9 +2,9 @@
 
     python -m tests.chaos.silent_connections [--seconds 30]
 
-Those that the server closes are opened again ten times a second. The other clients have the same address. Prints how many
-connections were opened, the answers to probes, how much the server's memory grew at its peak, and the latency of the
-other clients with and without the attack.
+Those that the server closes are opened again ten times a second. The other clients have the same address. Prints how
+many connections were opened, the answers to probes, how much the server's memory grew at its peak, and the latency of
+the other clients with and without the attack.
 """
 
 from __future__ import annotations

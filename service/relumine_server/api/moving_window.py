@@ -1,7 +1,7 @@
 """Counts the hits of every caller over a moving window of time, in bounded memory.
 
-The library ``limits`` did this before. Its counts in memory go by the time of day: where that is set back, callers were
-refused for as long. It also forgets nobody until everybody is forgotten, when a bound on the callers is to be met.
+The library ``limits`` is not used: its counts in memory go by the time of day, so that callers are refused for as long
+as a clock is set back, and it does not bound the number of callers.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class _Hits:
 
 
 class MovingWindow:
-    """At most ``limit`` hits of each caller within ``seconds``, by a clock that nobody sets."""
+    """At most ``limit`` hits of each caller within ``seconds``, by the monotonic clock."""
 
     def __init__(self, limit: int, seconds: float, *, now: Callable[[], float] | None = None) -> None:
         self.limit = limit

@@ -29,9 +29,9 @@ class RateLimiter:
 
 
 class LoginAttempts:
-    """Counts failed logins by address, so that nobody guesses, and others by key, so that nobody fills the disk.
+    """Counts failed logins by address, to slow down guessing, and successful ones by key, because each stores a row.
 
-    Failed ones never count against a valid key: somebody else behind the same address may have sent them.
+    Failed ones never count against a valid key: another client behind the same address may have sent them.
     """
 
     def __init__(self) -> None:

@@ -10,8 +10,8 @@ from relumine_server.net.addresses import Address
 def is_own_address(address: Address) -> bool:
     """Return whether this machine has an address. Nothing is sent.
 
-    A socket can be bound to an own address only. Where the system was told to allow others as well, as beside a load
-    balancer, the source address that it chooses for a destination tells: for an own address it is the same.
+    A socket can be bound to an own address only. Where the system allows others as well, as beside a load balancer,
+    the source address that it chooses for a destination tells: for an own address it is the same.
     """
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     try:

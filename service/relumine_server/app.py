@@ -16,6 +16,7 @@ from relumine_server.api.cached_stats import CachedStats
 from relumine_server.api.inflight import InflightBytes
 from relumine_server.api.middleware.admission import AdmissionMiddleware
 from relumine_server.api.middleware.authentication import AuthenticationMiddleware
+from relumine_server.api.middleware.forwarded import ForwardedMiddleware
 from relumine_server.api.middleware.request_context import RequestContextMiddleware
 from relumine_server.api.rate_limit import LoginAttempts
 from relumine_server.api.routes import (
@@ -105,6 +106,7 @@ def _add_middleware(app: FastAPI, services: Services) -> None:
         settings=services.settings,
     )
     app.add_middleware(RequestContextMiddleware, metrics=services.metrics)
+    app.add_middleware(ForwardedMiddleware, proxies=services.settings.proxies)
 
 
 def _services(settings: Settings, database: Database, clock: Clock, *, detector: Advance, outbox: Enqueue) -> Services:

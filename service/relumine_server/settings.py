@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from relumine.schemas.record import MAX_RECORDS
 from relumine.schemas.upload import MAX_LAYERS, MAX_METRICS
 from relumine_server.net.allowlist import TargetAllowlist, parse_allowlist
+from relumine_server.net.clients import TrustedProxies, parse_proxies
 from relumine_server.net.hostnames import base_url_problem, is_address, is_name
 
 MAX_SECONDS = 10 * 366 * 86_400.0
@@ -58,14 +59,18 @@ class Settings(BaseSettings):
     [security.md](security.md#the-first-key)"""
     allowed_hosts: str = ""
     """further host names of the server, separated by commas; `*` for any"""
+    trusted_proxies: str = ""
+    """addresses and networks of reverse proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed, separated
+    by commas: `127.0.0.1, 10.0.0.0/8`; from others these headers are ignored"""
     session_hours: Annotated[int, Field(ge=1, le=8760)] = 168
     """hours for which a browser stays logged in"""
 
     webhook_allow_loopback: bool = False
-    """allow webhooks to this machine, also by plain http"""
+    """allow webhooks to loopback, also by plain http, and to other addresses of this machine in allowed networks"""
     webhook_allowed_targets: str = ""
     """hosts and networks that webhooks may reach although they are not public, also by plain http:
-    `alertmanager.local, 10.0.0.0/8, fd12:3456::/32`"""
+    `alertmanager.local, 10.0.0.0/8, fd12:3456::/32`; an address of this machine must be listed by itself or by its
+    host name"""
     webhook_timeout_s: Annotated[float, Field(gt=0, le=20)] = 15.0
     """seconds for one delivery attempt, from name resolution to the end of the response; at most 20"""
     dispatcher: bool = True
@@ -123,12 +128,16 @@ class Settings(BaseSettings):
     max_projects: Count = 10_000
     """projects; beyond it 422 `too_many_projects`"""
     requests_per_second: Annotated[int, Field(ge=0, le=MAX_COUNT)] = 500
-    """requests of one key, or of one address without a key, over ten seconds, in each process; 0 for no limit; beyond
-    it 429 `too_many_requests`"""
+    """requests of one key over ten seconds, in each process, or of one address (IPv6: one /64 network) without a valid
+    key; 0 for no limit; beyond it 429 `too_many_requests`"""
     max_concurrent_requests: Annotated[int, Field(ge=1, le=36)] = 32
     """requests handled at once beside uploads; others wait for up to two seconds; beyond it 503 `overloaded`"""
     max_connections: Annotated[int, Field(ge=8, le=MAX_CONNECTIONS)] = 1000
-    """open connections of a process; beyond it 503 `too_many_connections`, and the connection is closed"""
+    """open connections of a process; for a further one an idle connection is closed, of the address that has most; if
+    none is idle, 503 `too_many_connections`, except to `/livez` and `/readyz`"""
+    max_connections_per_address: Annotated[int, Field(ge=0, le=MAX_CONNECTIONS)] = 0
+    """open connections of one address (IPv6: one /64 network) in a process, except of trusted proxies; 0 for no limit;
+    for a further one an idle connection of the address is closed; if none is idle, 503 `too_many_connections`"""
     header_timeout_s: Seconds = 10.0
     """seconds for the headers of a request, which may have 64 KiB (431 `headers_too_large`); beyond it 408
     `header_timeout`"""
@@ -162,6 +171,17 @@ class Settings(BaseSettings):
     def _check_targets(cls, text: str) -> str:
         parse_allowlist(text, loopback=False)  # a mistyped network is reported at the start
         return text
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_proxies(cls, text: str) -> str:
+        parse_proxies(text)
+        return text
+
+    @property
+    def proxies(self) -> TrustedProxies:
+        """The proxies whose forwarding headers are believed."""
+        return parse_proxies(self.trusted_proxies)
 
     @property
     def webhook_targets(self) -> TargetAllowlist:

@@ -26,6 +26,7 @@ VALID = {
     "public_url": {"": None},  # host and port
     "run_retention_days": {"": None},  # never
     "allowed_hosts": {text: text for text in ("", "\t", "1e999", "abc", "inf", "nan", "1e30")},  # names like any other
+    "trusted_proxies": {text: text for text in ("", "\t")},
     "webhook_allowed_targets": {text: text for text in ("", "\t", "1e999", "abc", "inf", "nan", "1e30")},
 }
 NUMBERS = {

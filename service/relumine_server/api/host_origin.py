@@ -7,23 +7,32 @@ rebinding). Without the second, it could send requests that change something.
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Collection
 from urllib.parse import urlsplit
+
+from relumine_server.net.hostnames import has_valid_labels
 
 ANY_HOST = "*"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
+_HOST = re.compile(r"(?:\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::(?P<port>[0-9]{0,5}))?", re.ASCII)
+_MAX_PORT = 65_535
+
+
 def host_name(header: str) -> str | None:
-    """Return the name in a Host header, without its port; None if the header is malformed."""
-    if not header or "@" in header or "/" in header:
+    """Return the name or the address in a Host header, without its port; None if the header is malformed."""
+    match = _HOST.fullmatch(header)
+    if match is None or int(match["port"] or 0) > _MAX_PORT:
         return None
+    if match["address"] is None:
+        name: str = match["name"].lower().removesuffix(".")
+        return name if has_valid_labels(name) else None
     try:
-        parts = urlsplit(f"//{header}")
-        _ = parts.port
+        return str(ipaddress.IPv6Address(match["address"]))
     except ValueError:
         return None
-    return (parts.hostname or "").rstrip(".") or None
 
 
 def is_known_host(header: str, names: Collection[str]) -> bool:
@@ -55,4 +64,7 @@ def is_cross_site(method: str, fetch_site: str | None, origin: str | None, own_h
         return fetch_site not in ("same-origin", "none")
     if origin is None:
         return False
-    return urlsplit(origin).netloc.lower() not in own_hosts
+    try:
+        return urlsplit(origin).netloc.lower() not in own_hosts
+    except ValueError:  # not a URL, so not this server's
+        return True

@@ -11,7 +11,9 @@ from typing import Any, TypeAlias, TypeVar
 from relumine.schemas.record_table import MAX_STEP
 from relumine_server.errors import InvalidCursor
 
-Kind: TypeAlias = type[datetime] | type[str] | type[int]
+Kind: TypeAlias = type[datetime] | type[str] | range
+STEPS = range(MAX_STEP + 1)
+COUNTS = range(2**31)  # of a column of type Integer: Postgres refuses to compare it with more
 RowT = TypeVar("RowT")
 
 
@@ -45,8 +47,8 @@ def decode(cursor: str | None, *kinds: Kind) -> list[Any] | None:
 def _read(value: Any, kind: Kind) -> Any:
     if kind is datetime:
         return _read_time(value)
-    if kind is int:
-        return _read_step(value)
+    if isinstance(kind, range):
+        return _read_integer(value, kind)
     return _read_text(value)
 
 
@@ -57,9 +59,9 @@ def _read_time(value: Any) -> datetime:
     return time.astimezone(UTC)
 
 
-def _read_step(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_STEP:
-        raise ValueError("not a step")
+def _read_integer(value: Any, allowed: range) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value not in allowed:
+        raise ValueError("not an integer that the column can hold")
     return value
 
 

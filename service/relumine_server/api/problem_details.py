@@ -67,10 +67,14 @@ def from_error(error: ProblemError) -> ProblemResponse:
     return response(error.status, error.code, error.title, error.detail, headers=error.headers)
 
 
-def to_response(error: ProblemError, path: str) -> ProblemResponse:
-    """Return the response of a problem, and log its cause if the database is behind it."""
+def to_response(error: ProblemError, scope: Scope) -> ProblemResponse:
+    """Return the response of a problem, and log its cause if the database is behind it.
+
+    The pattern of the route is logged, never the path: callers must not write log lines.
+    """
     if error.__cause__ is not None:
-        log.error("storage failed", path=path, code=error.code, error=str(error.__cause__)[:500])
+        route = permissions.target(scope["method"], scope["path"]).pattern
+        log.error("storage failed", route=route, code=error.code, error=str(error.__cause__)[:500])
     return from_error(error)
 
 
@@ -100,7 +104,7 @@ async def _on_problem(request: Request, error: Exception) -> ProblemResponse:
         raise error
     # Its frames are part of a reference cycle with a future, and would keep the request body in memory.
     error.__traceback__ = None
-    return to_response(error, request.url.path)
+    return to_response(error, request.scope)
 
 
 async def _on_http_exception(request: Request, error: Exception) -> ProblemResponse:

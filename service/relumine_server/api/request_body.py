@@ -24,7 +24,11 @@ from relumine_server.errors import (
 
 SCAN_CHUNK = 2**20  # bytes that are scanned before the count is compared with the limit
 DECODE_CHUNK = 2**20
+FEED_WINDOW = 2**16  # bytes of a gzip body that zlib is given at once
+MAX_PARTS = 1024  # gzip members or zstd frames of a body; one is usual, and tools that work in parallel write some
 ZSTD_WINDOW = 2**23  # bytes of memory that a frame may ask for; the format's own recommendation
+ZSTD_MAGICS = (b"\x28\xb5\x2f\xfd", b"\x2a\x4d\x18")
+"""Bytes that every frame begins with, and that are in the beginning of every skippable frame."""
 CONTAINER_VALUES = 8  # a list or an object takes as much memory as so many values
 
 
@@ -121,25 +125,41 @@ def decompress(body: bytes, encoding: str, limit: int) -> bytes:
 
 def _gunzip(body: bytes, limit: int) -> bytes:
     """Decompress all members of a gzip file, one after the other."""
-    rest = body
+    view = memoryview(body)
+    start = members = 0
     with io.BytesIO() as out:
-        while rest:
-            member = zlib.decompressobj(wbits=31)
+        while start < len(body):
+            members += 1
+            _check_parts(members)
             try:
-                while not member.eof:
-                    chunk = member.decompress(rest, DECODE_CHUNK)
-                    rest = member.unconsumed_tail
-                    _write(out, chunk, limit)
-                    if not chunk and not rest and not member.eof:
-                        raise InvalidUpload("the gzip body is truncated")
+                start = _gunzip_member(view, start, out, limit)
             except zlib.error:
                 raise InvalidUpload("the body is not gzip") from None
-            rest = member.unused_data
         return out.getvalue()
+
+
+def _gunzip_member(body: memoryview, start: int, out: io.BytesIO, limit: int) -> int:
+    """Decompress the member that begins at ``start``; return where it ends.
+
+    It is fed in windows: zlib copies what follows the end of a member, which must not be the whole rest of the body.
+    """
+    member = zlib.decompressobj(wbits=31)
+    rest: bytes | memoryview = b""
+    while not member.eof:
+        if not rest:
+            rest = body[start : start + FEED_WINDOW]
+            start += len(rest)
+        chunk = member.decompress(rest, DECODE_CHUNK)
+        _write(out, chunk, limit)
+        if not chunk and not rest and not member.eof:
+            raise InvalidUpload("the gzip body is truncated")
+        rest = member.unconsumed_tail
+    return start - len(member.unused_data)
 
 
 def _unzstd(body: bytes, limit: int) -> bytes:
     """Decompress all frames. The size that a frame declares is not trusted."""
+    _check_parts(sum(body.count(magic) for magic in ZSTD_MAGICS))
     decompressor = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW)
     reader = decompressor.stream_reader(io.BytesIO(body), read_across_frames=True)
     with io.BytesIO() as out:
@@ -149,6 +169,12 @@ def _unzstd(body: bytes, limit: int) -> bytes:
         except zstandard.ZstdError:
             raise InvalidUpload("the body is not zstd") from None
         return out.getvalue()
+
+
+def _check_parts(number: int) -> None:
+    """Raise InvalidUpload beyond ``MAX_PARTS``: an empty part costs time, and no limit of size ever meets it."""
+    if number > MAX_PARTS:
+        raise InvalidUpload(f"at most {MAX_PARTS} gzip members or zstd frames")
 
 
 def _write(out: io.BytesIO, chunk: bytes, limit: int) -> None:

@@ -6,10 +6,12 @@ therefore refused everywhere within two seconds, and at once in the process that
 
 from __future__ import annotations
 
+import asyncio
 import hmac
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import structlog
 from cachetools import TTLCache
@@ -28,6 +30,9 @@ from relumine_server.settings import Settings
 
 CACHE_TTL = timedelta(seconds=2)
 CACHE_SIZE = 10_000  # keys; an attacker cannot fill it, because only keys that exist are cached
+MAX_LOOKUPS = 4  # in the database at once: unknown keys, of which anybody may send many, must not take all threads
+
+ResultT = TypeVar("ResultT")
 
 log = structlog.get_logger(__name__)
 
@@ -59,6 +64,7 @@ class Authenticator:
         self._has_keys = False
         self._checked_at: datetime | None = None
         self._latest = self._clock()
+        self._free_lookups = asyncio.Semaphore(MAX_LOOKUPS)
         self._keys: TTLCache[str, KeyRow] = self._new_cache()
         self._sessions: TTLCache[str, _Session] = self._new_cache()
 
@@ -75,6 +81,11 @@ class Authenticator:
         if secret is None:
             return await self._principal_of_session(session_cookie.read_cookie(connection, self._settings), now)
         return await self.principal_of(secret, now)
+
+    def has_credentials(self, connection: HTTPConnection) -> bool:
+        """Return whether a request has a key or a cookie, valid or not."""
+        cookie = session_cookie.read_cookie(connection, self._settings)
+        return bearer(connection.headers) is not None or cookie is not None
 
     async def is_open(self) -> bool:
         """Return True if no key is required: there never was one, or authentication is switched off."""
@@ -152,7 +163,7 @@ class Authenticator:
         cache = self._keys
         row = cache.get(key_id)
         if row is None:
-            row = await run_in_threadpool(self._read_key, key_id)
+            row = await self._look_up(self._read_key, key_id)
             if row is not None:
                 cache[key_id] = row
         return row
@@ -161,10 +172,14 @@ class Authenticator:
         cache = self._sessions
         session = cache.get(digest)
         if session is None:
-            session = await run_in_threadpool(self._read_session, digest)
+            session = await self._look_up(self._read_session, digest)
             if session is not None:
                 cache[digest] = session
         return session
+
+    async def _look_up(self, read: Callable[[str], ResultT], name: str) -> ResultT:
+        async with self._free_lookups:
+            return await run_in_threadpool(read, name)
 
     def _read_has_keys(self) -> bool:
         with self._database.read() as connection:

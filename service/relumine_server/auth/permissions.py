@@ -70,6 +70,9 @@ PERMISSIONS: Mapping[tuple[str, str], Permission] = {
     ("GET", "/static/{name}"): "nothing",
 }
 
+EVERY_PROJECT = frozenset({("GET", "/metrics")})
+"""Routes that tell of all projects at once. Others without a project in their path narrow themselves to the key's."""
+
 SCOPE_GRANTS: Mapping[Scope, frozenset[Permission]] = {
     "ingest": frozenset({"ingest"}),
     "read": frozenset({"read"}),
@@ -91,12 +94,18 @@ ANONYMOUS = Principal("admin")
 
 
 class Target(NamedTuple):
-    """The route of a request: the permission it needs, whether it is a known route, and the ids in its path."""
+    """The route of a request: the permission it needs, the ids in its path, and its path as it is declared.
+
+    ``is_for_bound_keys`` is False if a key of one project may not use it.
+    """
 
     permission: Permission
-    is_known: bool
+    is_for_bound_keys: bool
     parameters: Mapping[str, str]
+    pattern: str = "unknown"
 
+
+MAX_CACHED_CHARS = 300  # of a path: a caller must not fill the cache with long ones
 
 _ROUTES = [(route, compile_path(route[1])[0], permission) for route, permission in PERMISSIONS.items()]
 
@@ -106,14 +115,20 @@ def methods(path: str) -> list[str]:
     return sorted(route[0] for route, pattern, _ in _ROUTES if pattern.match(path))
 
 
-@lru_cache(maxsize=1024)
 def target(method: str, path: str) -> Target:
     """Return the route that a path leads to. The result is cached and must not be changed."""
+    return (_cached_target if len(path) <= MAX_CACHED_CHARS else _find_target)(method, path)
+
+
+def _find_target(method: str, path: str) -> Target:
     for route, pattern, permission in _ROUTES:
         match = pattern.match(path)
         if match and route[0] == method:
-            return Target(permission, is_known=True, parameters=match.groupdict())
+            return Target(permission, route not in EVERY_PROJECT, match.groupdict(), route[1])
     permissions = {permission for _, pattern, permission in _ROUTES if pattern.match(path)}
     if permissions == {"nothing"}:  # a public path without this method: the router answers 405
-        return Target("nothing", is_known=True, parameters={})
-    return Target("admin", is_known=False, parameters={})
+        return Target("nothing", is_for_bound_keys=True, parameters={})
+    return Target("admin", is_for_bound_keys=False, parameters={})
+
+
+_cached_target = lru_cache(maxsize=1024)(_find_target)

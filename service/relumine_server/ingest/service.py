@@ -145,13 +145,8 @@ class IngestService:
         change = _store(connection, run, upload, arrival, analysis.encoded, now)
         news = self._news(run, analysis.findings, arrival)
         changed_ids = self._alerts.apply_upload(connection, run, news, change.effect, now)
-        answer = UploadResponse(
-            accepted=len(upload.records),
-            analyzed=arrival.is_analyzed,
-            duplicate=False,
-            known_layers=analysis.layer_count,
-            is_shared=change.row_values.get("is_shared", run.is_shared),
-        )
+        is_shared = change.row_values.get("is_shared", run.is_shared)
+        answer = _answer(upload, arrival, analysis, is_shared=is_shared)
         return IngestResult(
             self._respond(connection, run, answer, changed_ids), bool(changed_ids), change.newly_dropped
         )
@@ -188,6 +183,16 @@ class IngestService:
 def _is_analyzed(upload: Upload, session: RunSession) -> bool:
     """Return whether the detector processes an upload: in the order of ``seq``, and of rank 0 alone."""
     return upload.rank == 0 and upload.seq > session.last_seq and session.has_state
+
+
+def _answer(upload: Upload, arrival: Arrival, analysis: Analysis, *, is_shared: bool) -> UploadResponse:
+    return UploadResponse(
+        accepted=len(upload.records),
+        analyzed=arrival.is_analyzed,
+        duplicate=False,
+        known_layers=analysis.layer_count,
+        is_shared=is_shared,
+    )
 
 
 def _not_analyzed(connection: sa.Connection, upload: Upload) -> Analysis:

@@ -23,6 +23,11 @@ class TargetAllowlist(NamedTuple):
         """Return whether the operator listed this host, or a network that contains this address."""
         return host in self.hosts or any(address in network for network in self.networks)
 
+    def names(self, host: str, address: IPv4Address | IPv6Address) -> bool:
+        """Return whether the operator listed this very host or address, and not only a network around it."""
+        single = (network for network in self.networks if network.num_addresses == 1)
+        return host in self.hosts or any(address in network for network in single)
+
 
 def parse_allowlist(text: str, *, loopback: bool) -> TargetAllowlist:
     """Parse ``alertmanager.local, 10.0.0.0/8, fd12:3456::/32``.

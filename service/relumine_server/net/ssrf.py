@@ -8,7 +8,7 @@ public addresses is allowed; an operator may allow more (``allowlist``), but nev
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple
 from urllib.parse import SplitResult, quote, urlsplit
@@ -18,6 +18,7 @@ import idna
 from relumine_server.net.addresses import (
     METADATA_HOSTS,
     Address,
+    embedded_ipv4,
     is_metadata,
     is_non_unicast,
     is_public,
@@ -84,15 +85,22 @@ def read_target(url: str, allowed: TargetAllowlist) -> Target:
     return target
 
 
-def refusal_reason(target: Target, addresses: Sequence[str], allowed: TargetAllowlist) -> str | None:
+def refusal_reason(
+    target: Target,
+    addresses: Sequence[str],
+    allowed: TargetAllowlist,
+    is_own: Callable[[Address], bool] = lambda _address: False,
+) -> str | None:
     """Return why no connection to these addresses of the target is allowed, or None.
 
-    One refused address refuses them all: a name that points both outside and inside is an attack or a mistake.
+    ``is_own`` tells whether this machine has an address. Such an address is treated like loopback: what listens there
+    often trusts this machine. One refused address refuses them all: a name that points both outside and inside is an
+    attack or a mistake.
     """
     if not addresses:
         return "the host has no address"
     for address in addresses:
-        problem = _address_problem(target, address, allowed)
+        problem = _address_problem(target, address, allowed) or _own_problem(target, address, allowed, is_own)
         if problem is not None:
             return problem
     return None
@@ -167,6 +175,16 @@ def _address_problem(target: Target, text: str, allowed: TargetAllowlist) -> str
     if allowed.includes(target.host, address):
         return None
     return _default_problem(target, address)
+
+
+def _own_problem(target: Target, text: str, allowed: TargetAllowlist, is_own: Callable[[Address], bool]) -> str | None:
+    """Return why an address that is allowed otherwise is refused because it is this machine's own."""
+    address = _parse_address(text)
+    if address is None or address.is_loopback or allowed.loopback or allowed.names(target.host, address):
+        return None
+    if any(is_own(candidate) for candidate in (address, *embedded_ipv4(address))):
+        return f"{address} is this host"
+    return None
 
 
 def _default_problem(target: Target, address: Address) -> str | None:

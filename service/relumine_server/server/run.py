@@ -15,11 +15,13 @@ from functools import partial
 import uvicorn
 from fastapi import FastAPI
 
+from relumine_server.server.connections import PROBE_PLACES, ConnectionPlaces
 from relumine_server.server.protocol import LimitedHttpProtocol
 from relumine_server.server.shutdown import REQUESTS_S, Server
+from relumine_server.server.sockets import BACKLOG
 from relumine_server.settings import Settings
 
-OTHER_FILES = 256  # file descriptors beside those of connections: the database, the log
+OTHER_FILES = 256  # file descriptors beside those of connections, also just accepted ones: the database, the log
 SWITCH_INTERVAL_S = 0.001
 """How long one thread may hold the interpreter while others want it. Python's 5 ms would delay every upload by several
 times as much while a large one is analyzed."""
@@ -28,7 +30,7 @@ M_MMAP_THRESHOLD = -3  # of malloc.h
 
 def serve(app: FastAPI, settings: Settings, sockets: list[socket.socket]) -> None:
     """Serve on ``sockets`` until SIGTERM or SIGINT."""
-    _raise_file_limit(settings.max_connections + OTHER_FILES)
+    _raise_file_limit(settings.max_connections + PROBE_PLACES + BACKLOG + OTHER_FILES)
     _return_large_blocks()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     Server(uvicorn_config(app, settings), app.state.services.shutdown, settings.drain_s).run(sockets)
@@ -36,15 +38,18 @@ def serve(app: FastAPI, settings: Settings, sockets: list[socket.socket]) -> Non
 
 def uvicorn_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
     """Return uvicorn's configuration for these settings."""
+    places = ConnectionPlaces(settings.max_connections, settings.max_connections_per_address)
+    protocol = partial(LimitedHttpProtocol, settings=settings, places=places, proxies=settings.proxies)
     return uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
-        http=partial(LimitedHttpProtocol, settings=settings),  # type: ignore[arg-type]  # it is called like a class
+        http=protocol,  # type: ignore[arg-type]  # it is called like a class
         ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # api.middleware.forwarded reads them, from named proxies only
         timeout_graceful_shutdown=int(REQUESTS_S),
     )
 

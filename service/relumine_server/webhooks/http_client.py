@@ -26,6 +26,7 @@ import httpx
 from relumine_server.net.allowlist import TargetAllowlist
 from relumine_server.net.ssrf import RefusedError, Target, read_target, refusal_reason
 from relumine_server.outbox.retry import Outcome
+from relumine_server.webhooks.own_addresses import is_own_address
 
 MAX_RESPONSE_BYTES = 1024
 _CHUNK_BYTES = 4096
@@ -102,7 +103,7 @@ class WebhookHttpClient:
     def _checked_addresses(self, target: Target, timeout_s: float) -> list[str]:
         """Return the addresses of a host. Raises RefusedError where a notification may not go to one of them."""
         addresses = _resolve_within(timeout_s, self._resolve, target)
-        problem = refusal_reason(target, addresses, self._allowed)
+        problem = refusal_reason(target, addresses, self._allowed, is_own_address)
         if problem:
             raise RefusedError(problem)
         return addresses

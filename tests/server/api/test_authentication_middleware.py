@@ -12,8 +12,33 @@ from relumine_server.auth.authenticator import Authenticator
 from relumine_server.errors import NotReady
 from tests.helpers.two_project_server import TwoProjectServer, upload
 
-KNOWN = ["127.0.0.1:7358", "localhost", "[::1]:7358", "10.0.0.5", "LOCALHOST:1", "x.localhost", "localhost."]
-UNKNOWN = ["evil.example", "evil.example:7358", "127.0.0.1.evil.example", "localhost.evil.example", "", "a@localhost"]
+KNOWN = [
+    "127.0.0.1:7358",
+    "localhost",
+    "[::1]:7358",
+    "10.0.0.5",
+    "LOCALHOST:1",
+    "x.localhost",
+    "localhost.",
+    "localhost:",
+    "[::FFFF:1]",
+]
+UNKNOWN = [
+    "evil.example",
+    "evil.example:7358",
+    "127.0.0.1.evil.example",
+    "127.0.0.1evil",
+    "127.0.0.01",
+    "localhost.evil.example",
+    "",
+    "a@localhost",
+]
+MALFORMED = [
+    "[::1]evil", "[::1]evil:80", "evil[::1]", "[::1", "::1]", "[::1]]", "[[::1]]", "[127.0.0.1]", "[::1%25eth0]",
+    "[evil]", "[]", "[::1]:80evil", "[::1]:65536", "localhost:80:90", "localhost:-1", "localhost:x", "localhost..",
+    "..localhost/", ".", ":80", "localhost/evil", "localhost?x", "localhost#x", "localhost evil", "localhost,evil",
+    "localhost\\evil", "127.0.0.1,evil", "localhost%00", "b\u00fccher",
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -44,6 +69,19 @@ def test_an_unknown_host_name_is_refused_even_if_no_key_is_required(create_serve
             assert "RELUMINE_ALLOWED_HOSTS" in response.json()["detail"]
 
 
+@pytest.mark.parametrize("allowed_hosts", ["", "*"])
+def test_a_malformed_host_is_refused_whatever_names_are_allowed(create_server, allowed_hosts):
+    server = create_server(allowed_hosts=allowed_hosts)
+    for host in MALFORMED:
+        assert status(server, host.encode()) == 421, host
+
+
+def test_a_request_with_two_hosts_is_refused(create_server):
+    headers = [("host", "localhost"), ("host", "evil.example")]
+    for pair in (headers, headers[::-1], headers[:1] * 2):
+        assert create_server().send("GET", "/v1/runs", headers=pair).status_code == 421
+
+
 def test_further_host_names_can_be_allowed(create_server):
     server = create_server(allowed_hosts=" watch.example, Other.example ", public_url="https://relu.example/")
     hosts = ["watch.example:80", "other.example", "relu.example", "evil.example"]
@@ -65,6 +103,9 @@ def test_another_site_cannot_write_through_the_browser_of_a_user(create_server):
         ({"origin": "https://evil.example"}, 403),
         ({"origin": "http://localhost:8000"}, 403),
         ({"origin": "null"}, 403),
+        ({"origin": "http://[::1"}, 403),
+        ({"origin": "http://[::1]evil"}, 403),
+        ({"origin": ""}, 403),
     ]:
         response = server.call("POST", "/v1/uploads", headers=headers, json=upload("p", "r"))
         assert response.status_code == expected, headers

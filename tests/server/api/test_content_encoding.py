@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import gzip
 import json
+import secrets
 import struct
 import tracemalloc
 import zlib
@@ -12,6 +13,7 @@ import zlib
 import pytest
 import zstandard
 
+from relumine_server.api import request_body
 from relumine_server.api.request_body import decompress
 from relumine_server.app import create_app
 from relumine_server.errors import BodyTooLarge, InvalidUpload, UnsupportedEncoding
@@ -70,6 +72,64 @@ def test_a_decompression_bomb_is_refused_at_the_limit_and_takes_little_memory(na
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 20 * LIMIT
+
+
+MANY = 100_000
+EMPTY_GZIP = gzip.compress(b"")
+EMPTY_PARTS = {
+    "gzip members": ("gzip", EMPTY_GZIP * MANY),
+    "gzip members with names": (
+        "gzip",
+        (EMPTY_GZIP[:3] + b"\x08" + EMPTY_GZIP[4:10] + b"n\0" + EMPTY_GZIP[10:]) * MANY,
+    ),
+    "gzip members before the body": ("gzip", EMPTY_GZIP * MANY + gzip.compress(BODY)),
+    "gzip members after the body": ("gzip", gzip.compress(BODY) + EMPTY_GZIP * MANY),
+    "gzip members of one byte": ("gzip", gzip.compress(b" ") * MANY),
+    "zstd frames": ("zstd", zstd(b"") * MANY),
+    "zstd frames without their size": ("zstd", zstd(b"", write_content_size=False) * MANY),
+    "zstd skippable frames": ("zstd", b"\x50\x2a\x4d\x18\0\0\0\0" * MANY),
+    "zstd skippable frames after the body": ("zstd", zstd(BODY) + b"\x5f\x2a\x4d\x18\0\0\0\0" * MANY),
+}
+
+
+@pytest.mark.parametrize("name", EMPTY_PARTS)
+def test_a_body_of_many_members_or_frames_is_refused(name):
+    encoding, body = EMPTY_PARTS[name]
+    with pytest.raises(InvalidUpload, match=f"at most {request_body.MAX_PARTS}"):
+        decompress(body, encoding, len(body))
+
+
+def test_zlib_is_never_given_more_than_a_window_of_a_body(monkeypatch):
+    sizes = []
+
+    class Member:
+        def __init__(self, wbits):
+            self._member = zlib_decompressobj(wbits=wbits)
+
+        def decompress(self, data, max_length):
+            sizes.append(len(data))
+            return self._member.decompress(data, max_length)
+
+        def __getattr__(self, name):
+            return getattr(self._member, name)
+
+    zlib_decompressobj = zlib.decompressobj
+    monkeypatch.setattr(request_body.zlib, "decompressobj", Member)
+    content = secrets.token_bytes(LIMIT)
+    body = b"".join(gzip.compress(content[start : start + 2**18]) for start in range(0, LIMIT, 2**18))
+    assert decompress(body, "gzip", LIMIT) == content
+    assert max(sizes) <= request_body.FEED_WINDOW
+
+
+@pytest.mark.parametrize("size", [0, 1, request_body.FEED_WINDOW, 3 * request_body.DECODE_CHUNK])
+@pytest.mark.parametrize("level", [0, 9])
+def test_members_are_joined_wherever_a_window_ends(size, level):
+    content = bytes(size)
+    member = gzip.compress(content, level)
+    assert decompress(member * 3, "gzip", 3 * size + 1) == content * 3
+    for cut in (1, 8, 9):
+        with pytest.raises(InvalidUpload):
+            decompress((member * 3)[:-cut], "gzip", 3 * size + 1)
 
 
 def wide_zstd(body):

@@ -9,8 +9,7 @@ from http.cookies import SimpleCookie
 import pytest
 import sqlalchemy as sa
 
-from relumine_server import errors
-from relumine_server.api import rate_limit
+from relumine_server.api import moving_window, rate_limit
 from relumine_server.api.routes import session
 from relumine_server.db import tables
 from tests.helpers.two_project_server import NOTE
@@ -128,25 +127,34 @@ def test_a_key_that_cannot_read_the_dashboard_gets_no_cookie(server, key, status
     assert server.keys.get(key, key) not in response.text
 
 
-def test_five_logins_a_minute_are_allowed_and_each_is_delayed(server, delays, monkeypatch):
-    statuses = [log_in(server, key).status_code for key in ("read", "mistyped", "unknown", "revoked", "ingest", "read")]
-    assert statuses == [200, 401, 401, 401, 403, 429]
+def test_five_failed_logins_a_minute_are_allowed_and_each_is_delayed(server, delays, monkeypatch):
+    statuses = [log_in(server, key).status_code for key in ("mistyped", "unknown", "revoked", "ingest", "expired")]
+    assert statuses == [401, 401, 401, 403, 401]
     assert delays == [session.LOGIN_DELAY_S] * 5
-    refused = log_in(server, "read")
-    assert refused.json()["code"] == "too_many_attempts"
+    refused = log_in(server, "unknown")
+    assert (refused.status_code, refused.json()["code"]) == (429, "too_many_attempts")
     assert 0 < int(refused.headers["retry-after"]) <= 60
-    now = time.time() + 61
-    monkeypatch.setattr(time, "time", lambda: now)
-    assert log_in(server, "read").status_code == 200
+    now = time.monotonic() + 61
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    assert log_in(server, "unknown").status_code == 401
 
 
-def test_logins_are_counted_by_address_in_bounded_memory(monkeypatch):
-    monkeypatch.setattr(rate_limit, "MAX_TRACKED", 3)
+def test_failed_logins_of_an_address_never_refuse_a_valid_key(server):
+    failures = [log_in(server, key).status_code for key in ("mistyped", "unknown", "revoked", "ingest") * 5]
+    assert set(failures[5:]) == {429}
+    assert [log_in(server, key).status_code for key in ("read", "admin") * 5] == [200] * 10
+
+
+def test_a_valid_key_can_be_used_for_a_bounded_number_of_logins(server, monkeypatch):
+    monkeypatch.setattr(rate_limit, "MAX_LOGINS_PER_MINUTE", 3)
+    server.__post_init__()
+    assert [log_in(server, "read").status_code for _ in range(4)] == [200, 200, 200, 429]
+    assert log_in(server, "admin").status_code == 200
+
+
+def test_logins_are_counted_in_bounded_memory(monkeypatch):
+    monkeypatch.setattr(moving_window, "MAX_CALLERS", 3)
     attempts = rate_limit.LoginAttempts()
-    for _ in range(rate_limit.MAX_LOGINS_PER_MINUTE):
-        attempts.take("a")
-    with pytest.raises(errors.TooManyAttempts):
-        attempts.take("a")
     for number in range(10):
-        attempts.take(f"other {number}")
-    assert len(attempts._window._storage.events) <= 4
+        attempts.count_failed(f"other {number}")
+    assert len(attempts._failed) == 3

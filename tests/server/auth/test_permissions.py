@@ -9,6 +9,7 @@ import pytest
 from relumine_server.auth.ownership import OWNERS, WITHIN
 from relumine_server.auth.permissions import PERMISSIONS
 from tests.helpers.routes import BODIES, routes
+from tests.helpers.two_project_server import upload
 
 REFUSED = {
     None: "key_missing",
@@ -22,6 +23,9 @@ OUTSIDE_THE_API = {("GET", path) for path in ("/", "/static/{name}", "/docs", "/
 }
 
 
+CONCERNING_ALL_PROJECTS = {("GET", "/metrics")}
+"""Closed to keys of one project. All other routes have a project in their path or narrow themselves to the key's."""
+REQUEST_ID = re.compile(r'"request_id":"\w+"')
 REACHING_NO_DATABASE = {None, "mistyped"}
 _routes = []
 
@@ -84,6 +88,8 @@ def test_a_key_may_do_what_its_scope_allows_and_nothing_else(server, scope, boun
         if scope not in (required_scope, "admin"):
             assert (response.status_code, response.json()["code"]) == (403, "insufficient_scope"), route
             assert "insufficient_scope" in response.headers["www-authenticate"]
+        elif bound and route in CONCERNING_ALL_PROJECTS:
+            assert (response.status_code, response.json()["code"]) == (403, "project_forbidden"), route
         else:
             assert response.is_success, (route, response.text)
 
@@ -99,7 +105,7 @@ def test_a_key_of_another_project_finds_nothing(server, scope):
         elif "{" in route[1] or route == ("POST", "/v1/policy/backtest"):
             assert response.status_code == 404, route
             assert response.json()["code"].endswith("_not_found"), route
-        elif route[0] == "GET":
+        elif route[0] == "GET" and route not in CONCERNING_ALL_PROJECTS:
             assert response.is_success, route
             assert "ours" not in response.text, route
         else:
@@ -107,6 +113,27 @@ def test_a_key_of_another_project_finds_nothing(server, scope):
     for route in documented_routes(server.app):  # nothing was deleted
         if route[0] == "GET":
             assert call_route(server, route, "admin").is_success, route
+
+
+@pytest.mark.parametrize("scope", ["read", "admin"])
+def test_what_happens_in_one_project_changes_no_response_to_a_key_of_another(server, scope):
+    def responses():
+        calls = ((route, call_route(server, route, f"theirs {scope}", "theirs")) for route in reads)
+        return {route: (response.status_code, REQUEST_ID.sub("", response.text)) for route, response in calls}
+
+    reads = [
+        route
+        for route in documented_routes(server.app)
+        if route[0] == "GET" and route[1] not in ("/livez", "/readyz", "/v1/keys")  # a key tells of its own use
+    ]
+    earlier = responses()
+    assert {status for status, _ in earlier.values()} <= {200, 403}
+    for run in ("more-1", "more-2"):
+        assert server.call("POST", "/v1/uploads", "ingest", json=upload("ours", run)).status_code == 202
+    for name in ("silences", "webhooks"):
+        assert call_route(server, ("POST", f"/v1/{name}"), "admin").is_success
+    later = responses()
+    assert [route for route in reads if later[route] != earlier[route]] == []
 
 
 def test_a_resource_of_another_project_is_answered_like_one_that_does_not_exist(server):

@@ -7,6 +7,7 @@ import json
 import socketserver
 import sys
 import threading
+from ipaddress import ip_address
 
 import pytest
 from hypothesis import example, given
@@ -14,7 +15,9 @@ from hypothesis import strategies as st
 
 from relumine_server.net.allowlist import TargetAllowlist, parse_allowlist
 from relumine_server.net.ssrf import read_target, refusal_reason, url_problem
+from relumine_server.webhooks import http_client
 from relumine_server.webhooks.http_client import WebhookHttpClient, system_addresses
+from relumine_server.webhooks.own_addresses import is_own_address
 from tests.helpers.dns_server import resolve, run_dns_server
 from tests.helpers.hostile_urls import HOSTILE_HOSTS, HOSTILE_URLS, REFUSED_BY_TEXT
 
@@ -179,3 +182,52 @@ def test_an_address_that_is_not_public_is_refused_by_its_text(address):
 def test_an_ordinary_url_is_parsed_into_host_and_path(url, host, path):
     target = read_target(url, STRICT)
     assert (target.host, target.path) == (host, path)
+
+
+OWN = ("10.1.2.3", "fd12::1", "93.184.216.34")
+NETWORKS = "10.0.0.0/8, fd12::/32"
+
+
+def own(address):
+    return str(address) in OWN
+
+
+@pytest.mark.parametrize(
+    ("targets", "url", "addresses"),
+    [
+        (NETWORKS, "http://10.1.2.3/", ["10.1.2.3"]),
+        (NETWORKS, "http://[fd12::1]/", ["fd12::1"]),
+        (NETWORKS, "http://inside.test/", ["10.9.9.9", "10.1.2.3"]),
+        (NETWORKS, "http://inside.test/", ["::ffff:10.1.2.3"]),
+        (NETWORKS + ", 64:ff9b::/96", "http://inside.test/", ["64:ff9b::10.1.2.3"]),
+        ("10.1.2.2/31", "http://inside.test/", ["10.1.2.3"]),
+        ("0.0.0.0/0", "http://inside.test/", ["93.184.216.34"]),
+        ("", "https://public.test/", ["93.184.216.34"]),
+    ],
+)
+def test_an_own_address_of_this_host_is_refused_like_loopback(targets, url, addresses):
+    allowed = parse_allowlist(targets, loopback=False)
+    assert "is this host" in refusal_reason(read_target(url, allowed), addresses, allowed, own)
+    with_loopback = parse_allowlist(targets, loopback=True)
+    assert refusal_reason(read_target(url, with_loopback), addresses, with_loopback, own) is None
+
+
+@pytest.mark.parametrize("targets", ["10.1.2.3", "10.1.2.3/32", "10.0.0.0/8, 10.1.2.3", "inside.test"])
+def test_an_own_address_is_allowed_where_the_operator_named_it_or_its_host(targets):
+    allowed = parse_allowlist(targets, loopback=False)
+    assert refusal_reason(read_target("http://inside.test/", allowed), ["10.1.2.3"], allowed, own) is None
+
+
+@pytest.mark.parametrize("text", ["10.1.2.3", "::ffff:10.1.2.3"])
+def test_no_connection_is_made_to_an_own_address_in_an_allowed_network(monkeypatch, connected, text):
+    monkeypatch.setattr(http_client, "is_own_address", own)
+    allowed = parse_allowlist(NETWORKS, loopback=False)
+    client = WebhookHttpClient(allowed, timeout_s=60, resolve=lambda *_: [text])
+    assert client.post("http://inside.test:8080/", {}, "{}").error == "refused: 10.1.2.3 is this host"
+    assert connected == []
+
+
+def test_the_system_tells_which_addresses_are_own():
+    assert is_own_address(ip_address("127.0.0.1"))
+    for text in ("198.51.100.7", "203.0.113.7", "2001:db8::7", "fe80::7%nonsense", "255.255.255.255"):
+        assert not is_own_address(ip_address(text)), text

@@ -13,9 +13,13 @@ import time
 import httpx
 import pytest
 import structlog
+from structlog.testing import capture_logs
 
 from relumine_server import log_config
+from relumine_server.app import create_app
 from relumine_server.auth import api_keys
+from relumine_server.settings import Settings
+from tests.helpers.live_server import caller
 from tests.helpers.two_project_server import upload
 
 HOOK_PATH = "T0123/B4567/hook-path-canary"
@@ -120,3 +124,19 @@ def test_a_secret_in_a_log_line_is_masked(capsys):
     assert "ValueError: bad rlm_admin_…" in output
     assert key[10:] not in output
     assert "c2VjcmV0" not in output
+
+
+def test_the_path_as_sent_is_not_logged_when_the_storage_fails(new_database):
+    database_url = new_database("sqlite")
+    app = create_app(Settings(database_url=database_url))
+    send = caller(app)
+    secret = send("POST", "/v1/keys", json={"scope": "admin"}).json()["key"]
+    break_the_database(database_url.removeprefix("sqlite:///"))
+    app.state.services.authenticator.forget()
+    with capture_logs() as lines:
+        for path in ("/v1/runs/forged!line", "/v1/forged!line", "/v1/alerts/forged!line.1.dead/events", "/forged!line"):
+            send("GET", path, headers={"authorization": f"Bearer {secret}"})
+    app.state.services.database.close()
+    failures = [line for line in lines if line["event"] == "storage failed"]
+    assert {line["route"] for line in failures} == {"/v1/runs/{run_id}", "/v1/alerts/{alert_id}/events", "unknown"}
+    assert "forged!line" not in str(lines)

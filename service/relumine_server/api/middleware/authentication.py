@@ -40,6 +40,7 @@ SECURITY_HEADERS: Mapping[str, str] = {
 """Headers of a response that does not set them itself: data is never executed, framed, embedded elsewhere or cached."""
 
 NOT_RATE_LIMITED = frozenset({"/livez", "/readyz"})
+LOGIN = ("POST", "/v1/session")  # it counts by itself, and only those who fail
 
 
 class AuthenticationMiddleware:
@@ -63,7 +64,7 @@ class AuthenticationMiddleware:
         try:
             caller = await self._admit(scope)
         except ProblemError as error:
-            await problem_details.to_response(error, scope["path"])(scope, receive, send)
+            await problem_details.to_response(error, scope)(scope, receive, send)
             return
         scope.setdefault("state", {})["caller"] = caller
         await self._app(scope, receive, send)
@@ -73,8 +74,8 @@ class AuthenticationMiddleware:
         self._check_host_and_origin(scope)
         target = permissions.target(scope["method"], scope["path"])
         if target.permission == "nothing":
-            if scope["path"] not in NOT_RATE_LIMITED:
-                self._rate_limiter.take(client_address(scope["client"]))
+            if scope["path"] not in NOT_RATE_LIMITED and (scope["method"], scope["path"]) != LOGIN:
+                self._rate_limiter.take(await self._public_caller(scope))
             return None
         caller = await self._authenticate(scope)
         if target.permission not in permissions.SCOPE_GRANTS[caller.scope]:
@@ -87,21 +88,34 @@ class AuthenticationMiddleware:
         """Return the caller and count its request.
 
         Requests are counted by key, or by address on an open server. Requests without a valid key are counted apart,
-        by address, so that they never use up the limit of a valid key behind the same address.
+        by address, and only they are refused beyond the limit: somebody with a valid key may have the same address.
         """
         address = client_address(scope["client"])
-        self._rate_limiter.check(f"refused {address}")
         try:
             caller = await self._authenticator.authenticate(HTTPConnection(scope))
         except Unauthorized:
-            self._rate_limiter.take(f"refused {address}")
+            self._rate_limiter.take(_refused(address))
             raise
         self._rate_limiter.take(caller.key_id or address)
         return caller
 
+    async def _public_caller(self, scope: Scope) -> str:
+        """Return what a request of a public route is counted by: a valid key or login if it has one, or its address."""
+        connection = HTTPConnection(scope)
+        address = client_address(scope["client"])
+        if not self._authenticator.has_credentials(connection):
+            return address
+        try:
+            return (await self._authenticator.authenticate(connection)).key_id or address
+        except Unauthorized:
+            return _refused(address)
+        except ProblemError:  # without the database it is not known; the route may not need it
+            return address
+
     def _check_host_and_origin(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
-        host = headers.get("host", "")
+        hosts = headers.getlist("host")
+        host = hosts[0] if len(hosts) == 1 else ""
         if not host_origin.is_known_host(host, self._host_names):
             raise UnknownHost(
                 "use the server's address or RELUMINE_PUBLIC_URL, or add this host to RELUMINE_ALLOWED_HOSTS"
@@ -115,7 +129,7 @@ class AuthenticationMiddleware:
 
     async def _check_project(self, target: Target, project: str) -> None:
         """Check that a key of one project asks for nothing of another project."""
-        if not target.is_known:
+        if not target.is_for_bound_keys:
             raise ProjectForbidden("this concerns every project; the key is bound to one")
         if target.parameters:
             await run_in_threadpool(self._check_owner, target.parameters, project)
@@ -123,6 +137,11 @@ class AuthenticationMiddleware:
     def _check_owner(self, parameters: Mapping[str, str], project: str) -> None:
         with self._database.read() as connection:
             ownership.require(connection, parameters, project)
+
+
+def _refused(address: str) -> str:
+    """Return what requests without a valid key are counted by."""
+    return f"refused {address}"
 
 
 def _with_security_headers(send: Send) -> Send:

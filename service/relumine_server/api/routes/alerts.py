@@ -64,7 +64,7 @@ def list_events(
     alert_id: AlertId, database: DatabaseDep, cursor: Cursor = None, limit: Limit = 50
 ) -> base.Page[alert.AlertEvent]:
     """List the events of an alert, oldest first: every transition of its state."""
-    position = pagination.decode(cursor, int)
+    position = pagination.decode(cursor, pagination.COUNTS)
     run_id = alert_refs.run_of(alert_id)
     with database.read() as connection:
         _detail(connection, alert_id, "")

@@ -209,7 +209,7 @@ def read_metrics(
     run_id: RunId, database: DatabaseDep, after_step: StepQuery = None, cursor: Cursor = None
 ) -> LoggedMetrics:
     """Read the metrics that the training logged, by name, a range of steps at a time."""
-    position = pagination.decode(cursor, int)
+    position = pagination.decode(cursor, pagination.STEPS)
     if position is not None:
         (start,) = position
     else:

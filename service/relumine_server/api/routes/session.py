@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
@@ -15,6 +15,7 @@ from relumine_server.api import problem_details
 from relumine_server.api.dependencies import AuthenticatorDep, DatabaseDep, ServicesDep, SettingsDep
 from relumine_server.api.rate_limit import client_address
 from relumine_server.api.schemas.common import RequestBody
+from relumine_server.api.services import Services
 from relumine_server.auth import api_keys, session_cookie
 from relumine_server.auth import repository as auth_repository
 from relumine_server.auth.api_keys import Scope
@@ -24,6 +25,8 @@ from relumine_server.errors import InsufficientScope, KeyExpired, KeyRevoked, Ke
 router = APIRouter(prefix="/v1/session", tags=["session"])
 
 LOGIN_DELAY_S = 0.5  # of every login, successful or not: it slows down guessing
+
+CANNOT_LOG_IN = (Unauthorized, InsufficientScope)
 
 
 class Login(RequestBody):
@@ -46,13 +49,15 @@ class CurrentSession(BaseModel):
 )
 async def log_in(body: Login, request: Request, response: Response, services: ServicesDep) -> CurrentSession:
     """Exchange an API key for a session cookie."""
-    services.login_attempts.take(client_address(request.scope["client"]))
-    await asyncio.sleep(LOGIN_DELAY_S)
     now = services.clock()
-    principal = await services.authenticator.principal_of(body.key.strip(), now)
-    key_id = principal.key_id
-    if principal.scope == "ingest" or key_id is None:
-        raise InsufficientScope("the dashboard needs a read or an admin key")
+    try:
+        principal, key_id = await _check_key(body.key.strip(), services, now)
+    except CANNOT_LOG_IN:
+        services.login_attempts.count_failed(client_address(request.scope["client"]))
+        await asyncio.sleep(LOGIN_DELAY_S)
+        raise
+    services.login_attempts.count_successful(key_id)
+    await asyncio.sleep(LOGIN_DELAY_S)
     token = secrets.token_urlsafe(32)
     digest = api_keys.digest(token)
     lifetime = timedelta(hours=services.settings.session_hours)
@@ -86,6 +91,14 @@ def log_out(
         database.write(lambda connection: auth_repository.delete_session(connection, api_keys.digest(token)))
         authenticator.forget()
     session_cookie.set_cookie(response, "", secure=session_cookie.is_secure(request, settings), max_age_s=0)
+
+
+async def _check_key(key: str, services: Services, now: datetime) -> tuple[Principal, str]:
+    """Return who logs in and the id of its key. Raises one of ``CANNOT_LOG_IN``."""
+    principal = await services.authenticator.principal_of(key, now)
+    if principal.scope == "ingest" or principal.key_id is None:
+        raise InsufficientScope("the dashboard needs a read or an admin key")
+    return principal, principal.key_id
 
 
 def _view(principal: Principal) -> CurrentSession:

@@ -241,4 +241,4 @@ def _transport(settings: Settings, run: RunInfo, spool_path: Path) -> Transport:
         from relumine._export.local_detector import LocalTransport  # noqa: PLC0415 - needs the [server] extra
 
         return LocalTransport(settings.directory, run)
-    return BackgroundTransport(HttpTransport(settings.url, settings.api_key))
+    return BackgroundTransport(HttpTransport(settings))

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from relumine._export.file_locks import is_locked_by_writer
-from relumine._export.spool_frames import encode
 from relumine._export.private_files import append_all, open_to_append, open_to_read
 from relumine._export.spool import LARGE_SUFFIX, PROGRESS_SUFFIX, SUFFIX, progress_path
 from relumine._export.spool_contents import (
@@ -27,6 +26,7 @@ from relumine._export.spool_contents import (
     read_entries,
     sending_order,
 )
+from relumine._export.spool_frames import encode
 from relumine._export.sync_progress import load_progress, save_progress
 from relumine._export.transport import Transport, TransportError
 from relumine._export.upload_split import UploadPart, split_upload, with_descriptions

@@ -53,6 +53,7 @@ class Spool:
         self.path = path
         self._max_bytes = max_bytes
         self._file: io.FileIO | None = None
+        self._taken: list[io.FileIO] = []  # files that were renamed or deleted; what they hold can still be read
         self._is_locked = False
         register_at_fork(self)
 
@@ -62,8 +63,10 @@ class Spool:
         return self._file is None or not os.fstat(self._file.fileno()).st_size
 
     def append(self, body: bytes) -> int:
-        """Write one frame; return its offset. Raises OSError as ``write``."""
-        return self.write(body).offset
+        """Write one frame, which is not read back; return its offset. Raises OSError as ``write``."""
+        offset = self.write(body).offset
+        self._close_taken()
+        return offset
 
     def write(self, body: bytes) -> FrameLocation:
         """Write one frame; return its location.
@@ -78,6 +81,7 @@ class Spool:
         # frame was written. The new file has the frame again: the server takes it once.
         self._file = None
         self._is_locked = False
+        self._taken.append(location.file)
         return self._append(body)
 
     def _append(self, body: bytes) -> FrameLocation:
@@ -107,6 +111,11 @@ class Spool:
             self._file.close()
             self._file = None
             self._is_locked = False
+        self._close_taken()
+
+    def _close_taken(self) -> None:
+        while self._taken:
+            self._taken.pop().close()
 
     def detach_in_child(self) -> None:
         """Close the file in a forked child, so that it does not count as being written for as long as that lives."""

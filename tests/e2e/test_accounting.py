@@ -1,4 +1,4 @@
-"""Where the sampled steps are: what ``sdk_stats`` says agrees with what a real server stores, whatever happens to it."""
+"""What ``sdk_stats`` says of the sampled steps agrees with what a real server stores, whatever happens to it."""
 
 from __future__ import annotations
 

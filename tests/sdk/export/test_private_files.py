@@ -1,4 +1,4 @@
-"""Spooled uploads are readable by their user alone, and are never written through a link or a folder of another user."""
+"""Spooled uploads are readable by their user alone, and never written through a link or a folder of another user."""
 
 from __future__ import annotations
 

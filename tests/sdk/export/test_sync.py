@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import struct
 import zlib
 
@@ -43,7 +42,7 @@ def no_locks(monkeypatch):
     monkeypatch.setattr(file_locks, "HAS_LOCKS", False)
 
 
-def upload(seq, run="r", session="s", described=True):
+def upload(seq, run="r", session="s", *, described=True):
     records = [{"layer_id": layer, "first_step": seq, "step": seq, "n_examples": 8} for layer in (0, 1)]
     payload = {"run": {"id": run}, "session": session, "seq": 1024 * seq}
     if described:
@@ -121,7 +120,7 @@ def test_an_upload_written_while_its_file_is_taken_away_is_written_again(folder,
     path = folder / "r" / "s.uploads"
     spool = Spool(path)
     spool.append(upload(1))
-    os.rename(path, path.with_name("s.taken.uploads"))
+    path.rename(path.with_name("s.taken.uploads"))
     spool.append(upload(2))
     path.unlink()
     spool.append(upload(3))

@@ -22,7 +22,7 @@ from tests.helpers.live_server import listening
 
 IS_REPLACED = StderrHandler._is_replaced
 HOSTILE = "\x1b[2J\x07\rrelumine: all is well\nnext\x9b1m\u202eevil\u2066\u2028\ud800\u200b"
-SECRET = "tok3n"
+SECRET = "tok3n"  # noqa: S105 - of no server
 ADDRESS = f"http://me:{SECRET}@127.0.0.1:9"
 
 
@@ -68,7 +68,7 @@ def test_words_of_a_server_cannot_steer_a_terminal(is_replaced, watched, memory,
         monitor = watched()
         logger.warning("%s", HOSTILE)
         try:
-            raise ServerError(HOSTILE)
+            raise ServerError(HOSTILE)  # noqa: TRY301 - its traceback is logged
         except ServerError:
             logger.exception("failed")
     finally:

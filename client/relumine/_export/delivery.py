@@ -197,8 +197,8 @@ class Delivery:
     def _spool(self, upload: EncodedUpload, posted: bytes | None = None) -> None:
         """Write an upload to disk. ``posted`` is its body in a request that is still in flight.
 
-        The first upload of a file describes everything: whoever sends the file may find that the server, restored from
-        a backup, knows nothing of the run.
+        The first upload of a file describes everything: it may be sent to a server that was restored from a backup and
+        knows nothing of the run.
         """
         complete = self._builder.describe_in_full(upload) if self.backlog.begins_file else None
         try:

@@ -1,4 +1,4 @@
-"""How far ``relumine sync`` has sent a file that a training still writes, in a small file beside it."""
+"""Progress of ``relumine sync`` in a file that a training still writes, kept in a small file beside it."""
 
 from __future__ import annotations
 

@@ -139,8 +139,8 @@ def _start_session(
     on_alert: Callable[[Alert], object] | None,
     start_step: int | None,
 ) -> MonitorSession:
-    if start_step is None and not parts.settings.run_id:
-        start_step = 0  # only a run that is continued starts at the step that its optimizers remember
+    # Only a run that is continued starts at the step that its optimizers remember.
+    start_step = 0 if start_step is None and not parts.settings.run_id else start_step
     loop = StepLoop(
         hooks=ForwardHooks(names, parts.overhead, parts.guard),
         optimizers=_optimizers(optimizer, names),

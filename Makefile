@@ -23,8 +23,11 @@ check: $(VENV)/dev.stamp  ## check style, types and import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-chaos: $(VENV)/dev.stamp  ## run the long rigs: network faults, process exits, forks, kills, a full disk, packaging, hostile receivers, DNS rebinding, several servers, SIGTERM, payload bombs, pipelines, gzip members, silent connections, large uploads, fuzzing
-	for rig in network_faults process_exit forks server_kills dispatcher_kills disk_full packaging hostile_receivers dns_rebinding multi_server graceful_shutdown payload_bombs pipelines gzip_members silent_connections large_uploads openapi_fuzz; do echo "== $$rig"; $(BIN)/python -m tests.chaos.$$rig || exit 1; done
+RIGS = network_faults process_exit forks server_kills dispatcher_kills disk_full packaging hostile_receivers \
+	dns_rebinding multi_server graceful_shutdown payload_bombs pipelines gzip_members silent_connections \
+	large_uploads sync_beside_training restored_backup skewed_clocks openapi_fuzz
+chaos: $(VENV)/dev.stamp  ## run the long rigs, which kill, cut off, fill up and attack
+	for rig in $(RIGS); do echo "== $$rig"; $(BIN)/python -m tests.chaos.$$rig || exit 1; done
 
 serve: $(VENV)/demo.stamp  ## start the server with ./relumine.db
 	$(BIN)/relumine-server serve

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from benchmarks.ingest.baseline_drivers import Driver, PsycopgDriver, Rows, Sqlite3Driver
 from benchmarks.ingest.upload_shapes import EVERY, SESSION, VARIANTS, UploadBodies, decode
-from relumine._export.upload_builder import SEQ_STRIDE
+from relumine._export.upload_split import SEQ_STRIDE
 from relumine_server.db import migrations, tables
 from relumine_server.db.database import Database
 from relumine_server.detection import detector

@@ -29,7 +29,7 @@ import numpy as np
 from benchmarks.common.server_process import Server, relumine
 from benchmarks.common.stats import cpu_s
 from benchmarks.ingest.upload_shapes import RESNET50
-from relumine._export.upload_builder import HALF_PRECISION_COLUMNS
+from relumine._export.upload_split import HALF_PRECISION_COLUMNS
 from relumine.schemas.packing import pack
 from relumine.schemas.record_table import Array, RecordTable
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from relumine import __version__
-from relumine._export.upload_builder import HALF_PRECISION_COLUMNS, SEQ_STRIDE
+from relumine._export.upload_split import HALF_PRECISION_COLUMNS, SEQ_STRIDE
 from relumine.schemas.packing import pack
 from relumine.schemas.record_table import DEFAULTS, RECORD_SCALARS, Array, RecordTable
 from relumine.schemas.upload import Coverage, LayerInfo, RunInfo, Upload

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import relumine
 from relumine import __version__
+from relumine.schemas.printable import printable
 
 if TYPE_CHECKING:
     from relumine._analysis.report import Report
@@ -43,7 +44,7 @@ def _run_check(options: argparse.Namespace) -> int:
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's own code runs here, and may raise anything
         if options.traceback:
             traceback.print_exc()
-        print(f"relumine: {_in_one_line(error)}", file=sys.stderr)
+        _print_error(_in_one_line(error))
         return NOT_CHECKED
     print(json.dumps(report.as_dict(), indent=2) if options.json else report)
     return FLAGGED if report.findings else HEALTHY
@@ -137,23 +138,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _sync_spool(directory: str | None, url: str | None) -> int:
-    from relumine._export.spool import replay  # noqa: PLC0415 - httpx is loaded only where it is needed
+    from relumine._export.private_files import check_folder  # noqa: PLC0415 - loaded only where it is needed
+    from relumine._export.sync import send_spooled  # noqa: PLC0415
     from relumine._export.transport import HttpTransport  # noqa: PLC0415
     from relumine._runtime.settings import resolve_settings  # noqa: PLC0415
     from relumine.errors import RelumineError  # noqa: PLC0415
 
     try:
         settings = resolve_settings(url=url)
-    except RelumineError as error:
-        print(f"relumine: {error}", file=sys.stderr)
+        folder = Path(directory) if directory else settings.directory
+        if not directory and folder.exists():
+            check_folder(folder)
+    except (RelumineError, OSError) as error:
+        _print_error(error)
         return 2
-    transport = HttpTransport(settings.url, settings.api_key)
-    accepted, problems = replay(Path(directory) if directory else settings.directory, transport)
+    transport = HttpTransport(settings, is_replayed=True)
+    result = send_spooled(folder, transport)
     transport.close()
-    for problem in problems:
-        print(f"relumine: not sent: {problem}", file=sys.stderr)
-    print(f"{accepted} uploads accepted by {settings.url}")
-    return 1 if problems else 0
+    for note in result.notes:
+        _print_error(note)
+    for problem in result.problems:
+        _print_error(f"not sent: {problem}")
+    _print(f"{result.accepted} uploads accepted by {settings.url}")
+    return 1 if result.problems else 0
+
+
+def _print(line: object) -> None:
+    """Print a line with text of others: it must not steer the terminal."""
+    print(printable(line))
+
+
+def _print_error(sentence: object) -> None:
+    print(f"relumine: {printable(sentence)}", file=sys.stderr)
 
 
 def _report_run(run_id: str, url: str | None) -> int:
@@ -164,16 +180,16 @@ def _report_run(run_id: str, url: str | None) -> int:
         with Client(url) as client:
             view = client.overview(run_id)
     except RelumineError as error:
-        print(f"relumine: {error}", file=sys.stderr)
+        _print_error(error)
         return 1
-    print(f"{view.run.project}/{view.run.name or view.run.run_id}  {view.run.status}  step {view.last_step or 0:,}")
+    _print(f"{view.run.project}/{view.run.name or view.run.run_id}  {view.run.status}  step {view.last_step or 0:,}")
     for layer in view.layers:
         fractions = ""
         if layer.dead_fraction is not None:
             fractions = f"{layer.dead_fraction:6.1%} dead  {layer.dying_fraction or 0:6.1%} dying"
-        print(f"  {layer.name:<24} {layer.units:>7,} units  {layer.state:<11} {fractions}")
+        _print(f"  {printable(layer.name):<24} {layer.units:>7,} units  {layer.state:<11} {fractions}")
     for alert in view.alerts:
-        print(f"  [{alert.severity}] {alert.state}: {alert.message}")
+        _print(f"  [{alert.severity}] {alert.state}: {alert.message}")
     return 0
 
 

@@ -10,13 +10,14 @@ from urllib.parse import quote
 
 import httpx
 
-from relumine._runtime.http import NOT_RELUMINE, auth_headers, parse_problem
+from relumine._runtime.http import NOT_RELUMINE, UnboundedResponse, client_options, parse_problem, read_body
 from relumine._runtime.settings import resolve_settings
-from relumine.errors import ServerError
+from relumine.errors import ServerError, SettingsError
 from relumine.schemas.alert import Alert, AlertDetail, AlertEvent, Severity, Silence
 from relumine.schemas.base import Page, View
 from relumine.schemas.chart import Overview, Series, Units
 from relumine.schemas.policy import Backtest, Policy
+from relumine.schemas.printable import printable
 from relumine.schemas.run import Layer, Project, Run
 from relumine.schemas.webhook import Delivery, DeliveryState, TestDelivery, Webhook, WebhookFormat
 
@@ -24,6 +25,13 @@ ViewT = TypeVar("ViewT", bound=View)
 
 # The server runs the detector twice over thousands of records before its response begins.
 BACKTEST_TIMEOUT_S = 120.0
+
+# The longest answer that is read, and how long reading one may take.
+MAX_RESPONSE_BYTES = 64 * 2**20
+MAX_RESPONSE_S = 300.0
+
+# Pages without an item in a row, after which a list is taken for endless.
+MAX_EMPTY_PAGES = 100
 
 
 class WebhookFields(TypedDict, total=False):
@@ -54,7 +62,10 @@ class Client:
     def __init__(self, url: str | None = None, api_key: str | None = None, *, timeout_s: float = 30.0) -> None:
         settings = resolve_settings(url=url, api_key=api_key)
         self.url = settings.url
-        self._http = httpx.Client(base_url=settings.url, headers=auth_headers(settings.api_key), timeout=timeout_s)
+        try:
+            self._http = httpx.Client(base_url=settings.url, timeout=timeout_s, **client_options(settings))
+        except (ImportError, ValueError) as error:  # its text may hold the proxy's password
+            raise SettingsError(f"the proxy of the environment cannot be used ({type(error).__name__})") from None
 
     def projects(self) -> Iterator[Project]:
         """Return all projects."""
@@ -66,8 +77,8 @@ class Client:
 
     def set_policy(self, project: str, thresholds: Mapping[str, float]) -> Policy:
         """Replace a project's own thresholds; those left out return to their defaults."""
-        response = self._send("PUT", _policy_path(project), json={"thresholds": dict(thresholds)})
-        return Policy.model_validate_json(response.content)
+        content = self._send("PUT", _policy_path(project), json={"thresholds": dict(thresholds)})
+        return _parsed(Policy, content)
 
     def backtest(
         self, project: str, thresholds: Mapping[str, float], *, run_ids: Sequence[str] | None = None, limit: int = 20
@@ -76,8 +87,8 @@ class Client:
         body = {"project": project, "thresholds": dict(thresholds), "limit": limit}
         if run_ids is not None:
             body["run_ids"] = list(run_ids)
-        response = self._send("POST", "/v1/policy/backtest", json=body, timeout=BACKTEST_TIMEOUT_S)
-        return Backtest.model_validate_json(response.content)
+        content = self._send("POST", "/v1/policy/backtest", json=body, timeout=BACKTEST_TIMEOUT_S)
+        return _parsed(Backtest, content)
 
     def runs(self, *, project: str | None = None, group: str | None = None, status: str | None = None) -> Iterator[Run]:
         """Return runs, newest first; pages are fetched as they are needed."""
@@ -193,8 +204,8 @@ class Client:
 
     def change_webhook(self, webhook_id: str, **fields: Unpack[WebhookChanges]) -> Webhook:
         """Change the given fields of a webhook; ``project=None`` means every project."""
-        response = self._send("PATCH", f"/v1/webhooks/{webhook_id}", json=fields)
-        return Webhook.model_validate_json(response.content)
+        content = self._send("PATCH", f"/v1/webhooks/{webhook_id}", json=fields)
+        return _parsed(Webhook, content)
 
     def delete_webhook(self, webhook_id: str) -> None:
         """Delete a webhook and cancel its pending deliveries."""
@@ -233,35 +244,51 @@ class Client:
         self.close()
 
     def _act(self, alert_id: str, action: str, author: str, note: str) -> AlertDetail:
-        response = self._send("POST", f"/v1/alerts/{alert_id}/{action}", json={"author": author, "note": note})
-        return AlertDetail.model_validate_json(response.content)
+        content = self._send("POST", f"/v1/alerts/{alert_id}/{action}", json={"author": author, "note": note})
+        return _parsed(AlertDetail, content)
 
     def _get(self, path: str, view: type[ViewT], **query: Any) -> ViewT:
-        return view.model_validate_json(self._send("GET", path, params=_without_none(query)).content)
+        return _parsed(view, self._send("GET", path, params=_without_none(query)))
 
     def _post(self, path: str, view: type[ViewT], body: Mapping[str, Any]) -> ViewT:
-        return view.model_validate_json(self._send("POST", path, json=dict(body)).content)
+        return _parsed(view, self._send("POST", path, json=dict(body)))
 
     def _items(self, path: str, view: type[ViewT], **query: Any) -> Iterator[ViewT]:
         cursor: str | None = None
+        empty_pages = 0
         while True:
             page = self._get(path, Page[dict[str, Any]], cursor=cursor, **query)
-            yield from (view.model_validate(item) for item in page.items)
+            yield from (_parsed(view, item) for item in page.items)
+            empty_pages = 0 if page.items else empty_pages + 1
             cursor = page.next_cursor
             if cursor is None:
                 return
+            if empty_pages >= MAX_EMPTY_PAGES:
+                raise ServerError(NOT_RELUMINE)
 
-    def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+    def _send(self, method: str, path: str, **options: Any) -> bytes:
+        """Send a request; return the body of its response. Raises ServerError, whose message is safe to print."""
         try:
-            response = self._http.request(method, path, **options)
-        except httpx.HTTPError as error:
-            raise ServerError(f"{self.url} does not respond: {error}") from error
+            with self._http.stream(method, path, **options) as response:
+                encoding = response.headers.get("content-encoding", "")
+                chunks = response.iter_raw()
+                content = read_body(chunks, encoding, max_bytes=MAX_RESPONSE_BYTES, max_s=MAX_RESPONSE_S)
+        except (httpx.HTTPError, httpx.InvalidURL, UnboundedResponse) as error:
+            raise ServerError(f"{self.url} does not respond: {printable(error)}") from error
         if response.is_success:
-            return response
-        problem = parse_problem(response.content)
+            return content
+        problem = parse_problem(content)
         if problem is None:
             raise ServerError(NOT_RELUMINE, status=response.status_code)
-        raise ServerError(f"{problem.title}: {problem.detail}", status=response.status_code, code=problem.code)
+        sentence = printable(f"{problem.title}: {problem.detail}")
+        raise ServerError(sentence, status=response.status_code, code=printable(problem.code))
+
+
+def _parsed(view: type[ViewT], content: bytes | dict[str, Any]) -> ViewT:
+    try:
+        return view.model_validate_json(content) if isinstance(content, bytes) else view.model_validate(content)
+    except ValueError as error:
+        raise ServerError(NOT_RELUMINE) from error
 
 
 def _policy_path(project: str) -> str:

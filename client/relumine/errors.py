@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from relumine.schemas.printable import printable
+
 if TYPE_CHECKING:
     from relumine.schemas.alert import Alert
 
@@ -36,5 +38,5 @@ class TrainingStopped(RelumineError):
     """A critical alert ended the training, as the user asked for with ``stop_training``. ``alert`` is the reason."""
 
     def __init__(self, alert: Alert) -> None:
-        super().__init__(alert.message)
+        super().__init__(printable(alert.message))
         self.alert = alert

@@ -11,6 +11,7 @@ from relumine._analysis.born_dead import ASYMMETRIC_MAX_DEPTH, RISK_LINE_MIN, wi
 from relumine._analysis.hints import Hint
 from relumine._analysis.risk import Risk
 from relumine._runtime.text import plural
+from relumine.schemas.printable import printable
 
 RISK_FINDING_MIN = 0.05  # fraction of nets born dead from which a risk is a finding: one start in twenty
 MIN_EXAMPLES_PER_UNIT_VERDICT = 30  # examples to judge single units by: on fewer, a rarely active unit is inactive too
@@ -110,7 +111,7 @@ class Report:
         lines += [f"  {_lesser_risk_text(risk)}" for risk in lesser_risks[:MAX_SHOWN]]
         lines += [f"  {_layer_text(layer)}" for layer in self.layers]
         lines += [f"  {name}: never used" for name in self.unused]
-        return "\n".join(lines)
+        return "\n".join(printable(line) for line in lines)  # names of layers and modules are in them
 
     def _headline(self) -> str:
         relus = sum(layer.can_die for layer in self.layers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import weakref
 from collections import deque
@@ -10,10 +11,11 @@ from typing import Any, Protocol
 
 from relumine._export.queue import SampleQueue
 from relumine._export.retry import RetryTimer
-from relumine._export.spool import Backlog, SpooledUpload
+from relumine._export.spool import Backlog, SpooledUpload, SpoolError, drop_reason
 from relumine._export.transport import Transport, TransportError
 from relumine._export.upload_builder import EncodedUpload, UploadBuilder
-from relumine._runtime.log import logger
+from relumine._export.upload_split import steps_of
+from relumine._runtime.log import logger, server_lines
 from relumine.schemas.upload import UploadResponse
 
 
@@ -60,6 +62,12 @@ class Delivery:
         self._observer: Callable[[], DeliveryObserver | None] = _no_observer
         self._is_connected: bool | None = None  # None until the first response or failure
         self._has_rejected = False
+        self._has_failed_to_spool = False
+        self._posted: tuple[SpooledUpload, bytes] | None = None
+        self._too_large_records = 0
+        self._too_large_step: int | None = None
+        self.lost_descriptions = 0
+        """Uploads that had to describe everything again, as the server had lost a description."""
         self._retry = RetryTimer(builder.session)
         self._unsent: deque[EncodedUpload] = deque()
 
@@ -79,6 +87,7 @@ class Delivery:
             "acked_records": self._acked_records,
             "unanalyzed_steps": self._unanalyzed_steps,
             "spooled_steps": self.backlog.sampled_steps,
+            "too_large_records": self._too_large_records,
         }
 
     def deliver(self, uploads: Iterable[EncodedUpload]) -> None:
@@ -111,86 +120,155 @@ class Delivery:
             self._spool(upload)
             return
         try:
-            response = self._transport.post(upload.body)
+            described, response = self._post(upload)
         except TransportError as error:
             if not self.is_abandoned:
                 self._on_failure(upload, error)
         else:
+            self._builder.acknowledge(described)
             self._on_response(upload, response)
-            self._builder.acknowledge(upload)
+
+    def _post(self, upload: EncodedUpload) -> tuple[EncodedUpload, UploadResponse]:
+        """Send an upload, and once more with everything described if the server lacks a description."""
+        try:
+            return upload, self._transport.post(upload.body)
+        except TransportError as error:
+            described = self._builder.describe_in_full(upload) if error.lacks_description else None
+            if described is None:
+                raise
+        self.lost_descriptions += 1
+        return described, self._transport.post(described.body)
 
     def _on_failure(self, upload: EncodedUpload, error: TransportError) -> None:
-        halves = self._builder.split(upload) if error.too_large else []
-        if halves:
-            # The caller removes the first upload of the queue when it returns: this one, in front of its halves.
+        parts = self._builder.split(upload) if error.too_large else []
+        if parts:
+            # The caller removes the first upload of the queue when it returns: this one, in front of its parts.
             self._unsent.popleft()
-            self._unsent.extendleft([*reversed(halves), upload])
+            self._unsent.extendleft([*reversed(parts), upload])
         elif error.retryable:
             self._schedule_retry(error)
-            self._spool(upload)
+            self._spool(upload, posted=upload.body if error.pending else None)
         else:
-            self._on_rejected(upload, error)
+            self._on_rejected(upload, upload.body, error)
 
     def replay_spool(self) -> None:
         """Send spooled uploads, oldest first, for as long as the server accepts them."""
         while self.backlog and not self.is_abandoned and not self._retry.remaining_s:
             upload, body = self.backlog.first()
+            if self._posted is not None and self._posted[0] is upload:
+                body = self._posted[1]  # its response is still awaited
             if body is None:
                 self._queue.count_dropped("spool_lost", upload.sampled_steps)
                 self.backlog.remove_first()
-                continue
-            try:
-                response = self._transport.post(body)
-            except TransportError as error:
-                if error.retryable:
-                    self._schedule_retry(error)
-                    return
-                if error.too_large and self._split_first(upload, body):
-                    continue
-                self._on_rejected(upload, error)
-            else:
-                self._on_response(upload, response)
-            self.backlog.remove_first()
+            elif not self._replay(upload, body):
+                return
 
-    def _split_first(self, upload: SpooledUpload, body: bytes) -> bool:
-        """Replace the oldest spooled upload by its halves; return False if it cannot be split."""
-        halves = self._builder.split(EncodedUpload(body, upload.sampled_steps, upload.records, upload.previous_seq))
-        if not halves:
+    def _replay(self, upload: SpooledUpload, body: bytes) -> bool:
+        """Send the oldest spooled upload; return False if the server is not to be tried again yet."""
+        encoded = EncodedUpload(body, upload.sampled_steps, upload.records, upload.previous_seq)
+        try:
+            described, response = self._post(encoded)
+        except TransportError as error:
+            if not error.pending:
+                self._posted = None
+            if error.retryable:
+                self._schedule_retry(error)
+                return False
+            if error.too_large and self._split_first(encoded):
+                return True
+            self._on_rejected(upload, body, error)
+        else:
+            self._builder.acknowledge(described)
+            self._on_response(upload, response)
+        self.backlog.remove_first()
+        return True
+
+    def _split_first(self, upload: EncodedUpload) -> bool:
+        """Replace the oldest spooled upload by its parts; return False if it cannot be split."""
+        parts = self._builder.split(upload)
+        if not parts:
             return False
         try:
-            self.backlog.replace_first(halves)
+            self.backlog.replace_first(parts)
         except OSError:
             return False
         return True
 
-    def _spool(self, upload: EncodedUpload) -> None:
+    def _spool(self, upload: EncodedUpload, posted: bytes | None = None) -> None:
+        """Write an upload to disk. ``posted`` is its body in a request that is still in flight.
+
+        The first upload of a file describes everything: it may be sent to a server that was restored from a backup and
+        knows nothing of the run.
+        """
+        complete = self._builder.describe_in_full(upload) if self.backlog.begins_file else None
         try:
-            self.backlog.add(upload)
+            spooled = self.backlog.add(complete or upload)
         except OSError as error:
-            logger.warning("cannot write the spool, uploads are dropped (%s)", error)
-            self._queue.count_dropped("spool_full", upload.sampled_steps)
+            self._on_spool_failed(upload, drop_reason(error), error)
+            return
+        self._has_failed_to_spool = False
+        if posted is not None:
+            self._posted = (spooled, posted)
+
+    def _on_spool_failed(self, upload: EncodedUpload | SpooledUpload, reason: str, error: Exception) -> None:
+        if not self._has_failed_to_spool:
+            logger.warning("cannot write the spool, uploads are dropped and counted (%s)", error)
+        self._has_failed_to_spool = True
+        self._queue.count_dropped(reason, upload.sampled_steps)
 
     def _on_response(self, upload: EncodedUpload | SpooledUpload, response: UploadResponse) -> None:
         if self._is_connected is False:
-            logger.info("server reachable again, sending spooled uploads")
+            server_lines.log(logging.INFO, "server reachable again, sending spooled uploads")
         self._is_connected = True
+        self._posted = None
         self._retry.reset()
         self.acked_steps += upload.sampled_steps
         self._acked_records += upload.records
+        self._builder.compare_known_layers(response.known_layers)
         if not response.analyzed:
             self._unanalyzed_steps += upload.sampled_steps
         observer = self.observer
         if observer is not None:
             observer.on_response(response)
 
-    def _on_rejected(self, upload: EncodedUpload | SpooledUpload, error: TransportError) -> None:
-        if not self._has_rejected:
-            logger.warning("upload rejected by the server (%s)", error)
-        self._has_rejected = True
+    def _on_rejected(self, upload: EncodedUpload | SpooledUpload, body: bytes, error: TransportError) -> None:
+        """Count an upload that will never be accepted as it is."""
+        if isinstance(error, SpoolError):
+            self._on_spool_failed(upload, error.reason, error)
+        elif error.too_large:
+            self._set_aside(upload, body, error)
+        else:
+            if not self._has_rejected:
+                logger.warning("upload rejected by the server (%s)", error)
+            self._has_rejected = True
+            self._queue.count_dropped("refused", upload.sampled_steps)
         observer = self.observer
         if observer is not None:
             observer.on_rejected()
-        self._queue.count_dropped("refused", upload.sampled_steps)
+
+    def _set_aside(self, upload: EncodedUpload | SpooledUpload, body: bytes, error: TransportError) -> None:
+        """Keep on disk what is too large for the server and cannot be sent in parts, and count it."""
+        if not self._too_large_records:
+            logger.warning(
+                "a record of %s bytes is larger than the server or a proxy takes, and is kept on disk (%s)",
+                f"{len(body):,}",
+                error,
+            )
+        self._too_large_records += upload.records
+        step, sampled_steps = steps_of(body)
+        missing = upload.sampled_steps
+        if not missing and step != self._too_large_step:
+            # The run's record of this step was sent earlier. The step is delivered only with all of its records.
+            missing = sampled_steps
+            self.acked_steps -= missing
+        if missing:
+            self._queue.count_dropped("too_large", missing)
+        self._too_large_step = step
+        encoded = EncodedUpload(body, upload.sampled_steps, upload.records, upload.previous_seq)
+        try:
+            self.backlog.add_large((self._builder.describe_in_full(encoded) or encoded).body)
+        except OSError as failure:
+            logger.warning("cannot keep it (%s)", failure)
 
     def _schedule_retry(self, error: TransportError) -> None:
         """Schedule the next try; warn once that the server is away, unless its response is merely late."""
@@ -201,4 +279,4 @@ class Delivery:
         self._retry.schedule(error)
         if is_away and self._is_connected is not False:
             self._is_connected = False
-            logger.warning("cannot reach the server, spooling to disk and retrying (%s)", error)
+            server_lines.log(logging.WARNING, "cannot reach the server, spooling to disk and retrying (%s)", error)

@@ -7,7 +7,10 @@ from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from relumine._runtime.http import NOT_RELUMINE, auth_headers, parse_problem
+from relumine._runtime.http import NOT_RELUMINE, UnboundedResponse, client_options, parse_problem, read_body
+from relumine._runtime.settings import Settings
+from relumine.schemas.base import Problem
+from relumine.schemas.printable import printable
 from relumine.schemas.upload import UploadResponse
 
 if TYPE_CHECKING:
@@ -16,6 +19,16 @@ if TYPE_CHECKING:
 TIMEOUT_S = 10.0
 WAIT_S = 0.5
 RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+# An answer of the server has at most 200 alerts, and is far below.
+MAX_RESPONSE_BYTES = 2**20
+MAX_RESPONSE_S = 30.0
+
+# The longest reason of a server that is shown.
+MAX_REASON = 500
+
+# Tells the server that an upload was recorded earlier: it was read from disk by ``relumine sync``.
+REPLAYED = {"relumine-replayed": "true"}
 
 # Errors that the training cannot correct, but its operator can. Uploads are spooled and retried meanwhile.
 AUTH_ERRORS = {
@@ -33,6 +46,7 @@ class TransportError(Exception):
         retry_after_s: the pause that the server asked for.
         too_large: the upload may succeed in parts.
         pending: the request is still in flight.
+        code: the code of the server's problem; empty where there is none.
     """
 
     def __init__(
@@ -43,12 +57,19 @@ class TransportError(Exception):
         retry_after_s: float | None = None,
         too_large: bool = False,
         pending: bool = False,
+        code: str = "",
     ) -> None:
         super().__init__(message)
         self.retryable = retryable
         self.retry_after_s = retry_after_s
         self.too_large = too_large
         self.pending = pending
+        self.code = code
+
+    @property
+    def lacks_description(self) -> bool:
+        """True if the server does not know a layer that was described to it: a backup of it was restored, perhaps."""
+        return self.code == "unknown_layer"
 
 
 class Transport(Protocol):
@@ -64,29 +85,42 @@ class Transport(Protocol):
 
 
 class HttpTransport:
-    """A transport to a Relumine server over one kept-alive connection; for one thread."""
+    """A transport to a Relumine server over one kept-alive connection; for one thread.
 
-    def __init__(self, url: str, api_key: str | None) -> None:
-        self._url = f"{url}/v1/uploads"
-        self._headers = {"content-type": "application/json", **auth_headers(api_key)}
+    ``is_replayed``: the uploads were recorded earlier, by a training that may have ended.
+    """
+
+    def __init__(self, settings: Settings, *, is_replayed: bool = False) -> None:
+        self._url = f"{settings.url}/v1/uploads"
+        self._options = client_options(settings)
+        self._headers = {"content-type": "application/json", **(REPLAYED if is_replayed else {})}
         self._client: httpx.Client | None = None
 
     def post(self, body: bytes) -> UploadResponse:
         """Send one upload, once. Raises TransportError."""
         import httpx  # noqa: PLC0415 - loaded by the thread that sends, never by `import relumine`
 
-        if self._client is None:
-            self._client = httpx.Client(timeout=TIMEOUT_S, headers=self._headers)
         try:
-            response = self._client.post(self._url, content=body)
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-            raise TransportError(f"{type(error).__name__}: {error}", retryable=True) from error
+            response, content = self._exchange(body)
+        except (httpx.HTTPError, httpx.InvalidURL, UnboundedResponse, OSError, ValueError, ImportError) as error:
+            raise TransportError(f"{type(error).__name__}: {printable(error)}", retryable=True) from error
         if response.status_code != httpx.codes.ACCEPTED:
-            raise _error_from(response)
+            raise _error_from(response, content)
         try:
-            return UploadResponse.model_validate_json(response.content)
+            return UploadResponse.model_validate_json(content)
         except ValueError as error:
             raise TransportError(NOT_RELUMINE, retryable=True) from error
+
+    def _exchange(self, body: bytes) -> tuple[httpx.Response, bytes]:
+        """Send one request; return the response and its body."""
+        import httpx  # noqa: PLC0415 - as above
+
+        if self._client is None:
+            self._client = httpx.Client(timeout=TIMEOUT_S, **self._options)
+        with self._client.stream("POST", self._url, content=body, headers=self._headers) as response:
+            encoding = response.headers.get("content-encoding", "")
+            content = read_body(response.iter_raw(), encoding, max_bytes=MAX_RESPONSE_BYTES, max_s=MAX_RESPONSE_S)
+        return response, content
 
     def close(self) -> None:
         """Close the connection."""
@@ -95,28 +129,30 @@ class HttpTransport:
             self._client = None
 
 
-def _error_from(response: httpx.Response) -> TransportError:
+def _error_from(response: httpx.Response, content: bytes) -> TransportError:
     """Return the error that a response stands for, in the server's words where it has some."""
     status = response.status_code
     is_client_error = 400 <= status < 500
+    problem = parse_problem(content)
     retry_after = response.headers.get("retry-after", "")
-    has_seconds = retry_after.isdigit() and len(retry_after) < 6
+    has_seconds = retry_after.isascii() and retry_after.isdigit() and len(retry_after) < 6
     return TransportError(
-        f"{status} {_reason(response)}",
+        f"{status} {_reason(status, problem)}",
         retryable=status in RETRYABLE or status in AUTH_ERRORS or not is_client_error,
         retry_after_s=float(retry_after) if has_seconds else None,
         too_large=status == 413,
+        code="" if problem is None else problem.code,
     )
 
 
-def _reason(response: httpx.Response) -> str:
-    problem = parse_problem(response.content)
+def _reason(status: int, problem: Problem | None) -> str:
+    if problem is None and 300 <= status < 400:
+        return "redirects are not followed"
     if problem is None:
         return NOT_RELUMINE
-    explanation = AUTH_ERRORS.get(response.status_code)
-    if explanation is None:
-        return f"{problem.code}: {problem.detail}"
-    return f"{problem.code}: {explanation}; {problem.detail}"
+    explanation = AUTH_ERRORS.get(status)
+    parts = [problem.detail] if explanation is None else [explanation, problem.detail]
+    return printable(f"{problem.code}: {'; '.join(parts)}"[:MAX_REASON])
 
 
 class _Request(NamedTuple):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -13,10 +12,17 @@ import numpy as np
 
 from relumine._capture.step_stats import LoggedScalar, StepStats
 from relumine._export.aggregator import RecordAggregator
+from relumine._export.descriptions import Description, Descriptions
 from relumine._export.layer_record import LayerRecord
 from relumine._export.logged_numbers import LoggedNumbers
+from relumine._export.upload_split import (
+    SEQ_STRIDE,
+    count_sampled_steps,
+    encode_upload,
+    split_upload,
+    with_descriptions,
+)
 from relumine._runtime.overhead import Overhead
-from relumine.schemas.packing import from_json, pack
 from relumine.schemas.record_table import RecordTable
 from relumine.schemas.upload import Coverage, FinalStatus, LayerInfo, RunInfo
 from relumine.schemas.watching import Watching
@@ -28,12 +34,6 @@ FREE_BYTES = 8 * 2**20
 # The size of an upload that proxies and servers accept, and the smallest tried where they accept less.
 MAX_UPLOAD_BYTES = 4 * 2**20
 MIN_UPLOAD_BYTES = 2**14
-
-# Columns of which three decimals are enough: they travel as float16 where their range allows it.
-HALF_PRECISION_COLUMNS = frozenset({"var", "max", "update_shift"})
-
-# Sequence numbers leave gaps, so that an upload that turns out too large can be sent in parts, in order, later.
-SEQ_STRIDE = 1024
 
 
 @dataclass(slots=True)
@@ -58,13 +58,6 @@ class UploadSource:
     run: RunInfo
     session: str
     world_size: int
-
-
-class Description(NamedTuple):
-    """Descriptions of layers, and the coverage of the model, as one upload carries them."""
-
-    layers: tuple[LayerInfo, ...] = ()
-    coverage: Coverage | None = None
 
 
 class EncodedUpload(NamedTuple):
@@ -98,12 +91,9 @@ class UploadBuilder:
         self._budget = ByteBudget()
         self._max_bytes = MAX_UPLOAD_BYTES
         self._started = time.monotonic()
-        # Descriptions are written by the training thread and read by the sender thread, under this lock. Reentrant:
-        # the SIGTERM handler may interrupt ``describe`` and close the run in the same thread.
+        self._descriptions = Descriptions()
+        # Reentrant: the SIGTERM handler may interrupt ``set_watching`` and close the run in the same thread.
         self._lock = threading.RLock()
-        self._described: dict[int, LayerInfo] = {}
-        self._unacked: dict[int, LayerInfo] = {}
-        self._coverage: Coverage | None = None
         self._watching: Watching | None = None
         self._has_watching_changed = False
 
@@ -114,12 +104,7 @@ class UploadBuilder:
 
     def describe(self, layers: Sequence[LayerInfo], coverage: Coverage) -> None:
         """Send new and changed descriptions with every upload, until one that carries them is acknowledged."""
-        with self._lock:
-            for layer in layers:
-                if self._described.get(layer.layer_id) != layer:
-                    self._described[layer.layer_id] = layer
-                    self._unacked[layer.layer_id] = layer
-            self._coverage = coverage
+        self._descriptions.describe(layers, coverage)
 
     def set_watching(self, watching: Watching) -> None:
         """Send whether the training is being watched with every upload, and with one of its own if that changed."""
@@ -139,12 +124,20 @@ class UploadBuilder:
 
     def acknowledge(self, upload: EncodedUpload) -> None:
         """Stop repeating what this upload described, except for what was described differently since."""
-        with self._lock:
-            for layer in upload.description.layers:
-                if self._unacked.get(layer.layer_id) == layer:
-                    del self._unacked[layer.layer_id]
-            if self._coverage is upload.description.coverage:
-                self._coverage = None
+        self._descriptions.acknowledge(upload.description)
+
+    def compare_known_layers(self, known_layers: int | None) -> None:
+        """Describe everything again with the next upload if the server knows fewer layers than it acknowledged."""
+        if known_layers is not None:
+            self._descriptions.compare(known_layers)
+
+    def describe_in_full(self, upload: EncodedUpload) -> EncodedUpload | None:
+        """Return the same upload with everything described so far; None where it carries that already."""
+        everything = self._descriptions.all()
+        layers = [layer.model_dump(mode="json") for layer in everything.layers]
+        coverage = None if everything.coverage is None else everything.coverage.model_dump(mode="json")
+        body = with_descriptions(upload.body, layers, coverage)
+        return None if body is None else upload._replace(body=body, description=everything)
 
     def latest_rates(self, counting_positions: Collection[int] = ()) -> dict[int, dict[str, float]]:
         """Return fractions of examples and units at the latest sampled step, by layer."""
@@ -189,7 +182,7 @@ class UploadBuilder:
         """Return True if an upload without records has something to say: the end of a known run, or a new state."""
         is_unwatched = self._watching is not None and self._watching.reason is not None
         if final_status is not None:
-            return bool(self.count or self._unacked or is_unwatched)
+            return bool(self.count or self._descriptions.has_unsent or is_unwatched)
         return self._has_watching_changed and (is_unwatched or self.count > 0)
 
     def _aggregate(self, items: Sequence[StepStats | LoggedScalar], *, force: bool) -> list[LayerRecord]:
@@ -231,9 +224,8 @@ class UploadBuilder:
         """
         self.count += 1
         seq = self.count * SEQ_STRIDE
+        description = self._descriptions.unsent()
         with self._lock:
-            layers = tuple(self._unacked[layer_id] for layer_id in sorted(self._unacked))
-            description = Description(layers, self._coverage)
             watching = self._watching
             self._has_watching_changed = False
         payload = {
@@ -248,37 +240,28 @@ class UploadBuilder:
             "watching": None if watching is None else watching.model_dump(mode="json"),
             "final_status": final_status,
         }
-        return self._encode(payload, records, description, previous_seq=seq - SEQ_STRIDE)
+        body = encode_upload(payload, records)
+        self._count_bytes(body)
+        return EncodedUpload(body, count_sampled_steps(records), len(records), seq - SEQ_STRIDE, description)
 
-    def _encode(
-        self, payload: dict[str, Any], records: RecordTable, description: Description, *, previous_seq: int
-    ) -> EncodedUpload:
-        packed = pack(records, HALF_PRECISION_COLUMNS)
-        body = json.dumps(payload | {"records": packed}, separators=(",", ":"), allow_nan=False).encode()
+    def _count_bytes(self, body: bytes) -> None:
         self.nbytes += len(body)
         self._budget.spend(len(body))
-        is_run = records.scalars["layer_id"] == 0
-        sampled_steps = int(records.scalars["sampled_steps"][is_run].sum())
-        return EncodedUpload(body, sampled_steps, len(records), previous_seq, description)
 
     def split(self, upload: EncodedUpload) -> list[EncodedUpload]:
-        """Return the halves of an upload that was too large, numbered after ``previous_seq`` up to its own number.
+        """Return the parts of an upload that was too large; the list is empty for one that cannot be split.
 
-        An upload of one record, or without a number left in between, cannot be split: the list is empty then. Later
-        uploads are built smaller from the start.
+        Later uploads are built smaller from the start.
         """
         self._max_bytes = max(MIN_UPLOAD_BYTES, min(self._max_bytes, len(upload.body) // 2))
-        payload = json.loads(upload.body)
-        records = from_json(payload["records"])
-        first_seq = (upload.previous_seq + payload["seq"]) // 2
-        if len(records) < 2 or first_seq == upload.previous_seq:
-            return []
-        middle = len(records) // 2
-        first = payload | {"seq": first_seq, "metrics": [], "final_status": None}
-        return [
-            self._encode(first, records[:middle], upload.description, previous_seq=upload.previous_seq),
-            self._encode(payload, records[middle:], upload.description, previous_seq=first_seq),
-        ]
+        parts = []
+        for part in split_upload(upload.body, upload.previous_seq):
+            self._count_bytes(part.body)
+            parts.append(EncodedUpload(*part))
+        if parts:
+            # What both describe together is acknowledged with the last of them.
+            parts[-1] = parts[-1]._replace(description=upload.description)
+        return parts
 
 
 def _table(records: Sequence[LayerRecord]) -> RecordTable:

@@ -2,33 +2,46 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 
 from relumine._capture.step_stats import LoggedScalar
 from relumine._export.queue import SampleQueue
-from relumine._runtime.log import logger
+from relumine._runtime.log import logger, server_lines
 from relumine._runtime.sendable import sendable_name
 from relumine.alert_actions import RemedyResult, RetryLater
 from relumine.errors import TrainingStopped
 from relumine.schemas.alert import ENDED_WITH_RUN, Alert
 
 FIRING_STATES = frozenset({"firing", "regressed"})
+# What is taken of one answer: as many alerts as the server sends, and none that is larger than any of its. A hostile
+# server could send others.
+MAX_ALERTS_PER_ANSWER = 200
+MAX_ALERT_BYTES = 2**16
+
+# What is held: the alerts received last, and those of them that wait for ``on_alert``.
+MAX_HELD_BYTES = 2**24
+MAX_WAITING = 1_000
+
 LOG_LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "critical": logging.CRITICAL}
 
 
 class AlertDispatcher:
     """A mailbox of alerts: filled in the sender thread, emptied in the training thread after each optimizer step.
 
-    ``alerts`` holds the latest version of every alert by its id. What ``on_alert`` did is logged to the queue.
+    ``alerts`` holds the latest version of every alert by its id, as far as there is room for them. What ``on_alert``
+    did is logged to the queue.
     """
 
     def __init__(self, on_alert: Callable[[Alert], object] | None, queue: SampleQueue) -> None:
         self.alerts: dict[str, Alert] = {}
+        self._sizes: dict[str, int] = {}
+        self._held_bytes = 0
         self._on_alert = on_alert
         self._queue = queue
-        self._new: deque[Alert] = deque()
+        self._new: deque[Alert] = deque(maxlen=MAX_WAITING)
         self._postponed: deque[str] = deque()
 
     @property
@@ -38,12 +51,30 @@ class AlertDispatcher:
 
     def receive(self, alerts: Iterable[Alert]) -> None:
         """Take the alerts of a response, and log those worth a notification. Called in the sender thread."""
-        for alert in alerts:
+        for alert in itertools.islice(alerts, MAX_ALERTS_PER_ANSWER):
             previous = self.alerts.get(alert.id)
-            self.alerts[alert.id] = alert
+            if alert == previous or not self._hold(alert):
+                continue
             if should_notify(alert, previous):
-                logger.log(LOG_LEVELS[alert.severity], "%s %s", alert.message, alert.url)
+                server_lines.log(LOG_LEVELS[alert.severity], "%s %s", alert.message, alert.url)
                 self._new.append(alert)
+
+    def _hold(self, alert: Alert) -> bool:
+        """Put an alert in the place of its earlier version, and drop the oldest ones where there is no room for it.
+
+        Return False for an alert that is too large to be taken.
+        """
+        size = len(alert.model_dump_json())
+        if size > MAX_ALERT_BYTES:
+            return False
+        self.alerts[alert.id] = alert
+        self._held_bytes += size - self._sizes.get(alert.id, 0)
+        self._sizes[alert.id] = size
+        while self._held_bytes > MAX_HELD_BYTES:
+            oldest = next(iter(self._sizes))
+            self._held_bytes -= self._sizes.pop(oldest)
+            del self.alerts[oldest]
+        return True
 
     def dispatch(self, step: int) -> None:
         """Call ``on_alert`` for new and postponed alerts. Called in the training thread, holding no lock.
@@ -52,8 +83,8 @@ class AlertDispatcher:
             TrainingStopped: ``on_alert`` asked for it.
         """
         for _ in range(len(self._postponed)):
-            alert = self.alerts[self._postponed.popleft()]
-            if alert.is_open:
+            alert = self.alerts.get(self._postponed.popleft())
+            if alert is not None and alert.is_open:
                 self._call(alert, step)
         while self._new:
             self._call(self._new.popleft(), step)

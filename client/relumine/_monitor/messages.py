@@ -40,6 +40,16 @@ def other_rank(rank: int, world_size: int) -> str:
     return f"rank {rank} of {world_size} is not watched: rank 0 watches the training of all"
 
 
+def renamed(label: str, sent_id: str, run_id: str) -> str:
+    """Return the line that says under which id the server keeps a run, where the id that was sent is taken."""
+    return f"{label}: run id {sent_id} belongs to another project, so the server keeps this run as {run_id}"
+
+
+def shared(label: str, run_id: str) -> str:
+    """Return the line that says that two trainings are taken for one run."""
+    return f"{label}: another training uploads under run id {run_id}; give each its own run_id"
+
+
 def watching_changed(label: str, watching: Watching) -> str:
     """Return the line that says, the moment it is certain, that a training is no longer being watched, or is again."""
     if watching.reason is None:
@@ -73,7 +83,11 @@ def _unfinished_reason(stats: dict[str, Any]) -> str | None:
 def _lost_reason(stats: dict[str, Any]) -> str | None:
     """Return why too much is missing of what was sampled."""
     sampled_steps = stats["sampled_steps"]
-    dropped = sum(stats["dropped_steps"].values())
+    dropped_steps = stats["dropped_steps"]
+    not_taken = dropped_steps.get("refused", 0) + dropped_steps.get("too_large", 0)
+    if not_taken:
+        return f"{not_taken} of {sampled_steps} sampled steps were refused by the server, its layers are unknown there"
+    dropped = sum(dropped_steps.values())
     if dropped > MAX_LOST_SHARE * sampled_steps:
         return f"{dropped} of {sampled_steps} sampled steps were dropped, its layers are unknown"
     unanalyzed = stats["unanalyzed_steps"]

@@ -46,13 +46,13 @@ class Monitor:
 
     @property
     def run_id(self) -> str:
-        """The run's id; give it to ``watch(run_id=…)`` to continue the run."""
-        return self._run.id
+        """The run's id at the server; give it to ``watch(run_id=…)`` to continue the run."""
+        return self._session.server_run.run_id
 
     @property
     def url(self) -> str:
         """The run's page; in local and offline mode the folder that its records are written to."""
-        return run_url(self._run, self._settings)
+        return run_url(self.run_id, self._settings)
 
     def log(self, numbers: Mapping[str, Number] | None = None, step: int | None = None, **named: Number) -> None:
         """Log metrics beside the statistics: ``monitor.log(loss=0.3)``. Never waits for a device.
@@ -131,6 +131,7 @@ class Monitor:
         - ``uploads``, ``upload_bytes``: what was encoded; ``acked_records``: the records that were acknowledged.
         - ``acked_steps``, ``spooled_steps`` (on disk), ``pending_steps`` (in memory), ``dropped_steps`` (by reason):
           where the sampled steps are. Together they are all of them.
+        - ``too_large_records``: records that are kept on disk, as they are larger than the server or a proxy takes.
         - ``unanalyzed_steps``: acknowledged steps that the detector did not process, as another session is ahead.
         - ``merged_steps``: sampled steps that share a record with others.
         - ``dropped_metrics``: logged metrics that were dropped.
@@ -286,8 +287,8 @@ class NoOpMonitor(Monitor):
         """Do nothing."""
 
 
-def run_url(run: RunInfo, settings: Settings) -> str:
+def run_url(run_id: str, settings: Settings) -> str:
     """Return the address of the run's page; in local and offline mode the folder that its records are written to."""
     if settings.mode in ("local", "offline"):
-        return str(settings.directory / run.id)
-    return f"{settings.url}/#/runs/{run.id}"
+        return str(settings.directory / run_id)
+    return f"{settings.url}/#/runs/{run_id}"

@@ -11,8 +11,10 @@ import torch
 from relumine._capture.coverage import coverage_of, coverage_table, layer_info
 from relumine._capture.step_stats import LoggedScalar, Number
 from relumine._export.sender import Sender
+from relumine._monitor.server_run import ServerRun
 from relumine._monitor.step_loop import StepLoop
 from relumine._runtime.guard import ErrorGuard
+from relumine._runtime.log import server_lines
 from relumine.schemas.alert import Alert
 from relumine.schemas.upload import Coverage, FinalStatus, UploadResponse
 from relumine.schemas.watching import Watching
@@ -23,6 +25,7 @@ class MonitorSession:
     """The session of one process: what the step loop records goes to the sender, what the server answers comes back.
 
     Attributes:
+        server_run: what the server says of the run as a whole.
         on_first_stats: called with the coverage once the first step with an activation was sampled.
         on_watching: called when the training is no longer being watched, and when it is again.
         owner: the monitor, which lives as long as its session.
@@ -30,6 +33,7 @@ class MonitorSession:
 
     loop: StepLoop
     sender: Sender
+    server_run: ServerRun
     on_first_stats: Callable[[Coverage], None]
     on_watching: Callable[[Watching], None]
     owner: object = field(default=None, init=False)
@@ -61,7 +65,8 @@ class MonitorSession:
     @property
     def has_backlog(self) -> bool:
         """True if uploads are on disk."""
-        return bool(self.sender.delivery.backlog)
+        backlog = self.sender.delivery.backlog
+        return bool(backlog or backlog.large_uploads)
 
     def start(self) -> None:
         """Start the sender thread, and sample the first step."""
@@ -77,6 +82,7 @@ class MonitorSession:
     def on_response(self, response: UploadResponse) -> None:
         """Apply the server's response. Called in the sender thread, like the next three."""
         self.account.note_response(response)
+        self.server_run.note_response(response)
         if response.sample_every is not None:
             self.schedule.request_interval(response.sample_every)
         self.dispatcher.receive(response.alerts)
@@ -91,6 +97,7 @@ class MonitorSession:
 
     def on_tick(self) -> None:
         """Decide about once per second what the training thread cannot know."""
+        server_lines.report()
         if self.loop.closed:
             return
         hooks = self.hooks

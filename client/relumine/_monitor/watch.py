@@ -20,6 +20,7 @@ from relumine._monitor.alert_dispatcher import AlertDispatcher
 from relumine._monitor.monitor import Monitor, NoOpMonitor, end_earlier_monitors, run_url
 from relumine._monitor.run_info import Labels, run_info
 from relumine._monitor.sampling import SamplingSchedule
+from relumine._monitor.server_run import ServerRun
 from relumine._monitor.session import MonitorSession
 from relumine._monitor.step_loop import StepLoop
 from relumine._monitor.training_account import TrainingAccount
@@ -138,8 +139,8 @@ def _start_session(
     on_alert: Callable[[Alert], object] | None,
     start_step: int | None,
 ) -> MonitorSession:
-    if start_step is None and not parts.settings.run_id:
-        start_step = 0  # only a run that is continued starts at the step that its optimizers remember
+    # Only a run that is continued starts at the step that its optimizers remember.
+    start_step = 0 if start_step is None and not parts.settings.run_id else start_step
     loop = StepLoop(
         hooks=ForwardHooks(names, parts.overhead, parts.guard),
         optimizers=_optimizers(optimizer, names),
@@ -154,6 +155,7 @@ def _start_session(
     session = MonitorSession(
         loop=loop,
         sender=_sender(parts),
+        server_run=ServerRun(parts.run),
         on_first_stats=lambda coverage: _log_start(parts, coverage),
         on_watching=lambda watching: _log_watching(parts, watching),
     )
@@ -174,7 +176,7 @@ def _start(session: MonitorSession) -> None:
 
 
 def _log_start(parts: _SharedParts, coverage: Coverage) -> None:
-    logger.info("%s", messages.started(coverage, parts.run.label, run_url(parts.run, parts.settings)))
+    logger.info("%s", messages.started(coverage, parts.run.label, run_url(parts.run.id, parts.settings)))
 
 
 def _log_watching(parts: _SharedParts, watching: Watching) -> None:
@@ -241,4 +243,4 @@ def _transport(settings: Settings, run: RunInfo, spool_path: Path) -> Transport:
         from relumine._export.local_detector import LocalTransport  # noqa: PLC0415 - needs the [server] extra
 
         return LocalTransport(settings.directory, run)
-    return BackgroundTransport(HttpTransport(settings.url, settings.api_key))
+    return BackgroundTransport(HttpTransport(settings))

@@ -4,20 +4,57 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import sys
+import threading
+import time
+from collections.abc import Callable
+
+from relumine.schemas.printable import printable, printable_lines
 
 logger = logging.getLogger("relumine")
 
-# Messages carry text of others (layer names, a server's reasons), which must not steer the terminal.
-_CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# Lines about the server's answers within a minute. Further ones are counted, and the count is printed.
+MAX_LINES = 60
+WINDOW_S = 60.0
 
 
-class _LineFormatter(logging.Formatter):
-    """A formatter of single lines, ``relumine: …``, with control characters escaped."""
+class LineLimiter:
+    """A limit of the lines that the answers of a server can cause. May be used by any thread."""
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name is logging's
-        return _CONTROL_CHARACTERS.sub(_escape, super().formatMessage(record))
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._window_began = now()
+        self._lines = 0
+        self._withheld = 0
+        # Reentrant: the SIGTERM handler may interrupt ``log`` and write the closing line in the same thread.
+        self._lock = threading.RLock()
+
+    def log(self, level: int, message: str, *arguments: object) -> None:
+        """Log a line; within a minute that has had ``MAX_LINES`` of them, count it only."""
+        with self._lock:
+            self.report()
+            self._lines += 1
+            is_withheld = self._lines > MAX_LINES
+            self._withheld += is_withheld
+        if not is_withheld:
+            logger.log(level, message, *arguments)
+
+    def report(self, *, last: bool = False) -> None:
+        """Log how many lines of a past minute were not printed; with ``last`` also those of this one."""
+        with self._lock:
+            has_passed = self._now() - self._window_began >= WINDOW_S
+            if not has_passed and not last:
+                return
+            withheld = self._withheld
+            self._withheld = 0
+            if has_passed:
+                self._window_began = self._now()
+                self._lines = 0
+        if withheld:
+            logger.warning("%s more lines about answers of the server were not printed", f"{withheld:,}")
+
+
+server_lines = LineLimiter()
 
 
 class StderrHandler(logging.Handler):
@@ -44,8 +81,20 @@ class StderrHandler(logging.Handler):
         return bool(others) or (logger.propagate and bool(logging.getLogger().handlers))
 
 
-def _escape(match: re.Match[str]) -> str:
-    return match.group().encode("unicode_escape").decode("ascii")
+def _make_printable(record: logging.LogRecord) -> bool:
+    """Escape what messages carry of others: layer names, a server's reasons. For every handler, also of other loggers.
+
+    Formatters take the text of a traceback from ``exc_text`` where a record has it.
+    """
+    try:
+        message = record.getMessage()
+    except Exception as error:  # noqa: BLE001 - the text of a user's exception or object may itself fail
+        message = f"{record.msg} (its arguments cannot be read: {type(error).__name__})"
+    record.msg = printable(message)
+    record.args = None
+    if record.exc_info and not record.exc_text:
+        record.exc_text = printable_lines(logging.Formatter().formatException(record.exc_info))
+    return True
 
 
 def _is_loud(_record: logging.LogRecord) -> bool:
@@ -55,9 +104,10 @@ def _is_loud(_record: logging.LogRecord) -> bool:
 
 def _configure() -> None:
     handler = StderrHandler()
-    handler.setFormatter(_LineFormatter("%(name)s: %(message)s"))
+    handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
     logger.addHandler(handler)
     logger.addFilter(_is_loud)
+    logger.addFilter(_make_printable)
     if logger.level == logging.NOTSET:
         logger.setLevel(logging.INFO)  # the root's level, WARNING, would hide the start line and the closing line
 

@@ -1,4 +1,4 @@
-"""Process events: forks, and identifiers that sort by time."""
+"""Process events: forks, and identifiers."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Protocol
 def uuid7() -> str:
     """Return a UUIDv7 (RFC 9562) as text: 48 bits of milliseconds, then randomness from the operating system.
 
-    It sorts by the time it was made: a resumed run's session sorts after the earlier ones. The standard library has
-    uuid7 from Python 3.14 on. The user's random generators are never touched, so that a watched training draws the
-    same numbers.
+    Nothing depends on the order of these: clocks differ. It only tends to be that of their creation. The standard
+    library has uuid7 from Python 3.14 on. The user's random generators are never touched, so that a watched training
+    draws the same numbers.
     """
     milliseconds = time.time_ns() // 1_000_000
     noise = int.from_bytes(os.urandom(10), "big")

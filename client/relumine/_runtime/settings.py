@@ -7,7 +7,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias, cast, get_args
+from typing import Literal, NamedTuple, TypeAlias, cast, get_args
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from relumine._runtime.launcher import Process
 from relumine.errors import SettingsError
@@ -20,12 +21,20 @@ MAX_RUN_ID_LENGTH = 64
 ALONE = Process()
 
 
+class BasicAuth(NamedTuple):
+    """The name and password that a URL held."""
+
+    user: str
+    password: str
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Resolved settings of one monitor."""
+    """Resolved settings of one monitor. ``url`` is without credentials: those it held are ``basic_auth``."""
 
     url: str
     api_key: str | None = field(repr=False)
+    basic_auth: BasicAuth | None = field(repr=False)
     mode: Mode
     run_id: str | None
     directory: Path
@@ -45,10 +54,12 @@ def resolve_settings(
     """Resolve the settings of one monitor or client in ``process``.
 
     Raises:
-        SettingsError: an unknown mode, a URL without a scheme, a malformed run id, or a key that no header can carry.
+        SettingsError: an unknown mode, a malformed URL or run id, or a key that no header can carry.
     """
+    address, basic_auth = _checked_url(url or environ.get("RELUMINE_URL") or DEFAULT_URL)
     return Settings(
-        url=_checked_url(url or environ.get("RELUMINE_URL") or DEFAULT_URL),
+        url=address,
+        basic_auth=basic_auth,
         api_key=_checked_key(api_key or environ.get("RELUMINE_API_KEY") or ""),
         mode=_checked_mode(mode or environ.get("RELUMINE_MODE") or "online"),
         run_id=_checked_run_id(run_id or _run_id_of_task(environ, process.task)),
@@ -58,11 +69,30 @@ def resolve_settings(
     )
 
 
-def _checked_url(text: str) -> str:
-    url = text.rstrip("/")
-    if not url.startswith(("http://", "https://")):
-        raise SettingsError(f"url {url!r} begins with neither http:// nor https://")
-    return url
+def _checked_url(text: str) -> tuple[str, BasicAuth | None]:
+    """Return a URL without its credentials, and these. Errors show neither them nor what may be a part of them."""
+    text = text.strip()
+    if not text.lower().startswith(("http://", "https://")):
+        shown = repr(text) if "@" not in text else "(not shown, it may hold a password)"
+        raise SettingsError(f"url {shown} begins with neither http:// nor https://")
+    try:
+        parts = urlsplit(text)
+        is_usable = bool(parts.hostname) and parts.port != 0
+    except ValueError:  # its text holds the password
+        is_usable = False
+    # An @ behind the host is the rest of a password with a /, ? or # in it.
+    if not is_usable or any("@" in part for part in parts[2:]):
+        raise SettingsError("url cannot be read: special characters of its name and password must be percent-encoded")
+    if parts.query or parts.fragment:
+        raise SettingsError("url has a query or a fragment, and must end with the path")
+    address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}".rstrip("/")
+    return address, _basic_auth(parts)
+
+
+def _basic_auth(parts: SplitResult) -> BasicAuth | None:
+    if not parts.username and not parts.password:
+        return None
+    return BasicAuth(unquote(parts.username or ""), unquote(parts.password or ""))
 
 
 def _checked_run_id(run_id: str | None) -> str | None:

@@ -125,7 +125,8 @@ class LoggedMetric(WireModel):
 class Upload(WireModel):
     """An upload. Idempotent by (run.id, session, rank, seq).
 
-    The server orders the sessions of a run by their arrival, and asks no client's clock.
+    ``session`` names a process; the server orders the sessions of a run by the arrival of their first upload, whatever
+    the clocks of their machines say. Within a session uploads are ordered by ``seq``.
     ``dropped`` counts what the SDK dropped so far in the session, by reason. ``watching`` says whether the training is
     being watched; null where the client does not tell. ``final_status`` ends the run.
     """

@@ -9,6 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from pydantic import ValidationError
 
+from relumine.schemas.printable import printable
 from relumine_server import validation_messages
 from relumine_server.db.database import Database, parse_url, without_password
 from relumine_server.errors import FileInUseError, NotDistributableError, ProblemError, UnknownDatabaseError
@@ -95,7 +96,12 @@ def is_sqlite(settings: Settings) -> bool:
         return parse_url(settings.database_url).get_backend_name() == "sqlite"
 
 
+def say(line: str, *, err: bool = False) -> None:
+    """Print a line. Many hold what others sent (names of keys, layers, projects), which must not steer a terminal."""
+    typer.echo(printable(line), err=err)
+
+
 def fail(sentence: str) -> NoReturn:
     """End the command with a sentence and exit code 2."""
-    typer.echo(f"relumine-server: {sentence}", err=True)
+    say(f"relumine-server: {sentence}", err=True)
     raise typer.Exit(2)

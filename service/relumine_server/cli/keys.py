@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
+from relumine.schemas.printable import printable
 from relumine_server.auth.api_keys import Scope, new_key
-from relumine_server.cli.common import DatabaseUrl, clear_database_errors, fail, load_settings, migrated
+from relumine_server.cli.common import DatabaseUrl, clear_database_errors, fail, load_settings, migrated, say
 from relumine_server.db.database import Database, parse_url
 from relumine_server.settings import Settings
 
@@ -41,10 +42,8 @@ def create_key(
     secret, row = new_key(request.scope, request.project, request.name, now=now, expires_at=request.expires_at)
     with migrated(load_settings(database_url=database_url)) as database:
         database.write(lambda connection: auth_repository.insert_key(connection, row))
-    typer.echo(secret)
-    typer.echo(
-        f"relumine-server: created {row.key_id}; it is not shown again. Servers require keys from now on.", err=True
-    )
+    say(secret)
+    say(f"relumine-server: created {row.key_id}; it is not shown again. Servers require keys from now on.", err=True)
 
 
 @cli.command("list")
@@ -57,8 +56,8 @@ def list_keys(database_url: DatabaseUrl = None) -> None:
     now = datetime.now(UTC)
     for row in rows:
         used = "never used" if row.last_used_at is None else f"used {row.last_used_at:%Y-%m-%d %H:%M}"
-        project = row.project or "*"
-        typer.echo(f"{row.key_id:<12} {row.scope:<6} {row.state(now):<8} {project:<16} {used}  {row.name or ''}")
+        project = printable(row.project or "*")
+        say(f"{row.key_id:<12} {row.scope:<6} {row.state(now):<8} {project:<16} {used}  {row.name or ''}")
 
 
 @cli.command("revoke")
@@ -69,7 +68,7 @@ def revoke_key(key_id: Annotated[str, typer.Argument(help="as in the list")], da
     with migrated(load_settings(database_url=database_url)) as database:
         if not database.write(lambda connection: auth_repository.revoke(connection, key_id, datetime.now(UTC))):
             fail("no such key in use")
-    typer.echo(f"revoked {key_id}")
+    say(f"revoked {key_id}")
 
 
 def has_keys(settings: Settings) -> bool:
@@ -96,5 +95,5 @@ def create_bootstrap_key(settings: Settings) -> bool:
     with migrated(settings) as database:
         # Printed after it is stored: never a key that does not work.
         if database.write(lambda connection: auth_repository.insert_first_key(connection, row)):
-            typer.echo(f"relumine-server: the first key, an admin key, not shown again: {secret}")
+            say(f"relumine-server: the first key, an admin key, not shown again: {secret}")
     return True

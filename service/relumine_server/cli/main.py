@@ -29,6 +29,7 @@ from relumine_server.cli.common import (
     load_settings,
     migrated,
     open_database,
+    say,
 )
 from relumine_server.db.database import without_password
 from relumine_server.settings import Settings
@@ -99,7 +100,7 @@ def _run_server(settings: Settings, listeners: list[socket.socket], *, has_keys:
     with clear_database_errors(settings):
         app = create_app(settings) if settings.workers == 1 else None
     database = without_password(settings.database_url)
-    typer.echo(
+    say(
         f"relumine-server: {settings.base_url} (database {database}, keys {_key_policy(settings, has_keys=has_keys)})",
         err=True,
     )
@@ -133,7 +134,7 @@ def worker(database_url: DatabaseUrl = None) -> None:
             if migrations.current(connection) != migrations.head():
                 fail("the database is not at the schema of this version: relumine-server migrate")
         log_config.to_stderr(settings.log_level)
-        typer.echo(f"relumine-server: worker (database {without_password(settings.database_url)})", err=True)
+        say(f"relumine-server: worker (database {without_password(settings.database_url)})", err=True)
         dispatcher.run_until_signalled(database, settings)
 
 
@@ -159,9 +160,9 @@ def migrate(
         if distribute:
             distributed = citus.distribute(database.writing_engine)
         with database.read() as connection:
-            typer.echo(f"at {migrations.current(connection)}")
+            say(f"at {migrations.current(connection)}")
     if distributed is not None:
-        typer.echo(f"distributed by run_id: {', '.join(distributed) or 'no further table'}")
+        say(f"distributed by run_id: {', '.join(distributed) or 'no further table'}")
 
 
 @cli.command()
@@ -175,7 +176,7 @@ def replay(run_id: Annotated[str, typer.Argument(help="the run's id")], database
     if result is None:
         fail(f"no run {run_id}")
     for line in result.lines:
-        typer.echo(line)
+        say(line)
     raise typer.Exit(0 if result.matches else 1)
 
 
@@ -193,7 +194,7 @@ def backup(
         fail(str(error))
     except (ValueError, OSError, sqlite3.Error) as error:
         fail(f"no backup: {type(error).__name__}: {error}")
-    typer.echo(f"{target}: {size:,} bytes, checked")
+    say(f"{target}: {size:,} bytes, checked")
 
 
 @cli.command()
@@ -205,7 +206,7 @@ def doctor(database_url: DatabaseUrl = None) -> None:
     with clear_database_errors(settings):
         checks = examine(settings.database_url, datetime.now(UTC))
     for check in checks:
-        typer.echo(f"{check.status:<8} {check.name:<12} {check.detail}")
+        say(f"{check.status:<8} {check.name:<12} {check.detail}")
     raise typer.Exit(1 if any(check.status == "problem" for check in checks) else 0)
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
+from relumine.schemas.printable import printable
 from relumine_server.alerts import queries as alert_queries
 from relumine_server.detection.findings import Finding
 from relumine_server.detection.policy import DEFAULT
@@ -45,7 +46,7 @@ def replay_stored_run(connection: sa.Connection, run_id: str) -> ReplayResult | 
 
 
 def _line(finding: Finding) -> str:
-    layer = finding.layer or "run"
+    layer = printable(finding.layer or "run")
     return (
         f"step {finding.step:>8,}  {finding.transition:<8}  {layer:<24} {finding.kind:<15} "
         f"{finding.severity:<8} {finding.cause}"

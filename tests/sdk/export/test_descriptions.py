@@ -10,6 +10,8 @@ from relumine._capture.step_stats import LoggedScalar
 from relumine._export import upload_builder
 from relumine._export.upload_builder import UploadBuilder, UploadSource
 from relumine._runtime.overhead import Overhead
+from relumine.schemas.packing import pack
+from relumine.schemas.record_table import RecordTable
 from relumine.schemas.upload import Coverage, LayerInfo, RunInfo
 
 FIRST = LayerInfo(layer_id=1, name="act1", units=4)
@@ -40,13 +42,13 @@ def test_a_description_is_repeated_until_it_is_acknowledged(builder):
 def test_a_layer_described_while_an_upload_is_encoded_is_sent_with_a_later_one(builder, monkeypatch):
     """The training thread may see a layer for the first time during the milliseconds that encoding takes."""
     builder.describe([FIRST], Coverage(watched=1))
-    pack = upload_builder.pack
+    encode = upload_builder.encode_upload
 
-    def describe_and_pack(*args):
+    def describe_and_encode(*args):
         builder.describe([FIRST, SECOND], Coverage(watched=2))
-        return pack(*args)
+        return encode(*args)
 
-    monkeypatch.setattr(upload_builder, "pack", describe_and_pack)
+    monkeypatch.setattr(upload_builder, "encode_upload", describe_and_encode)
     upload, layers, coverage = build(builder)
     monkeypatch.undo()
     assert (layers, coverage["watched"]) == ([1], 1)
@@ -68,7 +70,7 @@ def test_halves_of_an_upload_carry_its_descriptions_and_acknowledge_no_others(bu
     builder.describe([FIRST], Coverage(watched=1))
     upload, _, _ = build(builder)
     records = [{"layer_id": 0, "first_step": step, "step": step, "n_examples": 1} for step in (1, 2)]
-    packed = upload_builder.pack(upload_builder.RecordTable.from_values(records, [{}, {}]))
+    packed = pack(RecordTable.from_values(records, [{}, {}]))
     body = json.dumps(json.loads(upload.body) | {"records": packed}).encode()
     builder.describe([FIRST, SECOND], Coverage(watched=2))
     halves = builder.split(upload._replace(body=body))

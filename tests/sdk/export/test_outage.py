@@ -15,7 +15,10 @@ from relumine._export import queue, retry
 from relumine._export import spool as export_spool
 from relumine._export.spool import Backlog, Spool, frames
 from relumine._export.upload_builder import EncodedUpload
-from relumine.schemas.upload import Upload
+from relumine._export.upload_split import UploadPart, encode_upload, split_upload
+from relumine.cli import main
+from relumine.schemas.record_table import RecordTable
+from relumine.schemas.upload import LayerInfo, Upload
 
 
 class ScriptedServer:
@@ -24,6 +27,7 @@ class ScriptedServer:
     def __init__(self, decide):
         self.accepted: list[Upload] = []
         self.requests = 0
+        self.decide = decide
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -32,7 +36,7 @@ class ScriptedServer:
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["content-length"]))
                 outer.requests += 1
-                status, headers = decide(outer, body)
+                status, headers = outer.decide(outer, body)
                 content = b"{}"
                 if status == 202:
                     outer.accepted.append(Upload.model_validate_json(body))
@@ -171,3 +175,51 @@ def test_a_backlog_returns_uploads_in_order_and_deletes_its_file_with_the_last(t
         backlog.remove_first()
     assert bodies == [b"0a", b"0b", b"1", b"2"]
     assert not (tmp_path / "x" / "a.uploads").exists()
+
+
+def test_a_record_too_large_for_a_proxy_is_kept_on_disk_counted_and_named_once(scripted, tmp_path, capsys):
+    server = scripted(lambda server, body: (413, {}) if len(body) > 20_000 else (202, {}))
+    stats = training(server.url, width=4_000, steps=6, flush_every=2)
+    dropped = sum(stats["dropped_steps"].values())
+    total = stats["acked_steps"] + stats["spooled_steps"] + stats["pending_steps"] + dropped
+    assert total == stats["sampled_steps"] == 6
+    assert (stats["acked_steps"], stats["dropped_steps"]) == (0, {"too_large": 6})
+    assert stats["too_large_records"] == 12
+    seqs = [upload.seq for upload in server.accepted]
+    assert seqs == sorted(set(seqs))
+    output = capsys.readouterr().err
+    assert output.count("is larger than the server or a proxy takes, and is kept on disk (413") == 1
+    assert "no layer was lost" not in output
+    assert "send them with: relumine sync" in output
+    (file,) = (tmp_path / "relumine").rglob("*.uploads")
+    assert main(["sync", "--url", server.url]) == 1
+    assert "413" in capsys.readouterr().err
+    assert file.exists()
+    server.decide = lambda server, body: (202, {})
+    assert main(["sync", "--url", server.url]) == 0
+    assert not file.exists()
+    records = {(r.layer_id, r.step) for upload in server.accepted for r in upload.records}
+    assert records == {(layer, step) for layer in range(3) for step in range(1, 7)}
+
+
+def test_descriptions_and_numbers_that_make_an_upload_too_large_are_sent_in_parts():
+    layers = [LayerInfo(layer_id=number, name=f"layer{number}", units=4) for number in range(1, 40)]
+    metrics = [{"step": step, "name": "loss", "value": 0.5} for step in range(40)]
+    records = [{"layer_id": 0, "first_step": 1, "step": 1}]
+    payload = {"run": {"id": "r"}, "session": "s", "seq": 1024, "metrics": metrics, "final_status": "finished"}
+    payload["layers"] = [layer.model_dump(mode="json") for layer in layers]
+    waiting = [UploadPart(encode_upload(payload, RecordTable.from_values(records, [{}])), 1, 1, 0)]
+    accepted = []
+    while waiting:
+        part = waiting.pop(0)
+        if len(part.body) > 2_000:
+            parts = split_upload(part.body, part.previous_seq)
+            assert parts
+            waiting = parts + waiting
+        else:
+            accepted.append(Upload.model_validate_json(part.body))
+    assert [layer for upload in accepted for layer in upload.layers] == layers
+    assert [metric.step for upload in accepted for metric in upload.metrics] == list(range(40))
+    assert sum(len(upload.records) for upload in accepted) == 1
+    assert [upload.seq for upload in accepted] == sorted({upload.seq for upload in accepted})
+    assert [upload.final_status for upload in accepted][-1] == "finished"

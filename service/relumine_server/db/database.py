@@ -6,7 +6,6 @@ was undone.
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,12 +15,14 @@ import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from relumine_server.db import sqlite_files
 from relumine_server.db.dialect import CONNECTION_TIMEOUT_S, WriteFn
 from relumine_server.db.errors import problem_of
 from relumine_server.db.postgres_writer import PostgresWriter
-from relumine_server.db.sqlite_writer import SqliteWriter
+from relumine_server.db.sqlite_files import OpenFiles
+from relumine_server.db.sqlite_writer import LOG_IDENTITY, SqliteWriter
 from relumine_server.db.types import to_json
-from relumine_server.errors import FileInUseError, UnknownDatabaseError
+from relumine_server.errors import UnknownDatabaseError
 
 T = TypeVar("T")
 
@@ -71,9 +72,12 @@ class Database:
         """
         url = parse_url(database_url)
         if url.get_backend_name() == "sqlite":
-            lock_file = _lock(Path(url.database or DEFAULT_FILE))
-            writer = SqliteWriter(_sqlite_engine(url, "BEGIN IMMEDIATE", WRITE_CACHE_BYTES))
-            return cls(_sqlite_engine(url, "BEGIN", READ_CACHE_BYTES), writer, lock_file)
+            path = Path(url.database or DEFAULT_FILE)
+            lock_file = sqlite_files.lock(path)
+            sqlite_files.create_private(path)
+            files = OpenFiles(path)
+            writer = SqliteWriter(_sqlite_engine(url, files, "BEGIN IMMEDIATE", WRITE_CACHE_BYTES), files)
+            return cls(_sqlite_engine(url, files, "BEGIN", READ_CACHE_BYTES), writer, lock_file)
         readers = _postgres_engine(url, POSTGRES_READERS, ping=True)
         writers = _postgres_engine(url, POSTGRES_WRITERS, ping=False)
         return cls(readers, PostgresWriter(writers, POSTGRES_WRITERS), None)
@@ -118,6 +122,10 @@ class Database:
     def waiting(self) -> int:
         """Write functions that wait for their transaction."""
         return self._writer.waiting
+
+    def require_writable(self) -> None:
+        """Raise StorageUnavailable where it is known without asking that nothing can be written."""
+        self._writer.require_writable()
 
     @property
     def file(self) -> Path | None:
@@ -175,7 +183,7 @@ def _postgres_engine(url: sa.URL, connections: int, *, ping: bool) -> sa.Engine:
     return engine
 
 
-def _sqlite_engine(url: sa.URL, begin: str, cache_bytes: int) -> sa.Engine:
+def _sqlite_engine(url: sa.URL, files: OpenFiles, begin: str, cache_bytes: int) -> sa.Engine:
     """Return an engine whose transactions start with ``begin``: the driver's own would start late and deferred."""
     engine = sa.create_engine(
         url,
@@ -187,29 +195,20 @@ def _sqlite_engine(url: sa.URL, begin: str, cache_bytes: int) -> sa.Engine:
         connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False},
     )
 
+    @sa.event.listens_for(engine, "do_connect")
+    def require_file(*_arguments: Any) -> None:
+        files.require()  # SQLite would create an empty file where the database was moved away
+
     @sa.event.listens_for(engine, "connect")
-    def prepare(connection: Any, _record: Any) -> None:
+    def prepare(connection: Any, record: Any) -> None:
         connection.isolation_level = None
         for pragma in (*SQLITE_PRAGMAS, f"cache_size=-{cache_bytes // 1024}"):
             connection.execute(f"PRAGMA {pragma}")
+        connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()  # opens the write-ahead log
+        record.info[LOG_IDENTITY] = files.log_identity()
 
     @sa.event.listens_for(engine, "begin")
     def open_transaction(connection: sa.Connection) -> None:
         connection.exec_driver_sql(begin)
 
     return engine
-
-
-def _lock(database: Path) -> IO[str]:
-    """Lock a file beside the database as long as the process exists; the kernel unlocks it even after kill -9."""
-    database.parent.mkdir(parents=True, exist_ok=True)
-    path = database.with_name(database.name + ".lock")
-    file = path.open("a+")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        file.close()
-        raise FileInUseError(
-            f"{database} is already served by another process; SQLite takes one, Postgres many"
-        ) from error
-    return file

@@ -49,6 +49,9 @@ class PostgresWriter:
         running.add_done_callback(self._release_connection)
         return await asyncio.shield(running)
 
+    def require_writable(self) -> None:
+        """Do nothing: whether Postgres answers is known only by asking."""
+
     def close(self) -> None:
         """Finish the writes in flight and close all connections."""
         self._pool.shutdown()

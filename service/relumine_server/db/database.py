@@ -22,7 +22,7 @@ from relumine_server.db.postgres_writer import PostgresWriter
 from relumine_server.db.sqlite_files import OpenFiles
 from relumine_server.db.sqlite_writer import LOG_IDENTITY, SqliteWriter
 from relumine_server.db.types import to_json
-from relumine_server.errors import UnknownDatabaseError
+from relumine_server.errors import ProblemError, StorageFull, StorageOutage, UnknownDatabaseError
 
 T = TypeVar("T")
 
@@ -63,6 +63,8 @@ class Database:
         self.engine = engine
         self._writer = writer
         self._lock_file = lock_file
+        self.outages = 0
+        """How often the database was found to be away or full. Some calls of threads may count as one."""
 
     @classmethod
     def open(cls, database_url: str) -> Database:
@@ -90,23 +92,35 @@ class Database:
             if connection.dialect.name == "postgresql":  # by default each statement would see a snapshot of its own
                 connection = connection.execution_options(isolation_level="REPEATABLE READ")
         except SQLAlchemyError as error:
-            raise problem_of(error, reading=True) from error
+            raise self._noted(problem_of(error, reading=True)) from error
         with connection:
             try:
                 yield connection
             except SQLAlchemyError as error:
-                raise problem_of(error, reading=True) from error
+                raise self._noted(problem_of(error, reading=True)) from error
 
     def write(self, fn: WriteFn[T]) -> T:
         """Run ``fn`` in a transaction; when this returns it is committed.
 
         Raises what ``fn`` raises, or Busy, StorageFull, StorageUnavailable.
         """
-        return self._writer.write(fn)
+        try:
+            return self._writer.write(fn)
+        except ProblemError as error:
+            raise self._noted(error)  # noqa: B904 - the same error
 
     async def write_soon(self, fn: WriteFn[T]) -> T:
         """Run ``fn`` as ``write`` does, without blocking the event loop; it must do no harm when it is run twice."""
-        return await self._writer.write_soon(fn)
+        try:
+            return await self._writer.write_soon(fn)
+        except ProblemError as error:
+            raise self._noted(error)  # noqa: B904 - the same error
+
+    def _noted(self, error: Exception) -> Exception:
+        """Return an error, counted if it means that the database is away."""
+        if isinstance(error, StorageOutage | StorageFull):
+            self.outages += 1
+        return error
 
     @property
     def writing_engine(self) -> sa.Engine:

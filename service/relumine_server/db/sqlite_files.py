@@ -15,7 +15,7 @@ from typing import IO, NamedTuple
 
 import structlog
 
-from relumine_server.errors import FileInUseError, StorageUnavailable
+from relumine_server.errors import FileInUseError, StorageOutage
 
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
@@ -55,7 +55,7 @@ class OpenFiles:
         return identity_of(self._log_file)
 
     def require(self, log_identity: FileIdentity | None = None) -> None:
-        """Raise StorageUnavailable unless the open files are at their paths; log when that changes.
+        """Raise StorageOutage unless the open files are at their paths; log when that changes.
 
         ``log_identity`` is that of the write-ahead log of the connection; None where it is not known.
         """
@@ -65,7 +65,7 @@ class OpenFiles:
         if is_missing or self._is_missing:
             self._note(is_missing=is_missing)
         if is_missing:
-            raise StorageUnavailable(
+            raise StorageOutage(
                 "the file of the database was deleted, moved or replaced: nothing is written until it is back at its"
                 " path; to use another file, restart the server"
             )

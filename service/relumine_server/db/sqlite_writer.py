@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from relumine_server.db.dialect import MAX_WAITING, T, WriteFn
 from relumine_server.db.errors import problem_from
 from relumine_server.db.sqlite_files import FileIdentity, OpenFiles
-from relumine_server.errors import Busy, StorageUnavailable
+from relumine_server.errors import Busy, StorageOutage, StorageUnavailable
 
 MAX_GROUP = 64  # functions committed together
 MAX_GROUP_S = 0.05  # no function joins a group that has run so long: large writes gain nothing from company
@@ -76,7 +76,7 @@ class SqliteWriter:
         return self.submit(fn).result()
 
     def require_writable(self) -> None:
-        """Raise StorageUnavailable unless the open files are at their paths."""
+        """Raise StorageOutage unless the open files are at their paths."""
         self._files.require(self._log_identity)
 
     async def write_soon(self, fn: WriteFn[T]) -> T:
@@ -117,7 +117,7 @@ class SqliteWriter:
                 for write in group:
                     writes.append(write)
                     results.append(_run_in_savepoint(connection, write.fn))
-        except StorageUnavailable as error:  # the file is gone: none may run again, it may be committed
+        except StorageOutage as error:  # the file is gone: none may run again, it may be committed
             writes = writes or list(group)
             results = [_Failure(error)] * len(writes)
         except Exception:  # noqa: BLE001 - which write is to blame shows when each runs alone

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple, TypeAlias
 
@@ -14,6 +15,7 @@ from relumine.schemas.record_table import RecordTable
 from relumine.schemas.upload import Upload, UploadResponse
 from relumine_server.alerts import queries as alert_queries
 from relumine_server.alerts.service import AlertService
+from relumine_server.clock import Uptime
 from relumine_server.db.dialect import pipelined
 from relumine_server.detection import detector
 from relumine_server.detection import state as detection_state
@@ -59,7 +61,7 @@ class IngestService:
     detector; tests may pass another one.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the services it uses, each by name
         self,
         base_url: str,
         *,
@@ -68,6 +70,7 @@ class IngestService:
         metrics: Metrics | None = None,
         advance: Advance = detector.advance,
         cache_bytes: int = CACHE_BYTES,
+        uptime: Uptime | None = None,
     ) -> None:
         self._base_url = base_url
         self._quotas = quotas or Quotas.default()
@@ -76,6 +79,7 @@ class IngestService:
         self._advance = advance
         self._policies = PolicyCache()
         self._states = detector_states.DetectorStates(cache_bytes)
+        self._uptime = uptime
         self._computing = threading.Semaphore(MAX_COMPUTING)
 
     def decode_and_ingest(self, connection: sa.Connection, decode: Callable[[], Upload], now: datetime) -> IngestResult:
@@ -114,12 +118,19 @@ class IngestService:
         else:
             layers = run_repository.load_layers(connection, run.run_id)
             check_records(upload.records, {layer.layer_id: layer.units for layer in layers})
-        change = _store(connection, run, upload, readings, now=now, is_latest=is_latest)
+        change = _store(connection, self._observed(run), upload, readings, now=now, is_latest=is_latest)
         changed_ids = self._alerts.apply_upload(connection, run, findings, change.effect, now)
         response = self._respond(
             connection, run, accepted=len(upload.records), is_analyzed=is_latest, changed_ids=changed_ids
         )
         return IngestResult(response, bool(changed_ids), change.newly_dropped)
+
+    def _observed(self, run: LockedRun) -> LockedRun:
+        """Return the run with its last heartbeat moved to the time since which this server could have received one."""
+        if self._uptime is None or run.last_heartbeat_at is None:
+            return run
+        observed_since = self._uptime.since()
+        return run if run.last_heartbeat_at >= observed_since else replace(run, last_heartbeat_at=observed_since)
 
     def _analyze(
         self, connection: sa.Connection, run: LockedRun, upload: Upload, now: datetime

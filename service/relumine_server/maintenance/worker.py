@@ -12,7 +12,7 @@ from functools import partial
 
 import sqlalchemy as sa
 
-from relumine_server.clock import Clock
+from relumine_server.clock import Clock, Uptime
 from relumine_server.db.database import Database
 from relumine_server.metrics import Metrics
 from relumine_server.outbox import delivery_log
@@ -31,10 +31,19 @@ CANDIDATES = 1_000
 class MaintenanceWorker(PeriodicWorker):
     """Does the maintenance in its thread (``start``), or one round at a time (``run_once``)."""
 
-    def __init__(self, database: Database, settings: Settings, clock: Clock, *, metrics: Metrics | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        clock: Clock,
+        *,
+        metrics: Metrics | None = None,
+        uptime: Uptime | None = None,
+    ) -> None:
         super().__init__("maintenance", settings.maintenance_interval_s, metrics or Metrics())
         self._database = database
         self._clock = clock
+        self._uptime = uptime
         self._default_retention = retention.default(settings)
         self._delivery_retention = timedelta(days=settings.delivery_retention_days)
 
@@ -42,9 +51,14 @@ class MaintenanceWorker(PeriodicWorker):
         """Do everything that is due now; a task that fails does not stop the next one."""
         self._isolate("compact", self._compact)
         self._isolate("thin", self._thin)
-        self._isolate("expire", self._expire)
         self._isolate("cancel_orphaned_deliveries", self._cancel_orphaned_deliveries)
-        self._isolate("trim_delivery_log", self._trim_delivery_log)
+        if self._isolate("check_clock", self._may_delete_by_age):
+            self._isolate("expire", self._expire)
+            self._isolate("trim_delivery_log", self._trim_delivery_log)
+
+    def _may_delete_by_age(self) -> bool:
+        with self._database.read() as connection:
+            return retention.may_delete_by_age(connection, self._uptime, self._clock())
 
     def _round(self) -> None:
         self.run_once()

@@ -21,6 +21,7 @@ from relumine_server.alerts.suppression import matchable_labels, silenced_by
 from relumine_server.clock import Clock, Uptime
 from relumine_server.db import tables
 from relumine_server.db.database import Database
+from relumine_server.db.tables.runs import run_is_visible
 from relumine_server.metrics import Metrics
 from relumine_server.periodic import PeriodicWorker
 from relumine_server.runs import retention
@@ -133,7 +134,7 @@ def _stalled_runs(connection: sa.Connection, timings: AlertTimings, now: datetim
     may_be_silent = sa.or_(_r.last_heartbeat_at <= now - timeout, is_from_future)
     query = (
         sa.select(_r.run_id, _r.last_heartbeat_at, _r.longest_gap_s)
-        .where(_r.status == "running", may_be_silent, ~has_open_alert)
+        .where(_r.status == "running", run_is_visible, may_be_silent, ~has_open_alert)
         .order_by(_r.run_id)
     )
     stalled = []

@@ -10,16 +10,17 @@ from typing import Any
 
 from sqlalchemy import exc
 
+from relumine_server.db.prepared_statements import LOST
 from relumine_server.errors import NotReady, StorageFull, StorageOutage, StorageUnavailable
 
 FULL = frozenset({"SQLITE_FULL", "53100"})
 READ_ONLY = frozenset({"25006"})
-CONTENDED = frozenset({"55P03", "57014", "53300", "SQLITE_BUSY", "SQLITE_LOCKED"})
+CONTENDED = frozenset({"55P03", "57014", "53300", "SQLITE_BUSY", "SQLITE_LOCKED"}) | LOST
 """A lock that was not free in time, a statement that took too long, no free connection: the database is there."""
 DAMAGED = frozenset({"SQLITE_CORRUPT", "SQLITE_NOTADB"})
 MISSING_TABLE = frozenset({"42P01", "3F000"})
-RETRYABLE = frozenset({"40001", "40P01"})
-"""Serialization failure and deadlock: the same transaction may well succeed the second time."""
+RETRYABLE = frozenset({"40001", "40P01"}) | LOST
+"""Serialization failure, deadlock, lost prepared statement: the same transaction may well succeed the second time."""
 
 
 def problem_of(error: Exception, *, reading: bool = False) -> Exception:

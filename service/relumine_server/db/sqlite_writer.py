@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from relumine_server.db.dialect import MAX_WAITING, T, WriteFn
 from relumine_server.db.errors import problem_from
@@ -74,6 +74,12 @@ class SqliteWriter:
     def write(self, fn: WriteFn[T]) -> T:
         """Run a write function; when this returns it is committed."""
         return self.submit(fn).result()
+
+    def note_error(self, error: DBAPIError) -> None:
+        """Do nothing: there is nothing to learn from an error of a file."""
+
+    def require_reachable(self) -> None:
+        """Do nothing: a file is always reachable."""
 
     def require_writable(self) -> None:
         """Raise StorageOutage unless the open files are at their paths."""

@@ -18,6 +18,7 @@ from relumine_server.metrics import Metrics
 from relumine_server.outbox import delivery_log
 from relumine_server.outbox import enqueue as outbox
 from relumine_server.periodic import PeriodicWorker
+from relumine_server.runs import repository as run_repository
 from relumine_server.runs import retention
 from relumine_server.settings import Settings
 from relumine_server.timeseries import compaction
@@ -55,6 +56,7 @@ class MaintenanceWorker(PeriodicWorker):
         if self._isolate("check_clock", self._may_delete_by_age):
             self._isolate("expire", self._expire)
             self._isolate("trim_delivery_log", self._trim_delivery_log)
+        self._isolate("delete", self._delete)
 
     def _may_delete_by_age(self) -> bool:
         with self._database.read() as connection:
@@ -81,8 +83,17 @@ class MaintenanceWorker(PeriodicWorker):
         default = self._default_retention
         with self._database.read() as connection:
             run_ids = retention.expired(connection, default, now)
-        expire = partial(retention.delete_expired, default=default, now=now)
-        self._for_each_run("expire", run_ids, lambda run_id: self._repeat(partial(expire, run_id=run_id)))
+        mark = partial(retention.mark_expired, default=default, now=now)
+        self._for_each_run("expire", run_ids, lambda run_id: self._database.write(partial(mark, run_id=run_id)))
+
+    def _delete(self) -> None:
+        """Delete the runs that have expired, and what an interrupted deletion left."""
+        with self._database.read() as connection:
+            run_ids = run_repository.marked_deleted(connection)
+        self._for_each_run("delete", run_ids, self._delete_run)
+
+    def _delete_run(self, run_id: str) -> int:
+        return self._repeat(partial(retention.delete_batch, run_id=run_id))
 
     def _cancel_orphaned_deliveries(self) -> None:
         self._database.write(partial(outbox.cancel_orphans, now=self._clock()))

@@ -9,12 +9,14 @@ from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
+from pydantic import ValidationError
 from sqlalchemy.dialects import postgresql
 
 from relumine.schemas.upload import LayerInfo, RunInfo, Upload
 from relumine_server.db import keyset, tables
 from relumine_server.db.dialect import insert, plain_insert, sqlite_time
-from relumine_server.errors import RunNotFound
+from relumine_server.db.tables.runs import run_is_visible
+from relumine_server.errors import Busy, RunNotFound
 from relumine_server.runs.rows import LockedRun, RunRow
 
 CHILDREN = {
@@ -46,7 +48,7 @@ _DERIVED = {
 }
 _LOCKED_NAMES = [field.name for field in fields(LockedRun)]
 _LOCKED_COLUMNS = [_DERIVED[name].label(name) if name in _DERIVED else _r[name] for name in _LOCKED_NAMES]
-_SELECT_LOCKED = sa.select(*_LOCKED_COLUMNS).where(_r.run_id == _RUN_ID).with_for_update()
+_SELECT_LOCKED = sa.select(*_LOCKED_COLUMNS).where(_r.run_id == _RUN_ID, run_is_visible).with_for_update()
 
 
 def lock(connection: sa.Connection, run_id: str) -> LockedRun | None:
@@ -60,6 +62,8 @@ def lock_or_create(
 ) -> LockedRun:
     """Lock the row of a run for this transaction, and return it; create the run, and its project, if it is new.
 
+    Raises Busy while a run of this id is being deleted: afterwards the upload begins a new one.
+
     ``admit`` is called before a run is created and may refuse it: whatever it raises is raised here.
     """
     run = lock(connection, info.id)
@@ -69,7 +73,10 @@ def lock_or_create(
     project = insert(connection, tables.projects).values(project=info.project, created_at=now)
     connection.execute(project.on_conflict_do_nothing())
     connection.execute(insert(connection, tables.runs).values(_new_run(info, now)).on_conflict_do_nothing())
-    return LockedRun(*connection.execute(_SELECT_LOCKED, {"run": info.id}).one())
+    row = connection.execute(_SELECT_LOCKED, {"run": info.id}).first()
+    if row is None:
+        raise Busy("a run of this id is being deleted; try again shortly")
+    return LockedRun(*row)
 
 
 def _new_run(info: RunInfo, now: datetime) -> dict[str, Any]:
@@ -151,13 +158,22 @@ def save_layers(connection: sa.Connection, run_id: str, layers: Sequence[LayerIn
 
 def load_layers(connection: sa.Connection, run_id: str) -> list[LayerInfo]:
     """Return the layers of a run in the order of their ids."""
-    query = sa.select(tables.layers.c.info).where(tables.layers.c.run_id == run_id).order_by(tables.layers.c.layer_id)
-    return [LayerInfo.model_validate(info) for info in connection.scalars(query)]
+    c = tables.layers.c
+    query = sa.select(c.layer_id, c.name, c.units, c.info).where(c.run_id == run_id).order_by(c.layer_id)
+    return [_layer_info(row) for row in connection.execute(query)]
+
+
+def _layer_info(row: Any) -> LayerInfo:
+    """Return the description of a layer; where it is damaged, what other columns know of it."""
+    try:
+        return LayerInfo.model_validate(row.info)
+    except ValidationError:
+        return LayerInfo(layer_id=row.layer_id, name=row.name, units=row.units)
 
 
 def find(connection: sa.Connection, run_id: str) -> RunRow | None:
     """Return a run; None if there is no such run."""
-    row = connection.execute(_SELECT.where(_r.run_id == run_id)).first()
+    row = connection.execute(_SELECT.where(_r.run_id == run_id, run_is_visible)).first()
     return None if row is None else RunRow(*row)
 
 
@@ -173,11 +189,22 @@ def select_page(
     connection: sa.Connection, filters: Mapping[str, str | None], position: Sequence[Any] | None, limit: int
 ) -> list[RunRow]:
     """Return a page of runs, newest first, and one more; ``position`` is (created_at, run_id)."""
-    query = keyset.page(_SELECT, (_r.created_at, _r.run_id), position, limit, descending=True)
+    query = keyset.page(_SELECT.where(run_is_visible), (_r.created_at, _r.run_id), position, limit, descending=True)
     for name, column in (("project", _r.project), ("group", _r.group_name), ("status", _r.status)):
         if filters.get(name) is not None:
             query = query.where(column == filters[name])
     return [RunRow(*row) for row in connection.execute(query)]
+
+
+def mark_deleted(connection: sa.Connection, run_id: str, now: datetime) -> bool:
+    """Hide a run whose deletion begins; False if there is no such run. What follows may be interrupted at any point."""
+    is_run = sa.and_(_r.run_id == run_id, run_is_visible)
+    return connection.execute(sa.update(tables.runs).where(is_run).values(deleted_at=now)).rowcount == 1
+
+
+def marked_deleted(connection: sa.Connection) -> list[str]:
+    """Return the runs whose deletion has begun and not ended."""
+    return list(connection.scalars(sa.select(_r.run_id).where(~run_is_visible)))
 
 
 def delete_row(connection: sa.Connection, run_id: str) -> None:

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from relumine_server.clock import Uptime
 from relumine_server.db import tables
+from relumine_server.db.tables.runs import run_is_visible
 from relumine_server.runs import repository as run_repository
 from relumine_server.settings import Settings
 from relumine_server.timeseries import replay
@@ -77,7 +78,8 @@ def save(connection: sa.Connection, project: str, retention: Retention) -> None:
 
 
 def _from_document(document: Mapping[str, Any] | None, default: Retention) -> Retention:
-    values = document or {}
+    """Return a stored retention; the default for what is not set, or damaged."""
+    values = {name: value for name, value in (document or {}).items() if value is None or type(value) is int}
     return Retention(**{f.name: values.get(f.name, getattr(default, f.name)) for f in fields(Retention)})
 
 
@@ -133,7 +135,8 @@ def _older_than_retention(
     for project, retention in _by_project(connection, default).items():
         if retention.run_retention_days is not None:
             oldest_kept = now - timedelta(days=retention.run_retention_days)
-            query = sa.select(c.run_id).where(c.project == project, c.status.in_(statuses), time < oldest_kept)
+            is_old = sa.and_(c.status.in_(statuses), time < oldest_kept, run_is_visible)
+            query = sa.select(c.run_id).where(c.project == project, is_old)
             run_ids += connection.scalars(query)
     return run_ids
 
@@ -210,10 +213,10 @@ def _delete_rows(connection: sa.Connection, run_id: str, rows: Sequence[Any]) ->
     connection.execute(statement, keys)
 
 
-def delete_expired(connection: sa.Connection, run_id: str, default: Retention, now: datetime) -> bool:
-    """Delete a batch of a run as ``delete_batch`` does, unless the run was resumed since it was found expired."""
+def mark_expired(connection: sa.Connection, run_id: str, default: Retention, now: datetime) -> bool:
+    """Begin to delete a run, unless it was resumed since it was found expired; True where its deletion has begun."""
     _lock(connection, run_id)
-    return run_id in expired(connection, default, now) and delete_batch(connection, run_id)
+    return run_id in expired(connection, default, now) and run_repository.mark_deleted(connection, run_id, now)
 
 
 def delete_batch(connection: sa.Connection, run_id: str) -> bool:

@@ -52,6 +52,7 @@ def upgrade() -> None:
         sa.Column("uncompacted_records", sa.BigInteger(), nullable=False),
         sa.Column("unit_stat_rows", sa.BigInteger(), nullable=False),
         sa.Column("unit_stat_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("deleted_at", UtcTime(), nullable=True),
         sa.PrimaryKeyConstraint("run_id", name=op.f("pk_runs")),
     )
     op.create_index(op.f("ix_runs_created_at_run_id"), "runs", ["created_at", "run_id"], unique=False)
@@ -60,6 +61,10 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_runs_project_sent_id"), "runs", ["project", "sent_id"], unique=False)
     op.create_index(op.f("ix_runs_status"), "runs", ["status"], unique=False)
+    is_deleted = sa.text("deleted_at IS NOT NULL")
+    op.create_index(
+        op.f("ix_runs_deleted_at"), "runs", ["deleted_at"], sqlite_where=is_deleted, postgresql_where=is_deleted
+    )
     op.create_table(
         "run_sessions",
         sa.Column("run_id", sa.Text(), nullable=False),

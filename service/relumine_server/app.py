@@ -35,7 +35,7 @@ from relumine_server.api.routes import (
 )
 from relumine_server.api.services import Services
 from relumine_server.auth.authenticator import Authenticator
-from relumine_server.clock import Clock, utc_now
+from relumine_server.clock import Clock, Monotonic, Uptime, utc_now
 from relumine_server.db import migrations
 from relumine_server.db.database import Database
 from relumine_server.detection.detector import advance
@@ -63,12 +63,13 @@ def create_app(
     *,
     database: Database | None = None,
     clock: Clock = utc_now,
+    monotonic: Monotonic | None = None,
     detector: Advance = advance,
     outbox: Enqueue = enqueue,
 ) -> FastAPI:
     """Create the application on a database that is migrated first; without one, on the database of the settings.
 
-    The application closes a database that it opened itself. A test may replace the clock, the detector, and the outbox
+    The application closes a database that it opened itself. A test may replace the clocks, the detector, and the outbox
     that alerts write to.
 
     Raises FileInUseError if another process serves the same SQLite file.
@@ -86,7 +87,8 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
     )
-    services = app.state.services = _services(settings, opened, clock, detector=detector, outbox=outbox)
+    uptime = Uptime(clock, monotonic, lambda: opened.outages)
+    services = app.state.services = _services(settings, opened, clock, uptime, detector=detector, outbox=outbox)
     app.state.owns_database = database is None
     problem_details.install(app)
     for module in ROUTE_MODULES:
@@ -109,18 +111,28 @@ def _add_middleware(app: FastAPI, services: Services) -> None:
     app.add_middleware(ForwardedMiddleware, proxies=services.settings.proxies)
 
 
-def _services(settings: Settings, database: Database, clock: Clock, *, detector: Advance, outbox: Enqueue) -> Services:
+def _services(
+    settings: Settings, database: Database, clock: Clock, uptime: Uptime, *, detector: Advance, outbox: Enqueue
+) -> Services:
     metrics = Metrics()
     alerts = AlertService(outbox)
     dispatcher = WebhookDispatcher(database, settings, clock, metrics=metrics)
     evaluator = AlertEvaluator(
-        database, settings, clock, on_notifications=dispatcher.wake, alerts=alerts, metrics=metrics
+        database, settings, clock, on_notifications=dispatcher.wake, alerts=alerts, metrics=metrics, uptime=uptime
     )
-    maintenance = MaintenanceWorker(database, settings, clock, metrics=metrics)
-    ingest = IngestService(settings.base_url, quotas=Quotas(settings), metrics=metrics, advance=detector, alerts=alerts)
+    maintenance = MaintenanceWorker(database, settings, clock, metrics=metrics, uptime=uptime)
+    ingest = IngestService(
+        settings.base_url,
+        quotas=Quotas(settings),
+        metrics=metrics,
+        advance=detector,
+        alerts=alerts,
+        uptime=uptime,
+    )
     return Services(
         settings=settings,
         clock=clock,
+        uptime=uptime,
         database=database,
         metrics=metrics,
         stats=CachedStats(database, clock),
@@ -144,11 +156,13 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     services: Services = app.state.services
     if services.settings.dispatcher:
         services.dispatcher.start()
+    services.uptime.start()
     services.maintenance.start()
     services.evaluator.start()
     try:
         yield
         services.shutdown.finish()
     finally:
+        services.uptime.stop()
         if app.state.owns_database:
             services.database.close()

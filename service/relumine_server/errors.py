@@ -257,6 +257,13 @@ class StorageUnavailable(ProblemError, status=503, code="storage_unavailable", r
     """The database cannot be reached, or accepts no writes."""
 
 
+class StorageOutage(StorageUnavailable):
+    """The database cannot be reached, or accepts no writes.
+
+    In contrast to its base class, this concerns every caller: the database is away, not busy.
+    """
+
+
 class StorageFull(ProblemError, status=507, code="storage_full", retry_after_s=30):
     """The disk of the database is full; reading still works."""
 

@@ -27,7 +27,8 @@ OUTCOMES = ("delivered", "rejected", "unreachable", "endpoint_gone")
 """Outcomes of a delivery attempt."""
 
 TASKS = (
-    "maintenance", "compact", "thin", "expire", "cancel_orphaned_deliveries", "trim_delivery_log",
+    "maintenance", "compact", "thin", "expire", "delete", "check_clock", "cancel_orphaned_deliveries",
+    "trim_delivery_log",
     "evaluator", "evaluate_run", "end_abandoned_run", "delete_ended_silences",
     "dispatcher",
 )  # fmt: skip

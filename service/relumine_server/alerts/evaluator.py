@@ -16,11 +16,12 @@ import sqlalchemy as sa
 from relumine_server.alerts import silences, stall_detection
 from relumine_server.alerts.lifecycle import FIRING_STATES
 from relumine_server.alerts.service import AlertService, AlertTimings
-from relumine_server.alerts.stall_detection import Heartbeat
+from relumine_server.alerts.stall_detection import CLOCK_TOLERANCE, Heartbeat
 from relumine_server.alerts.suppression import matchable_labels, silenced_by
-from relumine_server.clock import Clock
+from relumine_server.clock import Clock, Uptime
 from relumine_server.db import tables
 from relumine_server.db.database import Database
+from relumine_server.db.tables.runs import run_is_visible
 from relumine_server.metrics import Metrics
 from relumine_server.periodic import PeriodicWorker
 from relumine_server.runs import retention
@@ -38,7 +39,7 @@ _r = tables.runs.c
 class AlertEvaluator(PeriodicWorker):
     """Evaluates alerts in its thread (``start``), or one round at a time (``run_once``)."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the services it uses, each by name
         self,
         database: Database,
         settings: Settings,
@@ -47,6 +48,7 @@ class AlertEvaluator(PeriodicWorker):
         on_notifications: Callable[[], None],
         alerts: AlertService | None = None,
         metrics: Metrics | None = None,
+        uptime: Uptime | None = None,
     ) -> None:
         super().__init__("evaluator", settings.evaluation_interval_s, metrics or Metrics())
         self._database = database
@@ -59,15 +61,17 @@ class AlertEvaluator(PeriodicWorker):
             repeat_interval=timedelta(seconds=settings.repeat_interval_s),
         )
         self._default_retention = retention.default(settings)
+        self._uptime = uptime
 
     def run_once(self) -> int:
         """Do everything that is due now; return the number of notifications, and of runs that were ended."""
         now = self._clock()
         silences_ended_before = now - SILENCE_RETENTION
         with self._database.read() as connection:
-            due = runs_due(connection, self._timings, now)
-            abandoned = retention.abandoned(connection, self._default_retention, now)
-            has_old_silences = silences.any_ended(connection, silences_ended_before)
+            due = runs_due(connection, self._observed_timings(), now)
+            may_delete = retention.may_delete_by_age(connection, self._uptime, now)
+            abandoned = retention.abandoned(connection, self._default_retention, now) if may_delete else []
+            has_old_silences = may_delete and silences.any_ended(connection, silences_ended_before)
         count = sum(self._for_each_run("evaluate_run", due, self._evaluate_run, limit=BATCH_SIZE))
         count += sum(self._for_each_run("end_abandoned_run", abandoned, self._end_abandoned_run, limit=BATCH_SIZE))
         if has_old_silences:
@@ -81,8 +85,13 @@ class AlertEvaluator(PeriodicWorker):
         self.run_once()
 
     def _evaluate_run(self, run_id: str) -> int:
-        evaluate = partial(self._alerts.evaluate_run, run_id=run_id, timings=self._timings, now=self._clock())
+        timings = self._observed_timings()
+        evaluate = partial(self._alerts.evaluate_run, run_id=run_id, timings=timings, now=self._clock())
         return self._database.write(evaluate)
+
+    def _observed_timings(self) -> AlertTimings:
+        observed_since = None if self._uptime is None else self._uptime.since()
+        return self._timings._replace(observed_since=observed_since)
 
     def _end_abandoned_run(self, run_id: str) -> int:
         """End a run as failed that stalled and has not reported since."""
@@ -94,14 +103,16 @@ class AlertEvaluator(PeriodicWorker):
 def runs_due(connection: sa.Connection, timings: AlertTimings, now: datetime) -> list[str]:
     """Return the ids of the runs with something to do by the clock, each once."""
     run_ids = list(connection.scalars(_runs_with_due_alerts(timings, now)))
-    run_ids += _stalled_runs(connection, timings.stall_timeout, now)
+    run_ids += _stalled_runs(connection, timings, now)
     run_ids += runs_with_changed_silences(connection, now)
     return list(dict.fromkeys(run_ids))
 
 
 def _runs_with_due_alerts(timings: AlertTimings, now: datetime) -> sa.Select[Any]:
     """Return the query for runs with an alert that was pending for long enough, or whose notification is due."""
-    is_confirmed = sa.and_(_a.state == "pending", _a.state_changed_at <= now - timings.pending_for)
+    is_from_future = _a.state_changed_at > now + CLOCK_TOLERANCE
+    is_elapsed = _a.state_changed_at <= now - timings.pending_for
+    is_confirmed = sa.and_(_a.state == "pending", sa.or_(is_elapsed, is_from_future))
     is_firing = _a.state.in_(sorted(FIRING_STATES))
     is_unsuppressed = sa.and_(_a.inhibited_by.is_(None), _a.silenced_by.is_(None))
     is_repeat = sa.and_(
@@ -113,20 +124,23 @@ def _runs_with_due_alerts(timings: AlertTimings, now: datetime) -> sa.Select[Any
     return sa.select(_a.run_id).where(sa.or_(is_confirmed, is_notification_due)).distinct().order_by(_a.run_id)
 
 
-def _stalled_runs(connection: sa.Connection, timeout: timedelta, now: datetime) -> list[str]:
+def _stalled_runs(connection: sa.Connection, timings: AlertTimings, now: datetime) -> list[str]:
     """Return running runs that have been silent for longer than they may and have no open alert for it."""
     has_open_alert = sa.exists().where(
         _a.run_id == _r.run_id, _a.layer_id == 0, _a.kind == "stalled", tables.alert_is_open
     )
+    timeout = timings.stall_timeout
+    is_from_future = _r.last_heartbeat_at > now + CLOCK_TOLERANCE
+    may_be_silent = sa.or_(_r.last_heartbeat_at <= now - timeout, is_from_future)
     query = (
         sa.select(_r.run_id, _r.last_heartbeat_at, _r.longest_gap_s)
-        .where(_r.status == "running", _r.last_heartbeat_at <= now - timeout, ~has_open_alert)
+        .where(_r.status == "running", run_is_visible, may_be_silent, ~has_open_alert)
         .order_by(_r.run_id)
     )
     stalled = []
     for row in connection.execute(query):
         heartbeat = Heartbeat(row.last_heartbeat_at, row.longest_gap_s)
-        if stall_detection.is_stalled(heartbeat, now, timeout.total_seconds()):
+        if stall_detection.is_stalled(heartbeat, now, timeout.total_seconds(), timings.observed_since):
             stalled.append(row.run_id)
     return stalled
 

@@ -6,10 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
+from pydantic import ValidationError
 
 from relumine.schemas import alert as schema_alert
 from relumine.schemas.base import rfc3339
 from relumine_server.db import keyset, tables
+from relumine_server.db.tables.runs import run_is_visible
 
 MAX_ALERTS = 200
 """Alerts in one answer: of a run that loses ten thousand layers at once, the worst are enough to act on."""
@@ -97,7 +99,7 @@ def _with_run_and_layer() -> sa.Select[Any]:
             tables.runs.c.name.label("run_name"),
             tables.runs.c.group_name,
         )
-        .join(tables.runs, tables.runs.c.run_id == a.run_id)
+        .join(tables.runs, (tables.runs.c.run_id == a.run_id) & run_is_visible)
         .outerjoin(tables.layers, (layers.run_id == a.run_id) & (layers.layer_id == a.layer_id))
     )
 
@@ -116,7 +118,14 @@ def _views(rows: Iterable[sa.Row[Any]], base_url: str) -> list[schema_alert.Aler
 
 
 def alert_view(row: sa.Row[Any], base_url: str) -> schema_alert.Alert:
-    """Return an alert as the API answers it."""
+    """Return an alert as the API answers it, without its documents where they are damaged."""
+    try:
+        return _alert_view(row, base_url, evidence=row.evidence, forecast=row.forecast, remedies=row.remedies)
+    except ValidationError:
+        return _alert_view(row, base_url, evidence={}, forecast=None, remedies=[])
+
+
+def _alert_view(row: sa.Row[Any], base_url: str, **documents: Any) -> schema_alert.Alert:
     return schema_alert.Alert(
         id=row.alert_id,
         run_id=row.run_id,
@@ -138,9 +147,7 @@ def alert_view(row: sa.Row[Any], base_url: str) -> schema_alert.Alert:
         title=row.title,
         message=row.message,
         url=f"{_run_url(row, base_url)}?alert={row.alert_id}",
-        evidence=row.evidence,
-        forecast=row.forecast,
-        remedies=row.remedies,
+        **documents,
         acknowledged=_acknowledgement(row),
         inhibited_by=row.inhibited_by,
         silenced_by=row.silenced_by,

@@ -22,7 +22,7 @@ from relumine_server.alerts.lifecycle import (
 )
 from relumine_server.alerts.repository import AlertRecord
 from relumine_server.alerts.run_alerts import Enqueue, RunAlerts
-from relumine_server.alerts.stall_detection import Heartbeat
+from relumine_server.alerts.stall_detection import CLOCK_TOLERANCE, Heartbeat
 from relumine_server.detection import messages
 from relumine_server.detection.findings import Finding
 from relumine_server.errors import AlertAcknowledged, AlertNotFound, AlertResolved, RunNotFound
@@ -40,6 +40,8 @@ class AlertTimings(NamedTuple):
     stall_timeout: timedelta
     pending_for: timedelta
     repeat_interval: timedelta
+    observed_since: datetime | None = None
+    """Silence of a run before this time is not counted; None: all of it is."""
 
 
 class UploadEffect(NamedTuple):
@@ -153,10 +155,9 @@ class AlertService:
             return 0
         with self._locked(connection, run, now, timings.repeat_interval) as alerts:
             if run.status == "running" and run.last_heartbeat_at is not None:
-                heartbeat = Heartbeat(run.last_heartbeat_at, run.longest_gap_s)
-                _check_stalled(alerts, heartbeat, timings.stall_timeout.total_seconds())
+                _check_stalled(alerts, Heartbeat(run.last_heartbeat_at, run.longest_gap_s), timings)
             for alert in alerts.records:
-                _confirm_pending(connection, alerts, alert, timings.pending_for)
+                _confirm_pending(connection, alerts, alert, timings)
         return alerts.notification_count
 
     def _locked(
@@ -226,22 +227,30 @@ def _current_step(alerts: RunAlerts, alert: AlertRecord) -> int:
     return max(opened_step, alerts.run.last_step or 0)
 
 
-def _check_stalled(alerts: RunAlerts, heartbeat: Heartbeat, timeout_s: float) -> None:
+def _check_stalled(alerts: RunAlerts, heartbeat: Heartbeat, timings: AlertTimings) -> None:
     """Raise a pending alert where the run has been silent for longer than it may."""
-    if not stall_detection.is_stalled(heartbeat, alerts.now, timeout_s):
+    timeout_s = timings.stall_timeout.total_seconds()
+    if not stall_detection.is_stalled(heartbeat, alerts.now, timeout_s, timings.observed_since):
         return
     status = alerts.get_or_new(0, "stalled").status
     if status is not None:
         resolved_since = status.resolved_by == "person" and status.state_changed_at > heartbeat.last_at
         if status.is_open or resolved_since:
             return  # it is raised already, or a person resolved it during this very silence
-    finding = stall_detection.finding(heartbeat, alerts.now, alerts.run.last_step or 0, timeout_s)
+    last_step = alerts.run.last_step or 0
+    finding = stall_detection.finding(heartbeat, alerts.now, last_step, timeout_s, timings.observed_since)
     _apply_finding(alerts, finding)
 
 
-def _confirm_pending(connection: sa.Connection, alerts: RunAlerts, alert: AlertRecord, pending_for: timedelta) -> None:
+def _confirm_pending(connection: sa.Connection, alerts: RunAlerts, alert: AlertRecord, timings: AlertTimings) -> None:
     status = alert.status
-    if status is None or status.state != "pending" or status.state_changed_at + pending_for > alerts.now:
+    if status is None or status.state != "pending":
+        return
+    pending_since = status.state_changed_at
+    if alert.kind == "stalled" and timings.observed_since is not None:  # the run could not report in between
+        pending_since = max(pending_since, timings.observed_since)
+    is_from_future = status.state_changed_at > alerts.now + CLOCK_TOLERANCE  # stored by a clock that was ahead
+    if pending_since + timings.pending_for > alerts.now and not is_from_future:
         return
     name: AlertEventName = "regressed" if status.regression_count else "confirmed"
     note = "the pending period is over"

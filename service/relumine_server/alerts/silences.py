@@ -33,6 +33,7 @@ def active(connection: sa.Connection, now: datetime) -> list[Silence]:
             ends_at=row.ends_at,
         )
         for row in connection.execute(query)
+        if row.matchers  # none: a damaged one, which must not silence everything
     ]
 
 

@@ -1,13 +1,14 @@
 """The decision that a run has stalled: it was silent for longer than its own rhythm allows. Pure.
 
 A training that evaluates or writes checkpoints pauses now and then, so pauses of the length it has made before are
-expected. A stall never means that the run crashed.
+expected. A stall never means that the run crashed. What this server could not receive is no silence: every silence
+counts from ``observed_since`` at the earliest (``clock.Uptime``).
 """
 
 from __future__ import annotations
 
 import math
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from relumine.schemas.base import rfc3339
@@ -15,6 +16,8 @@ from relumine_server.detection.findings import Finding, Remedy
 from relumine_server.detection.report import run_evidence
 from relumine_server.detection.state import RunMemory
 
+CLOCK_TOLERANCE = timedelta(minutes=1)
+"""How far ahead a stored time may be: the clocks of several hosts differ by seconds."""
 PATIENCE_FACTOR = 2.0
 """Silence of up to this many times the longest pause between two uploads is no stall."""
 GAP_HALF_LIFE_S = 12 * 3600.0
@@ -28,9 +31,20 @@ class Heartbeat(NamedTuple):
     longest_gap_s: float
 
 
+def silence_s(heartbeat: Heartbeat, now: datetime, observed_since: datetime | None) -> float:
+    """Return for how many seconds the run was observed to be silent.
+
+    A heartbeat in the future was stored by a clock that was ahead: it counts from ``observed_since``.
+    """
+    silent_since = heartbeat.last_at
+    if observed_since is not None and (silent_since < observed_since or silent_since > now + CLOCK_TOLERANCE):
+        silent_since = observed_since
+    return max((now - silent_since).total_seconds(), 0.0)
+
+
 def updated(heartbeat: Heartbeat, now: datetime) -> Heartbeat:
     """Return the heartbeat after one more upload of the same session."""
-    gap_s = max((now - heartbeat.last_at).total_seconds(), 0.0)
+    gap_s = silence_s(heartbeat, now, None)
     remembered_s = heartbeat.longest_gap_s * math.exp2(-gap_s / GAP_HALF_LIFE_S)
     return Heartbeat(now, max(gap_s, remembered_s))
 
@@ -40,16 +54,18 @@ def stall_after_s(heartbeat: Heartbeat, timeout_s: float) -> float:
     return max(timeout_s, PATIENCE_FACTOR * heartbeat.longest_gap_s)
 
 
-def is_stalled(heartbeat: Heartbeat, now: datetime, timeout_s: float) -> bool:
+def is_stalled(heartbeat: Heartbeat, now: datetime, timeout_s: float, observed_since: datetime | None = None) -> bool:
     """Return True where the run has been silent for longer than it may."""
-    return (now - heartbeat.last_at).total_seconds() >= stall_after_s(heartbeat, timeout_s)
+    return silence_s(heartbeat, now, observed_since) >= stall_after_s(heartbeat, timeout_s)
 
 
-def finding(heartbeat: Heartbeat, now: datetime, step: int, timeout_s: float) -> Finding:
+def finding(
+    heartbeat: Heartbeat, now: datetime, step: int, timeout_s: float, observed_since: datetime | None = None
+) -> Finding:
     """Return the finding for a run that stalled at ``step``."""
     evidence = run_evidence(RunMemory(), step) | {
         "last_heartbeat_at": rfc3339(heartbeat.last_at),
-        "silent_s": (now - heartbeat.last_at).total_seconds(),
+        "silent_s": silence_s(heartbeat, now, observed_since),
         "stall_after_s": stall_after_s(heartbeat, timeout_s),
         "longest_gap_s": heartbeat.longest_gap_s,
     }

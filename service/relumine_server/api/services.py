@@ -13,7 +13,7 @@ from relumine_server.api.cached_stats import CachedStats
 from relumine_server.api.inflight import InflightBytes
 from relumine_server.api.rate_limit import LoginAttempts
 from relumine_server.auth.authenticator import Authenticator
-from relumine_server.clock import Clock
+from relumine_server.clock import Clock, Uptime
 from relumine_server.db.database import Database
 from relumine_server.ingest.large_uploads import LargeUploads
 from relumine_server.ingest.rebuild import DetectorRebuilds
@@ -32,6 +32,7 @@ class Services:
 
     settings: Settings
     clock: Clock
+    uptime: Uptime
     database: Database
     metrics: Metrics
     stats: CachedStats

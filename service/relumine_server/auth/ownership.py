@@ -38,7 +38,7 @@ def _by_column(table: sa.Table, id_column: str) -> FindProject:
     return find
 
 
-_run_project = _by_column(tables.runs, "run_id")
+_run_project = _by_column(tables.runs, "run_id")  # of a run that is being deleted, too: its routes answer 404
 _webhook_project_or_pattern = _by_column(tables.webhooks, "webhook_id")
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from relumine_server.auth.api_keys import KeyRow
+from relumine_server.clock import Clock
 from relumine_server.db import keyset
 from relumine_server.db.tables import api_keys, login_sessions
 from relumine_server.errors import FirstKeyMustBeAdmin, LastAdminKey
@@ -46,12 +47,17 @@ def insert_first_key(connection: sa.Connection, row: KeyRow) -> bool:
     """Store an admin key if there never was a key; return False if there is one, even one that was made just now."""
     if any_key(connection):
         return False
-    if connection.dialect.name == "postgresql":  # writers to SQLite wait for each other anyway
-        connection.execute(sa.text("LOCK TABLE api_keys IN SHARE ROW EXCLUSIVE MODE"))
-        if any_key(connection):
-            return False
+    _lock_keys(connection)
+    if any_key(connection):
+        return False
     insert_key(connection, row)
     return True
+
+
+def _lock_keys(connection: sa.Connection) -> None:
+    """Keep other transactions from changing keys until this one ends. Writers to SQLite wait for each other anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.text("LOCK TABLE api_keys IN SHARE ROW EXCLUSIVE MODE"))
 
 
 def find_key(connection: sa.Connection, key_id: str) -> KeyRow | None:
@@ -73,11 +79,13 @@ def page_keys(
     return [_key_row(row) for row in connection.execute(query)]
 
 
-def revoke(connection: sa.Connection, key_id: str, now: datetime) -> bool:
+def revoke(connection: sa.Connection, key_id: str, clock: Clock) -> bool:
     """Revoke a key; return False if there is none to revoke.
 
-    Raises LastAdminKey for the last key that can create keys.
+    Raises LastAdminKey for the last key that can create keys, even where others are revoked at the same moment.
     """
+    _lock_keys(connection)
+    now = clock()  # not earlier: another key may expire while this transaction waits for the lock
     is_usable = sa.and_(_key.revoked_at.is_(None), sa.or_(_key.expires_at.is_(None), _key.expires_at > now))
     admin_keys = sa.select(_key.key_id).where(is_usable, _key.scope == "admin", _key.project.is_(None)).limit(2)
     if connection.scalars(admin_keys).all() == [key_id]:

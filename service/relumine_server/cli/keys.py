@@ -12,6 +12,7 @@ import typer
 from relumine.schemas.printable import printable
 from relumine_server.auth.api_keys import Scope, new_key
 from relumine_server.cli.common import DatabaseUrl, clear_database_errors, fail, load_settings, migrated, say
+from relumine_server.clock import utc_now
 from relumine_server.db.database import Database, parse_url
 from relumine_server.settings import Settings
 
@@ -66,7 +67,7 @@ def revoke_key(key_id: Annotated[str, typer.Argument(help="as in the list")], da
     from relumine_server.auth import repository as auth_repository
 
     with migrated(load_settings(database_url=database_url)) as database:
-        if not database.write(lambda connection: auth_repository.revoke(connection, key_id, datetime.now(UTC))):
+        if not database.write(lambda connection: auth_repository.revoke(connection, key_id, utc_now)):
             fail("no such key in use")
     say(f"revoked {key_id}")
 

@@ -71,10 +71,10 @@ def _bind_and_serve(settings: Settings, database_url: str | None) -> None:
         listeners = sockets.bind(settings.host, settings.port)
     try:
         settings = settings.model_copy(update={"port": sockets.port_of(listeners)})
+        log_config.to_stderr(settings.log_level, settings.log_format)  # opening the database may log already
         has_keys = keys.has_keys(settings)
         _require_protection(settings, database_url, has_keys=has_keys)
         has_keys = has_keys or keys.create_bootstrap_key(settings)
-        log_config.to_stderr(settings.log_level, settings.log_format)
         _run_server(settings, listeners, has_keys=has_keys)
     finally:
         sockets.close(listeners)
@@ -129,11 +129,11 @@ def worker(database_url: DatabaseUrl = None) -> None:
     from relumine_server.webhooks import dispatcher
 
     settings = load_settings(database_url=database_url)
+    log_config.to_stderr(settings.log_level)
     with open_database(settings) as database:
         with database.read() as connection:
             if migrations.current(connection) != migrations.head():
                 fail("the database is not at the schema of this version: relumine-server migrate")
-        log_config.to_stderr(settings.log_level)
         say(f"relumine-server: worker (database {without_password(settings.database_url)})", err=True)
         dispatcher.run_until_signalled(database, settings)
 
@@ -147,9 +147,11 @@ def migrate(
     ] = False,
 ) -> None:
     """Bring the database to the schema of this version."""
+    from relumine_server import log_config
     from relumine_server.db import citus, migrations
 
     settings = load_settings(database_url=database_url)
+    log_config.to_stderr(settings.log_level, settings.log_format)
     if distribute and is_sqlite(settings):
         fail("SQLite cannot be distributed over several hosts: --distribute needs Postgres with Citus")
     distributed = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from relumine_server.db.migrations import MIGRATION_LOCK
+from relumine_server.db.migrations import take_turn
 from relumine_server.db.tables import runs
 from relumine_server.db.types import metadata
 from relumine_server.errors import NotDistributableError
@@ -50,8 +50,7 @@ def distribute(engine: sa.Engine) -> list[str]:
     Readers and writers of these tables wait meanwhile.
     """
     with engine.begin() as connection:
-        connection.execute(sa.text("SET LOCAL statement_timeout = 0"))  # rows are copied, however many there are
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATION_LOCK)))
+        take_turn(connection)  # without a timeout: rows are copied, however many there are
         in_metadata = set(connection.scalars(_IN_METADATA))
         new = [name for name in distributed_tables() if name not in in_metadata]
         for name in new:

@@ -6,22 +6,27 @@ was undone.
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
+from relumine_server.db import sqlite_files
 from relumine_server.db.dialect import CONNECTION_TIMEOUT_S, WriteFn
 from relumine_server.db.errors import problem_of
 from relumine_server.db.postgres_writer import PostgresWriter
-from relumine_server.db.sqlite_writer import SqliteWriter
-from relumine_server.db.types import to_json
-from relumine_server.errors import FileInUseError, UnknownDatabaseError
+from relumine_server.db.prepared_statements import PreparedStatements
+from relumine_server.db.sqlite_files import OpenFiles
+from relumine_server.db.sqlite_writer import LOG_IDENTITY, SqliteWriter
+from relumine_server.db.types import from_json, to_json
+from relumine_server.errors import ProblemError, StorageFull, StorageOutage, UnknownDatabaseError
+
+if TYPE_CHECKING:
+    from relumine_server.db.postgres_watch import PostgresWatch
 
 T = TypeVar("T")
 
@@ -37,6 +42,7 @@ WRITE_CACHE_BYTES = 64 * 2**20
 """Pages that a connection caches: a long series several times over; the largest group of uploads."""
 
 BUSY_TIMEOUT_MS = 5_000
+CONNECT_TIMEOUT_S = 2  # to Postgres; the smallest that libpq takes
 POOL_TIMEOUT_S = 5  # how long a reader of SQLite waits for a connection
 MAX_WAL_BYTES = 64 * 2**20  # a WAL that a long reader made larger is cut back to this
 SQLITE_PRAGMAS = (
@@ -62,6 +68,8 @@ class Database:
         self.engine = engine
         self._writer = writer
         self._lock_file = lock_file
+        self.outages = 0
+        """How often the database was found to be away or full. Some calls of threads may count as one."""
 
     @classmethod
     def open(cls, database_url: str) -> Database:
@@ -71,38 +79,64 @@ class Database:
         """
         url = parse_url(database_url)
         if url.get_backend_name() == "sqlite":
-            lock_file = _lock(Path(url.database or DEFAULT_FILE))
-            writer = SqliteWriter(_sqlite_engine(url, "BEGIN IMMEDIATE", WRITE_CACHE_BYTES))
-            return cls(_sqlite_engine(url, "BEGIN", READ_CACHE_BYTES), writer, lock_file)
+            path = Path(url.database or DEFAULT_FILE)
+            lock_file = sqlite_files.lock(path)
+            sqlite_files.create_private(path)
+            files = OpenFiles(path)
+            writer = SqliteWriter(_sqlite_engine(url, files, "BEGIN IMMEDIATE", WRITE_CACHE_BYTES), files)
+            return cls(_sqlite_engine(url, files, "BEGIN", READ_CACHE_BYTES), writer, lock_file)
         readers = _postgres_engine(url, POSTGRES_READERS, ping=True)
         writers = _postgres_engine(url, POSTGRES_WRITERS, ping=False)
-        return cls(readers, PostgresWriter(writers, POSTGRES_WRITERS), None)
+        watch = _postgres_watch(readers)
+        prepared = PreparedStatements()
+        for engine in (readers, writers):
+            watch.attach(engine)
+            prepared.attach(engine)
+        watch.start()
+        return cls(readers, PostgresWriter(writers, POSTGRES_WRITERS, watch, prepared), None)
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """Open a transaction that only reads, in one consistent snapshot. Raises NotReady, StorageUnavailable."""
         try:
+            self._writer.require_reachable()
             connection = self.engine.connect()
             if connection.dialect.name == "postgresql":  # by default each statement would see a snapshot of its own
                 connection = connection.execution_options(isolation_level="REPEATABLE READ")
+        except StorageOutage as error:
+            raise self._noted(error)  # noqa: B904 - the same error
         except SQLAlchemyError as error:
-            raise problem_of(error, reading=True) from error
+            raise self._noted(problem_of(error, reading=True)) from error
         with connection:
             try:
                 yield connection
             except SQLAlchemyError as error:
-                raise problem_of(error, reading=True) from error
+                if isinstance(error, DBAPIError):
+                    self._writer.note_error(error)
+                raise self._noted(problem_of(error, reading=True)) from error
 
     def write(self, fn: WriteFn[T]) -> T:
         """Run ``fn`` in a transaction; when this returns it is committed.
 
         Raises what ``fn`` raises, or Busy, StorageFull, StorageUnavailable.
         """
-        return self._writer.write(fn)
+        try:
+            return self._writer.write(fn)
+        except ProblemError as error:
+            raise self._noted(error)  # noqa: B904 - the same error
 
     async def write_soon(self, fn: WriteFn[T]) -> T:
         """Run ``fn`` as ``write`` does, without blocking the event loop; it must do no harm when it is run twice."""
-        return await self._writer.write_soon(fn)
+        try:
+            return await self._writer.write_soon(fn)
+        except ProblemError as error:
+            raise self._noted(error)  # noqa: B904 - the same error
+
+    def _noted(self, error: Exception) -> Exception:
+        """Return an error, counted if it means that the database is away."""
+        if isinstance(error, StorageOutage | StorageFull):
+            self.outages += 1
+        return error
 
     @property
     def writing_engine(self) -> sa.Engine:
@@ -119,6 +153,10 @@ class Database:
         """Write functions that wait for their transaction."""
         return self._writer.waiting
 
+    def require_writable(self) -> None:
+        """Raise StorageUnavailable where it is known without asking that nothing can be written."""
+        self._writer.require_writable()
+
     @property
     def file(self) -> Path | None:
         """The file of a SQLite database; None for Postgres."""
@@ -131,6 +169,11 @@ class Database:
         self.engine.dispose()
         if self._lock_file is not None:
             self._lock_file.close()
+
+
+def _readable_text(data: bytes) -> str:
+    """Return text of SQLite. Damaged text would make a whole query fail."""
+    return data.decode(errors="replace")
 
 
 def parse_url(database_url: str) -> sa.URL:
@@ -152,6 +195,13 @@ def without_password(database_url: str) -> str:
     return parse_url(database_url).render_as_string(hide_password=True)
 
 
+def _postgres_watch(engine: sa.Engine) -> PostgresWatch:
+    from relumine_server.db.postgres_watch import PostgresWatch  # noqa: PLC0415 - its driver is an optional extra
+
+    _, parameters = engine.dialect.create_connect_args(engine.url)
+    return PostgresWatch(parameters)
+
+
 def _postgres_engine(url: sa.URL, connections: int, *, ping: bool) -> sa.Engine:
     """Return an engine with a pool of connections. Without ``ping`` a lost connection is noticed by its next user."""
     engine = sa.create_engine(
@@ -162,7 +212,7 @@ def _postgres_engine(url: sa.URL, connections: int, *, ping: bool) -> sa.Engine:
         pool_pre_ping=ping,
         json_serializer=to_json,
         hide_parameters=True,  # values stay out of error messages, and so out of the log
-        connect_args={"connect_timeout": 5},
+        connect_args={"connect_timeout": CONNECT_TIMEOUT_S},
     )
 
     @sa.event.listens_for(engine, "connect")
@@ -175,7 +225,7 @@ def _postgres_engine(url: sa.URL, connections: int, *, ping: bool) -> sa.Engine:
     return engine
 
 
-def _sqlite_engine(url: sa.URL, begin: str, cache_bytes: int) -> sa.Engine:
+def _sqlite_engine(url: sa.URL, files: OpenFiles, begin: str, cache_bytes: int) -> sa.Engine:
     """Return an engine whose transactions start with ``begin``: the driver's own would start late and deferred."""
     engine = sa.create_engine(
         url,
@@ -183,33 +233,26 @@ def _sqlite_engine(url: sa.URL, begin: str, cache_bytes: int) -> sa.Engine:
         max_overflow=0,
         pool_timeout=POOL_TIMEOUT_S,
         json_serializer=to_json,
+        json_deserializer=from_json,
         hide_parameters=True,
         connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False},
     )
 
+    @sa.event.listens_for(engine, "do_connect")
+    def require_file(*_arguments: Any) -> None:
+        files.require()  # SQLite would create an empty file where the database was moved away
+
     @sa.event.listens_for(engine, "connect")
-    def prepare(connection: Any, _record: Any) -> None:
+    def prepare(connection: Any, record: Any) -> None:
         connection.isolation_level = None
+        connection.text_factory = _readable_text
         for pragma in (*SQLITE_PRAGMAS, f"cache_size=-{cache_bytes // 1024}"):
             connection.execute(f"PRAGMA {pragma}")
+        connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()  # opens the write-ahead log
+        record.info[LOG_IDENTITY] = files.log_identity()
 
     @sa.event.listens_for(engine, "begin")
     def open_transaction(connection: sa.Connection) -> None:
         connection.exec_driver_sql(begin)
 
     return engine
-
-
-def _lock(database: Path) -> IO[str]:
-    """Lock a file beside the database as long as the process exists; the kernel unlocks it even after kill -9."""
-    database.parent.mkdir(parents=True, exist_ok=True)
-    path = database.with_name(database.name + ".lock")
-    file = path.open("a+")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        file.close()
-        raise FileInUseError(
-            f"{database} is already served by another process; SQLite takes one, Postgres many"
-        ) from error
-    return file

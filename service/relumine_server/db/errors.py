@@ -10,13 +10,17 @@ from typing import Any
 
 from sqlalchemy import exc
 
-from relumine_server.errors import NotReady, StorageFull, StorageUnavailable
+from relumine_server.db.prepared_statements import LOST
+from relumine_server.errors import NotReady, StorageFull, StorageOutage, StorageUnavailable
 
 FULL = frozenset({"SQLITE_FULL", "53100"})
 READ_ONLY = frozenset({"25006"})
+CONTENDED = frozenset({"55P03", "57014", "53300", "SQLITE_BUSY", "SQLITE_LOCKED"}) | LOST
+"""A lock that was not free in time, a statement that took too long, no free connection: the database is there."""
+DAMAGED = frozenset({"SQLITE_CORRUPT", "SQLITE_NOTADB"})
 MISSING_TABLE = frozenset({"42P01", "3F000"})
-RETRYABLE = frozenset({"40001", "40P01"})
-"""Serialization failure and deadlock: the same transaction may well succeed the second time."""
+RETRYABLE = frozenset({"40001", "40P01"}) | LOST
+"""Serialization failure, deadlock, lost prepared statement: the same transaction may well succeed the second time."""
 
 
 def problem_of(error: Exception, *, reading: bool = False) -> Exception:
@@ -25,16 +29,23 @@ def problem_of(error: Exception, *, reading: bool = False) -> Exception:
         return StorageUnavailable("all connections to the database are in use")
     if not isinstance(error, exc.DBAPIError):
         return NotReady() if reading and isinstance(error, exc.SQLAlchemyError) else error
-    code = code_of(error)
+    return _problem_of_code(error, code_of(error)) or error
+
+
+def _problem_of_code(error: exc.DBAPIError, code: str) -> Exception | None:
+    """Return the problem for a code of SQLite or an SQLSTATE; None for a defect of this program."""
     if code in FULL:
         return StorageFull()
     if code in MISSING_TABLE or "no such table" in str(error.orig):
         return NotReady("the database has no tables yet: relumine-server migrate")
     is_invalid_statement = code == "SQLITE_ERROR"
     is_operational = isinstance(error, exc.OperationalError | exc.InterfaceError) and not is_invalid_statement
-    if code in READ_ONLY or error.connection_invalidated or is_operational:
+    if code in CONTENDED:
         return StorageUnavailable()
-    return error
+    if code in DAMAGED:
+        return StorageOutage("the file of the database is damaged: relumine-server doctor")
+    is_away = code in READ_ONLY or error.connection_invalidated or is_operational
+    return StorageOutage() if is_away else None
 
 
 def problem_from(error: Exception) -> Exception:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from relumine_server.db.dialect import CONNECTION_TIMEOUT_S, MAX_WAITING, T, WriteFn
-from relumine_server.db.errors import is_transient, problem_from
+from relumine_server.db.errors import code_of, is_transient, problem_from
+from relumine_server.db.prepared_statements import PreparedStatements
 from relumine_server.errors import Busy, StorageUnavailable
+
+if TYPE_CHECKING:
+    from relumine_server.db.postgres_watch import PostgresWatch
 
 
 class PostgresWriter:
@@ -21,8 +25,10 @@ class PostgresWriter:
     A caller is refused when too many wait, or when no connection becomes free.
     """
 
-    def __init__(self, engine: sa.Engine, connections: int) -> None:
+    def __init__(self, engine: sa.Engine, connections: int, watch: PostgresWatch, prepared: PreparedStatements) -> None:
         self.engine = engine
+        self._watch = watch
+        self._prepared = prepared
         self.waiting = 0
         self._last_release = 0.0
         self._pool = ThreadPoolExecutor(connections, "relumine-write")
@@ -30,6 +36,7 @@ class PostgresWriter:
 
     def write(self, fn: WriteFn[T]) -> T:
         """Run a write function in this thread; when this returns it is committed."""
+        self._watch.require()
         return self._write(fn, repeatable=False)
 
     async def write_soon(self, fn: WriteFn[T]) -> T:
@@ -37,6 +44,7 @@ class PostgresWriter:
 
         Raises Busy where too many wait, StorageUnavailable where no connection became free for about a second.
         """
+        self._watch.require()
         if self.waiting >= MAX_WAITING:
             raise Busy
         self.waiting += 1
@@ -49,9 +57,22 @@ class PostgresWriter:
         running.add_done_callback(self._release_connection)
         return await asyncio.shield(running)
 
+    def note_error(self, error: DBAPIError) -> None:
+        """Learn from an error of a statement."""
+        self._prepared.note(code_of(error))
+
+    def require_reachable(self) -> None:
+        """Raise StorageOutage while Postgres does not answer."""
+        self._watch.require()
+
+    def require_writable(self) -> None:
+        """Raise StorageOutage while Postgres does not answer; whether it takes writes is known only by asking."""
+        self._watch.require()
+
     def close(self) -> None:
         """Finish the writes in flight and close all connections."""
         self._pool.shutdown()
+        self._watch.stop()
         self.engine.dispose()
 
     def _write(self, fn: WriteFn[T], *, repeatable: bool) -> T:
@@ -78,6 +99,7 @@ class PostgresWriter:
                     transaction.commit()
                 return result
         except DBAPIError as error:
+            self.note_error(error)
             if is_transient(error) and (repeatable or not is_committing):
                 raise _TransientError(error) from error
             raise problem_from(error) from error

@@ -12,17 +12,22 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from relumine_server.db.dialect import MAX_WAITING, T, WriteFn
 from relumine_server.db.errors import problem_from
-from relumine_server.errors import Busy, StorageUnavailable
+from relumine_server.db.sqlite_files import FileIdentity, OpenFiles
+from relumine_server.errors import Busy, StorageOutage, StorageUnavailable
 
 MAX_GROUP = 64  # functions committed together
 MAX_GROUP_S = 0.05  # no function joins a group that has run so long: large writes gain nothing from company
+
+LOG_IDENTITY = "log_identity"
+"""Key in the ``info`` of a connection: the identity of the write-ahead log that it has open."""
 
 IDLE_S = 1.0  # after so long without writes, the writer copies the WAL into the file
 
@@ -39,8 +44,10 @@ class _Failure(NamedTuple):
 class SqliteWriter:
     """The one thread that writes to SQLite."""
 
-    def __init__(self, engine: sa.Engine) -> None:
+    def __init__(self, engine: sa.Engine, files: OpenFiles) -> None:
         self.engine = engine
+        self._files = files
+        self._log_identity: FileIdentity | None = None
         self._queue: queue.Queue[_Write | None] = queue.Queue(MAX_WAITING)
         self._is_closed = False
         self._is_wal_dirty = False
@@ -67,6 +74,16 @@ class SqliteWriter:
     def write(self, fn: WriteFn[T]) -> T:
         """Run a write function; when this returns it is committed."""
         return self.submit(fn).result()
+
+    def note_error(self, error: DBAPIError) -> None:
+        """Do nothing: there is nothing to learn from an error of a file."""
+
+    def require_reachable(self) -> None:
+        """Do nothing: a file is always reachable."""
+
+    def require_writable(self) -> None:
+        """Raise StorageOutage unless the open files are at their paths."""
+        self._files.require(self._log_identity)
 
     async def write_soon(self, fn: WriteFn[T]) -> T:
         """Run a write function without blocking the event loop."""
@@ -102,10 +119,13 @@ class SqliteWriter:
         results: list[Any] = []
         group = self._group(first)
         try:
-            with self.engine.begin() as connection:
+            with self._transaction() as connection:
                 for write in group:
                     writes.append(write)
                     results.append(_run_in_savepoint(connection, write.fn))
+        except StorageOutage as error:  # the file is gone: none may run again, it may be committed
+            writes = writes or list(group)
+            results = [_Failure(error)] * len(writes)
         except Exception:  # noqa: BLE001 - which write is to blame shows when each runs alone
             writes = writes or list(group)
             results = [self._run_alone(write.fn) for write in writes]
@@ -134,10 +154,23 @@ class SqliteWriter:
 
     def _run_alone(self, fn: WriteFn[Any]) -> Any:
         try:
-            with self.engine.begin() as connection:
+            with self._transaction() as connection:
                 return fn(connection)
         except Exception as error:  # noqa: BLE001 - handed to the caller
             return _Failure(problem_from(error))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sa.Connection]:
+        """Open a transaction that is committed to the file at the path of the database, or raises.
+
+        The file is looked for again after the commit: what is acknowledged was found there.
+        """
+        with self.engine.connect() as connection:
+            self._log_identity = connection.info[LOG_IDENTITY]
+            self.require_writable()
+            with connection.begin():
+                yield connection
+            self.require_writable()
 
     def _checkpoint(self) -> None:
         """Copy the WAL into the file. Only this thread does it: two at once have damaged files before SQLite 3.51.3."""

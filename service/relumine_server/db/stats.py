@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from relumine_server.db.tables import alert_is_open, alerts, deliveries, runs
+from relumine_server.db.tables import alert_is_open, alerts, deliveries, run_is_visible, runs
 
 ONGOING_STATUSES = ("running", "stalled")
 
@@ -31,7 +31,9 @@ def read_stats(connection: sa.Connection, now: datetime) -> DatabaseStats:
     d = deliveries.c
     r = runs.c
     open_alerts = sa.select(a.state, a.severity, sa.func.count()).where(alert_is_open).group_by(a.state, a.severity)
-    ongoing_runs = sa.select(r.status, sa.func.count()).where(r.status.in_(ONGOING_STATUSES)).group_by(r.status)
+    ongoing_runs = (
+        sa.select(r.status, sa.func.count()).where(r.status.in_(ONGOING_STATUSES), run_is_visible).group_by(r.status)
+    )
     is_due = sa.and_(d.state == "pending", d.next_attempt_at <= now)
     due, oldest = connection.execute(sa.select(sa.func.count(), sa.func.min(d.next_attempt_at)).where(is_due)).one()
     return DatabaseStats(

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import TypeDecorator
 
@@ -22,6 +23,54 @@ metadata = sa.MetaData(
 )
 
 Document = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
+
+UNREADABLE = object()
+"""The value of a document on SQLite that is no JSON."""
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+"""The value of a time on SQLite that cannot be read."""
+
+_log = structlog.get_logger(__name__)
+
+
+def from_json(text: Any) -> Any:
+    """Return a document from its JSON, UNREADABLE where it is damaged: one row must not make a whole query fail."""
+    try:
+        return json.loads(text)
+    except (ValueError, TypeError, RecursionError):
+        return UNREADABLE
+
+
+class _DocumentOf(TypeDecorator[Any]):
+    """A document of one kind. A damaged one is read as an empty one, as null where the column is ``optional``."""
+
+    impl = Document
+    cache_ok = True
+    kind: type = dict
+
+    def __init__(self, *, optional: bool = False) -> None:
+        super().__init__()
+        self.optional = optional
+
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> Any:  # noqa: ARG002 - of the interface
+        """Replace what is no document of this kind."""
+        if value is None or isinstance(value, self.kind):
+            return value
+        _log.warning("a document in the database is damaged, and read as empty")
+        return None if self.optional else self.kind()
+
+
+class JsonObject(_DocumentOf):
+    """A document that is an object."""
+
+    cache_ok = True
+    kind = dict
+
+
+class JsonArray(_DocumentOf):
+    """A document that is an array."""
+
+    cache_ok = True
+    kind = list
 
 
 def to_json(value: object) -> str:
@@ -67,6 +116,21 @@ class UtcTime(TypeDecorator[datetime]):
         if value is None or dialect.name != "sqlite":
             return value
         return value.replace(tzinfo=UTC)
+
+    def result_processor(self, dialect: sa.Dialect, coltype: object) -> Any:
+        """Return the conversion of a result; on SQLite it reads a damaged time as EPOCH."""
+        convert = super().result_processor(dialect, coltype)
+        if convert is None or dialect.name != "sqlite":
+            return convert
+
+        def convert_readable(value: Any) -> datetime | None:
+            try:
+                return convert(value)
+            except (ValueError, TypeError):
+                _log.warning("a time in the database is damaged")
+                return EPOCH
+
+        return convert_readable
 
 
 def required(name: str, kind: Any, **options: Any) -> sa.Column[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from relumine.schemas.alert import Alert
 from relumine.schemas.upload import Upload, UploadResponse
 from relumine_server.alerts import queries as alert_queries
 from relumine_server.alerts.service import AlertService
+from relumine_server.clock import Uptime
 from relumine_server.db.dialect import pipelined
 from relumine_server.detection import detector
 from relumine_server.detection.findings import Finding
@@ -53,7 +55,7 @@ class IngestService:
     ``advance`` is the detector; tests may pass another one.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the services it uses, each by name
         self,
         base_url: str,
         *,
@@ -62,12 +64,14 @@ class IngestService:
         metrics: Metrics | None = None,
         advance: Advance = detector.advance,
         cache_bytes: int = CACHE_BYTES,
+        uptime: Uptime | None = None,
     ) -> None:
         self._base_url = base_url
         self._quotas = quotas or Quotas.default()
         self._alerts = alerts or AlertService()
         self._metrics = metrics or Metrics()
         self._analyzer = Analyzer(advance, cache_bytes, self._metrics)
+        self._uptime = uptime
         self._computing = threading.Semaphore(MAX_COMPUTING)
 
     def decode_and_ingest(
@@ -121,6 +125,13 @@ class IngestService:
             arrival = Arrival(session, _is_analyzed(upload, session), is_replayed, dropped_before)
             return self._ingest_into(connection, run, stored, arrival, now, prepared)
 
+    def _observed(self, run: LockedRun) -> LockedRun:
+        """Return the run with its last heartbeat moved to the time since which this server could have received one."""
+        if self._uptime is None or run.last_heartbeat_at is None:
+            return run
+        observed_since = self._uptime.since()
+        return run if run.last_heartbeat_at >= observed_since else replace(run, last_heartbeat_at=observed_since)
+
     def _ingest_into(
         self,
         connection: sa.Connection,
@@ -142,7 +153,7 @@ class IngestService:
             analysis = self._analyzer.apply(connection, run, upload, arrival.session, now, prepared)
         else:
             analysis = _not_analyzed(connection, upload)
-        change = _store(connection, run, upload, arrival, analysis.encoded, now)
+        change = _store(connection, self._observed(run), upload, arrival, analysis.encoded, now)
         news = self._news(run, analysis.findings, arrival)
         changed_ids = self._alerts.apply_upload(connection, run, news, change.effect, now)
         is_shared = change.row_values.get("is_shared", run.is_shared)

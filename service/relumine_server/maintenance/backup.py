@@ -6,6 +6,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from relumine_server.db.sqlite_files import PRIVATE_FILE
 from relumine_server.maintenance.doctor import sqlite_path
 
 
@@ -26,6 +27,7 @@ def backup(database_url: str, target: Path) -> int:
         raise FileExistsError(target)
     partial_copy = target.with_name(target.name + ".part")
     partial_copy.unlink(missing_ok=True)
+    partial_copy.touch(PRIVATE_FILE)  # a copy holds the signing secrets of webhooks, as the database does
     source_uri = f"{source.absolute().as_uri()}?mode=ro"
     with closing(sqlite3.connect(source_uri, uri=True)) as live, closing(sqlite3.connect(partial_copy)) as copy:
         live.backup(copy)

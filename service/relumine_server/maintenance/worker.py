@@ -12,12 +12,13 @@ from functools import partial
 
 import sqlalchemy as sa
 
-from relumine_server.clock import Clock
+from relumine_server.clock import Clock, Uptime
 from relumine_server.db.database import Database
 from relumine_server.metrics import Metrics
 from relumine_server.outbox import delivery_log
 from relumine_server.outbox import enqueue as outbox
 from relumine_server.periodic import PeriodicWorker
+from relumine_server.runs import repository as run_repository
 from relumine_server.runs import retention
 from relumine_server.settings import Settings
 from relumine_server.timeseries import compaction
@@ -31,10 +32,19 @@ CANDIDATES = 1_000
 class MaintenanceWorker(PeriodicWorker):
     """Does the maintenance in its thread (``start``), or one round at a time (``run_once``)."""
 
-    def __init__(self, database: Database, settings: Settings, clock: Clock, *, metrics: Metrics | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        clock: Clock,
+        *,
+        metrics: Metrics | None = None,
+        uptime: Uptime | None = None,
+    ) -> None:
         super().__init__("maintenance", settings.maintenance_interval_s, metrics or Metrics())
         self._database = database
         self._clock = clock
+        self._uptime = uptime
         self._default_retention = retention.default(settings)
         self._delivery_retention = timedelta(days=settings.delivery_retention_days)
 
@@ -42,9 +52,15 @@ class MaintenanceWorker(PeriodicWorker):
         """Do everything that is due now; a task that fails does not stop the next one."""
         self._isolate("compact", self._compact)
         self._isolate("thin", self._thin)
-        self._isolate("expire", self._expire)
         self._isolate("cancel_orphaned_deliveries", self._cancel_orphaned_deliveries)
-        self._isolate("trim_delivery_log", self._trim_delivery_log)
+        if self._isolate("check_clock", self._may_delete_by_age):
+            self._isolate("expire", self._expire)
+            self._isolate("trim_delivery_log", self._trim_delivery_log)
+        self._isolate("delete", self._delete)
+
+    def _may_delete_by_age(self) -> bool:
+        with self._database.read() as connection:
+            return retention.may_delete_by_age(connection, self._uptime, self._clock())
 
     def _round(self) -> None:
         self.run_once()
@@ -67,8 +83,17 @@ class MaintenanceWorker(PeriodicWorker):
         default = self._default_retention
         with self._database.read() as connection:
             run_ids = retention.expired(connection, default, now)
-        expire = partial(retention.delete_expired, default=default, now=now)
-        self._for_each_run("expire", run_ids, lambda run_id: self._repeat(partial(expire, run_id=run_id)))
+        mark = partial(retention.mark_expired, default=default, now=now)
+        self._for_each_run("expire", run_ids, lambda run_id: self._database.write(partial(mark, run_id=run_id)))
+
+    def _delete(self) -> None:
+        """Delete the runs that have expired, and what an interrupted deletion left."""
+        with self._database.read() as connection:
+            run_ids = run_repository.marked_deleted(connection)
+        self._for_each_run("delete", run_ids, self._delete_run)
+
+    def _delete_run(self, run_id: str) -> int:
+        return self._repeat(partial(retention.delete_batch, run_id=run_id))
 
     def _cancel_orphaned_deliveries(self) -> None:
         self._database.write(partial(outbox.cancel_orphans, now=self._clock()))

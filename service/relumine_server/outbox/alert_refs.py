@@ -5,8 +5,8 @@ Layers that die together are neighbours, so ten thousand references take a few b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TypeAlias
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 from relumine.schemas.alert import Severity, severity_rank
 
@@ -58,6 +58,14 @@ def unpack(packed: AlertRefs) -> set[AlertRef]:
         for first, last in ranges:
             refs.update((layer_id, kind) for layer_id in range(first, last + 1))
     return refs
+
+
+def readable(stored: Mapping[str, Any]) -> AlertRefs:
+    """Return stored references; none where they are damaged, so that new ones can be added to them."""
+    try:
+        return pack(unpack(dict(stored)))
+    except (ValueError, TypeError, AttributeError):
+        return {}
 
 
 def merge(packed: AlertRefs, added: AlertRefs) -> AlertRefs:

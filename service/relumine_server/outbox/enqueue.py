@@ -136,7 +136,7 @@ def _merge_into_waiting(
     for row, added in additions:
         key = repr((row.alert_refs, added))
         if key not in merged:
-            merged[key] = alert_refs.merge(row.alert_refs, added)
+            merged[key] = alert_refs.merge(alert_refs.readable(row.alert_refs), added)
         values.append({
             "id": row.delivery_id,
             "merged": merged[key],

@@ -51,7 +51,7 @@ def still_relevant(
 
     A webhook that does not subscribe to firing alerts has no log; its alerts are selected by severity alone.
     """
-    requested = alert_refs.unpack(refs)
+    requested = alert_refs.unpack(alert_refs.readable(refs))
     alerts = (AlertSnapshot(*row) for row in connection.execute(_SNAPSHOT.where(_a.run_id == run_id)))
     candidates = [alert for alert in alerts if alert.ref in requested]
     notified = None

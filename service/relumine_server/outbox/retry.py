@@ -27,6 +27,8 @@ SCHEDULE = (
 
 JITTER_SHARE = 0.1  # endpoints that recover together do not get all their retries at the same moment
 MAX_RETRY_AFTER = timedelta(hours=24)  # no endpoint may postpone a delivery for longer than the schedule does
+LONGEST_WAIT = timedelta(hours=27)
+"""No delivery and no pause waits longer: the longest wait of the schedule with its jitter, and ``MAX_RETRY_AFTER``."""
 HTTP_GONE = 410
 
 ORDERED_ATTEMPTS = 3

@@ -51,6 +51,6 @@ class PolicyCache:
         # abs: a clock that was set back must not keep old policies in force.
         if snapshot is None or abs(now - snapshot.read_at) >= CACHE_TTL:
             rows = connection.execute(_CHANGED_POLICIES).all()
-            snapshot = _Snapshot(now, {row.project: detection_policy.restore(row.policy) for row in rows})
+            snapshot = _Snapshot(now, {row.project: detection_policy.restore(row.policy or {}) for row in rows})
             self._snapshot = snapshot
         return snapshot.policies.get(project, DEFAULT)

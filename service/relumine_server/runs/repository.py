@@ -10,13 +10,15 @@ from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
+from pydantic import ValidationError
 from sqlalchemy.dialects import postgresql
 
 from relumine.schemas.upload import LayerInfo, RunInfo, Upload
 from relumine_server.db import keyset, tables
 from relumine_server.db.dialect import insert, plain_insert, sqlite_time
+from relumine_server.db.tables.runs import run_is_visible
 from relumine_server.db.types import to_json
-from relumine_server.errors import RunNotFound
+from relumine_server.errors import Busy, RunNotFound
 from relumine_server.runs.rows import LockedRun, RunRow
 
 CHILDREN = {
@@ -48,7 +50,7 @@ _DERIVED = {
 }
 _LOCKED_NAMES = [field.name for field in fields(LockedRun)]
 _LOCKED_COLUMNS = [_DERIVED[name].label(name) if name in _DERIVED else _r[name] for name in _LOCKED_NAMES]
-_SELECT_UNLOCKED = sa.select(*_LOCKED_COLUMNS).where(_r.run_id == _RUN_ID)
+_SELECT_UNLOCKED = sa.select(*_LOCKED_COLUMNS).where(_r.run_id == _RUN_ID, run_is_visible)
 _SELECT_LOCKED = _SELECT_UNLOCKED.with_for_update()
 _NEW_COLUMNS: dict[str, Any] = dict.fromkeys(_LOCKED_NAMES) | {
     "status": "running", "dropped": {}, "is_shared": False, "uncompacted_records": 0, "longest_gap_s": 0.0,
@@ -79,6 +81,8 @@ def lock_or_create(
     A run belongs to the project that created it. Where another project has a run of the same id, this project's run is
     kept under an id of its own. ``admit`` is called before a run is created and may refuse it: whatever it raises is
     raised here.
+
+    Raises Busy while a run of this id is being deleted: afterwards the upload begins a new one.
     """
     run = lock(connection, info.id)
     if run is None:
@@ -112,7 +116,10 @@ def _create(
     if run_id is not None:
         row |= {"run_id": run_id, "sent_id": info.id}
     connection.execute(insert(connection, tables.runs).values(row).on_conflict_do_nothing())
-    return LockedRun(*connection.execute(_SELECT_LOCKED, {"run": row["run_id"]}).one())
+    created = connection.execute(_SELECT_LOCKED, {"run": row["run_id"]}).first()
+    if created is None:
+        raise Busy("a run of this id is being deleted; try again shortly")
+    return LockedRun(*created)
 
 
 def _new_run(info: RunInfo, now: datetime) -> dict[str, Any]:
@@ -206,13 +213,22 @@ def save_layers(connection: sa.Connection, run_id: str, layers: Sequence[LayerIn
 
 def load_layers(connection: sa.Connection, run_id: str) -> list[LayerInfo]:
     """Return the layers of a run in the order of their ids."""
-    query = sa.select(tables.layers.c.info).where(tables.layers.c.run_id == run_id).order_by(tables.layers.c.layer_id)
-    return [LayerInfo.model_validate(info) for info in connection.scalars(query)]
+    c = tables.layers.c
+    query = sa.select(c.layer_id, c.name, c.units, c.info).where(c.run_id == run_id).order_by(c.layer_id)
+    return [_layer_info(row) for row in connection.execute(query)]
+
+
+def _layer_info(row: Any) -> LayerInfo:
+    """Return the description of a layer; where it is damaged, what other columns know of it."""
+    try:
+        return LayerInfo.model_validate(row.info)
+    except ValidationError:
+        return LayerInfo(layer_id=row.layer_id, name=row.name, units=row.units)
 
 
 def find(connection: sa.Connection, run_id: str) -> RunRow | None:
     """Return a run; None if there is no such run."""
-    row = connection.execute(_SELECT.where(_r.run_id == run_id)).first()
+    row = connection.execute(_SELECT.where(_r.run_id == run_id, run_is_visible)).first()
     return None if row is None else RunRow(*row)
 
 
@@ -228,11 +244,22 @@ def select_page(
     connection: sa.Connection, filters: Mapping[str, str | None], position: Sequence[Any] | None, limit: int
 ) -> list[RunRow]:
     """Return a page of runs, newest first, and one more; ``position`` is (created_at, run_id)."""
-    query = keyset.page(_SELECT, (_r.created_at, _r.run_id), position, limit, descending=True)
+    query = keyset.page(_SELECT.where(run_is_visible), (_r.created_at, _r.run_id), position, limit, descending=True)
     for name, column in (("project", _r.project), ("group", _r.group_name), ("status", _r.status)):
         if filters.get(name) is not None:
             query = query.where(column == filters[name])
     return [RunRow(*row) for row in connection.execute(query)]
+
+
+def mark_deleted(connection: sa.Connection, run_id: str, now: datetime) -> bool:
+    """Hide a run whose deletion begins; False if there is no such run. What follows may be interrupted at any point."""
+    is_run = sa.and_(_r.run_id == run_id, run_is_visible)
+    return connection.execute(sa.update(tables.runs).where(is_run).values(deleted_at=now)).rowcount == 1
+
+
+def marked_deleted(connection: sa.Connection) -> list[str]:
+    """Return the runs whose deletion has begun and not ended."""
+    return list(connection.scalars(sa.select(_r.run_id).where(~run_is_visible)))
 
 
 def delete_row(connection: sa.Connection, run_id: str) -> None:

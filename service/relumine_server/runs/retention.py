@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from relumine_server.clock import Uptime
 from relumine_server.db import tables
+from relumine_server.db.tables.runs import run_is_visible
 from relumine_server.runs import repository as run_repository
 from relumine_server.settings import Settings
 from relumine_server.timeseries import replay
@@ -29,6 +31,12 @@ MAX_ALERTS = 200
 BATCH_ROWS = 256
 BATCH_BYTES = 8 * 2**20
 """Rows and bytes that one transaction deletes at most: uploads wait for it."""
+
+DELETION_PAUSE_S = 3600.0
+"""For so long after a jump of the clock nothing is deleted for its age."""
+LONG_PAUSE_S = 24 * 3600.0
+"""For so long a clock that jumped is not believed where the newest heartbeat is older than ``STALE_AFTER``."""
+STALE_AFTER = timedelta(days=1)
 
 THINNING_LEVELS = 3  # every 10th row, every 100th, every 1,000th: a run is not thinned further
 
@@ -70,7 +78,8 @@ def save(connection: sa.Connection, project: str, retention: Retention) -> None:
 
 
 def _from_document(document: Mapping[str, Any] | None, default: Retention) -> Retention:
-    values = document or {}
+    """Return a stored retention; the default for what is not set, or damaged."""
+    values = {name: value for name, value in (document or {}).items() if value is None or type(value) is int}
     return Retention(**{f.name: values.get(f.name, getattr(default, f.name)) for f in fields(Retention)})
 
 
@@ -88,6 +97,24 @@ def overfull(connection: sa.Connection, default: Retention) -> list[OverfullRun]
         run_ids = connection.scalars(sa.select(c.run_id).where(c.project == project, is_overfull))
         runs += [OverfullRun(run_id, retention) for run_id in run_ids]
     return runs
+
+
+def may_delete_by_age(connection: sa.Connection, uptime: Uptime | None, now: datetime) -> bool:
+    """Return True unless the clock may be wrong: deleting cannot be undone, and waiting costs nothing.
+
+    It may be wrong for an hour after it jumped. Where the newest heartbeat of all runs is more than a day old, it may
+    be wrong for an hour after this process began, and for a day after it jumped. Without ``uptime`` it is right.
+    """
+    if uptime is None:
+        return True
+    since_jump_s = uptime.seconds_since_jump()
+    has_jumped = since_jump_s is not None and since_jump_s < LONG_PAUSE_S
+    if not has_jumped and uptime.seconds_up() >= DELETION_PAUSE_S:
+        return True
+    if since_jump_s is not None and since_jump_s < DELETION_PAUSE_S:
+        return False
+    newest = connection.scalar(sa.select(sa.func.max(tables.runs.c.last_heartbeat_at)))
+    return newest is None or now - newest <= STALE_AFTER
 
 
 def expired(connection: sa.Connection, default: Retention, now: datetime) -> list[str]:
@@ -108,7 +135,8 @@ def _older_than_retention(
     for project, retention in _by_project(connection, default).items():
         if retention.run_retention_days is not None:
             oldest_kept = now - timedelta(days=retention.run_retention_days)
-            query = sa.select(c.run_id).where(c.project == project, c.status.in_(statuses), time < oldest_kept)
+            is_old = sa.and_(c.status.in_(statuses), time < oldest_kept, run_is_visible)
+            query = sa.select(c.run_id).where(c.project == project, is_old)
             run_ids += connection.scalars(query)
     return run_ids
 
@@ -186,10 +214,10 @@ def _delete_rows(connection: sa.Connection, run_id: str, rows: Sequence[Any]) ->
     connection.execute(statement, keys)
 
 
-def delete_expired(connection: sa.Connection, run_id: str, default: Retention, now: datetime) -> bool:
-    """Delete a batch of a run as ``delete_batch`` does, unless the run was resumed since it was found expired."""
+def mark_expired(connection: sa.Connection, run_id: str, default: Retention, now: datetime) -> bool:
+    """Begin to delete a run, unless it was resumed since it was found expired; True where its deletion has begun."""
     _lock(connection, run_id)
-    return run_id in expired(connection, default, now) and delete_batch(connection, run_id)
+    return run_id in expired(connection, default, now) and run_repository.mark_deleted(connection, run_id, now)
 
 
 def delete_batch(connection: sa.Connection, run_id: str) -> bool:

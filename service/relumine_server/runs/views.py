@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import sqlalchemy as sa
+from pydantic import ValidationError
 
 from relumine.schemas import run as schema_run
 from relumine.schemas.base import rfc3339
 from relumine.schemas.upload import LayerInfo
 from relumine_server.db import keyset, tables
+from relumine_server.db.tables.runs import run_is_visible
 from relumine_server.runs import repository as run_repository
 from relumine_server.runs.rows import RunRow
 from relumine_server.timeseries import codec, segments
@@ -23,7 +26,16 @@ def run_views(connection: sa.Connection, runs: Sequence[RunRow], base_url: str) 
     a = tables.alerts.c
     query = sa.select(a.run_id, sa.func.count()).where(a.run_id.in_([run.run_id for run in runs]), tables.alert_is_open)
     open_alerts = {run_id: int(count) for run_id, count in connection.execute(query.group_by(a.run_id))}
-    return [_run_view(run, open_alerts.get(run.run_id, 0), base_url) for run in runs]
+    return [_readable_view(run, open_alerts.get(run.run_id, 0), base_url) for run in runs]
+
+
+def _readable_view(run: RunRow, open_alerts: int, base_url: str) -> schema_run.Run:
+    """Return a run, without its documents where they are damaged: a list must not fail for one of its runs."""
+    try:
+        return _run_view(run, open_alerts, base_url)
+    except (ValidationError, AttributeError, TypeError):
+        bare = replace(run, config={}, tags=[], dropped={}, coverage=None, watching=None)
+        return _run_view(bare, open_alerts, base_url)
 
 
 def _run_view(run: RunRow, open_alerts: int, base_url: str) -> schema_run.Run:
@@ -59,7 +71,8 @@ def project_views(
     ``position`` is (project,).
     """
     p = tables.projects.c
-    counts = sa.select(tables.runs.c.project, sa.func.count().label("runs")).group_by(tables.runs.c.project).subquery()
+    visible = sa.select(tables.runs.c.project, sa.func.count().label("runs")).where(run_is_visible)
+    counts = visible.group_by(tables.runs.c.project).subquery()
     projects = sa.select(p.project, p.created_at, sa.func.coalesce(counts.c.runs, 0).label("runs")).outerjoin(
         counts, counts.c.project == p.project
     )

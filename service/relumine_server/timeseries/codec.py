@@ -17,7 +17,7 @@ from typing import NamedTuple, get_args
 
 import numpy as np
 
-from relumine.schemas.record_table import DEFAULTS, KEY_COLUMNS, RECORD_SCALARS, Array, RecordTable
+from relumine.schemas.record_table import DEFAULTS, KEY_COLUMNS, MAX_STEP, RECORD_SCALARS, Array, RecordTable
 from relumine.schemas.run import LayerState
 from relumine_server.detection.findings import Reading
 
@@ -33,8 +33,16 @@ _STEP = SCALARS.index("step")
 _BITS = 1 << np.arange(len(SCALARS), dtype=np.int64)
 _DEFAULTS = np.array([DEFAULTS.get(name, np.nan) for name in SCALARS])
 _MASK = struct.Struct("<I")
+_NEEDED = (1 << _FIRST_STEP) | (1 << _STEP)
+"""Bits of the scalars that every segment holds."""
+_SCALAR_BYTES = 8
+_READING_BYTES = 4
 _STATE_CODES = {state: float(code) for code, state in enumerate(STATES)}
 _reading_values = attrgetter(*READINGS[:-1])
+
+
+class UnreadableError(ValueError):
+    """Stored bytes are not what an encoder of this module wrote: they are damaged, or of another version."""
 
 
 class Segment(NamedTuple):
@@ -165,11 +173,15 @@ def encode_learning_rates(learning_rates: Sequence[tuple[float, ...] | None]) ->
 
 
 def decode_learning_rates(data: bytes | None, record_count: int) -> list[tuple[float, ...] | None]:
-    """Decode what ``encode_learning_rates`` returned."""
+    """Decode what ``encode_learning_rates`` returned. Raises ValueError for damaged bytes."""
     if data is None:
         return [None] * record_count
+    if len(data) < 2 * record_count:
+        raise UnreadableError
     ends = np.cumsum(np.frombuffer(data, "<u2", record_count)).tolist()
     values = np.frombuffer(data, "<f8", offset=2 * record_count).tolist()
+    if len(values) != (ends[-1] if ends else 0):
+        raise UnreadableError
     starts = [0, *ends[:-1]]
     return [tuple(values[start:end]) or None for start, end in zip(starts, ends, strict=True)]
 
@@ -180,6 +192,37 @@ class StoredSegment(NamedTuple):
     record_count: int
     data: bytes
     readings: bytes | None
+
+
+class Layout(NamedTuple):
+    """What tells whether a segment can be decoded: the start of its data, and sizes."""
+
+    mask: bytes
+    record_count: int
+    data_bytes: int
+    reading_bytes: int | None
+
+
+def layout(record_count: int, data: bytes, readings: bytes | None) -> Layout:
+    """Return the layout of a segment. Most segments of a layer share one."""
+    return Layout(data[: _MASK.size], record_count, len(data), None if readings is None else len(readings))
+
+
+def is_readable(segment: Layout) -> bool:
+    """Return True if ``decode`` can decode segments of this layout: their bytes have the size that it says."""
+    if len(segment.mask) < _MASK.size or segment.record_count < 1:
+        return False
+    (mask,) = _MASK.unpack(segment.mask)
+    if mask & _NEEDED != _NEEDED or mask >> len(SCALARS):
+        return False
+    if segment.reading_bytes not in {None, _READING_BYTES * len(READINGS) * segment.record_count}:
+        return False
+    return bool(segment.data_bytes == _MASK.size + _SCALAR_BYTES * mask.bit_count() * segment.record_count)
+
+
+def are_steps(values: Array | None) -> bool:
+    """Return True for numbers that can be the steps of records."""
+    return values is not None and bool(((values >= 0) & (values <= MAX_STEP)).all())
 
 
 def decode(segments: Sequence[StoredSegment], statistics: Sequence[str]) -> dict[str, Array]:
@@ -264,9 +307,11 @@ def _summarize(values: Array) -> Summary:
 
 
 def decode_chunk(name: str, data: bytes | None, last: float | None, record_count: int) -> Array:
-    """Decode what ``encode_chunk`` returned; ``last`` is that of the summary."""
+    """Decode what ``encode_chunk`` returned; ``last`` is that of the summary. Raises UnreadableError."""
     if data is None:
         return np.full(record_count, np.nan if last is None else last)
+    if len(data) != np.dtype(_chunk_dtype(name)).itemsize * record_count:
+        raise UnreadableError
     return np.frombuffer(data, _chunk_dtype(name)).astype(np.float64)
 
 
@@ -285,7 +330,14 @@ def pack_columns(columns: Mapping[str, Array]) -> bytes:
 
 
 def unpack_columns(raw: bytes) -> dict[str, Array]:
-    """Unpack what ``pack_columns`` returned."""
+    """Unpack what ``pack_columns`` returned. Raises UnreadableError."""
+    try:
+        return _unpack(raw)
+    except (struct.error, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        raise UnreadableError(str(error)) from error
+
+
+def _unpack(raw: bytes) -> dict[str, Array]:
     (length,) = _LENGTH.unpack_from(raw)
     offset = _LENGTH.size + length
     columns: dict[str, Array] = {}

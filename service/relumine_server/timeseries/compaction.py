@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from relumine.schemas.record_table import Array
 from relumine_server.db import tables
-from relumine_server.timeseries import codec, replay
+from relumine_server.timeseries import codec, damage, replay
 
 CHUNK_RECORDS = 1024
 """Records of a chunk: at this size reading a million of them is a thousand short rows."""
@@ -105,8 +105,13 @@ def _compact_oldest(
     is_oldest = sa.and_(*of_stream, c.seq.between(oldest[0].seq, oldest[-1].seq))
     columns = sa.select(c.seq, c.record_count, c.data, c.learning_rates, c.readings)
     rows = connection.execute(columns.where(is_oldest).order_by(c.seq)).all()
-    count = _insert_chunk(connection, run_id, stream, rows)
-    connection.execute(sa.delete(tables.segments).where(is_oldest))
+    readable = damage.readable_segments(run_id, rows, **stream._asdict())
+    if not readable:
+        return 0
+    count = _insert_chunk(connection, run_id, stream, readable)
+    # What cannot be read stays as it is, for whoever may repair it.
+    damaged = sorted({row.seq for row in rows} - {row.seq for row in readable})
+    connection.execute(sa.delete(tables.segments).where(is_oldest, c.seq.not_in(damaged)))
     return count
 
 
@@ -131,7 +136,7 @@ def _insert_chunk(connection: sa.Connection, run_id: str, stream: Stream, rows: 
         "last_step": int(columns["step"].max()),
         "record_count": sum(counts),
     }
-    statistics = [*_encode_statistics(columns), *_encode_learning_rates(rows)]
+    statistics = [*_encode_statistics(columns), *_encode_learning_rates(run_id, rows)]
     connection.execute(sa.insert(tables.chunks), [{**chunk, **statistic} for statistic in statistics])
     return sum(counts)
 
@@ -147,11 +152,11 @@ def _encode_statistics(columns: dict[str, Array]) -> list[dict[str, Any]]:
     return statistics
 
 
-def _encode_learning_rates(rows: Sequence[Any]) -> list[dict[str, Any]]:
+def _encode_learning_rates(run_id: str, rows: Sequence[Any]) -> list[dict[str, Any]]:
     """Return the learning rates of all parameter groups as one more statistic, if any record has them."""
     learning_rates = []
     for row in rows:
-        learning_rates += codec.decode_learning_rates(row.learning_rates, row.record_count)
+        learning_rates += damage.learning_rates(run_id, row.learning_rates, row.record_count, seq=row.seq)
     data = codec.encode_learning_rates(learning_rates)
     if data is None:
         return []

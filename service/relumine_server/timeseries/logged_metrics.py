@@ -49,7 +49,15 @@ def read_page(connection: sa.Connection, run_id: str, *, after_step: int = -1) -
     query = sa.select(c["items"]).where(is_after, c.first_step <= end).order_by(c.session, c.rank, c.seq)
     values: dict[str, dict[int, float]] = defaultdict(dict)
     for items in connection.scalars(query):
-        for step, name, value in items:
+        for step, name, value in filter(_is_point, items):
             if after_step < step <= end:
                 values[name][step] = value
     return MetricPage({name: sorted(points.items()) for name, points in values.items()}, last_step)
+
+
+def _is_point(item: object) -> bool:
+    """Return True for a step, a name and a value; False for what damage left of them."""
+    match item:
+        case [int(), str(), int() | float() | None]:
+            return True
+    return False

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from relumine.schemas.record_table import Array
 from relumine_server.db import tables
-from relumine_server.timeseries import codec, sessions
+from relumine_server.timeseries import codec, damage, sessions
 from relumine_server.timeseries.downsampling import Downsampled, SeriesColumns
 from relumine_server.timeseries.sessions import SessionSpan
 
@@ -79,7 +79,8 @@ def _read_segments(connection: sa.Connection, query: _SeriesQuery, span: Session
     for row in connection.execute(statement):
         rows[row.layer_id].append(row)
     pieces = {}
-    for layer_id, of_layer in rows.items():
+    for layer_id, stored in rows.items():
+        of_layer = damage.readable_segments(query.run_id, stored, layer_id=layer_id)
         pieces[layer_id] = [_points_in_span(_decode_segments(of_layer, query.names), query.names, span)]
     return pieces
 
@@ -117,7 +118,7 @@ def _read_chunks(connection: sa.Connection, query: _SeriesQuery, span: SessionSp
         c.last_step >= span.first_step, c.first_step <= span.last_step,
     )  # fmt: skip
     if query.points is None:
-        return _read_chunk_records(connection, in_span, query.names, span)
+        return _read_chunk_records(connection, query, in_span, span)
     counts = sa.select(c.layer_id, sa.func.count().label("chunks"), sa.func.min(c.first_step), sa.func.max(c.last_step))
     layers = connection.execute(counts.where(in_span, c.statistic == "step").group_by(c.layer_id)).all()
     pieces: _LayerPieces = {}
@@ -130,11 +131,11 @@ def _read_chunks(connection: sa.Connection, query: _SeriesQuery, span: SessionSp
         is_summary_true = sa.and_(is_inside, c.seq.not_in(overlapping))
         pieces[layer_id] = _read_summaries(connection, sa.and_(of_layer, is_summary_true), query.names)
         if first_step < span.first_step or last_step > span.last_step or overlapping:
-            others = _read_chunk_records(connection, sa.and_(of_layer, ~is_summary_true), query.names, span)
+            others = _read_chunk_records(connection, query, sa.and_(of_layer, ~is_summary_true), span)
             pieces[layer_id] += others.get(layer_id, [])
     if len(pieces) < len(layers):
         with_few_chunks = sa.and_(in_span, c.layer_id.not_in(list(pieces)))
-        pieces |= _read_chunk_records(connection, with_few_chunks, query.names, span)
+        pieces |= _read_chunk_records(connection, query, with_few_chunks, span)
     return pieces
 
 
@@ -203,19 +204,21 @@ def _aligned(rows: Array, chunks: Array) -> Array:
 
 
 def _read_chunk_records(
-    connection: sa.Connection, is_chosen: sa.ColumnElement[bool], names: Sequence[str], span: SessionSpan
+    connection: sa.Connection, query: _SeriesQuery, is_chosen: sa.ColumnElement[bool], span: SessionSpan
 ) -> _LayerPieces:
     """Return chunks with a point per record."""
+    names = query.names
     c = tables.chunks.c
     statement = sa.select(c.layer_id, c.seq, c.statistic, c.record_count, c.last, c.data)
     statement = statement.where(is_chosen, c.statistic.in_(["step", *names]))
-    chunks: dict[tuple[int, int], SeriesColumns] = defaultdict(dict)
+    chunks: dict[tuple[int, int], list[Any]] = defaultdict(list)
     for row in connection.execute(statement):
-        values = codec.decode_chunk(row.statistic, row.data, row.last, row.record_count)
-        chunks[row.layer_id, row.seq][row.statistic] = values
+        chunks[row.layer_id, row.seq].append(row)
     pieces: _LayerPieces = defaultdict(list)
     for layer_id, seq in sorted(chunks):
-        columns = chunks[layer_id, seq]
+        columns = damage.chunk_columns(query.run_id, chunks[layer_id, seq], layer_id=layer_id, seq=seq)
+        if not columns:
+            continue
         missing = np.full(columns["step"].size, np.nan)
         complete = {name: columns.get(name, missing) for name in names}
         pieces[layer_id].append(_points_in_span({**complete, "step": columns["step"]}, names, span))

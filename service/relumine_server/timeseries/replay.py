@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from relumine.schemas.record_table import COLUMN_BITS, INTEGER_COLUMNS, SCALARS, Array, RecordTable
 from relumine_server.db import tables
 from relumine_server.db.database import Database
-from relumine_server.timeseries import codec, unit_stats
+from relumine_server.timeseries import codec, damage, unit_stats
 from relumine_server.timeseries.unit_stats import StoredStep
 
 PAGE_UPLOADS = 64
@@ -124,14 +124,17 @@ def _read_segments(
     connection: sa.Connection, run_id: str, session: str, first_seq: int, last_seq: int
 ) -> Iterator[_Part]:
     c = tables.segments.c
-    query = sa.select(c.layer_id, c.seq, c.record_count, c.data, c.learning_rates).where(
+    no_readings = sa.null().label("readings")
+    query = sa.select(c.layer_id, c.seq, c.record_count, c.data, c.learning_rates, no_readings).where(
         c.run_id == run_id, c.session == session, c.rank == 0, c.seq.between(first_seq, last_seq)
     )
-    for row in connection.execute(query):
+    rows = connection.execute(query).all()
+    for row in damage.readable_segments(run_id, rows, session=session):
         scalars = codec.decode([codec.StoredSegment(row.record_count, row.data, None)], codec.SCALARS)
         scalars["layer_id"] = np.full(row.record_count, row.layer_id)
         scalars["seq"] = np.full(row.record_count, row.seq)
-        yield _Part(scalars, codec.decode_learning_rates(row.learning_rates, row.record_count))
+        rates = damage.learning_rates(run_id, row.learning_rates, row.record_count, session=session, seq=row.seq)
+        yield _Part(scalars, rates)
 
 
 def _read_chunks(
@@ -145,16 +148,18 @@ def _read_chunks(
         .where(c.statistic.in_([*codec.SCALARS, "seq", "learning_rates"]))
         .order_by(c.layer_id, c.seq)
     )
-    for (layer_id, _), rows in groupby(connection.execute(query), key=lambda row: (row.layer_id, row.seq)):
+    for (layer_id, seq), rows in groupby(connection.execute(query), key=lambda row: (row.layer_id, row.seq)):
+        position = {"session": session, "layer_id": layer_id, "seq": seq}
         by_statistic = {row.statistic: row for row in rows}
-        count = by_statistic["step"].record_count
         learning_rates = by_statistic.pop("learning_rates", None)
+        columns = damage.chunk_columns(run_id, list(by_statistic.values()), **position)
+        if not columns.keys() >= {"step", "first_step", "seq"}:
+            continue
+        count = columns["step"].size
         scalars = {name: np.full(count, codec.default(name)) for name in codec.SCALARS}
-        scalars["layer_id"] = np.full(count, layer_id)
-        for name, row in by_statistic.items():
-            scalars[name] = codec.decode_chunk(name, row.data, row.last, count)
+        scalars |= {**columns, "layer_id": np.full(count, layer_id)}
         data = None if learning_rates is None else learning_rates.data
-        yield _Part(scalars, codec.decode_learning_rates(data, count))
+        yield _Part(scalars, damage.learning_rates(run_id, data, count, **position))
 
 
 def _records(

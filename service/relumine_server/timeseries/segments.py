@@ -10,8 +10,11 @@ import sqlalchemy as sa
 
 from relumine_server.db import tables
 from relumine_server.db.dialect import plain_insert
-from relumine_server.timeseries import codec
+from relumine_server.timeseries import codec, damage
 from relumine_server.timeseries.codec import Segment
+
+MAX_DAMAGED = 16
+"""Segments that cannot be read, behind which a latest reading is still looked for."""
 
 _COLUMNS = ("run_id", "session", "rank", "seq", *Segment._fields)
 _INSERT_ARRAYS = """INSERT INTO segments (run_id, session, rank, seq,
@@ -36,21 +39,28 @@ def latest_readings(connection: sa.Connection, run_id: str, layer_ids: Sequence[
     newest = connection.execute(sa.select(r.detector_session, r.detector_seq).where(r.run_id == run_id)).first()
     if newest is None or newest.detector_session is None:
         return {}
-    rows = sa.select(c.layer_id, c.record_count, c.data, c.readings).where(
+    rows = sa.select(c.layer_id, c.seq, c.record_count, c.data, c.readings).where(
         c.run_id == run_id, c.rank == 0, c.readings.is_not(None)
     )
     # The last processed upload has a reading of almost every layer: one query for them, one for each of the rest.
     of_last_upload = rows.where(
         c.layer_id.in_(layer_ids), c.session == newest.detector_session, c.seq == newest.detector_seq
     )
-    readings = {row.layer_id: _last_reading(row) for row in connection.execute(of_last_upload)}
+    readings = {row.layer_id: _last_reading(row) for row in _readable(run_id, connection.execute(of_last_upload).all())}
     newest_first = (c.session.desc(), c.rank.desc(), c.seq.desc())  # the order of the primary key: nothing is sorted
     for layer_id in layer_ids:
         if layer_id not in readings:
-            row = connection.execute(rows.where(c.layer_id == layer_id).order_by(*newest_first).limit(1)).first()
-            if row is not None:
-                readings[layer_id] = _last_reading(row)
+            newest_rows = connection.execute(rows.where(c.layer_id == layer_id).order_by(*newest_first).limit(1)).all()
+            if newest_rows and not _readable(run_id, newest_rows):
+                few = rows.where(c.layer_id == layer_id).order_by(*newest_first).limit(MAX_DAMAGED)
+                newest_rows = _readable(run_id, connection.execute(few).all())
+            if newest_rows:
+                readings[layer_id] = _last_reading(newest_rows[0])
     return readings
+
+
+def _readable(run_id: str, rows: Sequence[Any]) -> list[Any]:
+    return [row for row in rows if damage.readable_segments(run_id, [row], layer_id=row.layer_id)]
 
 
 def _last_reading(row: Any) -> dict[str, float]:

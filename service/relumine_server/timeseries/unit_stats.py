@@ -16,12 +16,13 @@ import sqlalchemy as sa
 from relumine.schemas.record_table import COLUMN_BITS, Array, RecordTable
 from relumine_server.db import tables
 from relumine_server.db.dialect import plain_insert
-from relumine_server.timeseries import codec
+from relumine_server.timeseries import codec, damage
 from relumine_server.timeseries.sessions import SessionSpans
 
 _COUNTS = ("active", "active_positions", "silent", "longest_silence")
 _CANDIDATES = 16  # rows that a search reads at a time: the first usually has the layer
 _COLUMNS = ("run_id", "session", "rank", "seq", "step", "ordinal", "size_bytes", "layers", "columns")
+_NO_VALUES: Array = np.zeros(0)
 _INSERT = sa.insert(tables.unit_stats)
 
 
@@ -120,14 +121,23 @@ def read_latest(
     """Return the unit statistics of a layer at the last shown step up to ``step``; at the latest one without it."""
     c = tables.unit_stats.c
     for row in _newest_rows(connection, run_id, step):
-        indices = np.flatnonzero(np.frombuffer(row.layers, "<i8") == layer_id)
+        indices = np.flatnonzero(_layer_ids(row.layers) == layer_id)
         if indices.size and spans.includes(row.session, row.step):
             key = (c.run_id == run_id, c.step == row.step, c.session == row.session, c.rank == 0, c.seq == row.seq)
             raw = connection.execute(sa.select(c.columns).where(*key)).scalar_one()
-            stats = _stats_of_layer(row.step, raw, int(indices[0]))
+            try:
+                stats = _stats_of_layer(row.step, raw, int(indices[0]))
+            except (codec.UnreadableError, KeyError, IndexError, ValueError):
+                damage.report("unit_stats", run_id, session=row.session, seq=row.seq, step=row.step)
+                continue
             if stats is not None:
                 return stats
     return None
+
+
+def _layer_ids(data: bytes) -> Array:
+    """Return the layers of a row; none where they cannot be read."""
+    return np.frombuffer(data, "<i8") if len(data) % 8 == 0 else np.zeros(0, np.int64)
 
 
 def _newest_rows(connection: sa.Connection, run_id: str, step: int | None) -> Iterator[Any]:
@@ -194,6 +204,23 @@ def read_uploads(
     )
     steps: dict[int, dict[int, StoredStep]] = defaultdict(dict)
     for row in connection.execute(query):
-        layer_ids = np.frombuffer(row.layers, "<i8")
-        steps[row.seq][row.step] = StoredStep(layer_ids, codec.unpack_columns(row.columns))
+        try:
+            stored = StoredStep(_layer_ids(row.layers), codec.unpack_columns(row.columns))
+            is_readable = _is_consistent(stored)
+        except (codec.UnreadableError, KeyError):
+            is_readable = False
+        if is_readable:
+            steps[row.seq][row.step] = stored
+        else:
+            damage.report("unit_stats", run_id, session=session, seq=row.seq, step=row.step)
     return steps
+
+
+def _is_consistent(stored: StoredStep) -> bool:
+    """Return True if every column of a row has a value for each unit that it says it has."""
+    units = stored.columns["units"].astype(np.int64)
+    present = stored.columns["present"]
+    if not stored.layer_ids.size == units.size == present.size:
+        return False
+    sizes = {name: int(units[(present & bit) > 0].sum()) for name, bit in COLUMN_BITS.items()}
+    return all(size == stored.columns.get(name, _NO_VALUES).size for name, size in sizes.items())

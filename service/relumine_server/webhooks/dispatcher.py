@@ -97,8 +97,12 @@ class WebhookDispatcher(PeriodicWorker):
     def _lease(self, limit: int) -> list[LeasedDelivery]:
         now = self._clock()
         with self._database.read() as connection:
-            if not leases.any_due(connection, now):
-                return []
+            has_future = leases.any_from_future(connection, now)
+            is_any_due = leases.any_due(connection, now)
+        if has_future:
+            self._database.write(partial(leases.bring_forward, now=now))
+        elif not is_any_due:
+            return []
         until = now + timedelta(seconds=self._settings.webhook_timeout_s + LEASE_MARGIN_S)
         return self._database.write(partial(leases.acquire, now=now, until=until, limit=limit))
 

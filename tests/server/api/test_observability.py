@@ -29,7 +29,8 @@ ROOT = Path(__file__).resolve().parents[3]
 REASONS = ("buffer_full", "metrics", "spool_full", "spool_lost", "refused", "unreadable")
 OUTCOMES = ("delivered", "rejected", "unreachable", "endpoint_gone")
 TASKS = (
-    "maintenance", "compact", "thin", "expire", "cancel_orphaned_deliveries", "trim_delivery_log",
+    "maintenance", "compact", "thin", "expire", "delete", "check_clock", "cancel_orphaned_deliveries",
+    "trim_delivery_log",
     "evaluator", "evaluate_run", "end_abandoned_run", "delete_ended_silences", "dispatcher",
 )  # fmt: skip
 

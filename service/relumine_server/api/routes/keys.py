@@ -82,7 +82,7 @@ def list_keys(database: DatabaseDep, project: KeyProject, cursor: Cursor = None,
 @router.delete("/{key_id}", status_code=204, responses=problem_details.responses(KeyNotFound, LastAdminKey))
 def revoke_key(key_id: KeyId, database: DatabaseDep, clock: ClockDep, authenticator: AuthenticatorDep) -> Response:
     """Revoke a key: at once in this server process, within two seconds in others. It stays in the list."""
-    if not database.write(lambda connection: auth_repository.revoke(connection, key_id, clock())):
+    if not database.write(lambda connection: auth_repository.revoke(connection, key_id, clock)):
         raise KeyNotFound
     authenticator.forget()
     return Response(status_code=204)

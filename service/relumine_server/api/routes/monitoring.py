@@ -39,6 +39,7 @@ def readyz(services: ServicesDep) -> Readiness:
     if services.shutdown.has_begun:
         raise Stopping
     database = services.database
+    database.require_writable()
     with database.read() as connection:
         revision = migrations.current(connection)
     if revision != migrations.head():

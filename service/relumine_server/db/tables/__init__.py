@@ -9,7 +9,15 @@ from __future__ import annotations
 
 from relumine_server.db.tables.alerts import alert_events, alert_is_open, alerts, silences
 from relumine_server.db.tables.auth import api_keys, login_sessions
-from relumine_server.db.tables.runs import detector_states, layers, projects, run_sessions, runs, uploads
+from relumine_server.db.tables.runs import (
+    detector_states,
+    layers,
+    projects,
+    run_is_visible,
+    run_sessions,
+    runs,
+    uploads,
+)
 from relumine_server.db.tables.timeseries import chunks, logged_metrics, segments, unit_stats
 from relumine_server.db.tables.webhooks import deliveries, delivery_attempts, notification_log, webhook_leases, webhooks
 from relumine_server.db.types import metadata
@@ -30,6 +38,7 @@ __all__ = [
     "metadata",
     "notification_log",
     "projects",
+    "run_is_visible",
     "run_sessions",
     "runs",
     "segments",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from relumine.schemas.alert import OPEN_STATES
-from relumine_server.db.types import Document, UtcTime, metadata, required
+from relumine_server.db.types import JsonArray, JsonObject, UtcTime, metadata, required
 
 alerts = sa.Table(
     "alerts",
@@ -27,10 +27,10 @@ alerts = sa.Table(
     sa.Column("resolved_reason", sa.Text),
     required("title", sa.Text),
     required("message", sa.Text),
-    required("evidence", Document),
-    sa.Column("forecast", Document),
-    required("remedies", Document),
-    sa.Column("upstream", Document),
+    required("evidence", JsonObject()),
+    sa.Column("forecast", JsonObject(optional=True)),
+    required("remedies", JsonArray()),
+    sa.Column("upstream", JsonArray(optional=True)),
     required("state_changed_at", UtcTime),
     sa.Column("resolved_by", sa.Text),
     sa.Column("acknowledged_by", sa.Text),
@@ -72,7 +72,7 @@ silences = sa.Table(
     metadata,
     sa.Column("silence_id", sa.Text, primary_key=True),
     sa.Column("project", sa.Text),
-    required("matchers", Document),
+    required("matchers", JsonObject()),
     required("starts_at", UtcTime),
     required("ends_at", UtcTime),
     required("author", sa.Text),

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from relumine_server.db.types import Document, SessionId, UtcTime, metadata, required
+from relumine_server.db.types import JsonArray, JsonObject, SessionId, UtcTime, metadata, required
 
 projects = sa.Table(
     "projects",
     metadata,
     sa.Column("project", sa.Text, primary_key=True),
     required("created_at", UtcTime),
-    sa.Column("retention", Document),
-    sa.Column("policy", Document),
+    sa.Column("retention", JsonObject(optional=True)),
+    sa.Column("policy", JsonObject(optional=True)),
 )
 
 runs = sa.Table(
@@ -22,8 +22,8 @@ runs = sa.Table(
     required("project", sa.Text),
     sa.Column("group_name", sa.Text),
     sa.Column("name", sa.Text),
-    required("config", Document),
-    required("tags", Document),
+    required("config", JsonObject()),
+    required("tags", JsonArray()),
     sa.Column("sdk", sa.Text),
     sa.Column("torch", sa.Text),
     required("status", sa.Text),
@@ -33,9 +33,9 @@ runs = sa.Table(
     required("updated_at", UtcTime),
     sa.Column("finished_at", UtcTime),
     sa.Column("last_step", sa.BigInteger),
-    required("dropped", Document),
-    sa.Column("coverage", Document),
-    sa.Column("watching", Document),
+    required("dropped", JsonObject()),
+    sa.Column("coverage", JsonObject(optional=True)),
+    sa.Column("watching", JsonObject(optional=True)),
     sa.Column("detector_session", SessionId),
     sa.Column("detector_seq", sa.BigInteger),
     sa.Column("last_heartbeat_at", UtcTime),
@@ -45,11 +45,15 @@ runs = sa.Table(
     required("uncompacted_records", sa.BigInteger, default=0),
     required("unit_stat_rows", sa.BigInteger, default=0),
     required("unit_stat_bytes", sa.BigInteger, default=0),
+    sa.Column("deleted_at", UtcTime),
     sa.Index(None, "project", "created_at", "run_id"),
     sa.Index(None, "created_at", "run_id"),
     sa.Index(None, "project", "sent_id"),
     sa.Index(None, "status"),
 )
+run_is_visible = runs.c.deleted_at.is_(None)
+"""A run whose deletion has begun is hidden until nothing of it is left."""
+sa.Index("ix_runs_deleted_at", runs.c.deleted_at, sqlite_where=~run_is_visible, postgresql_where=~run_is_visible)
 
 run_sessions = sa.Table(
     "run_sessions",
@@ -75,7 +79,7 @@ uploads = sa.Table(
     sa.Column("last_step", sa.BigInteger),
     required("late", sa.Boolean),
     required("processed", sa.Boolean),
-    sa.Column("dropped", Document),
+    sa.Column("dropped", JsonObject(optional=True)),
 )
 
 layers = sa.Table(
@@ -85,7 +89,7 @@ layers = sa.Table(
     sa.Column("layer_id", sa.BigInteger, primary_key=True),
     required("name", sa.Text),
     required("units", sa.Integer),
-    required("info", Document),
+    required("info", JsonObject()),
 )
 
 detector_states = sa.Table(

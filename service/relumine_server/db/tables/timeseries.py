@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from relumine_server.db.types import Document, SessionId, metadata, required
+from relumine_server.db.types import JsonArray, SessionId, metadata, required
 
 segments = sa.Table(
     "segments",
@@ -64,5 +64,5 @@ logged_metrics = sa.Table(
     sa.Column("seq", sa.BigInteger, primary_key=True),
     required("first_step", sa.BigInteger),
     required("last_step", sa.BigInteger),
-    required("items", Document),
+    required("items", JsonArray()),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from relumine_server.db.types import Document, UtcTime, metadata, required
+from relumine_server.db.types import JsonArray, JsonObject, UtcTime, metadata, required
 
 webhooks = sa.Table(
     "webhooks",
@@ -12,7 +12,7 @@ webhooks = sa.Table(
     sa.Column("webhook_id", sa.Text, primary_key=True),
     required("url", sa.Text),
     required("format", sa.Text),
-    required("events", Document),
+    required("events", JsonArray()),
     required("min_severity", sa.Text),
     sa.Column("project", sa.Text),
     required("group_wait_s", sa.Float),
@@ -20,7 +20,7 @@ webhooks = sa.Table(
     sa.Column("disabled_reason", sa.Text),
     sa.Column("disabled_at", UtcTime),
     required("secret", sa.Text),
-    required("previous_secrets", Document),
+    required("previous_secrets", JsonArray()),
     required("created_at", UtcTime),
 )
 
@@ -43,7 +43,7 @@ deliveries = sa.Table(
     required("event", sa.Text),
     required("run_id", sa.Text),
     required("project", sa.Text),
-    required("alert_refs", Document),
+    required("alert_refs", JsonObject()),
     required("alert_count", sa.Integer),
     required("state", sa.Text),
     sa.Column("status_reason", sa.Text),
@@ -77,5 +77,5 @@ notification_log = sa.Table(
     metadata,
     sa.Column("run_id", sa.Text, primary_key=True),
     sa.Column("webhook_id", sa.Text, primary_key=True),
-    required("firing_alerts", Document),
+    required("firing_alerts", JsonObject()),
 )

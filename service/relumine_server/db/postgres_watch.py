@@ -1,0 +1,152 @@
+"""The watch over a Postgres that does not answer: a frozen host or a lost network would hold every request for minutes.
+
+A thread asks ``SELECT 1`` on a connection of its own, twice a second. Where there is no answer in time, and no other
+statement gets one either, the database counts as away: the sockets of all connections are shut down, so that whoever
+waits gets an error, and further requests are refused at once until a new connection answers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+import structlog
+
+from relumine_server.errors import StorageOutage
+
+PERIOD_S = 0.5
+ANSWER_S = 1.0
+"""How long a Postgres that works may take for ``SELECT 1`` while it answers nothing else."""
+CONNECT_S = 2  # the smallest that libpq takes
+STARVED_S = 0.5  # this process itself did not get to run: its clock says nothing about Postgres
+TOO_MANY_CONNECTIONS = "53300"
+
+_log = structlog.get_logger(__name__)
+
+
+class PostgresWatch:
+    """Watches one Postgres for the connections of some engines. Safe to use from many threads."""
+
+    def __init__(self, parameters: Mapping[str, Any]) -> None:
+        """Prepare to watch; ``parameters`` are those of ``psycopg.connect``."""
+        self._parameters = dict(parameters)
+        self._connections: set[Any] = set()
+        self._lock = threading.Lock()
+        self._answers = 0
+        self._is_away = False
+        self._probe: psycopg.Connection[Any] | None = None
+        self._stop_requested = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="relumine-postgres-watch", daemon=True)
+
+    def attach(self, engine: sa.Engine) -> None:
+        """Watch the connections of an engine, and refuse new ones while Postgres is away."""
+        sa.event.listen(engine, "do_connect", self._refuse_connect)
+        sa.event.listen(engine, "connect", self._add)
+        sa.event.listen(engine, "close", self._remove)
+        sa.event.listen(engine, "close_detached", self._remove)
+        sa.event.listen(engine, "after_cursor_execute", self._note_answer)
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread and close its connection."""
+        self._stop_requested.set()
+        self._thread.join(CONNECT_S + ANSWER_S + PERIOD_S)
+
+    def require(self) -> None:
+        """Raise StorageOutage while Postgres is away."""
+        if self._is_away:
+            raise StorageOutage("the database does not answer")
+
+    def _refuse_connect(self, *_arguments: Any) -> None:
+        self.require()
+
+    def _add(self, connection: Any, _record: Any) -> None:
+        with self._lock:
+            self._connections.add(connection)
+
+    def _remove(self, connection: Any, *_record: Any) -> None:
+        with self._lock:
+            self._connections.discard(connection)
+
+    def _note_answer(self, *_arguments: Any) -> None:
+        self._answers += 1
+
+    def _run(self) -> None:
+        while not self._stop_requested.wait(PERIOD_S):
+            is_alive = self._is_alive()
+            if is_alive == self._is_away:
+                self._change(is_away=not is_alive)
+        self._drop_probe()
+
+    def _change(self, *, is_away: bool) -> None:
+        self._is_away = is_away
+        if is_away:
+            with self._lock:
+                connections = list(self._connections)
+            _log.error("the database does not answer", connections=len(connections))
+            for connection in connections:
+                _shut_down(connection)
+        else:
+            _log.warning("the database answers again")
+
+    def _is_alive(self) -> bool:
+        """Return True if Postgres answers; a lost connection is replaced by a new one before that."""
+        try:
+            if self._probe is not None and self._answers_in_time(self._probe):
+                return True
+            lost = self._probe is not None and self._probe.pgconn.status == psycopg.pq.ConnStatus.BAD
+            is_hanging = self._probe is not None and not lost
+            self._drop_probe()
+            if is_hanging:
+                return False
+            self._probe = psycopg.connect(**{**self._parameters, "autocommit": True, "connect_timeout": CONNECT_S})
+            return self._answers_in_time(self._probe)
+        except psycopg.Error as error:
+            self._drop_probe()
+            return error.sqlstate == TOO_MANY_CONNECTIONS or "too many" in str(error)
+
+    def _answers_in_time(self, probe: psycopg.Connection[Any]) -> bool:
+        """Ask, and wait for the answer as long as other statements are answered: Postgres may just be slow."""
+        pgconn = probe.pgconn
+        pgconn.send_query(b"SELECT 1")
+        pgconn.flush()
+        while True:
+            answers, asked_at = self._answers, time.monotonic()
+            readable, _, _ = select.select([pgconn.socket], [], [], ANSWER_S)
+            if readable:
+                pgconn.consume_input()
+                if not pgconn.is_busy():
+                    break
+            is_starved = time.monotonic() - asked_at > ANSWER_S + STARVED_S
+            if self._stop_requested.is_set() or not (readable or is_starved or self._answers != answers):
+                return False
+        while (result := pgconn.get_result()) is not None:
+            if result.status != psycopg.pq.ExecStatus.TUPLES_OK:
+                return False
+        return True
+
+    def _drop_probe(self) -> None:
+        if self._probe is not None:
+            _shut_down(self._probe)
+            self._probe.close()
+        self._probe = None
+
+
+def _shut_down(connection: Any) -> None:
+    """Shut down the socket of a connection, so that a thread that waits for its answer gets an error."""
+    with (
+        contextlib.suppress(OSError, psycopg.Error),
+        socket.socket(fileno=os.dup(connection.pgconn.socket)) as duplicate,
+    ):
+        duplicate.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,131 @@
+"""The files of a SQLite database: private to their user, locked by one process, and still where they were opened.
+
+A process keeps writing to a file that was deleted or moved, and nobody finds what it wrote. Therefore the device and
+inode of the open file are compared with those of its path before and after each commit.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+import threading
+from pathlib import Path
+from typing import IO, NamedTuple
+
+import structlog
+
+from relumine_server.errors import FileInUseError, StorageOutage
+
+PRIVATE_FILE = 0o600
+PRIVATE_FOLDER = 0o700
+_OTHERS = 0o077  # what the group and everybody else may do
+
+_log = structlog.get_logger(__name__)
+
+
+class FileIdentity(NamedTuple):
+    """Device and inode of a file: what stays the same as long as it is the same file."""
+
+    device: int
+    inode: int
+
+
+def identity_of(path: Path) -> FileIdentity | None:
+    """Return the identity of the file at a path; None if there is none, or it cannot be reached."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return FileIdentity(status.st_dev, status.st_ino)
+
+
+class OpenFiles:
+    """The file of an open database and its write-ahead log, watched at their paths. Safe to use from many threads."""
+
+    def __init__(self, database: Path) -> None:
+        self._database = database.absolute()
+        self._log_file = _beside(self._database, "-wal")
+        self._identity = identity_of(self._database)
+        self._is_missing = False
+        self._lock = threading.Lock()
+
+    def log_identity(self) -> FileIdentity | None:
+        """Return the identity of the write-ahead log, for a connection that has just opened it."""
+        return identity_of(self._log_file)
+
+    def require(self, log_identity: FileIdentity | None = None) -> None:
+        """Raise StorageOutage unless the open files are at their paths; log when that changes.
+
+        ``log_identity`` is that of the write-ahead log of the connection; None where it is not known.
+        """
+        is_missing = identity_of(self._database) != self._identity or (
+            log_identity is not None and self.log_identity() != log_identity
+        )
+        if is_missing or self._is_missing:
+            self._note(is_missing=is_missing)
+        if is_missing:
+            raise StorageOutage(
+                "the file of the database was deleted, moved or replaced: nothing is written until it is back at its"
+                " path; to use another file, restart the server"
+            )
+
+    def _note(self, *, is_missing: bool) -> None:
+        with self._lock:
+            if is_missing == self._is_missing:
+                return
+            self._is_missing = is_missing
+        if is_missing:
+            _log.error("the file of the database is not at its path any more", file=str(self._database))
+        else:
+            _log.warning("the file of the database is at its path again", file=str(self._database))
+
+
+def create_private(database: Path) -> None:
+    """Create the file of a database if there is none, and withdraw it and the files beside it from other users.
+
+    SQLite gives the files that it creates beside a database the permissions of the database.
+    """
+    database.parent.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
+    os.close(os.open(database, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE))
+    for path in (database, *(_beside(database, suffix) for suffix in ("-wal", "-shm", "-journal"))):
+        _withdraw(path)
+
+
+def lock(database: Path) -> IO[str]:
+    """Lock a file beside the database as long as the process exists; the kernel unlocks it even after kill -9.
+
+    Raises FileInUseError if another process has locked it.
+    """
+    database.parent.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
+    path = _beside(database, ".lock")
+    # Another user who may open the file may lock it, and keep the server from starting.
+    file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_FILE), "a+")
+    _withdraw(path)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise FileInUseError(
+            f"{database} is already served by another process; SQLite takes one, Postgres many"
+        ) from error
+    return file
+
+
+def _withdraw(path: Path) -> None:
+    """Take the permissions of other users away from a file, if there is one, and log it."""
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if not mode & _OTHERS:
+            return
+        path.chmod(mode & ~_OTHERS)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        _log.warning("other users may read a file of the database", file=str(path), reason=error.strerror)
+    else:
+        _log.warning("other users could read a file of the database; not any more", file=str(path), mode=f"{mode:04o}")
+
+
+def _beside(database: Path, suffix: str) -> Path:
+    return database.with_name(database.name + suffix)

@@ -1,0 +1,72 @@
+"""Rows of a run that cannot be read: left out, and logged once each by this process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+from cachetools import LRUCache
+
+from relumine.schemas.record_table import Array
+from relumine_server.timeseries import codec
+
+MAX_REMEMBERED = 10_000  # rows; a process that meets more of them logs some twice
+
+_log = structlog.get_logger(__name__)
+_logged: LRUCache[tuple[str, str, tuple[Any, ...]], bool] = LRUCache(MAX_REMEMBERED)
+_lock = threading.Lock()
+
+
+def report(table: str, run_id: str, **position: Any) -> None:
+    """Log that a row of a run cannot be read, unless it was logged before."""
+    key = (table, run_id, tuple(position.values()))
+    with _lock:
+        is_new = key not in _logged
+        _logged[key] = True
+    if is_new:
+        _log.error("a stored row cannot be read and is left out", table=table, run_id=run_id, **position)
+
+
+def readable_segments(run_id: str, rows: Sequence[Any], **position: Any) -> list[Any]:
+    """Return the rows of segments that can be decoded; report the others.
+
+    Each row has ``seq``, ``record_count``, ``data`` and ``readings``; ``position`` is what else names it.
+    """
+    layouts = [codec.layout(row.record_count, row.data, row.readings) for row in rows]
+    is_readable = {layout: codec.is_readable(layout) for layout in set(layouts)}
+    if all(is_readable.values()):
+        return list(rows)
+    readable = []
+    for row, layout in zip(rows, layouts, strict=True):
+        if is_readable[layout]:
+            readable.append(row)
+        else:
+            report("segments", run_id, **position, seq=row.seq)
+    return readable
+
+
+def learning_rates(
+    run_id: str, data: bytes | None, record_count: int, **position: Any
+) -> list[tuple[float, ...] | None]:
+    """Return the learning rates of records; none of them, reported, where they cannot be read."""
+    try:
+        return codec.decode_learning_rates(data, record_count)
+    except ValueError:
+        report("learning rates", run_id, **position)
+        return [None] * record_count
+
+
+def chunk_columns(run_id: str, rows: Sequence[Any], **position: Any) -> dict[str, Array]:
+    """Return the statistics of one chunk that can be decoded; none at all, reported, where its steps cannot.
+
+    Each row has ``statistic``, ``record_count``, ``last`` and ``data``.
+    """
+    columns = {}
+    for row in rows:
+        try:
+            columns[row.statistic] = codec.decode_chunk(row.statistic, row.data, row.last, row.record_count)
+        except codec.UnreadableError:
+            report("chunks", run_id, **position, statistic=row.statistic)
+    return columns if codec.are_steps(columns.get("step")) else {}

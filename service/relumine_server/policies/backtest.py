@@ -32,7 +32,7 @@ MAX_RUNS = 20
 """Runs of one request."""
 
 MAX_RECORDS = 50_000
-"""Records of one request, each processed twice: about ten seconds of a core."""
+"""Records of one request, each processed twice: up to a minute of a core."""
 
 UNITS_PER_RECORD = 1_000  # so many units cost as much as a record
 

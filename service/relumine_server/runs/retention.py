@@ -23,8 +23,8 @@ from relumine_server.timeseries import replay
 FIRST_ROWS = 10
 LATEST_ROWS = 64
 ROWS_AROUND_ALERT = 5
-"""Rows of per-unit statistics that are never thinned: those of the baseline, those a reader looks at first, and so many
-before and after the opening of each alert."""
+"""Rows of per-unit statistics that are thinned last: those of the baseline, those a reader looks at first, and so many
+before and after the opening of each alert. Where these alone are too large, the oldest of them go."""
 MAX_ALERTS = 200
 """Alerts of a run around whose opening rows are kept."""
 
@@ -144,7 +144,7 @@ def _older_than_retention(
 def thin(connection: sa.Connection, run: OverfullRun) -> int:
     """Delete a batch of a run's per-unit statistics; returns the number of rows.
 
-    0: the run is within its retention, or cannot be thinned further.
+    0: the run is within its retention, or only rows are left that its saved detector state does not include yet.
     """
     c = tables.runs.c
     query = sa.select(c.unit_stat_bytes, c.unit_stat_rows).where(c.run_id == run.run_id).with_for_update()
@@ -155,27 +155,39 @@ def thin(connection: sa.Connection, run: OverfullRun) -> int:
         keep_every = run.retention.unit_stats_keep_every**level
         batch = _rows_to_thin(connection, run.run_id, keep_every, row.unit_stat_rows)
         if batch:
-            _delete_rows(connection, run.run_id, batch)
-            left = row.unit_stat_bytes - sum(thinned.size_bytes for thinned in batch)
-            connection.execute(sa.update(tables.runs).where(c.run_id == run.run_id).values(unit_stat_bytes=left))
-            return len(batch)
-    return 0
+            break
+    else:
+        batch = _oldest_rows(connection, run.run_id, row.unit_stat_bytes - run.retention.unit_stats_bytes_per_run)
+    if batch:
+        _delete_rows(connection, run.run_id, batch)
+        left = row.unit_stat_bytes - sum(thinned.size_bytes for thinned in batch)
+        connection.execute(sa.update(tables.runs).where(c.run_id == run.run_id).values(unit_stat_bytes=left))
+    return len(batch)
+
+
+def _oldest_rows(connection: sa.Connection, run_id: str, excess_bytes: int) -> list[Any]:
+    """Return the oldest rows of a run that is thinned as far as possible: as many as it has too many, or a batch."""
+    rows = connection.execute(_saved_rows(connection, run_id).limit(BATCH_ROWS)).all()
+    total_bytes = accumulate(row.size_bytes for row in rows)
+    limit = min(excess_bytes, BATCH_BYTES)
+    return [row for row, total in zip(rows, total_bytes, strict=True) if total - row.size_bytes < limit]
+
+
+def _saved_rows(connection: sa.Connection, run_id: str) -> sa.Select[Any]:
+    """Select the rows that the saved detector states include, oldest first. They may process the later ones again."""
+    c = tables.unit_stats.c
+    saved = replay.saved_seqs(connection, run_id)
+    is_in_state = [sa.and_(c.session == session, c.seq <= seq) for session, seq in saved.items()]
+    is_saved = sa.or_(c.rank > 0, c.session.not_in(list(saved)), *is_in_state)
+    columns = (c.step, c.session, c.rank, c.seq, c.size_bytes)
+    return sa.select(*columns).where(c.run_id == run_id, is_saved).order_by(c.step)
 
 
 def _rows_to_thin(connection: sa.Connection, run_id: str, keep_every: int, row_count: int) -> list[Any]:
     """Return the oldest rows of per-unit statistics that are not kept, at most a batch."""
     c = tables.unit_stats.c
-    # Rows after a saved detector state stay: the detector may process them again.
-    saved = replay.saved_seqs(connection, run_id)
-    is_in_state = [sa.and_(c.session == session, c.seq <= seq) for session, seq in saved.items()]
-    is_saved = sa.or_(c.rank > 0, c.session.not_in(list(saved)), *is_in_state)
     is_between = sa.and_(c.ordinal >= FIRST_ROWS, c.ordinal < row_count - LATEST_ROWS)
-    query = (
-        sa.select(c.step, c.session, c.rank, c.seq, c.size_bytes)
-        .where(c.run_id == run_id, c.ordinal % keep_every != 0, is_between, is_saved)
-        .order_by(c.step)
-        .limit(BATCH_ROWS)
-    )
+    query = _saved_rows(connection, run_id).where(c.ordinal % keep_every != 0, is_between).limit(BATCH_ROWS)
     around_alerts = _steps_around_alerts(connection, run_id)
     if around_alerts:
         query = query.where(c.step.not_in(around_alerts))

@@ -139,8 +139,6 @@ def _start_session(
     on_alert: Callable[[Alert], object] | None,
     start_step: int | None,
 ) -> MonitorSession:
-    # Only a run that is continued starts at the step that its optimizers remember.
-    start_step = 0 if start_step is None and not parts.settings.run_id else start_step
     loop = StepLoop(
         hooks=ForwardHooks(names, parts.overhead, parts.guard),
         optimizers=_optimizers(optimizer, names),
@@ -150,7 +148,7 @@ def _start_session(
         account=TrainingAccount(list(names.parameters()), schedule.every),
         guard=parts.guard,
         overhead=parts.overhead,
-        start_step=start_step,
+        start_step=_first_step(parts.settings, start_step),
     )
     session = MonitorSession(
         loop=loop,
@@ -161,6 +159,11 @@ def _start_session(
     )
     _start(session)
     return session
+
+
+def _first_step(settings: Settings, start_step: int | None) -> int | None:
+    """Return the step to start at; None for that which the optimizers remember, where a run is continued."""
+    return 0 if start_step is None and not settings.run_id else start_step
 
 
 def _start(session: MonitorSession) -> None:

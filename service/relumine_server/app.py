@@ -38,6 +38,7 @@ from relumine_server.auth.authenticator import Authenticator
 from relumine_server.clock import Clock, Monotonic, Uptime, utc_now
 from relumine_server.db import migrations
 from relumine_server.db.database import Database
+from relumine_server.db.turns import TurnsByKey
 from relumine_server.detection.detector import advance
 from relumine_server.ingest.analysis import Advance
 from relumine_server.ingest.large_uploads import LargeUploads
@@ -142,6 +143,7 @@ def _services(
         alerts=alerts,
         ingest=ingest,
         large_uploads=LargeUploads(database, ingest, clock),
+        run_turns=TurnsByKey(),
         rebuilds=DetectorRebuilds(database, clock),
         backtests=Backtests(database),
         dispatcher=dispatcher,

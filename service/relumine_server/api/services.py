@@ -15,6 +15,7 @@ from relumine_server.api.rate_limit import LoginAttempts
 from relumine_server.auth.authenticator import Authenticator
 from relumine_server.clock import Clock, Uptime
 from relumine_server.db.database import Database
+from relumine_server.db.turns import TurnsByKey
 from relumine_server.ingest.large_uploads import LargeUploads
 from relumine_server.ingest.rebuild import DetectorRebuilds
 from relumine_server.ingest.service import IngestService
@@ -42,6 +43,7 @@ class Services:
     alerts: AlertService
     ingest: IngestService
     large_uploads: LargeUploads
+    run_turns: TurnsByKey
     rebuilds: DetectorRebuilds
     backtests: Backtests
     dispatcher: WebhookDispatcher

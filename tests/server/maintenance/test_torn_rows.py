@@ -127,7 +127,7 @@ def test_a_damaged_row_of_any_table_stops_nothing(server):
         for _ in range(2):
             server.require_reads(runs)
             server.work()
-        server.services.ingest._states._entries.clear()  # as after a restart
+        server.services.ingest._analyzer.states._entries.clear()  # as after a restart
         for run in runs:
             server.upload(run, UPLOADS)
     rows = [str(sorted(log.items())) for log in logs if "cannot be read" in log["event"]]
@@ -190,7 +190,7 @@ def test_damaged_chunks_are_left_out_of_reads_and_of_a_rebuild(server):
             )
         )
     server.damage(tables.detector_states.c.state)
-    server.services.ingest._states._entries.clear()
+    server.services.ingest._analyzer.states._entries.clear()
     server.require_reads([WHOLE, *statistics])
     for run in [WHOLE, *statistics]:
         server.upload(run, 4)

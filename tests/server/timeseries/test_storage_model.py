@@ -19,7 +19,7 @@ from sqlalchemy import select
 from relumine_server.app import create_app
 from relumine_server.db import tables
 from relumine_server.db.database import Database
-from relumine_server.ingest import service as ingest_service
+from relumine_server.ingest import analysis
 from relumine_server.ingest.service import IngestService
 from relumine_server.maintenance.worker import MaintenanceWorker
 from relumine_server.runs import repository as run_repository
@@ -36,7 +36,7 @@ SERIES = ("n_examples", "weight_norm", "loss", "learning_rate", "grad_norm", "no
 RUN = "/v1/runs/r1"
 SMALL = [
     (compaction, "CHUNK_RECORDS", 4), (compaction, "BATCH_RECORDS", 16), (logged_metrics, "MAX_ROWS", 6),
-    (ingest_service, "SAVE_EVERY", 3), (replay, "PAGE_UPLOADS", 3), (unit_stats, "_CANDIDATES", 3),
+    (analysis, "SAVE_EVERY", 3), (replay, "PAGE_UPLOADS", 3), (unit_stats, "_CANDIDATES", 3),
     (retention, "FIRST_ROWS", 3), (retention, "LATEST_ROWS", 8), (retention, "BATCH_ROWS", 4),
     (run_repository, "CHILDREN", dict.fromkeys(run_repository.CHILDREN, 7)),
 ]  # fmt: skip

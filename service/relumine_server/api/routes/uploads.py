@@ -5,6 +5,7 @@ The body is no declared parameter: FastAPI would parse it in Python, six times a
 
 from __future__ import annotations
 
+import re
 from functools import partial
 
 import sqlalchemy as sa
@@ -53,6 +54,9 @@ REFUSALS = (
 REPLAYED_HEADER = "relumine-replayed"
 """``true`` where an upload comes from a disk after its training, as ``relumine sync`` sends it."""
 
+RUN_ID_IN_BODY = re.compile(rb'"run"\s*:\s*\{[^{}]*?"id"\s*:\s*"([A-Za-z0-9_-]{1,64})"')
+RUN_ID_WITHIN = 4096
+
 BODY = {"required": True, "content": {"application/json": {"schema": UPLOAD_SCHEMA}}}
 
 
@@ -99,7 +103,19 @@ async def _ingest_once(services: Services, request: Request, body: bytes) -> Ing
         now = services.clock()
         return services.ingest.decode_and_ingest(connection, read_upload, now, is_replayed=is_replayed)
 
-    return await services.database.write_soon(write)
+    if services.database.is_exclusive:  # SQLite: one writer, and no connection to occupy
+        return await services.database.write_soon(write)
+    async with services.run_turns.turn(_run_in(body)):
+        return await services.database.write_soon(write)
+
+
+def _run_in(body: bytes) -> str:
+    """Return the id of the run in a body that is not decoded yet, as far as its beginning shows it.
+
+    It only decides with which others an upload waits for a run that is locked.
+    """
+    match = RUN_ID_IN_BODY.search(body, 0, RUN_ID_WITHIN)
+    return "" if match is None else match.group(1).decode("ascii")
 
 
 def _identity(upload: Upload) -> Upload:

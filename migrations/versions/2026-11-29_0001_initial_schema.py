@@ -162,6 +162,7 @@ def upgrade() -> None:
         sa.Column("seq", sa.BigInteger(), nullable=False),
         sa.Column("first_step", sa.BigInteger(), nullable=False),
         sa.Column("last_step", sa.BigInteger(), nullable=False),
+        sa.Column("point_count", sa.Integer(), nullable=False),
         sa.Column("items", Document, nullable=False),
         sa.PrimaryKeyConstraint("run_id", "session", "rank", "seq", name=op.f("pk_logged_metrics")),
     )

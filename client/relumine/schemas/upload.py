@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import Field, JsonValue, field_validator
+from pydantic import Field, JsonValue, field_validator, model_validator
 
 from relumine.schemas.alert import Alert
 from relumine.schemas.base import Count, Finite, Identifier, Name, Step, Text, View, WireModel
@@ -25,17 +25,24 @@ MAX_LAYERS = 10_000
 MAX_METRICS = 10_000
 MAX_CONFIG_NODES = 10_000
 MAX_CONFIG_DEPTH = 20
-MAX_CONFIG_CHARACTERS = 10_000
+MAX_CONFIG_TEXT = 10_000
+MAX_CONFIG_CHARACTERS = 200_000
+"""Characters of one text of a configuration, and of all its texts: every list of runs holds it."""
+MAX_COVERAGE_CHARACTERS = 2_000_000
+MAX_MISSING_CHARACTERS = 1_000
+"""Characters of a coverage, and of what is missing of a layer: every overview holds them."""
 
 
 def check_storable(value: object) -> None:
     """Raise ValueError for a JSON value that not every database stores alike: NaN, NUL, huge integers, great depth."""
     stack: list[tuple[object, int]] = [(value, 0)]
     nodes = 0
+    characters = 0
     while stack:
         item, depth = stack.pop()
         nodes += 1
-        if nodes > MAX_CONFIG_NODES or depth > MAX_CONFIG_DEPTH:
+        characters += len(item) if isinstance(item, str) else 0
+        if nodes > MAX_CONFIG_NODES or depth > MAX_CONFIG_DEPTH or characters > MAX_CONFIG_CHARACTERS:
             raise ValueError("config is too large or too deep")
         if isinstance(item, Mapping):
             stack.extend((part, depth + 1) for pair in item.items() for part in pair)
@@ -47,7 +54,7 @@ def check_storable(value: object) -> None:
 
 def _is_storable_leaf(item: object) -> bool:
     if isinstance(item, str):
-        return "\x00" not in item and len(item) <= MAX_CONFIG_CHARACTERS
+        return "\x00" not in item and len(item) <= MAX_CONFIG_TEXT
     if isinstance(item, float):
         return math.isfinite(item)
     return not isinstance(item, int) or abs(item) <= MAX_STEP
@@ -97,6 +104,13 @@ class LayerInfo(WireModel):
     """The sampled share of the optimizer steps so far."""
     missing: Annotated[list[Text], Field(max_length=32)] = Field(default_factory=list)
 
+    @field_validator("missing")
+    @classmethod
+    def _short(cls, missing: list[str]) -> list[str]:
+        if sum(map(len, missing)) > MAX_MISSING_CHARACTERS:
+            raise ValueError(f"at most {MAX_MISSING_CHARACTERS} characters")
+        return missing
+
 
 class Coverage(WireModel):
     """The watched part of a model, and what is not watched, with reasons.
@@ -112,6 +126,15 @@ class Coverage(WireModel):
     unseen: Annotated[dict[Name, Text], Field(max_length=MAX_LAYERS)] = Field(default_factory=dict)
     left_out: Annotated[dict[Name, Text], Field(max_length=MAX_LAYERS)] = Field(default_factory=dict)
     remarks: Annotated[list[Text], Field(max_length=32)] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _short(self) -> Self:
+        texts = [*self.unused, *self.remarks]
+        for by_name in (self.unseen, self.left_out):
+            texts += [*by_name, *by_name.values()]
+        if sum(map(len, texts)) > MAX_COVERAGE_CHARACTERS:
+            raise ValueError(f"at most {MAX_COVERAGE_CHARACTERS} characters")
+        return self
 
 
 class LoggedMetric(WireModel):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any
 
 import sqlalchemy as sa
@@ -34,6 +35,9 @@ CHILDREN = {
     tables.alerts: 10_000,
 }
 """Tables whose keys begin with a run, and how many rows of each one transaction deletes."""
+
+PAGE_CHARACTERS = 4_000_000
+"""Characters of the configurations and the coverage of the runs in one page."""
 
 LATEST_START = 4e9  # seconds since 1970; what a client sends beyond it could not be stored
 
@@ -244,11 +248,28 @@ def select_page(
     connection: sa.Connection, filters: Mapping[str, str | None], position: Sequence[Any] | None, limit: int
 ) -> list[RunRow]:
     """Return a page of runs, newest first, and one more; ``position`` is (created_at, run_id)."""
-    query = keyset.page(_SELECT.where(run_is_visible), (_r.created_at, _r.run_id), position, limit, descending=True)
+    return [RunRow(*row) for row in connection.execute(_page(_SELECT, filters, position, limit))]
+
+
+def page_length(
+    connection: sa.Connection, filters: Mapping[str, str | None], position: Sequence[Any] | None, limit: int
+) -> int:
+    """Return how many of the runs that ``select_page`` selects a page may hold: as many as are short enough, or one."""
+    texts = [sa.func.coalesce(sa.func.length(sa.cast(column, sa.Text)), 0) for column in (_r.config, _r.coverage)]
+    sizes = connection.scalars(_page(sa.select(texts[0] + texts[1]), filters, position, limit))
+    ends = accumulate(sizes)
+    fitting: int = sum(end <= PAGE_CHARACTERS for end in ends)
+    return max(fitting, 1)
+
+
+def _page(
+    select: sa.Select[Any], filters: Mapping[str, str | None], position: Sequence[Any] | None, limit: int
+) -> sa.Select[Any]:
+    query = keyset.page(select.where(run_is_visible), (_r.created_at, _r.run_id), position, limit, descending=True)
     for name, column in (("project", _r.project), ("group", _r.group_name), ("status", _r.status)):
         if filters.get(name) is not None:
             query = query.where(column == filters[name])
-    return [RunRow(*row) for row in connection.execute(query)]
+    return query
 
 
 def mark_deleted(connection: sa.Connection, run_id: str, now: datetime) -> bool:

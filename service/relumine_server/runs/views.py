@@ -88,7 +88,7 @@ def project_views(
 def ranked_layers(connection: sa.Connection, run_id: str) -> list[schema_run.Layer]:
     """Return the layers of a run with their latest reading, those at most risk first."""
     layers = run_repository.load_layers(connection, run_id)
-    readings = segments.latest_readings(connection, run_id, [layer.layer_id for layer in layers])
+    readings = segments.latest_readings(connection, run_id)
     views = [_layer_view(layer, readings.get(layer.layer_id, {})) for layer in layers]
     return sorted(views, key=lambda layer: (-layer.risk, layer.layer_id))
 

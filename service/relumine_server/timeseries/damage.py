@@ -43,7 +43,8 @@ def readable_segments(run_id: str, rows: Sequence[Any], **position: Any) -> list
         if is_readable[layout]:
             readable.append(row)
         else:
-            report("segments", run_id, **position, seq=row.seq)
+            layer_id = getattr(row, "layer_id", None)
+            report("segments", run_id, **(position or {"layer_id": layer_id}), seq=row.seq)
     return readable
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,8 @@ from relumine_server.db import tables
 from relumine_server.timeseries import codec, damage, sessions
 from relumine_server.timeseries.downsampling import Downsampled, SeriesColumns
 from relumine_server.timeseries.sessions import SessionSpan
+
+LAYER_ID = "layer_id"
 
 _LayerPieces = dict[int, list[Downsampled]]
 
@@ -75,22 +78,32 @@ def _read_segments(connection: sa.Connection, query: _SeriesQuery, span: Session
     )
     if span.first_step > span.began_at_step and not span.out_of_order:
         statement = statement.where(c.seq > _last_seq_before(connection, query.run_id, span))
-    rows: dict[int, list[Any]] = defaultdict(list)
-    for row in connection.execute(statement):
-        rows[row.layer_id].append(row)
+    rows = damage.readable_segments(query.run_id, connection.execute(statement).all())
+    if not rows:
+        return {}
+    points = _points_in_span(_decode_segments(rows, query.names), [*query.names, LAYER_ID], span)
+    layer_ids = points.last[LAYER_ID]
+    starts = np.flatnonzero(np.diff(layer_ids, prepend=-1)).tolist()
     pieces = {}
-    for layer_id, stored in rows.items():
-        of_layer = damage.readable_segments(query.run_id, stored, layer_id=layer_id)
-        pieces[layer_id] = [_points_in_span(_decode_segments(of_layer, query.names), query.names, span)]
+    for start, end in pairwise([*starts, layer_ids.size]):
+        pieces[int(layer_ids[start])] = [_between(points, query.names, start, end)]
     return pieces
 
 
+def _between(points: Downsampled, names: Sequence[str], start: int, end: int) -> Downsampled:
+    """Return some of the points, each of one record."""
+    values = {name: points.last[name][start:end] for name in names}
+    return Downsampled(points.weight[start:end], points.step[start:end], min=values, max=values, last=values)
+
+
 def _decode_segments(rows: Sequence[Any], names: Sequence[str]) -> SeriesColumns:
-    """Decode segments of one layer, one after the other."""
+    """Decode segments one after the other, all layers at once."""
     segments = [codec.StoredSegment(row.record_count, row.data, row.readings) for row in rows]
     columns = codec.decode(segments, ("step", *names))
+    counts = [row.record_count for row in rows]
+    columns[LAYER_ID] = np.repeat(np.array([row.layer_id for row in rows], np.float64), counts)
     if "seq" in names:
-        columns["seq"] = np.repeat(np.array([row.seq for row in rows], np.float64), [row.record_count for row in rows])
+        columns["seq"] = np.repeat(np.array([row.seq for row in rows], np.float64), counts)
     return columns
 
 

@@ -17,6 +17,7 @@ MAX_DAMAGED = 16
 """Segments that cannot be read, behind which a latest reading is still looked for."""
 
 _COLUMNS = ("run_id", "session", "rank", "seq", *Segment._fields)
+_READING_COLUMNS = [tables.segments.c[name] for name in ("layer_id", "seq", "record_count", "data", "readings")]
 _INSERT_ARRAYS = """INSERT INTO segments (run_id, session, rank, seq,
  layer_id, first_step, last_step, record_count, data, learning_rates, readings)
 SELECT %s, %s, %s, %s, * FROM unnest(
@@ -32,41 +33,60 @@ def insert(connection: sa.Connection, key: tuple[str, str, int, int], segments: 
     connection.exec_driver_sql(plain_insert(tables.segments, _COLUMNS), [(*key, *segment) for segment in segments])
 
 
-def latest_readings(connection: sa.Connection, run_id: str, layer_ids: Sequence[int]) -> dict[int, dict[str, float]]:
+def latest_readings(connection: sa.Connection, run_id: str) -> dict[int, dict[str, float]]:
     """Return the last reading of each layer that has one in a segment, with its step, by layer."""
+    newest = connection.execute(_newest_rows(run_id)).all()
+    rows = damage.readable_segments(run_id, newest)
+    damaged = {row.layer_id for row in newest} - {row.layer_id for row in rows}
+    for layer_id in sorted(damaged):
+        few = connection.execute(_rows_of_layer(run_id, layer_id).limit(MAX_DAMAGED)).all()
+        rows += damage.readable_segments(run_id, few)[:1]
+    return _last_readings(rows)
+
+
+def _newest_rows(run_id: str) -> sa.Select[Any]:
+    """Select the newest segment with a reading of each layer: two look-ups in the primary key per layer."""
     c = tables.segments.c
-    r = tables.runs.c
-    newest = connection.execute(sa.select(r.detector_session, r.detector_seq).where(r.run_id == run_id)).first()
-    if newest is None or newest.detector_session is None:
+    layer = tables.layers.c
+    older = tables.segments.alias()
+    of_layer = sa.and_(
+        older.c.run_id == run_id,
+        older.c.layer_id == layer.layer_id,
+        older.c.rank == 0,
+        older.c.readings.is_not(None),
+    )
+    newest_first = (older.c.session.desc(), older.c.rank.desc(), older.c.seq.desc())  # the order of the primary key
+    session = sa.select(older.c.session).where(of_layer).order_by(*newest_first).limit(1).correlate(tables.layers)
+    seq = sa.select(older.c.seq).where(of_layer).order_by(*newest_first).limit(1).correlate(tables.layers)
+    is_newest = sa.and_(
+        c.run_id == run_id,
+        c.layer_id == layer.layer_id,
+        c.session == session.scalar_subquery(),
+        c.rank == 0,
+        c.seq == seq.scalar_subquery(),
+    )
+    joined = tables.layers.join(tables.segments, is_newest)
+    return sa.select(*_READING_COLUMNS).select_from(joined).where(layer.run_id == run_id)
+
+
+def _rows_of_layer(run_id: str, layer_id: int) -> sa.Select[Any]:
+    """Select the segments of a layer that have a reading, the newest first."""
+    c = tables.segments.c
+    of_layer = (c.run_id == run_id, c.layer_id == layer_id, c.rank == 0, c.readings.is_not(None))
+    return sa.select(*_READING_COLUMNS).where(*of_layer).order_by(c.session.desc(), c.rank.desc(), c.seq.desc())
+
+
+def _last_readings(rows: Sequence[Any]) -> dict[int, dict[str, float]]:
+    """Return the statistics of the last record of each segment that has a reading, by layer."""
+    if not rows:
         return {}
-    rows = sa.select(c.layer_id, c.seq, c.record_count, c.data, c.readings).where(
-        c.run_id == run_id, c.rank == 0, c.readings.is_not(None)
-    )
-    # The last processed upload has a reading of almost every layer: one query for them, one for each of the rest.
-    of_last_upload = rows.where(
-        c.layer_id.in_(layer_ids), c.session == newest.detector_session, c.seq == newest.detector_seq
-    )
-    readings = {row.layer_id: _last_reading(row) for row in _readable(run_id, connection.execute(of_last_upload).all())}
-    newest_first = (c.session.desc(), c.rank.desc(), c.seq.desc())  # the order of the primary key: nothing is sorted
-    for layer_id in layer_ids:
-        if layer_id not in readings:
-            newest_rows = connection.execute(rows.where(c.layer_id == layer_id).order_by(*newest_first).limit(1)).all()
-            if newest_rows and not _readable(run_id, newest_rows):
-                few = rows.where(c.layer_id == layer_id).order_by(*newest_first).limit(MAX_DAMAGED)
-                newest_rows = _readable(run_id, connection.execute(few).all())
-            if newest_rows:
-                readings[layer_id] = _last_reading(newest_rows[0])
-    return readings
-
-
-def _readable(run_id: str, rows: Sequence[Any]) -> list[Any]:
-    return [row for row in rows if damage.readable_segments(run_id, [row], layer_id=row.layer_id)]
-
-
-def _last_reading(row: Any) -> dict[str, float]:
-    """Return the statistics of the last record in a segment that has a reading."""
-    segment = codec.StoredSegment(row.record_count, row.data, row.readings)
-    values = codec.decode([segment], ("step", *codec.READINGS))
-    measured = np.flatnonzero(~np.isnan(values["state"]))
-    last = measured[-1] if measured.size else -1
-    return {name: float(column[last]) for name, column in values.items()}
+    names = ("step", *codec.READINGS)
+    segments = [codec.StoredSegment(row.record_count, row.data, row.readings) for row in rows]
+    columns = codec.decode(segments, names)
+    ends = np.cumsum([row.record_count for row in rows])
+    starts = np.concatenate([[0], ends[:-1]])
+    is_measured = ~np.isnan(columns["state"])
+    last_measured = np.maximum.reduceat(np.where(is_measured, np.arange(is_measured.size), -1), starts)
+    last = np.where(last_measured >= 0, last_measured, ends - 1)
+    values = np.stack([columns[name][last] for name in names], axis=1).tolist()
+    return {row.layer_id: dict(zip(names, of_layer, strict=True)) for row, of_layer in zip(rows, values, strict=True)}

@@ -87,7 +87,7 @@ def read(database: Database) -> Answers:
             late_series=series_queries.read_extremes(connection, "r1", [0, 1, 2], ["loss"], **late),
             processed=[(*upload.position, [row[2:] for row in upload.records]) for upload in uploads],
             units=[{name: values.tolist() for name, values in row.arrays().items()} for row in rows],
-            readings=segments.latest_readings(connection, "r1", [1, 2]),
+            readings=segments.latest_readings(connection, "r1"),
         )
 
 

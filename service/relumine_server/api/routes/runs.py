@@ -16,7 +16,7 @@ from fastapi.responses import StreamingResponse
 from relumine.schemas import alert as schema_alert
 from relumine.schemas import base, chart
 from relumine.schemas import run as schema_run
-from relumine.schemas.record_table import MAX_STEP
+from relumine.schemas.record_table import MAX_STEP, Array
 from relumine_server.alerts import queries as alert_queries
 from relumine_server.api import pagination, problem_details
 from relumine_server.api.dependencies import (
@@ -67,6 +67,7 @@ def list_runs(
     position = pagination.decode(cursor, datetime, str)
     filters = {"project": project, "group": group, "status": status}
     with database.read() as connection:
+        limit = min(limit, run_repository.page_length(connection, filters, position, limit))
         runs = run_repository.select_page(connection, filters, position, limit)
         runs, next_cursor = pagination.cut(runs, limit, lambda run: (run.created_at, run.run_id))
         items = views.run_views(connection, runs, settings.base_url)
@@ -176,7 +177,7 @@ def _layer_traces(
 
 def _layer_trace(layer_id: int, series: Downsampled) -> chart.Trace:
     trace = downsampling.downsample(series, OVERVIEW_POINTS)
-    dead_fraction = np.nansum([trace.max["dead_fraction"], trace.max["born_dead_fraction"]], axis=0)
+    dead_fraction = _zero_for_nan(trace.max["dead_fraction"]) + _zero_for_nan(trace.max["born_dead_fraction"])
     return chart.Trace(
         layer_id=layer_id,
         step=downsampling.to_ints(trace.step),
@@ -184,6 +185,10 @@ def _layer_trace(layer_id: int, series: Downsampled) -> chart.Trace:
         dying_fraction=downsampling.to_json_numbers(trace.max["dying_fraction"]),
         active_rate=downsampling.to_json_numbers(trace.last["active_rate"]),
     )
+
+
+def _zero_for_nan(values: Array) -> Array:
+    return np.where(np.isnan(values), 0.0, values)
 
 
 def _run_trace(connection: sa.Connection, run_id: str, after_step: int | None) -> chart.RunTrace:

@@ -64,5 +64,6 @@ logged_metrics = sa.Table(
     sa.Column("seq", sa.BigInteger, primary_key=True),
     required("first_step", sa.BigInteger),
     required("last_step", sa.BigInteger),
+    required("point_count", sa.Integer),
     required("items", JsonArray()),
 )

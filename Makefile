@@ -23,8 +23,8 @@ check: $(VENV)/dev.stamp  ## check style, types and import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-chaos: $(VENV)/dev.stamp  ## run the long rigs: network faults, process exits, forks, kills, a full disk, packaging, hostile receivers, DNS rebinding, several servers, a slow migration, a frozen Postgres, SIGTERM, payload bombs, fuzzing
-	for rig in network_faults process_exit forks server_kills dispatcher_kills disk_full packaging hostile_receivers dns_rebinding multi_server slow_migration frozen_postgres graceful_shutdown payload_bombs openapi_fuzz; do echo "== $$rig"; $(BIN)/python -m tests.chaos.$$rig || exit 1; done
+chaos: $(VENV)/dev.stamp  ## run the long rigs: network faults, process exits, forks, kills, a full disk, torn rows, packaging, hostile receivers, DNS rebinding, several servers, a slow migration, a frozen Postgres, SIGTERM, payload bombs, fuzzing
+	for rig in network_faults process_exit forks server_kills dispatcher_kills disk_full torn_rows packaging hostile_receivers dns_rebinding multi_server slow_migration frozen_postgres graceful_shutdown payload_bombs openapi_fuzz; do echo "== $$rig"; $(BIN)/python -m tests.chaos.$$rig || exit 1; done
 
 serve: $(VENV)/demo.stamp  ## start the server with ./relumine.db
 	$(BIN)/relumine-server serve

@@ -89,11 +89,16 @@ def _wait_for_stalled(client: httpx.Client, expected: int) -> int:
     return stalled
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Tear, ask, count."""
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--runs", type=int, default=8)
-    raise SystemExit(0 if report(options.parse_args(arguments).runs) else 1)
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Tear, ask, count."""
+    raise SystemExit(0 if report(parser().parse_args(arguments).runs) else 1)
 
 
 if __name__ == "__main__":

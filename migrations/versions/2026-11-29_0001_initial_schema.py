@@ -56,15 +56,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("run_id", name=op.f("pk_runs")),
     )
     op.create_index(op.f("ix_runs_created_at_run_id"), "runs", ["created_at", "run_id"], unique=False)
+    op.create_index(op.f("ix_runs_deleted_at"), "runs", ["deleted_at"], unique=False)
     op.create_index(
         op.f("ix_runs_project_created_at_run_id"), "runs", ["project", "created_at", "run_id"], unique=False
     )
     op.create_index(op.f("ix_runs_project_sent_id"), "runs", ["project", "sent_id"], unique=False)
     op.create_index(op.f("ix_runs_status"), "runs", ["status"], unique=False)
-    is_deleted = sa.text("deleted_at IS NOT NULL")
-    op.create_index(
-        op.f("ix_runs_deleted_at"), "runs", ["deleted_at"], sqlite_where=is_deleted, postgresql_where=is_deleted
-    )
     op.create_table(
         "run_sessions",
         sa.Column("run_id", sa.Text(), nullable=False),

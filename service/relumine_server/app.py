@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager, closing
+from typing import TypedDict
 
 from fastapi import FastAPI
 
@@ -92,11 +93,15 @@ def create_app(
     services = app.state.services = _services(settings, opened, clock, uptime, detector=detector, outbox=outbox)
     app.state.owns_database = database is None
     problem_details.install(app)
+    _add_routes(app)
+    _add_middleware(app, services)
+    return app
+
+
+def _add_routes(app: FastAPI) -> None:
     for module in ROUTE_MODULES:
         app.include_router(module.router)
     openapi.install(app)
-    _add_middleware(app, services)
-    return app
 
 
 def _add_middleware(app: FastAPI, services: Services) -> None:
@@ -112,24 +117,24 @@ def _add_middleware(app: FastAPI, services: Services) -> None:
     app.add_middleware(ForwardedMiddleware, proxies=services.settings.proxies)
 
 
+class _Observed(TypedDict):
+    """Services that uploads and the evaluator share."""
+
+    metrics: Metrics
+    alerts: AlertService
+    uptime: Uptime
+
+
 def _services(
     settings: Settings, database: Database, clock: Clock, uptime: Uptime, *, detector: Advance, outbox: Enqueue
 ) -> Services:
     metrics = Metrics()
     alerts = AlertService(outbox)
+    observed: _Observed = {"metrics": metrics, "alerts": alerts, "uptime": uptime}
+    ingest = IngestService(settings.base_url, quotas=Quotas(settings), advance=detector, **observed)
     dispatcher = WebhookDispatcher(database, settings, clock, metrics=metrics)
-    evaluator = AlertEvaluator(
-        database, settings, clock, on_notifications=dispatcher.wake, alerts=alerts, metrics=metrics, uptime=uptime
-    )
+    evaluator = AlertEvaluator(database, settings, clock, on_notifications=dispatcher.wake, **observed)
     maintenance = MaintenanceWorker(database, settings, clock, metrics=metrics, uptime=uptime)
-    ingest = IngestService(
-        settings.base_url,
-        quotas=Quotas(settings),
-        metrics=metrics,
-        advance=detector,
-        alerts=alerts,
-        uptime=uptime,
-    )
     return Services(
         settings=settings,
         clock=clock,

@@ -45,7 +45,8 @@ class Traffic:
 
     def run(self, client_number: int) -> None:
         """Upload and read until ``stop``."""
-        run, seq = f"run{client_number}", 1
+        run = f"run{client_number}"
+        seq = 1
         with httpx.Client(base_url=self._url, timeout=60) as client:
             while not self._stop_requested.wait(0.05):
                 status = self._send(client, "POST", "/v1/uploads", _body(run, seq))
@@ -112,12 +113,17 @@ def report(rounds: int, frozen_s: float) -> bool:
     return is_quick and not missing and set(traffic.codes) <= {200, 202, 404, 429, 503}
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Freeze, measure, count."""
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--frozen-s", type=float, default=20)
-    values = options.parse_args(arguments)
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Freeze, measure, count."""
+    values = parser().parse_args(arguments)
     raise SystemExit(0 if report(values.rounds, values.frozen_s) else 1)
 
 

@@ -84,12 +84,17 @@ def report(seconds: float, servers: int) -> bool:
     return all(results) and revision == slow_migration.REVISION and sum(count > 0 for count in waits) == servers - 1
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Start, wait, count."""
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--seconds", type=float, default=60)
     options.add_argument("--servers", type=int, default=3)
-    values = options.parse_args(arguments)
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Start, wait, count."""
+    values = parser().parse_args(arguments)
     raise SystemExit(0 if report(values.seconds, values.servers) else 1)
 
 

@@ -10,7 +10,7 @@ import typer
 from pydantic import ValidationError
 
 from relumine.schemas.printable import printable
-from relumine_server import validation_messages
+from relumine_server import log_config, validation_messages
 from relumine_server.db.database import Database, parse_url, without_password
 from relumine_server.errors import FileInUseError, NotDistributableError, ProblemError, UnknownDatabaseError
 from relumine_server.settings import Settings
@@ -39,6 +39,7 @@ def _name_of(setting: str, options: Collection[str]) -> str:
 @contextmanager
 def open_database(settings: Settings) -> Iterator[Database]:
     """Open the database of the settings, and close it in the end. End the command with one sentence if that fails."""
+    log_config.to_stderr(settings.log_level, settings.log_format)  # standard output is for the result
     with clear_database_errors(settings), closing(Database.open(settings.database_url)) as database:
         yield database
 
@@ -48,6 +49,7 @@ def migrated(settings: Settings) -> Iterator[Database]:
     """Open the database and bring it to the schema of this version."""
     from relumine_server.db import migrations
 
+    log_config.to_stderr(settings.log_level, settings.log_format)  # standard output is for the result
     with clear_database_errors(settings):
         try:
             database = Database.open(settings.database_url)

@@ -124,12 +124,10 @@ def _key_policy(settings: Settings, *, has_keys: bool) -> str:
 @cli.command()
 def worker(database_url: DatabaseUrl = None) -> None:
     """Send notifications from a process of its own; several of these may share one Postgres database."""
-    from relumine_server import log_config
     from relumine_server.db import migrations
     from relumine_server.webhooks import dispatcher
 
     settings = load_settings(database_url=database_url)
-    log_config.to_stderr(settings.log_level)
     with open_database(settings) as database:
         with database.read() as connection:
             if migrations.current(connection) != migrations.head():
@@ -147,11 +145,9 @@ def migrate(
     ] = False,
 ) -> None:
     """Bring the database to the schema of this version."""
-    from relumine_server import log_config
     from relumine_server.db import citus, migrations
 
     settings = load_settings(database_url=database_url)
-    log_config.to_stderr(settings.log_level, settings.log_format)
     if distribute and is_sqlite(settings):
         fail("SQLite cannot be distributed over several hosts: --distribute needs Postgres with Citus")
     distributed = None

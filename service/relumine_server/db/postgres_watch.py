@@ -1,8 +1,8 @@
 """The watch over a Postgres that does not answer: a frozen host or a lost network would hold every request for minutes.
 
 A thread asks ``SELECT 1`` on a connection of its own, twice a second. Where there is no answer in time, and no other
-statement gets one either, the database counts as away: the sockets of all connections are shut down, so that whoever
-waits gets an error, and further requests are refused at once until a new connection answers.
+statement gets one either, the database counts as away: the sockets of all connections are shut down, so that all
+that wait get an error, and further requests are refused at once until a new connection answers.
 """
 
 from __future__ import annotations
@@ -122,7 +122,8 @@ class PostgresWatch:
         pgconn.send_query(b"SELECT 1")
         pgconn.flush()
         while True:
-            answers, asked_at = self._answers, time.monotonic()
+            answers = self._answers
+            asked_at = time.monotonic()
             readable, _, _ = select.select([pgconn.socket], [], [], ANSWER_S)
             if readable:
                 pgconn.consume_input()

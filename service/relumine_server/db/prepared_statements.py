@@ -18,7 +18,7 @@ _log = structlog.get_logger(__name__)
 
 
 class PreparedStatements:
-    """Whether statements are prepared, for all connections of some engines. Safe to use from many threads."""
+    """The choice whether statements are prepared, for the connections of some engines. Thread-safe."""
 
     def __init__(self) -> None:
         self._is_off = False
@@ -34,7 +34,7 @@ class PreparedStatements:
             self._switch_off()
 
     def _detect(self, connection: Any, _record: Any) -> None:
-        """Compare the backend that a connection was told of with the one that answers: a pooler makes up its own."""
+        """Compare the backend that a connection was announced with the one that answers: a pooler makes up its own."""
         with connection.cursor() as cursor:
             (backend,) = cursor.execute("SELECT pg_backend_pid()", prepare=False).fetchone()
         connection.commit()

@@ -1,6 +1,6 @@
 """The files of a SQLite database: private to their user, locked by one process, and still where they were opened.
 
-A process keeps writing to a file that was deleted or moved, and nobody finds what it wrote. Therefore the device and
+A process keeps writing to a file that was deleted or moved, and what it wrote is lost. Therefore the device and
 inode of the open file are compared with those of its path before and after each commit.
 """
 

@@ -13,7 +13,7 @@ from relumine_server.errors import Busy
 class TurnsByKey:
     """Lets a few callers of each key in at once; the others wait in order, and are refused if it takes too long.
 
-    It belongs to one event loop. A key that nobody uses takes no memory.
+    It belongs to one event loop. An unused key takes no memory.
     """
 
     def __init__(self, per_key: int = 2, wait_s: float = 5.0) -> None:

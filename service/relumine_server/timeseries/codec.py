@@ -7,7 +7,6 @@ took none.
 
 from __future__ import annotations
 
-import json
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
@@ -17,9 +16,10 @@ from typing import NamedTuple, get_args
 
 import numpy as np
 
-from relumine.schemas.record_table import DEFAULTS, KEY_COLUMNS, MAX_STEP, RECORD_SCALARS, Array, RecordTable
+from relumine.schemas.record_table import DEFAULTS, KEY_COLUMNS, RECORD_SCALARS, Array, RecordTable
 from relumine.schemas.run import LayerState
 from relumine_server.detection.findings import Reading
+from relumine_server.timeseries.packing import UnreadableError
 
 SCALARS = (*KEY_COLUMNS[1:], *RECORD_SCALARS)
 READINGS = (*(f.name for f in fields(Reading) if f.name not in ("layer_id", "step", "state")), "state")
@@ -33,16 +33,8 @@ _STEP = SCALARS.index("step")
 _BITS = 1 << np.arange(len(SCALARS), dtype=np.int64)
 _DEFAULTS = np.array([DEFAULTS.get(name, np.nan) for name in SCALARS])
 _MASK = struct.Struct("<I")
-_NEEDED = (1 << _FIRST_STEP) | (1 << _STEP)
-"""Bits of the scalars that every segment holds."""
-_SCALAR_BYTES = 8
-_READING_BYTES = 4
 _STATE_CODES = {state: float(code) for code, state in enumerate(STATES)}
 _reading_values = attrgetter(*READINGS[:-1])
-
-
-class UnreadableError(ValueError):
-    """Stored bytes are not what an encoder of this module wrote: they are damaged, or of another version."""
 
 
 class Segment(NamedTuple):
@@ -194,37 +186,6 @@ class StoredSegment(NamedTuple):
     readings: bytes | None
 
 
-class Layout(NamedTuple):
-    """What tells whether a segment can be decoded: the start of its data, and sizes."""
-
-    mask: bytes
-    record_count: int
-    data_bytes: int
-    reading_bytes: int | None
-
-
-def layout(record_count: int, data: bytes, readings: bytes | None) -> Layout:
-    """Return the layout of a segment. Most segments of a layer share one."""
-    return Layout(data[: _MASK.size], record_count, len(data), None if readings is None else len(readings))
-
-
-def is_readable(segment: Layout) -> bool:
-    """Return True if ``decode`` can decode segments of this layout: their bytes have the size that it says."""
-    if len(segment.mask) < _MASK.size or segment.record_count < 1:
-        return False
-    (mask,) = _MASK.unpack(segment.mask)
-    if mask & _NEEDED != _NEEDED or mask >> len(SCALARS):
-        return False
-    if segment.reading_bytes not in {None, _READING_BYTES * len(READINGS) * segment.record_count}:
-        return False
-    return bool(segment.data_bytes == _MASK.size + _SCALAR_BYTES * mask.bit_count() * segment.record_count)
-
-
-def are_steps(values: Array | None) -> bool:
-    """Return True for numbers that can be the steps of records."""
-    return values is not None and bool(((values >= 0) & (values <= MAX_STEP)).all())
-
-
 def decode(segments: Sequence[StoredSegment], statistics: Sequence[str]) -> dict[str, Array]:
     """Return statistics of all segments, one segment after the other; NaN where a statistic is missing."""
     ends = np.cumsum([segment.record_count for segment in segments])
@@ -317,31 +278,3 @@ def decode_chunk(name: str, data: bytes | None, last: float | None, record_count
 
 def _chunk_dtype(name: str) -> str:
     return "<f4" if name in READINGS else "<f8"
-
-
-_LENGTH = struct.Struct("<I")
-
-
-def pack_columns(columns: Mapping[str, Array]) -> bytes:
-    """Pack named one-dimensional arrays, each of its own dtype, behind a header in JSON."""
-    layout = [[name, values.dtype.str, values.size] for name, values in columns.items()]
-    header = json.dumps({"columns": layout}, separators=(",", ":")).encode()
-    return b"".join([_LENGTH.pack(len(header)), header, *(values.tobytes() for values in columns.values())])
-
-
-def unpack_columns(raw: bytes) -> dict[str, Array]:
-    """Unpack what ``pack_columns`` returned. Raises UnreadableError."""
-    try:
-        return _unpack(raw)
-    except (struct.error, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise UnreadableError(str(error)) from error
-
-
-def _unpack(raw: bytes) -> dict[str, Array]:
-    (length,) = _LENGTH.unpack_from(raw)
-    offset = _LENGTH.size + length
-    columns: dict[str, Array] = {}
-    for name, dtype, size in json.loads(raw[_LENGTH.size : offset])["columns"]:
-        columns[name] = np.frombuffer(raw, np.dtype(dtype), size, offset)
-        offset += columns[name].nbytes
-    return columns

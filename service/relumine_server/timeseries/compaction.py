@@ -109,7 +109,7 @@ def _compact_oldest(
     if not readable:
         return 0
     count = _insert_chunk(connection, run_id, stream, readable)
-    # What cannot be read stays as it is, for whoever may repair it.
+    # What cannot be read stays as it is: it may be repaired.
     damaged = sorted({row.seq for row in rows} - {row.seq for row in readable})
     connection.execute(sa.delete(tables.segments).where(is_oldest, c.seq.not_in(damaged)))
     return count

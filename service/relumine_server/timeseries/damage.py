@@ -10,7 +10,7 @@ import structlog
 from cachetools import LRUCache
 
 from relumine.schemas.record_table import Array
-from relumine_server.timeseries import codec
+from relumine_server.timeseries import codec, layout, packing
 
 MAX_REMEMBERED = 10_000  # rows; a process that meets more of them logs some twice
 
@@ -34,13 +34,13 @@ def readable_segments(run_id: str, rows: Sequence[Any], **position: Any) -> list
 
     Each row has ``seq``, ``record_count``, ``data`` and ``readings``; ``position`` is what else names it.
     """
-    layouts = [codec.layout(row.record_count, row.data, row.readings) for row in rows]
-    is_readable = {layout: codec.is_readable(layout) for layout in set(layouts)}
+    layouts = [layout.layout_of(row.record_count, row.data, row.readings) for row in rows]
+    is_readable = {segment: layout.is_readable(segment) for segment in set(layouts)}
     if all(is_readable.values()):
         return list(rows)
     readable = []
-    for row, layout in zip(rows, layouts, strict=True):
-        if is_readable[layout]:
+    for row, segment in zip(rows, layouts, strict=True):
+        if is_readable[segment]:
             readable.append(row)
         else:
             layer_id = getattr(row, "layer_id", None)
@@ -68,6 +68,6 @@ def chunk_columns(run_id: str, rows: Sequence[Any], **position: Any) -> dict[str
     for row in rows:
         try:
             columns[row.statistic] = codec.decode_chunk(row.statistic, row.data, row.last, row.record_count)
-        except codec.UnreadableError:
+        except packing.UnreadableError:
             report("chunks", run_id, **position, statistic=row.statistic)
-    return columns if codec.are_steps(columns.get("step")) else {}
+    return columns if layout.are_steps(columns.get("step")) else {}

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from relumine.schemas.record_table import COLUMN_BITS, Array, RecordTable
 from relumine_server.db import tables
 from relumine_server.db.dialect import plain_insert
-from relumine_server.timeseries import codec, damage
+from relumine_server.timeseries import damage, packing
 from relumine_server.timeseries.sessions import SessionSpans
 
 _COUNTS = ("active", "active_positions", "silent", "longest_silence")
@@ -102,7 +102,7 @@ def _encode_columns(records: RecordTable, start: int, end: int) -> bytes:
         values = records.span(name, start, end - 1)
         if values is not None and values.size:
             columns[name] = _narrowed(values) if name in _COUNTS else values
-    return codec.pack_columns(columns)
+    return packing.pack_columns(columns)
 
 
 def _narrowed(counts: Array) -> Array:
@@ -127,7 +127,7 @@ def read_latest(
             raw = connection.execute(sa.select(c.columns).where(*key)).scalar_one()
             try:
                 stats = _stats_of_layer(row.step, raw, int(indices[0]))
-            except (codec.UnreadableError, KeyError, IndexError, ValueError):
+            except (packing.UnreadableError, KeyError, IndexError, ValueError):
                 damage.report("unit_stats", run_id, session=row.session, seq=row.seq, step=row.step)
                 continue
             if stats is not None:
@@ -160,7 +160,7 @@ def _newest_rows(connection: sa.Connection, run_id: str, step: int | None) -> It
 
 def _stats_of_layer(step: int, raw: bytes, index: int) -> UnitStats | None:
     """Return the statistics of the layer at ``index`` in a row; None if it has no per-unit columns there."""
-    packed = codec.unpack_columns(raw)
+    packed = packing.unpack_columns(raw)
     units = packed["units"].astype(np.int64)
     present = packed["present"]
     columns = {}
@@ -205,9 +205,9 @@ def read_uploads(
     steps: dict[int, dict[int, StoredStep]] = defaultdict(dict)
     for row in connection.execute(query):
         try:
-            stored = StoredStep(_layer_ids(row.layers), codec.unpack_columns(row.columns))
+            stored = StoredStep(_layer_ids(row.layers), packing.unpack_columns(row.columns))
             is_readable = _is_consistent(stored)
-        except (codec.UnreadableError, KeyError):
+        except (packing.UnreadableError, KeyError):
             is_readable = False
         if is_readable:
             steps[row.seq][row.step] = stored

@@ -18,7 +18,7 @@ from functools import partial
 from relumine_server.clock import Clock, utc_now
 from relumine_server.db.database import Database
 from relumine_server.metrics import Metrics
-from relumine_server.outbox import leases
+from relumine_server.outbox import clock_corrections, leases
 from relumine_server.outbox.leases import LeasedDelivery
 from relumine_server.periodic import PeriodicWorker
 from relumine_server.settings import Settings
@@ -97,10 +97,10 @@ class WebhookDispatcher(PeriodicWorker):
     def _lease(self, limit: int) -> list[LeasedDelivery]:
         now = self._clock()
         with self._database.read() as connection:
-            has_future = leases.any_from_future(connection, now)
+            has_future = clock_corrections.any_from_future(connection, now)
             is_any_due = leases.any_due(connection, now)
         if has_future:
-            self._database.write(partial(leases.bring_forward, now=now))
+            self._database.write(partial(clock_corrections.bring_forward, now=now))
         elif not is_any_due:
             return []
         until = now + timedelta(seconds=self._settings.webhook_timeout_s + LEASE_MARGIN_S)

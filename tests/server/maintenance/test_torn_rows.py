@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql
 from relumine_server.app import create_app
 from relumine_server.db import tables
 from relumine_server.settings import Settings
-from relumine_server.timeseries import compaction
+from relumine_server.timeseries import compaction, damage
 from tests.helpers.live_server import caller
 
 WHOLE = "whole"
@@ -113,6 +113,7 @@ class Server:
 
 @pytest.fixture
 def server(outbox, receiver):
+    damage._logged.clear()  # as in a process that has just started
     return Server(outbox, receiver)
 
 

@@ -159,10 +159,6 @@ class Machine(stateful.RuleBasedStateMachine):
         while self.database.write(lambda c: retention.thin(c, run)):
             pass
         stored = set(self.stored(*list(tables.unit_stats.primary_key)[1:]))
-        thinned = [row.ordinal for key, row in self.model.unit_rows.items() if key not in stored]
-        end = self.model.unit_rows_written - retention.LATEST_ROWS
-        keep_every = every**retention.THINNING_LEVELS
-        assert all(retention.FIRST_ROWS <= ordinal < end and ordinal % keep_every for ordinal in thinned)
         self.model.unit_rows = {key: row for key, row in self.model.unit_rows.items() if key in stored}
 
     def restart(self) -> None:

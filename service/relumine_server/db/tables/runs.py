@@ -50,10 +50,10 @@ runs = sa.Table(
     sa.Index(None, "created_at", "run_id"),
     sa.Index(None, "project", "sent_id"),
     sa.Index(None, "status"),
+    sa.Index(None, "deleted_at"),
 )
 run_is_visible = runs.c.deleted_at.is_(None)
 """A run whose deletion has begun is hidden until nothing of it is left."""
-sa.Index("ix_runs_deleted_at", runs.c.deleted_at, sqlite_where=~run_is_visible, postgresql_where=~run_is_visible)
 
 run_sessions = sa.Table(
     "run_sessions",

@@ -1,0 +1,46 @@
+"""The layout of a stored segment, which tells whether ``codec.decode`` can decode it. Pure."""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+from relumine.schemas.record_table import MAX_STEP, Array
+from relumine_server.timeseries.codec import READINGS, SCALARS
+
+_MASK = struct.Struct("<I")
+_NEEDED = (1 << SCALARS.index("first_step")) | (1 << SCALARS.index("step"))
+"""Bits of the scalars that every segment holds."""
+_SCALAR_BYTES = 8
+_READING_BYTES = 4
+
+
+class Layout(NamedTuple):
+    """The start of the data of a segment, and sizes."""
+
+    mask: bytes
+    record_count: int
+    data_bytes: int
+    reading_bytes: int | None
+
+
+def layout_of(record_count: int, data: bytes, readings: bytes | None) -> Layout:
+    """Return the layout of a segment. Most segments of a layer share one."""
+    return Layout(data[: _MASK.size], record_count, len(data), None if readings is None else len(readings))
+
+
+def is_readable(segment: Layout) -> bool:
+    """Return True if ``decode`` can decode segments of this layout: their bytes have the size that it says."""
+    if len(segment.mask) < _MASK.size or segment.record_count < 1:
+        return False
+    (mask,) = _MASK.unpack(segment.mask)
+    if mask & _NEEDED != _NEEDED or mask >> len(SCALARS):
+        return False
+    if segment.reading_bytes not in {None, _READING_BYTES * len(READINGS) * segment.record_count}:
+        return False
+    return bool(segment.data_bytes == _MASK.size + _SCALAR_BYTES * mask.bit_count() * segment.record_count)
+
+
+def are_steps(values: Array | None) -> bool:
+    """Return True for numbers that can be the steps of records."""
+    return values is not None and bool(((values >= 0) & (values <= MAX_STEP)).all())

@@ -129,8 +129,7 @@ def _services(
     settings: Settings, database: Database, clock: Clock, uptime: Uptime, *, detector: Advance, outbox: Enqueue
 ) -> Services:
     metrics = Metrics()
-    alerts = AlertService(outbox)
-    observed: _Observed = {"metrics": metrics, "alerts": alerts, "uptime": uptime}
+    observed: _Observed = {"metrics": metrics, "alerts": AlertService(outbox), "uptime": uptime}
     ingest = IngestService(settings.base_url, quotas=Quotas(settings), advance=detector, **observed)
     dispatcher = WebhookDispatcher(database, settings, clock, metrics=metrics)
     evaluator = AlertEvaluator(database, settings, clock, on_notifications=dispatcher.wake, **observed)
@@ -145,7 +144,7 @@ def _services(
         authenticator=Authenticator(database, clock, settings),
         login_attempts=LoginAttempts(),
         inflight=InflightBytes(settings.max_inflight_upload_bytes),
-        alerts=alerts,
+        alerts=observed["alerts"],
         ingest=ingest,
         large_uploads=LargeUploads(database, ingest, clock),
         run_turns=TurnsByKey(),

@@ -16,6 +16,7 @@ from fastapi.responses import StreamingResponse
 from relumine.schemas import alert as schema_alert
 from relumine.schemas import base, chart
 from relumine.schemas import run as schema_run
+from relumine.schemas.printable import printable
 from relumine.schemas.record_table import MAX_STEP, Array
 from relumine_server.alerts import queries as alert_queries
 from relumine_server.api import pagination, problem_details
@@ -49,6 +50,8 @@ from relumine_server.timeseries.downsampling import Downsampled, SeriesColumns
 router = APIRouter(prefix="/v1", tags=["runs"])
 
 OVERVIEW_POINTS = 1_000
+FORMULA_STARTS = ("=", "+", "-", "@")
+"""First characters of a cell that spreadsheets run as a formula."""
 LAYER_STATISTICS = ("dead_fraction", "born_dead_fraction", "dying_fraction", "active_rate")
 RUN_STATISTICS = ("learning_rate", "update_ratio", "loss")
 
@@ -256,7 +259,14 @@ def _csv_parts(database: Database, run_id: str, layer_names: dict[int, str]) -> 
 def _csv_rows(layer_id: int, layer_name: str, statistic: str, series: SeriesColumns) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
+    name = _csv_text(layer_name)
     for step, value in zip(series["step"], downsampling.to_json_numbers(series[statistic]), strict=True):
         if value is not None:
-            writer.writerow([layer_id, layer_name, int(step), statistic, repr(value)])
+            writer.writerow([layer_id, name, int(step), statistic, repr(value)])
     return buffer.getvalue()
+
+
+def _csv_text(text: str) -> str:
+    """Return a text as a cell: without control characters, and never a formula that a spreadsheet would run."""
+    cell = printable(text)
+    return f"'{cell}" if cell.startswith(FORMULA_STARTS) else cell

@@ -65,6 +65,13 @@ function maximum(values) {
   return present.length ? Math.max(0, ...present) : null;
 }
 
+// Returns the label of each layer's row by layer_id. Plotly joins rows of one label, so layers of one name get their id.
+function rowLabels(layers) {
+  const counts = new Map();
+  for (const { name } of layers) counts.set(name, (counts.get(name) ?? 0) + 1);
+  return new Map(layers.map(({ layer_id: id, name }) => [id, label(counts.get(name) > 1 ? `${name} (layer ${id})` : name)]));
+}
+
 // Draws a heat map of layers × steps and marks each alert at the step where it opened. layers are in the order of the
 // model; traces is a Map from layer_id to the layer's trace.
 export function heatMap(node, layers, traces, alerts, onLayer) {
@@ -75,7 +82,7 @@ export function heatMap(node, layers, traces, alerts, onLayer) {
     const shareAt = new Map((trace?.step ?? []).map((step, index) => [step, lostShare(trace, index)]));
     return bins.map((bin) => maximum(bin.map((step) => shareAt.get(step))));
   });
-  const labels = new Map(layers.map((layer) => [layer.layer_id, label(layer.name)]));
+  const labels = rowLabels(layers);
   const marked = alerts.filter((alert) => labels.has(alert.layer_id));
   const height = Math.min(900, Math.max(220, 110 + 22 * layers.length));
   node.style.height = `${height}px`;

@@ -24,7 +24,7 @@ FIRST_ROWS = 10
 LATEST_ROWS = 64
 ROWS_AROUND_ALERT = 5
 """Rows of per-unit statistics that are thinned last: those of the baseline, those a reader looks at first, and so many
-before and after the opening of each alert. Where these alone are too large, the oldest of them go."""
+before and after the opening of each alert. Where these alone are too large, those of the baseline go last."""
 MAX_ALERTS = 200
 """Alerts of a run around whose opening rows are kept."""
 
@@ -157,7 +157,7 @@ def thin(connection: sa.Connection, run: OverfullRun) -> int:
         if batch:
             break
     else:
-        batch = _oldest_rows(connection, run.run_id, row.unit_stat_bytes - run.retention.unit_stats_bytes_per_run)
+        batch = _spare_rows(connection, run.run_id, row.unit_stat_bytes - run.retention.unit_stats_bytes_per_run)
     if batch:
         _delete_rows(connection, run.run_id, batch)
         left = row.unit_stat_bytes - sum(thinned.size_bytes for thinned in batch)
@@ -165,12 +165,24 @@ def thin(connection: sa.Connection, run: OverfullRun) -> int:
     return len(batch)
 
 
-def _oldest_rows(connection: sa.Connection, run_id: str, excess_bytes: int) -> list[Any]:
-    """Return the oldest rows of a run that is thinned as far as possible: as many as it has too many, or a batch."""
-    rows = connection.execute(_saved_rows(connection, run_id).limit(BATCH_ROWS)).all()
-    total_bytes = accumulate(row.size_bytes for row in rows)
-    limit = min(excess_bytes, BATCH_BYTES)
-    return [row for row, total in zip(rows, total_bytes, strict=True) if total - row.size_bytes < limit]
+def _spare_rows(connection: sa.Connection, run_id: str, excess_bytes: int) -> list[Any]:
+    """Return rows of a run that is thinned as far as possible: as many as it has too many, or a batch.
+
+    Other rows go before those of the baseline, without which a rebuilt detector finds other problems; the latest row
+    goes last of all.
+    """
+    c = tables.unit_stats.c
+    newest = sa.select(sa.func.max(c.ordinal)).where(c.run_id == run_id).scalar_subquery()
+    worth = sa.case((c.ordinal == newest, 2), (c.ordinal < FIRST_ROWS, 1), else_=0)
+    rows = connection.execute(_saved_rows(connection, run_id).order_by(None).order_by(worth, c.step).limit(BATCH_ROWS))
+    batch: list[Any] = []
+    total_bytes = 0
+    for row in rows:
+        if total_bytes >= min(excess_bytes, BATCH_BYTES):
+            break
+        batch.append(row)
+        total_bytes += row.size_bytes
+    return batch
 
 
 def _saved_rows(connection: sa.Connection, run_id: str) -> sa.Select[Any]:

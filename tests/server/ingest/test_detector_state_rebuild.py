@@ -204,7 +204,9 @@ def test_a_thinned_run_keeps_its_alert_until_its_units_recover(app, call):
     send(call, "lost", records, steps=10)
     alerts = brief_alerts_of(call, "lost")
     assert "firing" in states_of_alerts(call, "lost")
-    thinned = OverfullRun("lost", Retention(unit_stats_bytes_per_run=0, unit_stats_keep_every=10))
+    with app.state.services.database.read() as connection:
+        size = connection.scalar(select(tables.runs.c.unit_stat_bytes).where(tables.runs.c.run_id == "lost"))
+    thinned = OverfullRun("lost", Retention(unit_stats_bytes_per_run=size // 2, unit_stats_keep_every=10))
     while app.state.services.database.write(lambda c: retention.thin(c, thinned)):
         pass
     lose_state(app, "lost")

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 SOURCES := client service migrations tests examples benchmarks research
 
-.PHONY: demo test quick check chaos serve chromium receivers clean
+.PHONY: demo test quick check chaos lock serve chromium receivers clean
 .DEFAULT_GOAL := check
 
 demo: $(VENV)/demo.stamp  ## run a demo: a server, a network whose ReLUs die, and its alert
@@ -28,6 +28,13 @@ RIGS = network_faults process_exit forks server_kills dispatcher_kills disk_full
 	gzip_members silent_connections large_uploads sync_beside_training restored_backup skewed_clocks openapi_fuzz
 chaos: $(VENV)/dev.stamp  ## run the long rigs, which kill, cut off, fill up and attack
 	for rig in $(RIGS); do echo "== $$rig"; $(BIN)/python -m tests.chaos.$$rig || exit 1; done
+
+LOCK = $(VENV)/lock/bin/pip-compile -q --upgrade --generate-hashes --no-emit-index-url --no-emit-trusted-host \
+	--no-emit-find-links --strip-extras --no-header
+lock:  ## choose the versions of the image's packages anew, with the hashes of their files
+	$(PYTHON) -m venv $(VENV)/lock && $(VENV)/lock/bin/pip install -q pip-tools
+	$(LOCK) --extra server --extra postgres -o service/requirements.lock pyproject.toml
+	echo hatchling | $(LOCK) -o service/build-requirements.lock -
 
 serve: $(VENV)/demo.stamp  ## start the server with ./relumine.db
 	$(BIN)/relumine-server serve

@@ -86,6 +86,15 @@ WITHIN = frozenset({"layer_id"})
 """Parameters that number something within another resource of the same path."""
 
 
+def run_id_within(connection: sa.Connection, run_id: str, project: str) -> str:
+    """Return the id under which a project's run is kept: another one where the run of that id is another project's."""
+    r = tables.runs.c
+    if "\0" in run_id or _run_project(connection, run_id) == project:
+        return run_id
+    stored: str | None = connection.scalar(sa.select(r.run_id).where(r.project == project, r.sent_id == run_id))
+    return stored or run_id
+
+
 def require(connection: sa.Connection, parameters: Mapping[str, str], project: str) -> None:
     """Raise the not-found problem of the first resource that does not belong to ``project``.
 

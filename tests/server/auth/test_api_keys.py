@@ -172,6 +172,11 @@ def test_a_bound_key_uploads_into_its_own_project_only(server):
     run_id = same_id.json()["run_id"]
     assert server.call("GET", f"/v1/runs/{run_id}", "ours read").json()["project"] == "ours"
     assert code(server.call("GET", f"/v1/runs/{run_id}", "theirs read")) == (404, "run_not_found")
+    for key, project in (("ours read", "ours"), ("theirs read", "theirs")):
+        assert server.call("GET", "/v1/runs/run-theirs", key).json()["project"] == project
+        assert server.call("GET", "/v1/runs/run-theirs/overview", key).json()["run"]["project"] == project
+    assert server.call("DELETE", "/v1/runs/run-theirs", "ours admin").status_code == 204
+    assert server.call("GET", "/v1/runs/run-theirs", "theirs read").status_code == 200
     assert code(server.call("GET", "/v1/runs/r2", "admin")) == (404, "run_not_found")
 
 

@@ -29,6 +29,17 @@ def test_the_heat_map_and_the_learning_rate_are_drawn(page, dying):
     assert page.locator("#heat-map").get_attribute("aria-label").startswith("Heat map of 1 layers over 40 steps")
 
 
+def test_layers_of_one_name_have_a_row_each(page, api):
+    layers = [{"layer_id": number, "name": "relu", "units": 2} for number in (1, 2)]
+    records = [{"layer_id": number, "first_step": 1, "step": 1, "n_examples": 8, "active": [3, 4]} for number in (1, 2)]
+    body = {"run": {"id": "same-name"}, "session": "s1", "seq": 1, "layers": layers, "records": records}
+    assert api.post("/v1/uploads", json=body).status_code == 202
+    page.goto("/#/runs/same-name")
+    page.locator("#heat-map .heatmaplayer image").first.wait_for()
+    labels = page.locator("#heat-map .ytick text").all_text_contents()
+    assert sorted(labels) == ["relu (layer 1)", "relu (layer 2)"]
+
+
 def test_a_layer_opens_with_every_unit(page, dying):
     page.goto("/#/runs/run1")
     page.locator("#layer-1").click()

@@ -81,7 +81,7 @@ class AuthenticationMiddleware:
         if target.permission not in permissions.SCOPE_GRANTS[caller.scope]:
             raise InsufficientScope(f"needs a key of scope {target.permission}; this key has scope {caller.scope}")
         if caller.project is not None:
-            await self._check_project(target, caller.project)
+            await self._check_project(scope, target, caller.project)
         return caller
 
     async def _authenticate(self, scope: Scope) -> Principal:
@@ -127,15 +127,23 @@ class AuthenticationMiddleware:
         if host_origin.is_cross_site(scope["method"], fetch_site, headers.get("origin"), own_hosts):
             raise CrossSiteRequest
 
-    async def _check_project(self, target: Target, project: str) -> None:
-        """Check that a key of one project asks for nothing of another project."""
+    async def _check_project(self, scope: Scope, target: Target, project: str) -> None:
+        """Check that a key of one project asks for nothing of another project.
+
+        The id of a run in the path is that of the key's project, whatever other project has a run of the same id.
+        """
         if not target.is_for_bound_keys:
             raise ProjectForbidden("this concerns every project; the key is bound to one")
         if target.parameters:
-            await run_in_threadpool(self._check_owner, target.parameters, project)
+            await run_in_threadpool(self._check_owner, scope, target.parameters, project)
 
-    def _check_owner(self, parameters: Mapping[str, str], project: str) -> None:
+    def _check_owner(self, scope: Scope, parameters: Mapping[str, str], project: str) -> None:
         with self._database.read() as connection:
+            if "run_id" in parameters:
+                sent = parameters["run_id"]
+                stored = ownership.run_id_within(connection, sent, project)
+                scope["path"] = scope["path"].replace(f"/runs/{sent}", f"/runs/{stored}", 1)
+                parameters = {**parameters, "run_id": stored}
             ownership.require(connection, parameters, project)
 
 

@@ -1,0 +1,97 @@
+"""What an upload stores never makes a read dear without a bound: pages are cut by their size, texts are limited."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+import sqlalchemy as sa
+
+from relumine_server.runs import repository
+from relumine_server.timeseries import logged_metrics
+
+
+def send(call, run="r1", seq=1, **fields):
+    layers = fields.pop("layers", [])
+    body = {"run": {"id": run, **fields.pop("info", {})}, "session": "s1", "seq": seq, "layers": layers, **fields}
+    return call("POST", "/v1/uploads", json=body)
+
+
+def pages(call, path):
+    cursor = ""
+    while cursor is not None:
+        page = call("GET", f"{path}{'&' if '?' in path else '?'}cursor={cursor}" if cursor else path).json()
+        yield page
+        cursor = page["next_cursor"]
+
+
+def test_a_page_of_runs_is_shorter_where_configurations_are_long_and_none_is_left_out(call, monkeypatch):
+    monkeypatch.setattr(repository, "PAGE_CHARACTERS", 2_500)
+    for number in range(7):
+        send(call, f"r{number}", info={"config": {"notes": "x" * (5_000 if number == 3 else 1_000)}})
+    items = [page["items"] for page in pages(call, "/v1/runs?limit=5")]
+    assert [run["run_id"] for page in items for run in page] == [f"r{number}" for number in reversed(range(7))]
+    assert max(map(len, items)) == 2
+
+
+def test_a_page_of_metrics_holds_a_bounded_number_of_points(call, monkeypatch):
+    monkeypatch.setattr(logged_metrics, "MAX_POINTS", 25)
+    for seq in range(1, 11):
+        logged = [{"step": 10 * seq + n, "name": "loss", "value": float(n)} for n in range(10)]
+        send(call, seq=seq, metrics=logged)
+    loss = [page["metrics"]["loss"] for page in pages(call, "/v1/runs/r1/metrics")]
+    assert [point["step"] for page in loss for point in page] == list(range(10, 110))
+    assert max(map(len, loss)) == 20
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"info": {"config": {f"key{number}": "x" * 9_000 for number in range(30)}}},
+        {"layers": [{"layer_id": 1, "name": "fc", "units": 1, "missing": ["x" * 500] * 3}]},
+        {"coverage": {"unseen": {f"{number:0>190}": "x" * 500 for number in range(3_000)}}},
+    ],
+    ids=["config", "missing", "coverage"],
+)
+def test_texts_that_every_list_repeats_are_limited(call, fields):
+    response = send(call, **fields)
+    assert (response.status_code, response.json()["code"]) == (422, "invalid_upload")
+
+
+def test_an_overview_asks_as_few_queries_for_many_layers_as_for_few(app, call):
+    counts = {}
+    for run, size in (("few", 3), ("many", 300)):
+        layers = [{"layer_id": number, "name": f"act{number}", "units": 1} for number in range(1, size + 1)]
+        records = [
+            {"layer_id": number, "first_step": 1, "step": 1, "n_examples": 8, "active": [3]}
+            for number in range(1, size + 1)
+        ]
+        assert send(call, run, layers=layers, records=records).status_code == 202
+        assert send(call, run, seq=2, records=[records[0] | {"step": 2, "first_step": 2}]).status_code == 202
+        statements = []
+
+        def note(_connection, _cursor, statement, *_rest, statements=statements):
+            statements.append(statement)
+
+        engine = app.state.services.database.engine
+        sa.event.listen(engine, "before_cursor_execute", note)
+        overview = call("GET", f"/v1/runs/{run}/overview").json()
+        sa.event.remove(engine, "before_cursor_execute", note)
+        assert len(overview["layers"]) == len(overview["traces"]) == size
+        counts[run] = len(statements)
+    assert counts["many"] == counts["few"]
+
+
+@pytest.mark.parametrize(
+    "name", ['=HYPERLINK("http://x","y")', "+1", "-1+2", "@SUM(A1)", "a\x1b[31m\u202eb", "fc\r\n=1"]
+)
+def test_a_name_in_the_export_is_neither_a_formula_nor_an_escape_sequence(call, name):
+    layer = {"layer_id": 1, "name": name, "units": 1}
+    record = {"layer_id": 1, "first_step": 1, "step": 1, "n_examples": 8, "active": [3]}
+    assert send(call, layers=[layer], records=[record]).status_code == 202
+    rows = list(csv.reader(io.StringIO(call("GET", "/v1/runs/r1/export").text)))
+    names = {row[1] for row in rows[1:] if row[0] == "1"}
+    (cell,) = names
+    assert cell.isprintable()
+    assert not cell.startswith(("=", "+", "-", "@", "\t", "\r"))

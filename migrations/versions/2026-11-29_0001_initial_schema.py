@@ -68,9 +68,7 @@ def upgrade() -> None:
         op.f("ix_runs_project_created_at_run_id"), "runs", ["project", "created_at", "run_id"], unique=False
     )
     op.create_index(op.f("ix_runs_project_sent_id"), "runs", ["project", "sent_id"], unique=False)
-    op.create_index(
-        op.f("ix_runs_health_created_at_run_id"), "runs", ["health", "created_at", "run_id"], unique=False
-    )
+    op.create_index(op.f("ix_runs_health_created_at_run_id"), "runs", ["health", "created_at", "run_id"], unique=False)
     op.create_index(op.f("ix_runs_status"), "runs", ["status"], unique=False)
     op.create_table(
         "run_sessions",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from relumine._export.queue import SampleQueue
@@ -46,13 +48,15 @@ def _no_observer() -> None:
 class Delivery:
     """Delivers uploads, and counts what became of them.
 
-    ``backlog`` holds the uploads on disk. ``is_abandoned`` is set by the closing thread where a request blocks the
-    sender thread: nothing is sent from then on.
+    ``backlog`` holds the uploads on disk. ``turn`` is held by the thread that works, and is free while that thread
+    waits for the server: then the closing thread may take it, and set ``is_abandoned``. Nothing is sent from then on,
+    and the thread that waited changes nothing more.
     """
 
     def __init__(self, builder: UploadBuilder, queue: SampleQueue, transport: Transport, backlog: Backlog) -> None:
         self.acked_steps = 0
         self.backlog = backlog
+        self.turn = threading.Lock()
         self.is_abandoned = False
         self._acked_records = 0
         self._unanalyzed_steps = 0
@@ -95,8 +99,10 @@ class Delivery:
         """Send or spool each upload, in order."""
         self._unsent.extend(uploads)
         while self._unsent:
-            self._send(self._unsent[0])
-            self._unsent.popleft()
+            upload = self._unsent[0]
+            self._send(upload)
+            if self._unsent and self._unsent[0] is upload:  # else the closing thread has spooled it
+                self._unsent.popleft()
 
     def retry_now(self) -> None:
         """Try the server again at once: the process ends."""
@@ -112,8 +118,18 @@ class Delivery:
         pause_s = self._retry.remaining_s
         if self.is_abandoned or self._retry.attempts > 1 or time.monotonic() + pause_s >= deadline:
             return False
-        time.sleep(pause_s)  # the training is over: no event can arrive that would have to interrupt this
-        return True
+        with self._free_turn():
+            time.sleep(pause_s)  # the training is over: no event can arrive that would have to interrupt this
+        return not self.is_abandoned
+
+    @contextmanager
+    def _free_turn(self) -> Iterator[None]:
+        """Let the closing thread work during the block."""
+        self.turn.release()
+        try:
+            yield
+        finally:
+            self.turn.acquire()
 
     def _send(self, upload: EncodedUpload) -> None:
         """Send an upload; spool it where others are spooled already, or the server is not to be tried yet."""
@@ -126,19 +142,25 @@ class Delivery:
             if not self.is_abandoned:
                 self._on_failure(upload, error)
         else:
-            self._builder.acknowledge(described)
-            self._on_response(upload, response)
+            if not self.is_abandoned:
+                self._builder.acknowledge(described)
+                self._on_response(upload, response)
 
     def _post(self, upload: EncodedUpload) -> tuple[EncodedUpload, UploadResponse]:
         """Send an upload, and once more with everything described if the server lacks a description."""
         try:
-            return upload, self._transport.post(upload.body)
+            return upload, self._request(upload.body)
         except TransportError as error:
-            described = self._builder.describe_in_full(upload) if error.lacks_description else None
+            is_wanted = error.lacks_description and not self.is_abandoned
+            described = self._builder.describe_in_full(upload) if is_wanted else None
             if described is None:
                 raise
         self.lost_descriptions += 1
-        return described, self._transport.post(described.body)
+        return described, self._request(described.body)
+
+    def _request(self, body: bytes) -> UploadResponse:
+        with self._free_turn():
+            return self._transport.post(body)
 
     def _on_failure(self, upload: EncodedUpload, error: TransportError) -> None:
         parts = self._builder.split(upload) if error.too_large else []
@@ -170,6 +192,8 @@ class Delivery:
         try:
             described, response = self._post(encoded)
         except TransportError as error:
+            if self.is_abandoned:
+                return False
             if not error.pending:
                 self._posted = None
             if error.retryable:
@@ -179,6 +203,8 @@ class Delivery:
                 return True
             self._on_rejected(upload, body, error)
         else:
+            if self.is_abandoned:
+                return False
             self._builder.acknowledge(described)
             self._on_response(upload, response)
         self.backlog.remove_first()

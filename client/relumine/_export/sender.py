@@ -24,6 +24,9 @@ from relumine.schemas.watching import Watching
 MAX_AGE_S = 1.0
 ITEMS_PER_UPLOAD = 256
 
+# The longest that the closing thread waits for a sender thread that is at work beyond its time.
+ABANDON_S = 2.0
+
 
 class Sender:
     """The sender thread: turns queued steps into uploads and has them delivered."""
@@ -123,9 +126,14 @@ class Sender:
 
     def _abandon_request(self) -> None:
         """Spool, in the closing thread, what the sender thread cannot: it is blocked by a request."""
-        self.delivery.is_abandoned = True
-        self._export_queue(last=True)
-        self.delivery.backlog.close()
+        if not self.delivery.turn.acquire(timeout=ABANDON_S):
+            return  # it is at work, and ends by itself
+        try:
+            self.delivery.is_abandoned = True
+            self._export_queue(last=True)
+            self.delivery.backlog.close()
+        finally:
+            self.delivery.turn.release()
 
     def _run(self) -> None:
         # One tick per second, or earlier when the queue asks for it. The event is cleared before the queue is read,
@@ -134,17 +142,20 @@ class Sender:
         while not self._stopping.is_set() and self._on_released is None:
             self._queue.wakeup.wait(MAX_AGE_S)
             self._queue.wakeup.clear()
-            self._tick(last=False)
-        self._tick(last=True)
-        # A thread that was blocked beyond the deadline has been abandoned: the closing thread owns the files now.
-        if not self.delivery.is_abandoned:
-            with self._guard.suppress("close"):
-                self.delivery.close()
+            with self.delivery.turn:
+                self._tick(last=False)
+        with self.delivery.turn:
+            if not self.delivery.is_abandoned:
+                self._tick(last=True)
+            # A thread that was blocked beyond the deadline has been abandoned: the closing thread owns the files now.
+            if not self.delivery.is_abandoned:
+                with self._guard.suppress("close"):
+                    self.delivery.close()
         if self._on_released is not None:
             self._on_released()
 
     def _tick(self, *, last: bool) -> None:
-        """Export the queue, then replay the spool."""
+        """Export the queue, then replay the spool, while holding the turn."""
         self._is_busy = True
         try:
             if last:

@@ -11,13 +11,14 @@ from pydantic import BaseModel
 from relumine_server.api import problem_details
 from relumine_server.api.dependencies import ServicesDep
 from relumine_server.api.services import services_of
+from relumine_server.api.strict_query import StrictQueryRoute
 from relumine_server.db import migrations
 from relumine_server.db.dialect import MAX_WAITING
 from relumine_server.errors import NotReady, Stopping
 
 NEARLY_FULL = 0.8  # of the write queue: uploads are about to be refused
 
-router = APIRouter(tags=["health"])
+router = APIRouter(tags=["health"], route_class=StrictQueryRoute)
 
 
 class Readiness(BaseModel):

@@ -38,6 +38,7 @@ from relumine_server.api.schemas.common import (
     RunId,
     StepQuery,
 )
+from relumine_server.api.strict_query import StrictQueryRoute
 from relumine_server.db.database import Database
 from relumine_server.errors import InvalidCursor, RunNotFound
 from relumine_server.runs import repository as run_repository
@@ -47,7 +48,7 @@ from relumine_server.timeseries import codec, downsampling, logged_metrics
 from relumine_server.timeseries import queries as series_queries
 from relumine_server.timeseries.downsampling import Downsampled, SeriesColumns
 
-router = APIRouter(prefix="/v1", tags=["runs"])
+router = APIRouter(prefix="/v1", tags=["runs"], route_class=StrictQueryRoute)
 
 OVERVIEW_POINTS = 1_000
 FORMULA_STARTS = ("=", "+", "-", "@")

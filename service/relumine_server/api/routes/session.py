@@ -16,13 +16,14 @@ from relumine_server.api.dependencies import AuthenticatorDep, DatabaseDep, Serv
 from relumine_server.api.rate_limit import client_address
 from relumine_server.api.schemas.common import RequestBody
 from relumine_server.api.services import Services
+from relumine_server.api.strict_query import StrictQueryRoute
 from relumine_server.auth import api_keys, session_cookie
 from relumine_server.auth import repository as auth_repository
 from relumine_server.auth.api_keys import Scope
 from relumine_server.auth.permissions import Principal
 from relumine_server.errors import InsufficientScope, KeyExpired, KeyRevoked, KeyUnknown, TooManyAttempts, Unauthorized
 
-router = APIRouter(prefix="/v1/session", tags=["session"])
+router = APIRouter(prefix="/v1/session", tags=["session"], route_class=StrictQueryRoute)
 
 LOGIN_DELAY_S = 0.5  # of every login, successful or not: it slows down guessing
 

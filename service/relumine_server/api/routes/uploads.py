@@ -20,6 +20,7 @@ from relumine_server.api import problem_details
 from relumine_server.api.rate_limit import client_address
 from relumine_server.api.schemas.common import UPLOAD_SCHEMA
 from relumine_server.api.services import Services, services_of
+from relumine_server.api.strict_query import StrictQueryRoute
 from relumine_server.errors import (
     BodyTimeout,
     BodyTooLarge,
@@ -43,7 +44,7 @@ from relumine_server.ingest.large_uploads import LARGE_BODY_BYTES, is_large
 from relumine_server.ingest.service import IngestResult
 from relumine_server.metrics import Metrics
 
-router = APIRouter(prefix="/v1", tags=["uploads"])
+router = APIRouter(prefix="/v1", tags=["uploads"], route_class=StrictQueryRoute)
 
 REFUSALS = (
     BodyTooLarge, BodyTimeout, Busy, InvalidUpload, ProjectForbidden, StorageFull, TooManyLayers,

@@ -28,6 +28,7 @@ from relumine_server.api.schemas.webhooks import (
     WebhookId,
     validated_columns,
 )
+from relumine_server.api.strict_query import StrictQueryRoute
 from relumine_server.errors import InvalidCursor, InvalidWebhook, WebhookDisabled, WebhookNotFound
 from relumine_server.outbox import endpoints, leases
 from relumine_server.outbox import enqueue as outbox
@@ -36,7 +37,7 @@ from relumine_server.outbox.leases import NO_FAILURES, FailureStreak
 
 SECRET_BYTES = 32
 
-router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
+router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], route_class=StrictQueryRoute)
 
 
 @router.post("", status_code=201, responses=problem_details.responses(InvalidWebhook))

@@ -31,7 +31,7 @@ CANNOT_LOG_IN = (Unauthorized, InsufficientScope)
 
 
 class Login(RequestBody):
-    """The API key to log in with, of scope read or admin."""
+    """The API key to log in with, of scope read, write or admin."""
 
     key: Annotated[str, StringConstraints(max_length=200)]
 
@@ -98,7 +98,7 @@ async def _check_key(key: str, services: Services, now: datetime) -> tuple[Princ
     """Return who logs in and the id of its key. Raises one of ``CANNOT_LOG_IN``."""
     principal = await services.authenticator.principal_of(key, now)
     if principal.scope == "ingest" or principal.key_id is None:
-        raise InsufficientScope("the dashboard needs a read or an admin key")
+        raise InsufficientScope("the dashboard needs a read, a write or an admin key")
     return principal, principal.key_id
 
 

@@ -24,9 +24,13 @@ from relumine_server.detection import state as detection_state
 from relumine_server.detection.policy import Policy
 from relumine_server.ingest.analysis import SAVE_EVERY
 from relumine_server.ingest.service import IngestService
+from relumine_server.runs.session_order import FIRST_NUMBER, session_key
 
 RUNS = 8
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+STORED_SESSION = session_key(FIRST_NUMBER, SESSION)
 
 
 class Blobs(NamedTuple):
@@ -71,7 +75,7 @@ class Baseline:
         number, run_index = divmod(ordinal, RUNS)
         run = f"run{run_index}"
         seq = (number + 1) * SEQ_STRIDE
-        key = (run, SESSION, 0, seq)
+        key = (run, STORED_SESSION, 0, seq)
         first_step = (number * self._steps + 1) * EVERY
         last_step = (number + 1) * self._steps * EVERY
         steps_before = number * self._steps
@@ -93,8 +97,8 @@ class Baseline:
             upload=(*key, self._now, len(segments) * self._steps, last_step, False, True),
             segments=segments,
             unit_stats=unit_stats,
-            progress=(self._now, last_step, rows, rows, size_bytes, SESSION, seq, self._now, run),
-            state=(SESSION, seq, self._state, self._now, run) if saves_state else None,
+            progress=(self._now, last_step, rows, rows, size_bytes, STORED_SESSION, seq, self._now, run),
+            state=(STORED_SESSION, seq, self._state, self._now, run) if saves_state else None,
         )
 
 

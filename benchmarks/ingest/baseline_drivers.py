@@ -22,7 +22,7 @@ PROGRESS = """UPDATE runs SET updated_at = ?, last_step = ?, uncompacted_records
  WHERE run_id = ?"""
 READ_STATE = "SELECT state FROM detector_states WHERE run_id = ?"
 SAVE_STATE = """INSERT INTO detector_states (session, seq, state, updated_at, run_id) VALUES (?, ?, ?, ?, ?)
- ON CONFLICT (run_id) DO UPDATE SET session = excluded.session, seq = excluded.seq, state = excluded.state,
+ ON CONFLICT (run_id, session) DO UPDATE SET seq = excluded.seq, state = excluded.state,
  updated_at = excluded.updated_at"""
 
 

@@ -45,12 +45,17 @@ def training(*, is_watched: bool) -> Callable[[int], float]:
     return run
 
 
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--rounds", type=int, default=40)
+    options.add_argument("--steps", type=int, default=2_000)
+    return options
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=40)
-    parser.add_argument("--steps", type=int, default=2_000)
-    options = parser.parse_args(arguments)
+    options = parser().parse_args(arguments)
     torch.set_num_threads(1)
     with InMemoryTransport():
         bare = training(is_watched=False)

@@ -49,6 +49,13 @@ def upgrade() -> None:
         sa.Column("session_first_step", sa.BigInteger(), nullable=True),
         sa.Column("longest_gap_s", sa.Float(), nullable=False),
         sa.Column("is_shared", sa.Boolean(), nullable=False),
+        sa.Column("health", sa.Text(), nullable=False),
+        sa.Column("health_reason", sa.Text(), nullable=True),
+        sa.Column("problem_health", sa.Text(), nullable=True),
+        sa.Column("problem_reason", sa.Text(), nullable=True),
+        sa.Column("layers_dead", sa.BigInteger(), nullable=False),
+        sa.Column("sampled_steps", sa.BigInteger(), nullable=False),
+        sa.Column("final_loss", sa.Float(), nullable=True),
         sa.Column("uncompacted_records", sa.BigInteger(), nullable=False),
         sa.Column("unit_stat_rows", sa.BigInteger(), nullable=False),
         sa.Column("unit_stat_bytes", sa.BigInteger(), nullable=False),
@@ -61,6 +68,7 @@ def upgrade() -> None:
         op.f("ix_runs_project_created_at_run_id"), "runs", ["project", "created_at", "run_id"], unique=False
     )
     op.create_index(op.f("ix_runs_project_sent_id"), "runs", ["project", "sent_id"], unique=False)
+    op.create_index(op.f("ix_runs_health_created_at_run_id"), "runs", ["health", "created_at", "run_id"], unique=False)
     op.create_index(op.f("ix_runs_status"), "runs", ["status"], unique=False)
     op.create_table(
         "run_sessions",

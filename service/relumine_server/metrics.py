@@ -20,7 +20,7 @@ from relumine_server.errors import CODES
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's own name for it
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
-DROPPED = ("buffer_full", "metrics", "spool_full", "spool_lost", "refused", "unreadable")
+DROPPED = ("buffer_full", "metrics", "spool_full", "spool_lost", "spool_unsafe", "refused", "too_large", "unreadable")
 """Reasons for which the SDK drops sampled steps. Any other reason is counted as one label: labels must be few."""
 
 OUTCOMES = ("delivered", "rejected", "unreachable", "endpoint_gone")

@@ -85,12 +85,17 @@ def measure(kind: str, seconds: float, records: int) -> bool:
     return slowdown <= MAX_SLOWDOWN and growth[0] <= MAX_GROWTH_MIB and set(small_answers) == {"202"}
 
 
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--seconds", type=float, default=40)
+    options.add_argument("--records", type=int, default=10_000)
+    return options
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the rig; return 1 where a promise does not hold."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=40)
-    parser.add_argument("--records", type=int, default=10_000)
-    options = parser.parse_args(arguments)
+    options = parser().parse_args(arguments)
     holds = [measure(kind, options.seconds, options.records) for kind in DATABASES]
     return 0 if all(holds) else 1
 

@@ -54,7 +54,7 @@ def alert(**changes: Any) -> Alert:
 def resolved(**changes: Any) -> Alert:
     """Return a resolved alert."""
     end = {"resolved_step": 4990, "resolved_at": "2026-11-23T14:05:00Z", "resolved_reason": "units are active again"}
-    return alert(state="resolved", **end, **changes)
+    return alert(state="resolved", **(end | changes))
 
 
 def acknowledged(note: str = "lowering lr", **changes: Any) -> Alert:
@@ -85,6 +85,7 @@ def summary(**changes: Any) -> RunSummary:
         "run_id": RUN, "project": "digits", "name": "baseline", "group": "sweep 7", "status": "finished",
         "url": RUN_URL, "started_at": "2026-11-23T12:00:00Z", "finished_at": "2026-11-23T14:05:00Z",
         "last_step": 12_000, "layers": 24, "units": 18_432, "dead_layers": ["fc2", "fc3"],
+        "health": "damaged", "health_reason": "fc2, fc3 dead",
         "alert_counts": {"info": 0, "warning": 3, "critical": 1},
         "top_alerts": [resolved(), alert(severity="warning", layer="fc3", layer_id=3)],
     }  # fmt: skip
@@ -96,7 +97,8 @@ def run_finished(**changes: Any) -> Notification:
     return Notification("run.finished", CREATED_AT, [], 0, RUN_URL, summary=summary(**changes))
 
 
-HEALTHY = {"dead_layers": [], "alert_counts": {"info": 0, "warning": 0, "critical": 0}, "top_alerts": []}
+NO_ALERTS = {"alert_counts": {"info": 0, "warning": 0, "critical": 0}, "top_alerts": []}
+HEALTHY = {"health": "healthy", "health_reason": None, "dead_layers": [], **NO_ALERTS}
 CASES = {
     "firing, info": notification("alert.firing", alert(severity="info")),
     "firing, warning": notification("alert.firing", alert(severity="warning")),
@@ -118,6 +120,13 @@ CASES = {
     "finished, two layers lost": run_finished(),
     "finished, healthy": run_finished(**HEALTHY),
     "failed": run_finished(status="failed", **HEALTHY),
+    "finished, not watched": run_finished(
+        health="unwatched", health_reason="the model was left in eval mode", dead_layers=[], **NO_ALERTS
+    ),
+    "finished, diverged": run_finished(
+        health="diverged", health_reason="values are not finite", dead_layers=[], **NO_ALERTS
+    ),
+    "resolved, as the run ended": notification("alert.resolved", resolved(resolved_reason="the run finished")),
     "a test": Notification("webhook.test", CREATED_AT, [], 0, f"{BASE}/#/webhooks"),
     "disabled": Notification(
         "webhook.disabled", CREATED_AT, [], 0, f"{BASE}/#/webhooks",

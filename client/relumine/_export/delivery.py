@@ -65,6 +65,7 @@ class Delivery:
         self._has_failed_to_spool = False
         self._posted: tuple[SpooledUpload, bytes] | None = None
         self._too_large_records = 0
+        self._has_warned_of_size = False
         self._too_large_step: int | None = None
         self.lost_descriptions = 0
         """Uploads that had to describe everything again, as the server had lost a description."""
@@ -248,7 +249,8 @@ class Delivery:
 
     def _set_aside(self, upload: EncodedUpload | SpooledUpload, body: bytes, error: TransportError) -> None:
         """Keep on disk what is too large for the server and cannot be sent in parts, and count it."""
-        if not self._too_large_records:
+        if not self._has_warned_of_size:
+            self._has_warned_of_size = True
             logger.warning(
                 "a record of %s bytes is larger than the server or a proxy takes, and is kept on disk (%s)",
                 f"{len(body):,}",

@@ -7,7 +7,7 @@ from typing import Any
 
 from relumine._runtime.text import plural
 from relumine.schemas.alert import ENDED_WITH_RUN, Alert
-from relumine.schemas.health import Health
+from relumine.schemas.health import Health, counts
 from relumine.schemas.upload import Coverage
 from relumine.schemas.watching import Watching
 
@@ -108,7 +108,7 @@ def finished(
 ) -> str:
     """Return the closing line: the state of the layers, or that it is unknown and why."""
     parts = []
-    worrying = [alert for alert in alerts if alert.severity != "info"]
+    worrying = [alert for alert in alerts if counts(alert.kind, alert.severity)]
     if worrying:
         listed = ", ".join(_summary(alert) for alert in worrying[:5])
         parts.append(f"{plural(len(worrying), 'alert')}: {listed}")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
-from relumine.schemas.alert import ENDED_WITH_RUN, Alert, Kind
+from relumine.schemas.alert import ENDED_WITH_RUN, Alert, Kind, Severity
 from relumine.schemas.base import View
 from relumine.schemas.watching import Watching
 
 HealthStatus: TypeAlias = Literal["unknown", "unwatched", "healthy", "at_risk", "damaged", "collapsed", "diverged"]
+
+MAX_LOST_SHARE = 0.1
+"""The share of sampled steps that may be lost before nothing reassuring can be said of layers without an alert."""
+MAX_NAMED = 5
 
 _BY_KIND: Mapping[Kind, HealthStatus] = {
     "diverged": "diverged",
@@ -18,7 +22,7 @@ _BY_KIND: Mapping[Kind, HealthStatus] = {
     "born_dead": "damaged",
     "dying": "at_risk",
 }
-_WORST_FIRST: tuple[HealthStatus, ...] = ("diverged", "collapsed", "damaged")
+_WORST_FIRST: tuple[HealthStatus, ...] = ("diverged", "collapsed", "damaged", "at_risk")
 
 
 class Health(View):
@@ -34,34 +38,74 @@ class Health(View):
     reason: str | None
 
 
-def health_of(watching: Watching, alerts: Iterable[Alert], unknown: str | None) -> Health:
-    """Return the health from the alerts that hold, or held when the run ended.
+class Problem(NamedTuple):
+    """A problem of a layer, or of the run where ``layer`` is None, that holds now or held when the run ended."""
 
-    ``unknown`` says why nothing can be said of layers without an alert; None where they were analyzed to the end.
-    Alerts of severity ``info`` do not count: harmless deaths are no damage.
+    kind: Kind
+    layer: str | None
+
+
+def counts(kind: Kind, severity: Severity) -> bool:
+    """Return whether an alert counts for the health of a run.
+
+    One of severity ``info`` does not, except that a dead layer is dead even where its loss harms nothing so far.
     """
-    holding = [alert for alert in alerts if alert.severity != "info" and _holds(alert)]
-    statuses = {_BY_KIND[alert.kind] for alert in holding if alert.kind in _BY_KIND}
+    return severity != "info" or kind == "dead"
+
+
+def problem_health(problems: Iterable[Problem]) -> Health | None:
+    """Return the health that problems alone mean; None without any that counts."""
+    listed = list(problems)
+    statuses = {_BY_KIND[problem.kind] for problem in listed if problem.kind in _BY_KIND}
     for status in _WORST_FIRST:
         if status in statuses:
-            return Health(status=status, reason=_named(holding, status))
+            return Health(status=status, reason=_named(listed, status))
+    return None
+
+
+def run_health(problems: Health | None, watching: Watching, unknown: str | None) -> Health:
+    """Return the health of a run from ``problem_health`` and whether it is being watched.
+
+    ``unknown`` says why nothing can be said of layers without a problem; None where they were analyzed to the end. A
+    dying layer that is no longer watched may be dead by now, so ``unwatched`` is worse than ``at_risk``.
+    """
+    if problems is not None and problems.status != "at_risk":
+        return problems
     if watching.reason is not None:
         return Health(status="unwatched", reason=watching.explanation)
-    if "at_risk" in statuses:
-        return Health(status="at_risk", reason=_named(holding, "at_risk"))
+    if problems is not None:
+        return problems
     if unknown is not None:
         return Health(status="unknown", reason=unknown)
     return Health(status="healthy", reason=None)
+
+
+def health_of(watching: Watching, alerts: Iterable[Alert], unknown: str | None) -> Health:
+    """Return the health from the alerts that hold, or held when the run ended; ``unknown`` as for ``run_health``."""
+    counted = [alert for alert in alerts if counts(alert.kind, alert.severity) and _holds(alert)]
+    holding = [Problem(alert.kind, alert.layer) for alert in counted]
+    return run_health(problem_health(holding), watching, unknown)
 
 
 def _holds(alert: Alert) -> bool:
     return alert.is_open or alert.resolved_reason in ENDED_WITH_RUN
 
 
-def _named(alerts: Iterable[Alert], status: HealthStatus) -> str:
-    """Return the layers of the alerts behind a status, with their problem."""
-    parts = []
-    for alert in alerts:
-        if _BY_KIND.get(alert.kind) == status:
-            parts.append(f"{alert.layer or 'the run'}: {alert.kind.replace('_', ' ')}")
-    return ", ".join(parts)
+def _named(problems: Iterable[Problem], status: HealthStatus) -> str:
+    """Return the layers with the problem behind a status: ``fc1 and fc2 dead``, ``the output is constant``."""
+    names: dict[Kind, list[str]] = {}
+    for problem in problems:
+        if _BY_KIND.get(problem.kind) == status:
+            names.setdefault(problem.kind, []).append(problem.layer or "the run")
+    return ", ".join(_phrase(kind, layers) for kind, layers in names.items())
+
+
+def _phrase(kind: Kind, layers: list[str]) -> str:
+    if kind == "constant_output":
+        return "the output no longer depends on the input"
+    if kind == "diverged":
+        return "values are not finite"
+    listed = ", ".join(layers[:MAX_NAMED])
+    if len(layers) > MAX_NAMED:
+        listed += f" and {len(layers) - MAX_NAMED} more"
+    return f"{listed} {kind.replace('_', ' ')}"

@@ -6,6 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 from relumine.schemas.alert import Alert, Severity
 from relumine.schemas.base import View
+from relumine.schemas.health import HealthStatus
 from relumine.schemas.upload import Coverage
 from relumine.schemas.watching import Watching
 
@@ -26,6 +27,8 @@ class RunSummary(View):
     name: str | None
     group: str | None
     status: RunStatus
+    health: HealthStatus
+    health_reason: str | None
     url: str
     started_at: str | None
     finished_at: str | None
@@ -45,6 +48,15 @@ class Project(View):
     created_at: str
 
 
+class AlertCounts(View):
+    """All alerts of a run by severity, and how many of them are open."""
+
+    critical: int
+    warning: int
+    info: int
+    open: int
+
+
 class Run(View):
     """One training job."""
 
@@ -53,6 +65,9 @@ class Run(View):
     group: str | None
     name: str | None
     status: RunStatus
+    health: HealthStatus
+    health_reason: str | None
+    """Why the health is what it is, in words; null for ``healthy``."""
     config: dict[str, Any]
     tags: list[str]
     sdk: str | None
@@ -69,7 +84,15 @@ class Run(View):
     """The part of the model that is watched; null until the SDK has reported it."""
     watching: Watching | None
     """Whether the training is being watched, as the SDK last reported it; null until it has."""
+    layers: int
+    layers_dead: int
+    """Layers that are dead or were born dead, or were when the run ended, of whatever severity."""
+    alert_counts: AlertCounts
     open_alerts: int
+    sampled_steps: int
+    """Sampled steps that were analyzed."""
+    final_loss: float | None
+    """The latest loss that was recorded or logged."""
     url: str
 
 

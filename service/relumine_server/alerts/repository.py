@@ -22,6 +22,7 @@ from relumine_server.runs.rows import LockedRun
 
 STATUS_COLUMNS = tuple(column.name for column in fields(AlertStatus))
 CONTENT_COLUMNS = ("cause", "confidence", "title", "message", "evidence", "forecast", "remedies", "upstream")
+DEAD_KINDS: frozenset[Kind] = frozenset({"dead", "born_dead"})
 INTERNAL_COLUMNS = frozenset({"firing_notified_at", "notification_due"})
 """Columns of the status that the API does not answer: a change of these alone does not renew ``updated_at``."""
 
@@ -57,6 +58,17 @@ class AlertRecord:
     log_entries: list[AlertLogEntry] = field(default_factory=list)
     fired_now: bool = False
     acknowledged_now: bool = False
+
+    @property
+    def holds(self) -> bool:
+        """True while its problem holds, or held when the run ended.
+
+        A person may close the alert of a dead layer; the layer is dead all the same.
+        """
+        if self.status is None:
+            return False
+        is_closed_dead = self.status.resolved_by == "person" and self.kind in DEAD_KINDS
+        return self.status.is_open or self.status.resolved_by == "run" or is_closed_dead
 
     @property
     def is_open(self) -> bool:

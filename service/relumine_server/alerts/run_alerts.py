@@ -11,13 +11,16 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 
 from relumine.schemas.alert import Kind, Severity, severity_rank
+from relumine.schemas.health import Problem, counts, problem_health
 from relumine_server.alerts import repository as alert_repository
 from relumine_server.alerts import silences
 from relumine_server.alerts.lifecycle import AlertEvent, AlertStatus, NotificationKind, transition
 from relumine_server.alerts.notifications import NOTIFICATION_ORDER, decide_notifications, is_repeat_due
-from relumine_server.alerts.repository import AlertRecord
+from relumine_server.alerts.repository import DEAD_KINDS, AlertRecord
 from relumine_server.alerts.suppression import Inhibitor, matchable_labels, silenced_by
 from relumine_server.outbox import alert_refs
+from relumine_server.runs import health
+from relumine_server.runs import repository as run_repository
 from relumine_server.runs.rows import LockedRun
 
 
@@ -128,12 +131,25 @@ class RunAlerts:
                 for kind in self._notifications(alert, alert.status, repeat_interval):
                     notified[kind].append((alert.alert_id, severity))
         alert_repository.save_alerts(self._connection, self.run, self.records, self.now)
+        self._save_health()
         for kind, alerts in notified.items():
             if alerts:
                 self._enqueue(enqueue, f"alert.{kind}", alerts)
         if self._run_has_finished:
             self._enqueue(enqueue, "run.finished", [])
         self.notification_count = sum(map(len, notified.values()))
+
+    def _save_health(self) -> None:
+        """Store what the alerts mean for the health of the run, where that has changed."""
+        holding = [alert for alert in self._records.values() if alert.holds]
+        counted = [alert for alert in holding if alert.status and counts(alert.kind, alert.status.severity)]
+        problems = problem_health([Problem(alert.kind, alert.layer) for alert in counted])
+        layers_dead = len({alert.layer_id for alert in holding if alert.kind in DEAD_KINDS})
+        if (problems, layers_dead) == (self.run.problems, self.run.layers_dead):
+            return
+        row = run_repository.get(self._connection, self.run.run_id)
+        values = health.columns(problems, row.watching, row.sampled_steps, row.dropped)
+        run_repository.update(self._connection, self.run.run_id, {**values, "layers_dead": layers_dead})
 
     def _enqueue(self, enqueue: Enqueue, event: str, alerts: Sequence[tuple[str, Severity]]) -> None:
         enqueue(

@@ -101,15 +101,21 @@ class PostgresWatch:
             _log.warning("the database answers again")
 
     def _is_alive(self) -> bool:
-        """Return True if Postgres answers; a lost connection is replaced by a new one before that."""
-        try:
-            if self._probe is not None and self._answers_in_time(self._probe):
-                return True
-            lost = self._probe is not None and self._probe.pgconn.status == psycopg.pq.ConnStatus.BAD
-            is_hanging = self._probe is not None and not lost
-            self._drop_probe()
-            if is_hanging:
+        """Return True if Postgres answers. A connection that was lost says nothing: a new one is asked instead."""
+        if self._probe is not None:
+            try:
+                if self._answers_in_time(self._probe):
+                    return True
+            except psycopg.Error:
+                self._drop_probe()
+            else:
+                self._drop_probe()
                 return False
+        return self._answers_anew()
+
+    def _answers_anew(self) -> bool:
+        """Return True if Postgres answers on a new connection, or has so many that it takes no more."""
+        try:
             self._probe = psycopg.connect(**{**self._parameters, "autocommit": True, "connect_timeout": CONNECT_S})
             return self._answers_in_time(self._probe)
         except psycopg.Error as error:
@@ -117,7 +123,10 @@ class PostgresWatch:
             return error.sqlstate == TOO_MANY_CONNECTIONS or "too many" in str(error)
 
     def _answers_in_time(self, probe: psycopg.Connection[Any]) -> bool:
-        """Ask, and wait for the answer as long as other statements are answered: Postgres may just be slow."""
+        """Ask, and wait for the answer as long as other statements are answered: Postgres may just be slow.
+
+        Raises psycopg.Error where the connection is lost.
+        """
         pgconn = probe.pgconn
         pgconn.send_query(b"SELECT 1")
         pgconn.flush()
@@ -134,7 +143,7 @@ class PostgresWatch:
                 return False
         while (result := pgconn.get_result()) is not None:
             if result.status != psycopg.pq.ExecStatus.TUPLES_OK:
-                return False
+                raise psycopg.OperationalError("the connection was terminated")
         return True
 
     def _drop_probe(self) -> None:

@@ -15,7 +15,7 @@ from relumine_server.alerts import stall_detection
 from relumine_server.alerts.lifecycle import ENDED_RUN_STATUSES
 from relumine_server.alerts.service import UploadEffect
 from relumine_server.alerts.stall_detection import Heartbeat
-from relumine_server.runs import session_order
+from relumine_server.runs import health, session_order
 from relumine_server.runs.rows import LockedRun
 from relumine_server.runs.session_order import RunSession
 from relumine_server.timeseries.sessions import SessionNote
@@ -71,6 +71,11 @@ def progress(run: LockedRun, upload: Upload, arrival: Arrival, written: RowsWrit
     if any(newly_dropped.values()):
         values["dropped"] = {**run.dropped, **_added(run.dropped, newly_dropped)}
     values |= _values_by_arrival(run, upload, arrival, now)
+    if arrival.is_analyzed:
+        values |= _sampled_values(run, upload)
+    sampled_steps = values.get("sampled_steps", run.sampled_steps)
+    watching = values.get("watching", run.watching)
+    values |= health.columns(run.problems, watching, sampled_steps, values.get("dropped", run.dropped))
     effect = UploadEffect(
         step=max(last_step, run.last_step or 0),
         resumes=_resumes(run, upload, arrival),
@@ -79,6 +84,20 @@ def progress(run: LockedRun, upload: Upload, arrival: Arrival, written: RowsWrit
         watching=_changed_watching(run, upload) if arrival.is_latest else None,
     )
     return RunProgress(values, _session_note(run, upload, arrival), effect, newly_dropped)
+
+
+def _sampled_values(run: LockedRun, upload: Upload) -> dict[str, Any]:
+    """Return the columns of what an analyzed upload adds: its sampled steps, and the loss where it has one."""
+    scalars = upload.records.scalars
+    is_run = scalars["layer_id"] == 0
+    sampled = scalars["sampled_steps"][is_run].sum() if is_run.any() else np.unique(scalars["step"]).size
+    values: dict[str, Any] = {"sampled_steps": min(run.sampled_steps + int(sampled), MAX_STEP)}
+    losses = scalars["loss"][is_run]
+    measured = losses[~np.isnan(losses)].tolist()
+    measured += [metric.value for metric in upload.metrics if metric.name == "loss"]
+    if measured:
+        values["final_loss"] = measured[-1]
+    return values
 
 
 def _values_by_arrival(run: LockedRun, upload: Upload, arrival: Arrival, now: datetime) -> dict[str, Any]:

@@ -36,6 +36,12 @@ CHILDREN = {
 }
 """Tables whose keys begin with a run, and how many rows of each one transaction deletes."""
 
+_FILTERS = {
+    "project": tables.runs.c.project,
+    "group": tables.runs.c.group_name,
+    "status": tables.runs.c.status,
+    "health": tables.runs.c.health,
+}
 PAGE_CHARACTERS = 4_000_000
 """Characters of the configurations and the coverage of the runs in one page."""
 
@@ -58,6 +64,7 @@ _SELECT_UNLOCKED = sa.select(*_LOCKED_COLUMNS).where(_r.run_id == _RUN_ID, run_i
 _SELECT_LOCKED = _SELECT_UNLOCKED.with_for_update()
 _NEW_COLUMNS: dict[str, Any] = dict.fromkeys(_LOCKED_NAMES) | {
     "status": "running", "dropped": {}, "is_shared": False, "uncompacted_records": 0, "longest_gap_s": 0.0,
+    "sampled_steps": 0, "layers_dead": 0,
     "unit_stat_rows": 0, "unit_stat_bytes": 0, "has_open_alerts": False, "has_open_stalled_alert": False,
 }  # fmt: skip
 
@@ -266,9 +273,13 @@ def _page(
     select: sa.Select[Any], filters: Mapping[str, str | None], position: Sequence[Any] | None, limit: int
 ) -> sa.Select[Any]:
     query = keyset.page(select.where(run_is_visible), (_r.created_at, _r.run_id), position, limit, descending=True)
-    for name, column in (("project", _r.project), ("group", _r.group_name), ("status", _r.status)):
+    for name, column in _FILTERS.items():
         if filters.get(name) is not None:
             query = query.where(column == filters[name])
+    text = filters.get("q")
+    if text is not None:
+        matches = [column.icontains(text, autoescape=True) for column in (_r.run_id, _r.name, _r.group_name)]
+        query = query.where(sa.or_(*matches))
     return query
 
 

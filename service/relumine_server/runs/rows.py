@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from relumine.schemas.health import Health, HealthStatus
 from relumine.schemas.run import RunStatus
 
 
@@ -32,6 +33,11 @@ class RunRow:
     coverage: Mapping[str, Any] | None
     watching: Mapping[str, Any] | None
     is_shared: bool
+    health: HealthStatus
+    health_reason: str | None
+    layers_dead: int
+    sampled_steps: int
+    final_loss: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,17 @@ class LockedRun:
     longest_gap_s: float
     unit_stat_rows: int
     unit_stat_bytes: int
+    sampled_steps: int
+    problem_health: HealthStatus | None
+    problem_reason: str | None
+    layers_dead: int
     has_open_alerts: bool
     has_open_stalled_alert: bool
     watching: Mapping[str, Any] | None
+
+    @property
+    def problems(self) -> Health | None:
+        """The health that the alerts of the run mean; None without any that counts."""
+        if self.problem_health is None:
+            return None
+        return Health(status=self.problem_health, reason=self.problem_reason)

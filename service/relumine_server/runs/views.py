@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import sqlalchemy as sa
 from pydantic import ValidationError
@@ -22,29 +24,59 @@ _SHARES = ("active_rate", "dying_fraction", "dead_fraction", "born_dead_fraction
 
 
 def run_views(connection: sa.Connection, runs: Sequence[RunRow], base_url: str) -> list[schema_run.Run]:
-    """Return runs with the number of their open alerts."""
+    """Return runs with the numbers of their alerts and layers."""
+    run_ids = [run.run_id for run in runs]
+    alert_counts = _alert_counts(connection, run_ids)
+    layer = tables.layers.c
+    query = sa.select(layer.run_id, sa.func.count()).where(layer.run_id.in_(run_ids)).group_by(layer.run_id)
+    layers = {run_id: int(count) for run_id, count in connection.execute(query)}
+    views = []
+    for run in runs:
+        counts = RunCounts(layers.get(run.run_id, 0), alert_counts.get(run.run_id, NO_ALERTS))
+        views.append(_readable_view(run, counts, base_url))
+    return views
+
+
+class RunCounts(NamedTuple):
+    """Numbers of a run that other tables hold."""
+
+    layers: int
+    alerts: schema_run.AlertCounts
+
+
+NO_ALERTS = schema_run.AlertCounts(critical=0, warning=0, info=0, open=0)
+
+
+def _alert_counts(connection: sa.Connection, run_ids: Sequence[str]) -> dict[str, schema_run.AlertCounts]:
+    """Return the numbers of alerts by run; a run without any is left out."""
     a = tables.alerts.c
-    query = sa.select(a.run_id, sa.func.count()).where(a.run_id.in_([run.run_id for run in runs]), tables.alert_is_open)
-    open_alerts = {run_id: int(count) for run_id, count in connection.execute(query.group_by(a.run_id))}
-    return [_readable_view(run, open_alerts.get(run.run_id, 0), base_url) for run in runs]
+    is_open = sa.func.sum(sa.case((tables.alert_is_open, 1), else_=0))
+    query = sa.select(a.run_id, a.severity, sa.func.count(), is_open).where(a.run_id.in_(run_ids))
+    totals: dict[str, Counter[str]] = defaultdict(Counter)
+    for run_id, severity, count, open_count in connection.execute(query.group_by(a.run_id, a.severity)):
+        totals[run_id].update({severity: int(count), "open": int(open_count)})
+    empty = NO_ALERTS.model_dump()
+    return {run_id: schema_run.AlertCounts(**{**empty, **counts}) for run_id, counts in totals.items()}
 
 
-def _readable_view(run: RunRow, open_alerts: int, base_url: str) -> schema_run.Run:
+def _readable_view(run: RunRow, counts: RunCounts, base_url: str) -> schema_run.Run:
     """Return a run, without its documents where they are damaged: a list must not fail for one of its runs."""
     try:
-        return _run_view(run, open_alerts, base_url)
+        return _run_view(run, counts, base_url)
     except (ValidationError, AttributeError, TypeError):
         bare = replace(run, config={}, tags=[], dropped={}, coverage=None, watching=None)
-        return _run_view(bare, open_alerts, base_url)
+        return _run_view(bare, counts, base_url)
 
 
-def _run_view(run: RunRow, open_alerts: int, base_url: str) -> schema_run.Run:
+def _run_view(run: RunRow, counts: RunCounts, base_url: str) -> schema_run.Run:
     return schema_run.Run(
         run_id=run.run_id,
         project=run.project,
         group=run.group_name,
         name=run.name,
         status=run.status,
+        health=run.health,
+        health_reason=run.health_reason,
         config=run.config,
         tags=run.tags,
         sdk=run.sdk,
@@ -58,7 +90,12 @@ def _run_view(run: RunRow, open_alerts: int, base_url: str) -> schema_run.Run:
         is_shared=run.is_shared,
         coverage=run.coverage,
         watching=run.watching,
-        open_alerts=open_alerts,
+        layers=counts.layers,
+        layers_dead=run.layers_dead,
+        alert_counts=counts.alerts,
+        open_alerts=counts.alerts.open,
+        sampled_steps=run.sampled_steps,
+        final_loss=run.final_loss,
         url=f"{base_url}/#/runs/{run.run_id}",
     )
 

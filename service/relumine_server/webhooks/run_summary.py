@@ -29,6 +29,8 @@ def summarize(connection: sa.Connection, run_id: str, base_url: str) -> schema_r
         name=run.name,
         group=run.group,
         status=run.status,
+        health=run.health,
+        health_reason=run.health_reason,
         url=run.url,
         started_at=run.started_at,
         finished_at=run.finished_at,

@@ -26,7 +26,9 @@ from tests.helpers.server_process import DEADLINE_S, ServerProcess
 from tests.helpers.two_project_server import upload
 
 ROOT = Path(__file__).resolve().parents[3]
-REASONS = ("buffer_full", "metrics", "spool_full", "spool_lost", "refused", "unreadable")
+REASONS = (
+    "buffer_full", "metrics", "spool_full", "spool_lost", "spool_unsafe", "refused", "too_large", "unreadable",
+)  # fmt: skip
 OUTCOMES = ("delivered", "rejected", "unreachable", "endpoint_gone")
 TASKS = (
     "maintenance", "compact", "thin", "expire", "delete", "check_clock", "cancel_orphaned_deliveries",
@@ -104,6 +106,7 @@ def test_every_label_is_there_with_zero_before_its_first_event(call):
 def test_each_drop_reason_of_the_sdk_is_a_label():
     sources = "".join(path.read_text() for path in (ROOT / "client/relumine").rglob("*.py"))
     reasons = set(re.findall(r'count_dropped\("(\w+)"', sources)) | {SCALARS, "buffer_full"}
+    reasons |= set(re.findall(r'return "(spool_\w+)"', sources)) | set(re.findall(r'else "(spool_\w+)"', sources))
     assert reasons == set(REASONS)
 
 

@@ -21,7 +21,8 @@ NEW = LockedRun(
     run_id="r1", project="p", group_name=None, name=None, status="running", finished_at=None, last_step=None,
     dropped={}, is_shared=False, uncompacted_records=0, detector_session=None, detector_seq=None,
     last_heartbeat_at=None, session_first_step=None, longest_gap_s=0.0, unit_stat_rows=0, unit_stat_bytes=0,
-    has_open_alerts=False, has_open_stalled_alert=False, watching=None,
+    sampled_steps=0, problem_health=None, problem_reason=None, layers_dead=0, has_open_alerts=False,
+    has_open_stalled_alert=False, watching=None,
 )  # fmt: skip
 KNOWN = replace(
     NEW, last_step=20, uncompacted_records=2, detector_session=FIRST, detector_seq=2, session_first_step=10,
@@ -47,6 +48,8 @@ def test_the_first_upload_begins_a_session():
     assert change.row_values == {
         "updated_at": NOW, "last_step": 20, "uncompacted_records": 2, "unit_stat_rows": 2, "unit_stat_bytes": 100,
         "detector_session": FIRST, "detector_seq": 1, "last_heartbeat_at": NOW, "session_first_step": 10,
+        "sampled_steps": 2, "final_loss": 1.0, "health": "healthy", "health_reason": None, "problem_health": None,
+        "problem_reason": None,
     }  # fmt: skip
     assert change.effect.step == 20
 
@@ -68,7 +71,8 @@ def test_repeated_steps_are_noted_as_out_of_order():
 def test_a_late_upload_neither_moves_the_heartbeat_nor_ends_the_run():
     change = change_of(KNOWN, upload(15, seq=1, final_status="finished"), is_analyzed=False)
     assert change.session_note == SessionNote(15, out_of_order=True, client_session="s1")
-    assert change.row_values.keys() == {"updated_at", "uncompacted_records", "unit_stat_rows", "unit_stat_bytes"}
+    stored = {"updated_at", "uncompacted_records", "unit_stat_rows", "unit_stat_bytes"}
+    assert change.row_values.keys() == stored | {"health", "health_reason", "problem_health", "problem_reason"}
     assert change.effect == (20, False, False, None, None)
 
 
@@ -111,6 +115,23 @@ def test_what_is_replayed_of_an_older_session_changes_no_status():
     change = change_of(ended, upload(30), is_replayed=True)
     assert change.row_values.keys().isdisjoint({"status", "is_shared"})
     assert not change.effect.resumes
+
+
+def test_health_needs_sampled_steps_that_were_analyzed_and_delivered():
+    assert change_of(NEW, upload(seq=1)).row_values["health"] == "unknown"
+    assert change_of(KNOWN, upload(30)).row_values["health"] == "healthy"
+    lossy = change_of(replace(KNOWN, sampled_steps=8), upload(30, dropped={"refused": 2}))
+    assert lossy.row_values["health"] == "unknown"
+    assert lossy.row_values["health_reason"] == "2 of 11 sampled steps were not delivered"
+    unwatched = Watching(state="unwatched", reason="eval_mode", last_step=20)
+    assert change_of(KNOWN, upload(30, watching=unwatched)).row_values["health"] == "unwatched"
+    at_risk = replace(KNOWN, problem_health="at_risk", problem_reason="fc1 dying")
+    assert change_of(at_risk, upload(30)).row_values["health"] == "at_risk"
+    assert change_of(at_risk, upload(30, watching=unwatched)).row_values["health"] == "unwatched"
+    damaged = replace(KNOWN, problem_health="damaged", problem_reason="fc1 dead")
+    for fields in ({"watching": unwatched}, {"final_status": "finished"}, {"dropped": {"refused": 500}}):
+        values = change_of(damaged, upload(30, **fields)).row_values
+        assert (values["health"], values["health_reason"]) == ("damaged", "fc1 dead")
 
 
 def test_only_a_change_of_watching_has_an_effect():

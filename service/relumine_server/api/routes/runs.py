@@ -16,6 +16,7 @@ from fastapi.responses import StreamingResponse
 from relumine.schemas import alert as schema_alert
 from relumine.schemas import base, chart
 from relumine.schemas import run as schema_run
+from relumine.schemas.health import HealthStatus
 from relumine.schemas.printable import printable
 from relumine.schemas.record_table import MAX_STEP, Array
 from relumine_server.alerts import queries as alert_queries
@@ -70,12 +71,14 @@ def list_runs(
     project: VisibleProject,
     group: NameQuery = None,
     status: Literal["running", "finished", "stalled", "failed"] | None = None,
+    health: HealthStatus | None = None,
+    q: NameQuery = None,
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> base.Page[schema_run.Run]:
-    """List runs, newest first."""
+    """List runs, newest first. ``q`` finds a part of the id, the name or the group."""
     position = pagination.decode(cursor, datetime, str)
-    filters = {"project": project, "group": group, "status": status}
+    filters = {"project": project, "group": group, "status": status, "health": health, "q": q}
     with database.read() as connection:
         limit = min(limit, run_repository.page_length(connection, filters, position, limit))
         runs = run_repository.select_page(connection, filters, position, limit)

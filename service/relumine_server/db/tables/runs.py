@@ -42,6 +42,13 @@ runs = sa.Table(
     sa.Column("session_first_step", sa.BigInteger),
     required("longest_gap_s", sa.Float, default=0.0),
     required("is_shared", sa.Boolean, default=False),
+    required("health", sa.Text, default="unknown"),
+    sa.Column("health_reason", sa.Text),
+    sa.Column("problem_health", sa.Text),
+    sa.Column("problem_reason", sa.Text),
+    required("layers_dead", sa.BigInteger, default=0),
+    required("sampled_steps", sa.BigInteger, default=0),
+    sa.Column("final_loss", sa.Float),
     required("uncompacted_records", sa.BigInteger, default=0),
     required("unit_stat_rows", sa.BigInteger, default=0),
     required("unit_stat_bytes", sa.BigInteger, default=0),
@@ -50,6 +57,7 @@ runs = sa.Table(
     sa.Index(None, "created_at", "run_id"),
     sa.Index(None, "project", "sent_id"),
     sa.Index(None, "status"),
+    sa.Index(None, "health", "created_at", "run_id"),
     sa.Index(None, "deleted_at"),
 )
 run_is_visible = runs.c.deleted_at.is_(None)

@@ -100,6 +100,8 @@ function renderRunTrace(view, trace) {
 function runFacts(run) {
   const dropped = Object.entries(run.dropped).map(([reason, steps]) => `${count(steps)} ${reason}`).join(", ");
   return facts([
+    ["health", tag(run.health)],
+    ["reason", run.health_reason],
     ["project", run.project],
     ["group", run.group],
     ["status", tag(run.status)],

@@ -9,11 +9,13 @@ const REFRESH_MS = 5000;
 const link = (run) => el("a", { href: `#/runs/${encodeURIComponent(run.run_id)}`, id: `run-${run.run_id}` }, runLabel(run));
 
 const COLUMNS = [
+  { title: "Health", cell: (run) => el("span", { title: run.health_reason || "" }, tag(run.health)) },
   { title: "Run", cell: link },
   { title: "Project", cell: (run) => run.project },
   { title: "Group", cell: (run) => run.group || "–" },
   { title: "Status", cell: (run) => tag(run.status) },
   { title: "Last step", number: true, cell: (run) => count(run.last_step) },
+  { title: "Layers dead", number: true, cell: (run) => (run.layers ? `${count(run.layers_dead)} of ${count(run.layers)}` : "–") },
   { title: "Open alerts", number: true, cell: (run) => count(run.open_alerts) },
   { title: "Last update", cell: (run) => moment(run.updated_at) },
 ];

@@ -26,7 +26,7 @@ TITLE_CHARS = 256
 DESCRIPTION_CHARS = 4_096
 NAME_CHARS = 256
 _DETAILS_CHARS = 640  # with its link and its date the value of a field stays below 1,024
-_COLOURS = {"🔴": 0xD7263D, "🟠": 0xF28F16, "🔵": 0x3178C6, "🟢": 0x2E9E5B, "🟡": 0xE0B400}
+_COLOURS = {"🔴": 0xD7263D, "🟠": 0xF28F16, "🔵": 0x3178C6, "🟢": 0x2E9E5B, "🟡": 0xE0B400, "⚪": 0x8A939C}
 
 
 def render_body(notification: Notification) -> str:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from relumine.schemas.alert import Alert
+from relumine.schemas.alert import ENDED_WITH_RUN, Alert
+from relumine.schemas.health import HealthStatus
 from relumine.schemas.run import RunSummary
 from relumine_server.webhooks.notification import Notification, by_severity
 
@@ -23,6 +24,12 @@ _MAX_AUTHOR_CHARS = 60
 _LONGEST_ESCAPE = 5  # ``&amp;``: the most characters that one character may become
 _MARKS = {"critical": "🔴", "warning": "🟠", "info": "🔵"}
 _RESOLVED_MARK = "🟢"
+_ENDED_MARK = "⚪"
+"""Of an alert that was open when its run ended: its problem may not be over."""
+_HEALTH_MARKS: Mapping[HealthStatus, str] = {
+    "healthy": "🟢", "unknown": "⚪", "unwatched": "🟠", "at_risk": "🟠",
+    "damaged": "🔴", "collapsed": "🔴", "diverged": "🔴",
+}  # fmt: skip
 _ACKNOWLEDGED_MARK = "🟡"
 
 
@@ -111,7 +118,7 @@ def compact_json(document: Any) -> str:
 
 def _item(alert: Alert) -> AlertItem:
     if alert.state == "resolved":
-        mark = _RESOLVED_MARK
+        mark = _ENDED_MARK if _ended_with_run(alert) else _RESOLVED_MARK
     elif alert.state == "acknowledged":
         mark = _ACKNOWLEDGED_MARK
     else:
@@ -138,6 +145,8 @@ def _state(alert: Alert) -> str:
 def _details(alert: Alert) -> str:
     """Return the message without the run, title and step that it begins with, because they stand above it."""
     if alert.state == "resolved":
+        if _ended_with_run(alert):
+            return printable(f"Not over: it was open when {alert.resolved_reason}.")
         since = "" if alert.resolved_step is None else f" since step {alert.resolved_step:,}"
         return printable(f"Over{since} ({alert.resolved_reason or 'resolved'}).")
     _, separator, rest = alert.message.partition(f" · {alert.title}")
@@ -159,8 +168,16 @@ def _firing(notification: Notification) -> _Heading:
 
 def _resolved(notification: Notification) -> _Heading:
     alert = notification.alerts[0]
+    number = "1 alert was" if notification.total == 1 else f"{notification.total:,} alerts were"
+    if all(_ended_with_run(alert) for alert in notification.alerts):
+        return _Heading(_ENDED_MARK, f"{_run_name(alert)}: {number} open when {alert.resolved_reason}")
     what = f"{alert.title}: over" if notification.total == 1 else f"{notification.total:,} alerts are over"
     return _Heading(_RESOLVED_MARK, f"{_run_name(alert)}: {what}")
+
+
+def _ended_with_run(alert: Alert) -> bool:
+    """Return whether an alert was open when its run ended, so that it is closed and not over."""
+    return alert.state == "resolved" and alert.resolved_reason in ENDED_WITH_RUN
 
 
 def _acknowledged(notification: Notification) -> _Heading:
@@ -177,20 +194,24 @@ def _run_finished(notification: Notification) -> _Heading:
         return _unknown_event(notification)
     at_step = "" if summary.last_step is None else f" at step {summary.last_step:,}"
     name = f"{summary.project}/{summary.name or summary.run_id[:13]}"
-    mark = _MARKS["critical"] if summary.dead_layers or summary.status == "failed" else _RESOLVED_MARK
-    return _Heading(mark, f"{name} {summary.status}{at_step}", _run_health(summary))
+    mark = _MARKS["critical"] if summary.status == "failed" else _HEALTH_MARKS[summary.health]
+    health = summary.health.replace("_", " ")
+    return _Heading(mark, f"{name} {summary.status}{at_step}: {health}", _run_health(summary))
 
 
 def _run_health(summary: RunSummary) -> str:
-    """Return two sentences: the layers that are dead, and the alerts by severity."""
+    """Return two sentences: the state of the layers, and the alerts by severity."""
     layers = f"{summary.layers:,} layers"
     dead = len(summary.dead_layers)
     names = ", ".join(summary.dead_layers[:_MAX_NAMES])
     if dead > _MAX_NAMES:
         names += " …"
-    losses = f"No layer was lost ({layers}, {summary.units:,} units)."
     if dead:
         losses = f"{dead:,} of {layers} ended dead: {names}."
+    elif summary.health_reason is not None:
+        losses = f"{summary.health_reason[0].upper()}{summary.health_reason[1:]}."
+    else:
+        losses = f"No layer was lost ({layers}, {summary.units:,} units)."
     counts = ", ".join(f"{number:,} {severity}" for severity, number in summary.alert_counts.items() if number)
     alerts = f"Alerts: {counts}." if counts else "No alert was raised."
     return f"{losses} {alerts}"

@@ -44,6 +44,7 @@ def webhook(number: int) -> WebhookRow:
     """Return an endpoint that gets every alert."""
     return WebhookRow(
         webhook_id=f"whk_{number}",
+        name=None,
         url=f"https://hooks{number}.example/x",
         format="standard",
         events=["alert.firing"],

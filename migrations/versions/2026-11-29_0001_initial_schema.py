@@ -243,6 +243,7 @@ def upgrade() -> None:
     op.create_table(
         "webhooks",
         sa.Column("webhook_id", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=True),
         sa.Column("url", sa.Text(), nullable=False),
         sa.Column("format", sa.Text(), nullable=False),
         sa.Column("events", Document, nullable=False),

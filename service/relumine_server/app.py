@@ -88,6 +88,7 @@ def create_app(
         docs_url=None,  # FastAPI's would load scripts from other sites; ui.routes serves its own
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=openapi.operation_id,
     )
     uptime = Uptime(clock, monotonic, lambda: opened.outages)
     services = app.state.services = _services(settings, opened, clock, uptime, detector=detector, outbox=outbox)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import structlog
 from structlog.typing import Processor
 
-SECRET = re.compile(r"(rlm_(?:ingest|read|admin)_|whsec_)[0-9A-Za-z+/=_-]+")
+SECRET = re.compile(r"(rlm_[a-z]+_|whsec_)[0-9A-Za-z+/=_-]+")
 
 
 def to_stderr(level: str, form: Literal["text", "json"] = "text") -> None:

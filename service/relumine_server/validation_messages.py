@@ -19,7 +19,7 @@ def describe_errors(errors: Any) -> str:
     relevant = [error for error in errors if error["type"] not in OTHER_UNION_MEMBER]
     sentences = []
     for error in (relevant or list(errors))[:MAX_ERRORS]:
-        location = ".".join(part if _is_field_name(part) else "·" for part in map(str, error["loc"]))
+        location = ".".join(field_name(str(part)) for part in error["loc"])
         sentences.append(f"{location or 'body'}: {_reason(error)}")
     return "; ".join(sentences)
 
@@ -29,8 +29,10 @@ def message(error: Mapping[str, Any]) -> str:
     return str(error["msg"]).removeprefix("Value error, ").encode("utf-8", "replace").decode()[:200]
 
 
-def _is_field_name(part: str) -> bool:
-    return part.isascii() and part.replace("_", "").replace("-", "").isalnum() and len(part) <= 40
+def field_name(name: str) -> str:
+    """Return a name if it could be that of a field; a dot for any other text, which must not be repeated."""
+    is_plain = name.isascii() and name.replace("_", "").replace("-", "").isalnum() and len(name) <= 40
+    return name if is_plain else "·"
 
 
 def _reason(error: Mapping[str, Any]) -> str:

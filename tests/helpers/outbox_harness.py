@@ -42,7 +42,7 @@ class OutboxHarness(NamedTuple):
     def add_webhook(self, url, **changes):
         """Store a webhook that subscribes to every event."""
         webhook = WebhookRow(**{
-            "webhook_id": f"whk_{self.count_rows(tables.webhooks)}", "url": url, "format": "standard",
+            "webhook_id": f"whk_{self.count_rows(tables.webhooks)}", "name": None, "url": url, "format": "standard",
             "events": list(EVENTS), "min_severity": "warning", "project": None, "group_wait_s": 30.0, "enabled": True,
             "disabled_reason": None, "disabled_at": None, "secret": SECRET, "previous_secrets": [],
             "created_at": self.clock(), **changes,

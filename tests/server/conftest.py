@@ -83,10 +83,10 @@ def _insert_rows(connection, rows) -> None:
 
 def _fill(server) -> None:
     server.create_key("admin", "admin")
-    for scope in ("ingest", "read"):
+    for scope in ("ingest", "read", "write"):
         server.create_key(scope, scope)
     for project in ("ours", "theirs"):
-        for scope in ("ingest", "read", "admin"):
+        for scope in ("ingest", "read", "write", "admin"):
             server.create_key(f"{project} {scope}", scope, project)
         _create_resources(server, project)
     _create_invalid_keys(server)

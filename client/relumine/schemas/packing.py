@@ -202,7 +202,8 @@ def check_unit_column(name: str, values: Array) -> None:
         fits = np.isfinite(values) if values.dtype.itemsize < 8 else np.abs(values) <= MAX_UNIT_VALUE
         if not fits.all():
             raise ValueError(f"column {name} holds a number that is not finite in float32")
-    if name in COUNT_COLUMNS and values.size and (values.min() < 0 or values.max() > MAX_STEP):
+    # As Python's numbers: in float16 the comparison with MAX_STEP would overflow, with a warning.
+    if name in COUNT_COLUMNS and values.size and (float(values.min()) < 0 or float(values.max()) > MAX_STEP):
         raise ValueError(f"column {name} holds a count that is out of range")
 
 

@@ -35,8 +35,10 @@ class Webhook(View):
     """
 
     webhook_id: str
+    name: str | None
     url: str
     format: str
+    """The format of its notifications; where none was given, the server chose it by the URL."""
     events: list[str]
     min_severity: Severity
     """The least severe alerts that it is sent."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 
-from relumine_server.api import problem_details
+from relumine.schemas.base import Problem
+from relumine_server.api import openapi_examples, problem_details
 from relumine_server.api.host_origin import SAFE_METHODS
 from relumine_server.api.middleware.authentication import NOT_RATE_LIMITED
-from relumine_server.api.schemas.common import UPLOAD_BODY
+from relumine_server.api.schemas.common import UPLOAD_SCHEMAS
 from relumine_server.auth.permissions import PERMISSIONS
 from relumine_server.auth.session_cookie import COOKIE_NAME
 from relumine_server.errors import (
@@ -34,6 +37,11 @@ SECURITY_SCHEMES = {
 }
 
 
+def operation_id(route: APIRoute) -> str:
+    """Return the name of an operation for generated clients: that of its function."""
+    return route.name
+
+
 def install(app: FastAPI) -> None:
     """Extend the OpenAPI document of an application."""
     generate = app.openapi
@@ -49,10 +57,12 @@ def install(app: FastAPI) -> None:
 def _extend(document: dict[str, Any]) -> dict[str, Any]:
     components = document.setdefault("components", {})
     components["securitySchemes"] = SECURITY_SCHEMES
-    components.setdefault("schemas", {}).update(UPLOAD_BODY)
+    schemas = components.setdefault("schemas", {})
+    schemas.update(deepcopy(UPLOAD_SCHEMAS), Problem=Problem.model_json_schema())
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             _extend_operation(operation, method.upper(), path)
+    openapi_examples.describe(document)
     return document
 
 
@@ -64,8 +74,7 @@ def _extend_operation(operation: dict[str, Any], method: str, path: str) -> None
         operation["description"] = f"{description}\n\nNeeds a key of scope `{permission}`.".strip()
     refusals = _refusals(path, changes=method not in SAFE_METHODS, needs_key=permission != "nothing")
     for status, response in problem_details.responses(*refusals).items():
-        if status not in (422, 500):  # every route has them already
-            _add_response(operation["responses"], str(status), response)
+        _add_response(operation["responses"], str(status), response)
 
 
 def _refusals(path: str, *, changes: bool, needs_key: bool) -> list[type[ProblemError]]:

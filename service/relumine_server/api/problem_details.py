@@ -21,6 +21,9 @@ from relumine_server.validation_messages import describe_errors
 MEDIA_TYPE = "application/problem+json"
 HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 415: "unsupported_media_type"}
 
+REQUEST_ID = "6603dec9b8b5899f"
+"""The id of a request in examples."""
+
 ON_EVERY_ROUTE: tuple[type[ProblemError], ...] = (NotReady, StorageUnavailable)
 
 log = structlog.get_logger(__name__)
@@ -88,8 +91,15 @@ def responses(*problems: type[ProblemError]) -> dict[int | str, dict[str, Any]]:
     codes_by_status: dict[int | str, list[str]] = {422: ["invalid_request"], 500: ["internal"]}
     for problem in (*problems, *ON_EVERY_ROUTE):
         codes_by_status.setdefault(problem.status, []).append(problem.code)
-    schema = {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}
-    return {status: {"description": ", ".join(codes), "content": schema} for status, codes in codes_by_status.items()}
+    return {status: _documented(int(status), codes) for status, codes in codes_by_status.items()}
+
+
+def _documented(status: int, codes: list[str]) -> dict[str, Any]:
+    """Return an error response for OpenAPI, with its first code as the example."""
+    problem = response(status, codes[0], HTTPStatus(status).phrase, "what was wrong with this request").problem
+    example = problem.model_dump() | {"request_id": REQUEST_ID}
+    content = {"schema": {"$ref": "#/components/schemas/Problem"}, "example": example}
+    return {"description": ", ".join(codes), "content": {MEDIA_TYPE: content}}
 
 
 def install(app: FastAPI) -> None:

@@ -13,9 +13,9 @@ import zlib
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
-from typing import Literal, NamedTuple, TypeAlias, cast
+from typing import Literal, NamedTuple, TypeAlias, cast, get_args
 
-Scope: TypeAlias = Literal["ingest", "read", "admin"]
+Scope: TypeAlias = Literal["ingest", "read", "write", "admin"]
 
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 RANDOM_CHARS = 30
@@ -23,7 +23,7 @@ CHECKSUM_CHARS = 6
 ID_CHARS = 8
 
 _KEY = re.compile(
-    rf"(rlm_(ingest|read|admin)_([0-9A-Za-z]{{{RANDOM_CHARS}}}))([0-9A-Za-z]{{{CHECKSUM_CHARS}}})", re.ASCII
+    rf"(rlm_({'|'.join(get_args(Scope))})_([0-9A-Za-z]{{{RANDOM_CHARS}}}))([0-9A-Za-z]{{{CHECKSUM_CHARS}}})", re.ASCII
 )
 
 

@@ -14,9 +14,10 @@ from starlette.routing import compile_path
 
 from relumine_server.auth.api_keys import Scope
 
-Permission: TypeAlias = Literal["nothing", "ingest", "read", "admin"]
+Permission: TypeAlias = Literal["nothing", "ingest", "read", "write", "admin"]
 
-# Everything that changes something needs an admin key, except uploads. The addresses of many receivers are secrets
+# Everything that changes something needs an admin key, except uploads, and what the people on call do: a write key
+# acknowledges, resolves and silences. The addresses of many receivers are secrets
 # (Slack's are), so webhooks and their logs are for admins alone.
 PERMISSIONS: Mapping[tuple[str, str], Permission] = {
     ("POST", "/v1/uploads"): "ingest",
@@ -39,11 +40,11 @@ PERMISSIONS: Mapping[tuple[str, str], Permission] = {
     ("GET", "/v1/alerts"): "read",
     ("GET", "/v1/alerts/{alert_id}"): "read",
     ("GET", "/v1/alerts/{alert_id}/events"): "read",
-    ("POST", "/v1/alerts/{alert_id}/acknowledge"): "admin",
-    ("POST", "/v1/alerts/{alert_id}/resolve"): "admin",
+    ("POST", "/v1/alerts/{alert_id}/acknowledge"): "write",
+    ("POST", "/v1/alerts/{alert_id}/resolve"): "write",
     ("GET", "/v1/silences"): "read",
-    ("POST", "/v1/silences"): "admin",
-    ("DELETE", "/v1/silences/{silence_id}"): "admin",
+    ("POST", "/v1/silences"): "write",
+    ("DELETE", "/v1/silences/{silence_id}"): "write",
     ("GET", "/v1/webhooks"): "admin",
     ("POST", "/v1/webhooks"): "admin",
     ("GET", "/v1/webhooks/{webhook_id}"): "admin",
@@ -76,7 +77,8 @@ EVERY_PROJECT = frozenset({("GET", "/metrics")})
 SCOPE_GRANTS: Mapping[Scope, frozenset[Permission]] = {
     "ingest": frozenset({"ingest"}),
     "read": frozenset({"read"}),
-    "admin": frozenset({"ingest", "read", "admin"}),
+    "write": frozenset({"read", "write"}),
+    "admin": frozenset({"ingest", "read", "write", "admin"}),
 }
 
 

@@ -16,12 +16,17 @@ from relumine_server.clock import utc_now
 from relumine_server.db.database import Database, parse_url
 from relumine_server.settings import Settings
 
+SCOPE_HELP = (
+    "ingest: send uploads; read: read all but webhooks and keys; write: read, acknowledge, resolve, silence; "
+    "admin: everything"
+)
+
 cli = typer.Typer(help="API keys: create, list, revoke.", no_args_is_help=True)
 
 
 @cli.command("create")
 def create_key(
-    scope: Annotated[Scope, typer.Option(help="ingest: send uploads; read: read everything; admin: everything")],
+    scope: Annotated[Scope, typer.Option(help=SCOPE_HELP)],
     project: Annotated[str | None, typer.Option(help="bind it to this project; default: all projects")] = None,
     name: Annotated[str | None, typer.Option(help="what it is for")] = None,
     days: Annotated[int | None, typer.Option(min=1, max=36_500, help="default: it does not expire")] = None,

@@ -27,6 +27,7 @@ class WebhookRow:
     """A webhook. ``previous_secrets`` are ``{secret, until}``: older secrets, and the time until which they sign."""
 
     webhook_id: str
+    name: str | None
     url: str
     format: str
     events: list[str]

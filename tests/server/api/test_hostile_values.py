@@ -200,3 +200,14 @@ def test_extreme_finite_numbers_are_accepted_and_shown(servers):
             for read in READS:
                 assert server.call("GET", f"/v1/runs/{run}/{read}").status_code == 200, read
         assert server.call("GET", "/v1/alerts").status_code == 200
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("dtype", ["u1", "u2", "u4", "f2", "f4", "f8"])
+def test_counts_may_have_every_dtype(dtype, call):
+    size = int(dtype[1])
+    column = {"dtype": dtype, "data": base64.b64encode(bytes(3 * size)).decode()}
+    record = {"layer_id": 1, "first_step": 1, "step": 1, "n_examples": 64, "active": column}
+    layers = [{"layer_id": 1, "name": "act1", "units": 3}]
+    body = {"run": {"id": "r1"}, "session": "s1", "seq": 1, "layers": layers, "records": [record]}
+    assert call("POST", "/v1/uploads", json=body).status_code == 202

@@ -160,7 +160,7 @@ def test_a_key_of_one_project_creates_and_lists_keys_of_that_project_only(server
     assert server.create_key("created", "read", by="ours admin")["project"] == "ours"
     listed = server.call("GET", "/v1/keys", "ours admin").json()["items"]
     assert {key["project"] for key in listed} == {"ours"}
-    assert len(listed) == 4
+    assert len(listed) == 5
 
 
 def test_a_bound_key_uploads_into_its_own_project_only(server):

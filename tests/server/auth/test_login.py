@@ -103,6 +103,14 @@ def test_another_site_cannot_use_the_cookie(server):
     assert server.call("POST", path, json=NOTE, headers=same_origin).status_code == 200
 
 
+def test_a_write_key_logs_in_and_acknowledges_in_the_browser(server):
+    response = log_in(server, "ours write")
+    assert response.json()["scope"] == "write"
+    path = f"/v1/alerts/{server.ids['ours alert_id']}/acknowledge"
+    assert server.call("POST", path, json=NOTE, headers=with_cookie(response)).status_code == 200
+    assert server.call("GET", "/v1/webhooks", headers=with_cookie(response)).json()["code"] == "insufficient_scope"
+
+
 def test_a_key_takes_precedence_over_a_cookie(server):
     headers = with_cookie(log_in(server, "admin"))
     assert server.call("GET", "/v1/keys", "read", headers=headers).json()["code"] == "insufficient_scope"

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from relumine_server.auth.ownership import OWNERS, WITHIN
-from relumine_server.auth.permissions import PERMISSIONS
+from relumine_server.auth.permissions import PERMISSIONS, SCOPE_GRANTS
 from tests.helpers.routes import BODIES, routes
 from tests.helpers.two_project_server import upload
 
@@ -23,6 +23,13 @@ OUTSIDE_THE_API = {("GET", path) for path in ("/", "/static/{name}", "/docs", "/
 }
 
 
+GRANTED_BY = {
+    "ingest": {"ingest", "admin"},
+    "read": {"read", "write", "admin"},
+    "write": {"write", "admin"},
+    "admin": {"admin"},
+}
+"""The scopes that allow what a route requires."""
 CONCERNING_ALL_PROJECTS = {("GET", "/metrics")}
 """Closed to keys of one project. All other routes have a project in their path or narrow themselves to the key's."""
 REQUEST_ID = re.compile(r'"request_id":"\w+"')
@@ -77,7 +84,7 @@ def test_an_invalid_key_is_refused_on_every_route(server, key):
         }
 
 
-@pytest.mark.parametrize("scope", ["ingest", "read", "admin"])
+@pytest.mark.parametrize("scope", ["ingest", "read", "write", "admin"])
 @pytest.mark.parametrize("bound", ["", "ours "])
 def test_a_key_may_do_what_its_scope_allows_and_nothing_else(server, scope, bound):
     for route in documented_routes(server.app):
@@ -85,7 +92,7 @@ def test_a_key_may_do_what_its_scope_allows_and_nothing_else(server, scope, boun
         required_scope = PERMISSIONS[route]
         if required_scope == "nothing":
             continue
-        if scope not in (required_scope, "admin"):
+        if scope not in GRANTED_BY[required_scope]:
             assert (response.status_code, response.json()["code"]) == (403, "insufficient_scope"), route
             assert "insufficient_scope" in response.headers["www-authenticate"]
         elif bound and route in CONCERNING_ALL_PROJECTS:
@@ -94,13 +101,24 @@ def test_a_key_may_do_what_its_scope_allows_and_nothing_else(server, scope, boun
             assert response.is_success, (route, response.text)
 
 
-@pytest.mark.parametrize("scope", ["ingest", "read", "admin"])
+def test_a_write_key_reads_acknowledges_resolves_and_silences_and_nothing_else():
+    changes = {route for route, permission in PERMISSIONS.items() if permission == "write"}
+    assert changes == {
+        ("POST", "/v1/alerts/{alert_id}/acknowledge"),
+        ("POST", "/v1/alerts/{alert_id}/resolve"),
+        ("POST", "/v1/silences"),
+        ("DELETE", "/v1/silences/{silence_id}"),
+    }
+    assert SCOPE_GRANTS["write"] == {"read", "write"}
+
+
+@pytest.mark.parametrize("scope", ["ingest", "read", "write", "admin"])
 def test_a_key_of_another_project_finds_nothing(server, scope):
     for route in documented_routes(server.app):
         response = call_route(server, route, f"theirs {scope}")
         if PERMISSIONS[route] == "nothing":
             continue
-        if scope not in (PERMISSIONS[route], "admin"):
+        if scope not in GRANTED_BY[PERMISSIONS[route]]:
             assert response.status_code == 403, route
         elif "{" in route[1] or route == ("POST", "/v1/policy/backtest"):
             assert response.status_code == 404, route
@@ -115,7 +133,7 @@ def test_a_key_of_another_project_finds_nothing(server, scope):
             assert call_route(server, route, "admin").is_success, route
 
 
-@pytest.mark.parametrize("scope", ["read", "admin"])
+@pytest.mark.parametrize("scope", ["read", "write", "admin"])
 def test_what_happens_in_one_project_changes_no_response_to_a_key_of_another(server, scope):
     def responses():
         calls = ((route, call_route(server, route, f"theirs {scope}", "theirs")) for route in reads)
@@ -149,8 +167,8 @@ def test_a_resource_of_another_project_is_answered_like_one_that_does_not_exist(
 
 def test_a_route_that_is_missing_from_the_table_needs_an_admin_key_of_all_projects(server):
     server.app.add_api_route("/v1/forgotten", lambda: "open")
-    responses = [server.call("GET", "/v1/forgotten", key) for key in (None, "ingest", "read", "ours admin")]
-    assert [response.status_code for response in responses] == [401, 403, 403, 403]
+    responses = [server.call("GET", "/v1/forgotten", key) for key in (None, "ingest", "read", "write", "ours admin")]
+    assert [response.status_code for response in responses] == [401, 403, 403, 403, 403]
     assert server.call("GET", "/v1/forgotten", "admin").json() == "open"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sqlite3
 import subprocess
@@ -78,8 +79,14 @@ def test_the_suggested_command_creates_a_key_and_the_server_requires_it_then(sta
     assert "must be an admin key" in result.stderr
     admin = run("keys", "create", "--scope", "admin", "--name", "me").stdout.strip()
     bound = run("keys", "create", "--scope", "read", "--project", "digits", "--days", "3").stdout.strip()
+    on_call = run("keys", "create", "--scope", "write").stdout.strip()
+    assert re.fullmatch(r"rlm_write_[0-9A-Za-z]{36}", on_call)
     listed = run("keys", "list").stdout
-    assert [line.split()[1:4] for line in listed.splitlines()] == [["admin", "valid", "*"], ["read", "valid", "digits"]]
+    assert [line.split()[1:4] for line in listed.splitlines()] == [
+        ["admin", "valid", "*"],
+        ["read", "valid", "digits"],
+        ["write", "valid", "*"],
+    ]
     assert admin[10:18] in listed
     assert admin[18:] not in listed
     bound_id = "key_" + bound[9:17]
@@ -89,9 +96,9 @@ def test_the_suggested_command_creates_a_key_and_the_server_requires_it_then(sta
     server = start("--host", "0.0.0.0")  # noqa: S104 - with a key it is allowed
     codes = [
         httpx.get(f"{server.url}/v1/runs", headers={"authorization": f"Bearer {key}"}).status_code
-        for key in (admin, bound)
+        for key in (admin, bound, on_call)
     ]
-    assert (codes, httpx.get(f"{server.url}/v1/runs").status_code) == ([200, 401], 401)
+    assert (codes, httpx.get(f"{server.url}/v1/runs").status_code) == ([200, 401, 200], 401)
     assert "use /v1/keys of that server" in run("keys", "list").stderr  # SQLite takes one process
 
 

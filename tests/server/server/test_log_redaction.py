@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from typing import get_args
 
 import httpx
 import pytest
@@ -140,3 +141,9 @@ def test_the_path_as_sent_is_not_logged_when_the_storage_fails(new_database):
     failures = [line for line in lines if line["event"] == "storage failed"]
     assert {line["route"] for line in failures} == {"/v1/runs/{run_id}", "/v1/alerts/{alert_id}/events", "unknown"}
     assert "forged!line" not in str(lines)
+
+
+@pytest.mark.parametrize("scope", get_args(api_keys.Scope))
+def test_a_key_of_every_scope_is_masked(scope):
+    secret = api_keys.new_secret(scope)
+    assert log_config.SECRET.sub(r"\1…", f"key {secret}.") == f"key rlm_{scope}_…."

@@ -45,7 +45,7 @@ def test_a_person_logs_in_with_a_key_and_logs_out(tab, closed):
     tab.get_by_text("This key does not exist on this server.").wait_for()
     tab.get_by_label("Key").fill(create_key("ingest"))
     tab.keyboard.press("Enter")
-    tab.get_by_text("The dashboard needs a read or an admin key.").wait_for()
+    tab.get_by_text("The dashboard needs a read, a write or an admin key.").wait_for()
     tab.get_by_label("Key").fill(create_key("read"))
     tab.keyboard.press("Enter")
     tab.get_by_text("There are no open alerts.").wait_for()

@@ -22,10 +22,11 @@ from relumine_server.api.dependencies import (
     VisibleProject,
 )
 from relumine_server.api.schemas.common import RUN_ID, Cursor, Limit, Note, UtcTime
+from relumine_server.api.strict_query import StrictQueryRoute
 from relumine_server.errors import AlertAcknowledged, AlertNotFound, AlertResolved, InvalidCursor
 from relumine_server.outbox import alert_refs
 
-router = APIRouter(prefix="/v1/alerts", tags=["alerts"])
+router = APIRouter(prefix="/v1/alerts", tags=["alerts"], route_class=StrictQueryRoute)
 
 AlertId = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}\.\d{1,16}\.[a-z_]{1,32}$")]
 

@@ -14,6 +14,7 @@ from relumine_server.api import pagination, problem_details
 from relumine_server.api.dependencies import ClockDep, DatabaseDep, DispatcherDep, KeyProject, SettingsDep
 from relumine_server.api.schemas.common import Cursor, Limit
 from relumine_server.api.schemas.webhooks import WebhookId
+from relumine_server.api.strict_query import StrictQueryRoute
 from relumine_server.errors import (
     DeliveryNotFound,
     DeliveryPending,
@@ -28,7 +29,7 @@ from relumine_server.webhooks.payloads import PendingDelivery
 
 DeliveryId: TypeAlias = Annotated[str, Path(pattern=r"^[A-Za-z0-9_]{1,64}$")]
 
-router = APIRouter(prefix="/v1", tags=["webhooks"])
+router = APIRouter(prefix="/v1", tags=["webhooks"], route_class=StrictQueryRoute)
 
 
 @router.get("/webhooks/{webhook_id}/deliveries", responses=problem_details.responses(WebhookNotFound, InvalidCursor))

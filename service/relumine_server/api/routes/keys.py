@@ -12,6 +12,7 @@ from relumine.schemas.base import Page, rfc3339
 from relumine_server.api import pagination, problem_details
 from relumine_server.api.dependencies import AuthenticatorDep, ClockDep, DatabaseDep, KeyProject
 from relumine_server.api.schemas.common import Cursor, Limit, RequestBody, ShortName, UtcTime
+from relumine_server.api.strict_query import StrictQueryRoute
 from relumine_server.auth import repository as auth_repository
 from relumine_server.auth.api_keys import KeyRow, Scope, new_key
 from relumine_server.errors import (
@@ -23,7 +24,7 @@ from relumine_server.errors import (
     ProjectForbidden,
 )
 
-router = APIRouter(prefix="/v1/keys", tags=["keys"])
+router = APIRouter(prefix="/v1/keys", tags=["keys"], route_class=StrictQueryRoute)
 
 KeyId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_]{1,64}$")]
 

@@ -13,6 +13,7 @@ from relumine.schemas.record_table import MAX_STEP
 from relumine_server.api import problem_details
 from relumine_server.api.dependencies import DatabaseDep
 from relumine_server.api.schemas.common import RunId, StepQuery
+from relumine_server.api.strict_query import StrictQueryRoute
 from relumine_server.errors import LayerNotFound, RunNotFound, UnitsNotFound, UnknownStatistic
 from relumine_server.runs import repository as run_repository
 from relumine_server.runs.views import ranked_layers
@@ -20,7 +21,7 @@ from relumine_server.timeseries import downsampling, sessions, unit_stats
 from relumine_server.timeseries import queries as series_queries
 from relumine_server.timeseries.codec import SERIES_STATISTICS
 
-router = APIRouter(prefix="/v1/runs/{run_id}", tags=["layers"])
+router = APIRouter(prefix="/v1/runs/{run_id}", tags=["layers"], route_class=StrictQueryRoute)
 
 LayerId = Annotated[int, Path(ge=0, le=MAX_STEP)]
 

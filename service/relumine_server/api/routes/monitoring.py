@@ -11,13 +11,23 @@ from pydantic import BaseModel
 from relumine_server.api import problem_details
 from relumine_server.api.dependencies import ServicesDep
 from relumine_server.api.services import services_of
+from relumine_server.api.strict_query import StrictQueryRoute
 from relumine_server.db import migrations
 from relumine_server.db.dialect import MAX_WAITING
 from relumine_server.errors import NotReady, Stopping
 
 NEARLY_FULL = 0.8  # of the write queue: uploads are about to be refused
 
-router = APIRouter(tags=["health"])
+router = APIRouter(tags=["health"], route_class=StrictQueryRoute)
+
+
+METRICS_CONTENT = {"text/plain": {"schema": {"type": "string"}, "example": "relumine_uploads_total 1.0\n"}}
+
+
+class Liveness(BaseModel):
+    """A process that is alive."""
+
+    status: str
 
 
 class Readiness(BaseModel):
@@ -28,9 +38,9 @@ class Readiness(BaseModel):
 
 
 @router.get("/livez")
-async def livez() -> dict[str, str]:
+async def livez() -> Liveness:
     """Answer that the process is alive. The database is not asked."""
-    return {"status": "alive"}
+    return Liveness(status="alive")
 
 
 @router.get("/readyz", responses=problem_details.responses(NotReady, Stopping))
@@ -52,8 +62,8 @@ def readyz(services: ServicesDep) -> Readiness:
     return Readiness(status="ready", waiting=database.waiting)
 
 
-@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
-def read_metrics(request: Request) -> Response:
+@router.get("/metrics", response_class=Response, responses={200: {"content": METRICS_CONTENT}})
+def read_server_metrics(request: Request) -> Response:
     """Return the metrics of this server in Prometheus' text format."""
     services = services_of(request)
     services.metrics.waiting.set(services.database.waiting)

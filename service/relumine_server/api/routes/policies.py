@@ -12,13 +12,14 @@ from relumine.schemas import policy as schema_policy
 from relumine_server.api import problem_details
 from relumine_server.api.dependencies import BacktestsDep, DatabaseDep, KeyProject
 from relumine_server.api.schemas.common import RUN_ID, ProjectName, RequestBody, ShortName
+from relumine_server.api.strict_query import StrictQueryRoute
 from relumine_server.detection import policy as detection_policy
 from relumine_server.detection.policy import Policy
 from relumine_server.errors import Busy, InvalidPolicy, ProjectNotFound, RunNotFound
 from relumine_server.policies import repository as policy_repository
 from relumine_server.policies.backtest import MAX_RUNS
 
-router = APIRouter(prefix="/v1", tags=["policy"])
+router = APIRouter(prefix="/v1", tags=["policy"], route_class=StrictQueryRoute)
 
 Number = int | Annotated[float, Field(allow_inf_nan=False)]
 Thresholds = Annotated[

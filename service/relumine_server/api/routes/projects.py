@@ -14,12 +14,13 @@ from relumine.schemas import run as schema_run
 from relumine_server.api import pagination, problem_details
 from relumine_server.api.dependencies import DatabaseDep, KeyProject, SettingsDep
 from relumine_server.api.schemas.common import Cursor, Limit, ProjectName, RequestBody
+from relumine_server.api.strict_query import StrictQueryRoute
 from relumine_server.errors import InvalidCursor, ProjectNotFound
 from relumine_server.runs import retention, views
 from relumine_server.runs.retention import Retention
 from relumine_server.settings import Settings
 
-router = APIRouter(prefix="/v1/projects", tags=["projects"])
+router = APIRouter(prefix="/v1/projects", tags=["projects"], route_class=StrictQueryRoute)
 
 
 class RetentionSettings(RequestBody):

@@ -39,6 +39,7 @@ from relumine_server.api.schemas.common import (
     RunId,
     StepQuery,
 )
+from relumine_server.api.strict_query import StrictQueryRoute
 from relumine_server.db.database import Database
 from relumine_server.errors import InvalidCursor, RunNotFound
 from relumine_server.runs import repository as run_repository
@@ -48,8 +49,14 @@ from relumine_server.timeseries import codec, downsampling, logged_metrics
 from relumine_server.timeseries import queries as series_queries
 from relumine_server.timeseries.downsampling import Downsampled, SeriesColumns
 
-router = APIRouter(prefix="/v1", tags=["runs"])
+router = APIRouter(prefix="/v1", tags=["runs"], route_class=StrictQueryRoute)
 
+CSV_CONTENT = {
+    "text/csv": {
+        "schema": {"type": "string"},
+        "example": "layer_id,layer,step,statistic,value\n1,act1,10,active_rate,0.42\n",
+    }
+}
 OVERVIEW_POINTS = 1_000
 FORMULA_STARTS = ("=", "+", "-", "@")
 """First characters of a cell that spreadsheets run as a formula."""
@@ -238,7 +245,11 @@ def read_metrics(
     return LoggedMetrics(metrics=metrics, next_cursor=next_cursor)
 
 
-@router.get("/runs/{run_id}/export", response_class=StreamingResponse, responses=problem_details.responses(RunNotFound))
+@router.get(
+    "/runs/{run_id}/export",
+    response_class=StreamingResponse,
+    responses={200: {"content": CSV_CONTENT}, **problem_details.responses(RunNotFound)},
+)
 def export_run(run_id: RunId, database: DatabaseDep, format: Literal["csv"] = "csv") -> StreamingResponse:  # noqa: A002, ARG001 - the parameter's public name
     """Export all series of a run as one flat table: layer_id, layer, step, statistic, value."""
     with database.read() as connection:

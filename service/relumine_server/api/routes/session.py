@@ -16,13 +16,14 @@ from relumine_server.api.dependencies import AuthenticatorDep, DatabaseDep, Serv
 from relumine_server.api.rate_limit import client_address
 from relumine_server.api.schemas.common import RequestBody
 from relumine_server.api.services import Services
+from relumine_server.api.strict_query import StrictQueryRoute
 from relumine_server.auth import api_keys, session_cookie
 from relumine_server.auth import repository as auth_repository
 from relumine_server.auth.api_keys import Scope
 from relumine_server.auth.permissions import Principal
 from relumine_server.errors import InsufficientScope, KeyExpired, KeyRevoked, KeyUnknown, TooManyAttempts, Unauthorized
 
-router = APIRouter(prefix="/v1/session", tags=["session"])
+router = APIRouter(prefix="/v1/session", tags=["session"], route_class=StrictQueryRoute)
 
 LOGIN_DELAY_S = 0.5  # of every login, successful or not: it slows down guessing
 
@@ -30,7 +31,7 @@ CANNOT_LOG_IN = (Unauthorized, InsufficientScope)
 
 
 class Login(RequestBody):
-    """The API key to log in with, of scope read or admin."""
+    """The API key to log in with, of scope read, write or admin."""
 
     key: Annotated[str, StringConstraints(max_length=200)]
 
@@ -97,7 +98,7 @@ async def _check_key(key: str, services: Services, now: datetime) -> tuple[Princ
     """Return who logs in and the id of its key. Raises one of ``CANNOT_LOG_IN``."""
     principal = await services.authenticator.principal_of(key, now)
     if principal.scope == "ingest" or principal.key_id is None:
-        raise InsufficientScope("the dashboard needs a read or an admin key")
+        raise InsufficientScope("the dashboard needs a read, a write or an admin key")
     return principal, principal.key_id
 
 

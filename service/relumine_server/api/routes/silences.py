@@ -18,9 +18,10 @@ from relumine_server.api import pagination, problem_details
 from relumine_server.api.dependencies import ClockDep, DatabaseDep, KeyProject, ServicesDep
 from relumine_server.api.schemas.common import Cursor, Limit, SilenceRequest
 from relumine_server.api.services import Services
+from relumine_server.api.strict_query import StrictQueryRoute
 from relumine_server.errors import InvalidCursor, InvalidSilence, ProjectForbidden, SilenceNotFound
 
-router = APIRouter(prefix="/v1/silences", tags=["silences"])
+router = APIRouter(prefix="/v1/silences", tags=["silences"], route_class=StrictQueryRoute)
 
 SilenceId = Annotated[str, Path(pattern=r"^sil_[0-9a-f]{32}$")]
 

@@ -18,8 +18,8 @@ from relumine.schemas.upload import Upload, UploadResponse
 from relumine_server import validation_messages
 from relumine_server.api import problem_details
 from relumine_server.api.rate_limit import client_address
-from relumine_server.api.schemas.common import UPLOAD_SCHEMA
 from relumine_server.api.services import Services, services_of
+from relumine_server.api.strict_query import StrictQueryRoute
 from relumine_server.errors import (
     BodyTimeout,
     BodyTooLarge,
@@ -43,7 +43,7 @@ from relumine_server.ingest.large_uploads import LARGE_BODY_BYTES, is_large
 from relumine_server.ingest.service import IngestResult
 from relumine_server.metrics import Metrics
 
-router = APIRouter(prefix="/v1", tags=["uploads"])
+router = APIRouter(prefix="/v1", tags=["uploads"], route_class=StrictQueryRoute)
 
 REFUSALS = (
     BodyTooLarge, BodyTimeout, Busy, InvalidUpload, ProjectForbidden, StorageFull, TooManyLayers,
@@ -57,7 +57,11 @@ REPLAYED_HEADER = "relumine-replayed"
 RUN_ID_IN_BODY = re.compile(rb'"run"\s*:\s*\{[^{}]*?"id"\s*:\s*"([A-Za-z0-9_-]{1,64})"')
 RUN_ID_WITHIN = 4096
 
-BODY = {"required": True, "content": {"application/json": {"schema": UPLOAD_SCHEMA}}}
+BODY = {
+    "required": True,
+    "description": "An upload, as it is or compressed (Content-Encoding: gzip or zstd).",
+    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Upload"}}},
+}
 
 
 @router.post(

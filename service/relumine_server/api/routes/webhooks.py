@@ -28,6 +28,7 @@ from relumine_server.api.schemas.webhooks import (
     WebhookId,
     validated_columns,
 )
+from relumine_server.api.strict_query import StrictQueryRoute
 from relumine_server.errors import InvalidCursor, InvalidWebhook, WebhookDisabled, WebhookNotFound
 from relumine_server.outbox import endpoints, leases
 from relumine_server.outbox import enqueue as outbox
@@ -36,14 +37,14 @@ from relumine_server.outbox.leases import NO_FAILURES, FailureStreak
 
 SECRET_BYTES = 32
 
-router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
+router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], route_class=StrictQueryRoute)
 
 
 @router.post("", status_code=201, responses=problem_details.responses(InvalidWebhook))
 def create_webhook(
     body: NewWebhook, database: DatabaseDep, settings: SettingsDep, clock: ClockDep, key_project: KeyProject
 ) -> Webhook:
-    """Create a webhook. The answer contains its secret, once."""
+    """Create a webhook. The answer contains its secret, once, and its format, which the URL decides if not given."""
     columns = {"group_wait_s": settings.group_wait_s} | validated_columns(body, settings, key_project)
     webhook = WebhookRow(
         webhook_id=f"whk_{uuid4().hex}",
@@ -185,6 +186,7 @@ def _webhook_view(webhook: WebhookRow, streak: FailureStreak, now: datetime, *, 
     ends = [datetime.fromisoformat(previous["until"]) for previous in webhook.valid_previous_secrets(now)]
     return Webhook(
         webhook_id=webhook.webhook_id,
+        name=webhook.name,
         url=webhook.url,
         format=webhook.format,
         events=webhook.events,

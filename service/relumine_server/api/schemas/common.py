@@ -123,7 +123,10 @@ class LoggedMetrics(BaseModel):
     next_cursor: str | None
 
 
-UPLOAD_SCHEMA = Upload.model_json_schema(mode="validation", ref_template="#/components/schemas/Sent{model}")
-UPLOAD_BODY = {f"Sent{name}": schema for name, schema in UPLOAD_SCHEMA.pop("$defs").items()}
-"""Schemas that an upload refers to; the OpenAPI document keeps them with all other schemas."""
+_UPLOAD_SCHEMA = Upload.model_json_schema(mode="validation", ref_template="#/components/schemas/Sent{model}")
+UPLOAD_SCHEMAS = {
+    f"Sent{name}": schema | {"title": f"Sent{name}"} for name, schema in _UPLOAD_SCHEMA.pop("$defs").items()
+}
+UPLOAD_SCHEMAS["Upload"] = _UPLOAD_SCHEMA
+"""The schema of an upload and those it refers to; the OpenAPI document keeps them with all other schemas."""
 ProjectName = Annotated[str, Path(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]

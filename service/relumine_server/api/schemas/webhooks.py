@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, TypeAlias
+from urllib.parse import urlsplit
 
 from fastapi import Path
 from pydantic import Field
 
 from relumine.schemas.alert import Severity
 from relumine.schemas.webhook import EVENTS, WebhookFormat
-from relumine_server.api.schemas.common import RequestBody
+from relumine_server.api.schemas.common import RequestBody, ShortName
 from relumine_server.errors import InvalidWebhook, ProjectForbidden
 from relumine_server.net.ssrf import url_problem
 from relumine_server.outbox.endpoints import is_pattern
@@ -18,18 +20,26 @@ from relumine_server.settings import Settings
 MAX_PROJECT_CHARS = 200
 MAX_OVERLAP_S = 30 * 86_400
 
+SLACK_HOSTS = frozenset({"hooks.slack.com", "hooks.slack-gov.com"})
+DISCORD_HOSTS = frozenset(
+    f"{client}{domain}" for client in ("", "ptb.", "canary.") for domain in ("discord.com", "discordapp.com")
+)
+DISCORD_PATH = re.compile(r"/api(/v\d+)?/webhooks/")
+ALERTMANAGER_PATH = "/api/v2/alerts"
+
 WebhookId: TypeAlias = Annotated[str, Path(pattern=r"^[A-Za-z0-9_]{1,64}$")]
 GroupWait: TypeAlias = Annotated[float, Field(ge=0, le=3600)]
 
 
 class NewWebhook(RequestBody):
-    """A webhook to create. Its filters may match nothing today."""
+    """A webhook to create. Its filters may match nothing today. Without ``format`` its URL decides."""
 
     url: str
+    name: ShortName | None = None
     events: list[str] = Field(default=["alert.firing", "alert.resolved"])
     min_severity: Severity = "warning"
     project: str | None = None
-    format: WebhookFormat = "standard"
+    format: WebhookFormat | None = None
     group_wait_s: GroupWait | None = None
 
 
@@ -37,6 +47,7 @@ class WebhookChange(RequestBody):
     """Changes to a webhook. Omitted fields stay as they are; a null project means every project."""
 
     url: str = ""
+    name: ShortName | None = None
     events: list[str] = Field(default=[])
     min_severity: Severity = "warning"
     project: str | None = None
@@ -69,7 +80,24 @@ def validated_columns(body: NewWebhook | WebhookChange, settings: Settings, key_
             raise InvalidWebhook(problem)
     if values.get("group_wait_s", 0.0) is None:
         del values["group_wait_s"]
+    if values.get("format", "") is None:
+        values["format"] = format_of(values["url"])
     return _within_project(values, key_project)
+
+
+def format_of(url: str) -> WebhookFormat:
+    """Return the format that the receiver at a valid URL expects, as far as the URL shows it.
+
+    Discord has addresses that accept messages for Slack: they end in ``/slack``.
+    """
+    parts = urlsplit(url)
+    host = (parts.hostname or "").rstrip(".")
+    path = parts.path.rstrip("/")
+    if host in SLACK_HOSTS:
+        return "slack"
+    if host in DISCORD_HOSTS and DISCORD_PATH.match(path):
+        return "slack" if path.endswith("/slack") else "discord"
+    return "alertmanager" if path.endswith(ALERTMANAGER_PATH) else "standard"
 
 
 def _within_project(values: dict[str, Any], key_project: str | None) -> dict[str, Any]:

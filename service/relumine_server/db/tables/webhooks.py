@@ -10,6 +10,7 @@ webhooks = sa.Table(
     "webhooks",
     metadata,
     sa.Column("webhook_id", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text),
     required("url", sa.Text),
     required("format", sa.Text),
     required("events", JsonArray()),

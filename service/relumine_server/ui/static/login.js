@@ -7,7 +7,7 @@ const REASONS = {
   key_expired: "This key has expired.",
   key_revoked: "This key was revoked.",
   key_unknown: "This key does not exist on this server.",
-  insufficient_scope: "The dashboard needs a read or an admin key.",
+  insufficient_scope: "The dashboard needs a read, a write or an admin key.",
 };
 
 export function showLogin(root, onLogin) {

@@ -2,7 +2,7 @@
 
 import { get, patch, path, poll, post } from "/static/api.js";
 import { count, el, facts, moment, replace, table, tag } from "/static/dom.js";
-import { host } from "/static/webhooks.js";
+import { title } from "/static/webhooks.js";
 
 const POLL_MS = 2000;
 const DISABLED_REASONS = {
@@ -35,10 +35,10 @@ export async function showWebhook({ root, signal }, id) {
 }
 
 function headerNodes(webhook, view) {
-  document.title = `${host(webhook)} · Relumine`;
+  document.title = `${title(webhook)} · Relumine`;
   const state = tag(webhook.enabled ? "enabled" : "disabled");
   return [
-    el("h1", {}, host(webhook), " ", state),
+    el("h1", {}, title(webhook), " ", state),
     facts([
       ["events", webhook.events.join(", ")],
       ["least severity", webhook.min_severity],

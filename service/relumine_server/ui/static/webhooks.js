@@ -11,7 +11,7 @@ export async function showWebhooks({ root, signal }) {
 }
 
 const COLUMNS = [
-  { title: "Receiver", cell: (webhook) => el("a", { href: `#/webhooks/${webhook.webhook_id}` }, host(webhook)) },
+  { title: "Receiver", cell: (webhook) => el("a", { href: `#/webhooks/${webhook.webhook_id}` }, title(webhook)) },
   { title: "Events", cell: (webhook) => webhook.events.join(", ") },
   { title: "Least severity", cell: (webhook) => webhook.min_severity },
   { title: "Project", cell: (webhook) => webhook.project || "all" },
@@ -20,6 +20,10 @@ const COLUMNS = [
   { title: "Failures", number: true, cell: (webhook) => count(webhook.consecutive_failures) },
   { title: "Created", cell: (webhook) => moment(webhook.created_at) },
 ];
+
+export function title(webhook) {
+  return webhook.name ? `${webhook.name} (${host(webhook)})` : host(webhook);
+}
 
 // Only the host is shown, because the path of many webhook URLs is a secret.
 export function host(webhook) {

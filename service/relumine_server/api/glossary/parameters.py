@@ -1,0 +1,40 @@
+"""Parameters in the path, in the query and in headers. Keys are names, or ``operation.name``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+PARAMETERS: Mapping[str, tuple[str, Any]] = {
+    "after_step": ("Return only what lies after this step.", 1200),
+    "alert_id": ("The id of an alert: its run, its layer and its kind.", "resnet-7.3.dying"),
+    "cursor": ("The next_cursor of the previous page; without it, the first page.", "WyIyMDI2Il0"),
+    "delivery_id": ("The id of a delivery.", "dlv_01jd"),
+    "format": ("The format of the file.", "csv"),
+    "from_step": ("The first step to return.", 0),
+    "group": ("Only runs of this group.", "sweep-12"),
+    "health": ("Only runs with this health.", "damaged"),
+    "if-none-match": ("The ETag of the previous response: if nothing has changed, the answer is 304.", '"none"'),
+    "key_id": ("The id of a key: key_ and its first characters.", "key_4bFbZfHR"),
+    "layer_id": ("The number of a layer within its run; 0 is the run itself.", 3),
+    "limit": ("The most items to return.", 50),
+    "points": ("The most points to return; steps beyond them are downsampled.", 1000),
+    "project": ("Only what belongs to this project.", "digits"),
+    "q": ("Only runs with this text in their id, name or group.", "resnet"),
+    "read_policy.project": ("The name of a project.", "digits"),
+    "read_retention.project": ("The name of a project.", "digits"),
+    "set_policy.project": ("The name of a project.", "digits"),
+    "set_retention.project": ("The name of a project.", "digits"),
+    "run_id": ("The id of a run.", "resnet-7"),
+    "list_alerts.run_id": ("Only alerts of this run.", "resnet-7"),
+    "severity": ("Only alerts of this severity.", "critical"),
+    "silence_id": ("The id of a silence.", "sil_0123456789abcdef0123456789abcdef"),
+    "since": ("Only alerts that changed at or after this time.", "2026-11-30T02:00:00Z"),
+    "state": ("Only alerts in this state.", "firing"),
+    "list_deliveries.state": ("Only deliveries in this state.", "failed"),
+    "statistics": ("The names of statistics, separated by commas.", "active_rate,dead_fraction"),
+    "status": ("Only runs with this status.", "running"),
+    "step": ("Return the record at or before this step; without it, the latest.", 1200),
+    "to_step": ("The last step to return.", 2000),
+    "webhook_id": ("The id of a webhook.", "whk_0123456789abcdef0123456789abcdef"),
+}

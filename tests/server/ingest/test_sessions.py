@@ -56,7 +56,7 @@ def open_kinds(call, run="r1"):
 
 
 def recorded_steps(call, run="r1"):
-    return call("GET", f"/v1/runs/{run}/layers/1/series?names=active_rate").json()["step"]
+    return call("GET", f"/v1/runs/{run}/layers/1/series?statistics=active_rate").json()["step"]
 
 
 def test_a_session_from_a_clock_behind_is_judged_and_shown(call, send):

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from relumine._runtime.http import NOT_RELUMINE
 from relumine.errors import RelumineError, ServerError
 
 if TYPE_CHECKING:
@@ -37,14 +36,16 @@ def connected(url: str | None) -> Iterator[Client]:
 
 def explanation(error: ServerError, url: str, *, has_key: bool) -> str:
     """Return what is wrong between this machine and a server, and the command or setting that helps."""
+    from relumine._runtime.http import NOT_RELUMINE
+
+    if str(error) == NOT_RELUMINE:
+        return f"{url} is not a Relumine server: {error}; {SET_URL}."
     if error.status == 401:
         return _about_key(error, url, has_key=has_key)
     if error.code == "insufficient_scope":
         return f"{url} does not let this API key read. Set RELUMINE_API_KEY to a key of scope read or admin."
-    if error.code != "no_answer":
+    if error.status:
         return f"{url}: {error}"
-    if str(error) == NOT_RELUMINE:
-        return f"{url} is not a Relumine server: {error}; {SET_URL}."
     return f"{str(error).rstrip('.')}. Start a server there with `relumine serve`, or {SET_URL}."
 
 

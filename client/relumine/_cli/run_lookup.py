@@ -46,7 +46,9 @@ def find_run(client: Client, text: str) -> Run:
     named: list[Run] = []
     by_prefix: list[Run] = []
     newest: list[Run] = []
+    searched = 0
     for listed in client.runs(limit=MAX_SEARCHED):
+        searched += 1
         if len(newest) < NEWEST:
             newest.append(listed)
         if text in (listed.name, f"{listed.project}/{listed.name}", f"{listed.project}/{listed.run_id}"):
@@ -55,7 +57,7 @@ def find_run(client: Client, text: str) -> Run:
             by_prefix.append(listed)
     matches = named or by_prefix
     if not matches:
-        raise _unknown(client.url, text, newest)
+        raise _unknown(client.url, text, newest, is_cut=searched == MAX_SEARCHED)
     if len(matches) > 1:
         raise _ambiguous(text, matches)
     return matches[0]
@@ -79,11 +81,12 @@ def _ambiguous(text: str, matches: Sequence[Run]) -> RunNotFoundError:
     return RunNotFoundError(f"{len(matches):,} runs match {text!r}. Name one by its id:", lines)
 
 
-def _unknown(url: str, text: str, newest: Sequence[Run]) -> RunNotFoundError:
+def _unknown(url: str, text: str, newest: Sequence[Run], *, is_cut: bool) -> RunNotFoundError:
     if not newest:
         return RunNotFoundError(f"{url} has no run {text!r}: it has no runs at all. {FIRST_RUN}", [])
+    searched = f" among its newest {MAX_SEARCHED:,} runs" if is_cut else ""
     lines = [_line(run) for run in newest]
-    return RunNotFoundError(f"{url} has no run {text!r}. `relumine runs` lists all; the newest:", lines)
+    return RunNotFoundError(f"{url} has no run {text!r}{searched}. `relumine runs` lists all; the newest:", lines)
 
 
 def _line(run: Run) -> str:

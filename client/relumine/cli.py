@@ -11,6 +11,11 @@ from collections.abc import Callable, Sequence
 from relumine import __version__
 
 STATUSES = ("running", "finished", "stalled", "failed")
+
+# Exit statuses of a shell's commands that end by SIGPIPE and SIGINT. Never 0: `check` has not said "healthy" then.
+STOPPED_READING = 141
+INTERRUPTED = 130
+
 RUN = "its id or the beginning of it, its name, or project/name"
 
 
@@ -102,9 +107,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except BrokenPipeError:  # `relumine runs | head`: nothing reads the rest
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return STOPPED_READING
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     return status
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from relumine._cli.connection import connected
 from relumine._cli.output import Cell, age, number_cell, print_json, print_line, print_table, word_cell
 from relumine._cli.run_lookup import FIRST_RUN, title_of
+from relumine.errors import ServerError
 
 if TYPE_CHECKING:
     from relumine.client import Client
@@ -28,7 +30,7 @@ def run_runs(options: argparse.Namespace) -> int:
     with connected(options.url) as client:
         # A run more than is shown tells whether there are older ones.
         runs = list(client.runs(project=options.project, status=options.status, limit=options.limit + 1))
-        shown = [(run, count_layers(client.layers(run.run_id))) for run in runs[: options.limit]]
+        shown = list(_with_layer_counts(client, runs[: options.limit]))
         if options.json:
             print_json([_as_dict(run, counts) for run, counts in shown])
         elif not shown:
@@ -40,7 +42,18 @@ def run_runs(options: argparse.Namespace) -> int:
     return 0
 
 
-def count_layers(layers: list[Layer]) -> LayerCounts:
+def _with_layer_counts(client: Client, runs: Sequence[Run]) -> Iterator[tuple[Run, LayerCounts]]:
+    for run in runs:
+        try:
+            layers = client.layers(run.run_id)
+        except ServerError as error:
+            if error.code != "run_not_found":
+                raise
+            continue  # deleted since the list was read
+        yield run, count_layers(layers)
+
+
+def count_layers(layers: Sequence[Layer]) -> LayerCounts:
     """Return how many layers a run has, and how many of them are dead."""
     dead = [layer for layer in layers if layer.state in DEAD_STATES]
     return LayerCounts(len(dead), len(layers))
@@ -56,7 +69,7 @@ def _as_dict(run: Run, counts: LayerCounts) -> dict[str, Any]:
     return {**run.model_dump(mode="json"), "dead_layer_count": counts.dead, "layer_count": counts.layers}
 
 
-def _print_runs(shown: list[tuple[Run, LayerCounts]]) -> None:
+def _print_runs(shown: Sequence[tuple[Run, LayerCounts]]) -> None:
     has_health = any(health_of(run) is not None for run, _ in shown)
     headings = ["HEALTH"] if has_health else []
     headings += ["STATUS", "RUN", "STEP", "DEAD LAYERS", "OPEN ALERTS", "STARTED", "ID"]

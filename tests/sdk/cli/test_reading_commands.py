@@ -84,6 +84,21 @@ def test_runs_are_filtered_and_limited_and_what_is_left_out_is_said(client, caps
     assert "relumine runs" in line
 
 
+def test_a_run_that_is_deleted_while_runs_are_listed_is_left_out(client, capsys, monkeypatch):
+    send_run(client, "r1")
+    send_run(client, "r2")
+    layers = relumine.Client.layers
+
+    def delete_first(self, run_id):
+        if run_id == "r2":
+            client.delete_run("r2")
+        return layers(self, run_id)
+
+    monkeypatch.setattr(relumine.Client, "layers", delete_first)
+    assert main(["runs"]) == 0
+    assert [line.split()[1] for line in printed(capsys)[1:]] == ["digits/r1"]
+
+
 @pytest.mark.parametrize("limit", ["0", "-1", "x", "1" * 30, "\u0661"])
 def test_a_limit_that_is_no_number_is_refused(limit, capsys):
     with pytest.raises(SystemExit, match="2"):

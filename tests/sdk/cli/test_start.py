@@ -9,7 +9,7 @@ import sys
 import pytest
 
 import relumine
-from relumine.cli import _parser, main
+from relumine.cli import INTERRUPTED, STOPPED_READING, _parser, main
 from tests.helpers.live_server import listening
 
 COMMANDS = ["runs", "alerts", "report", "open", "sync", "check"]
@@ -49,10 +49,23 @@ def test_every_command_of_the_help_can_be_called():
 
 
 def test_a_reader_that_stops_early_gets_no_traceback(tmp_path):
-    program = f"{sys.executable} -m relumine sync {tmp_path} | true"
-    result = subprocess.run(["bash", "-c", f"set -o pipefail; {program}"], capture_output=True, text=True)
-    assert result.stderr == ""
-    assert result.returncode == 0
+    with (
+        listening(f"sqlite:///{tmp_path / 'x.db'}") as url,
+        subprocess.Popen(
+            [sys.executable, "-m", "relumine", "runs", "--url", url], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process,
+    ):
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == STOPPED_READING
+
+
+def test_an_interrupt_gets_no_traceback(monkeypatch):
+    def interrupted(*_arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("relumine._cli.runs.run_runs", interrupted)
+    assert main(["runs"]) == INTERRUPTED
 
 
 def test_a_name_outside_of_the_encoding_is_escaped(tmp_path, monkeypatch):

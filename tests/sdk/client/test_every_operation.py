@@ -6,6 +6,7 @@ import re
 import sys
 import types
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -114,6 +115,13 @@ def test_there_is_a_method_for_every_operation(client, tmp_path, monkeypatch):
                 missing.append(operation)
     app.state.services.database.close()
     assert missing == []
+
+
+def test_every_method_is_documented():
+    page = (Path(__file__).parents[3] / "docs/sdk.md").read_text(encoding="utf-8")
+    section = page.partition("\n## Client\n")[2].partition("\n## ")[0]
+    methods = [name for name in dir(relumine.Client) if not name.startswith("_") and name != "close"]
+    assert [name for name in methods if f"`{name}`" not in section] == []
 
 
 def test_keys_are_created_listed_and_revoked(client):

@@ -22,7 +22,7 @@ from relumine._cli.output import (
     words,
 )
 from relumine._cli.run_lookup import find_run, title_of
-from relumine._cli.runs import count_layers, health_of
+from relumine._cli.runs import count_layers, health_of, health_reason_of
 from relumine.schemas.printable import printable
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def _print_summary(view: Overview, page: str) -> None:
     shown_state = coloured(printable(words(state)), COLOURS.get(state, ""))
     status = "" if health is None else f"  {run.status}"
     print(f"{coloured(printable(title_of(run)), BOLD)}  {shown_state}{status}  step {view.last_step or 0:,}")
-    reason = getattr(run, "health_reason", None)
+    reason = health_reason_of(run)
     if reason:
         print_line(f"  {reason}")
     counts = count_layers(view.layers)
@@ -110,6 +110,7 @@ def _print_alerts(alerts: Sequence[Alert], limit: int | None) -> None:
         print_line("No alert was raised.")
     for alert in alerts[:limit]:
         severity = coloured(alert.severity, COLOURS.get(alert.severity, ""))
-        print(f"[{severity}] {alert.state}: {printable(alert.message)}")
+        reason = f" ({alert.resolved_reason})" if alert.resolved_reason else ""  # the end of the run is no recovery
+        print(f"[{severity}] {alert.state}{printable(reason)}: {printable(alert.message)}")
     if limit is not None and len(alerts) > limit:
         print_line(f"and {len(alerts) - limit:,} more alerts: --all prints them")

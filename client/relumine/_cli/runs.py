@@ -65,6 +65,12 @@ def health_of(run: Run) -> str | None:
     return None if health is None else str(getattr(health, "status", health))
 
 
+def health_reason_of(run: Run) -> str | None:
+    """Return the reason for the health of a run in words; None where there is none."""
+    reason = getattr(run, "health_reason", None) or getattr(getattr(run, "health", None), "reason", None)
+    return str(reason) if reason else None
+
+
 def _as_dict(run: Run, counts: LayerCounts) -> dict[str, Any]:
     return {**run.model_dump(mode="json"), "dead_layer_count": counts.dead, "layer_count": counts.layers}
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import types
 
 import pytest
 
 import relumine
-from relumine._cli import browser, output, report, run_lookup
+from relumine._cli import browser, output, report, run_lookup, runs
 from relumine.cli import main
+from relumine.schemas.health import Health
 from relumine.schemas.printable import printable
 from tests.helpers.live_server import listening
 
@@ -48,6 +50,11 @@ def printed(capsys):
     return [line for line in captured.out.splitlines() if " [debug " not in line and " [info " not in line]
 
 
+def names_of_runs(lines):
+    heading, *rows = lines
+    return [row[heading.index("RUN") :].split()[0] for row in rows]
+
+
 def error_lines(capsys):
     return capsys.readouterr().err.splitlines()
 
@@ -57,14 +64,14 @@ def test_runs_are_listed_newest_first_with_their_dead_layers(client, capsys):
     send_run(client, "r2", name="dead", units=(50, 0))
     assert main(["runs"]) == 0
     heading, newest, older = printed(capsys)
-    assert heading.split("  ")[0] == "STATUS"
+    assert heading.split()[0] in ("HEALTH", "STATUS")
     assert "digits/dead" in newest
     assert "1 of 2" in newest
     assert "digits/healthy" in older
     assert "0 of 2" in older
     assert main(["runs", "--json"]) == 0
-    runs = json.loads("\n".join(printed(capsys)))
-    assert [(run["run_id"], run["dead_layer_count"], run["layer_count"]) for run in runs] == [
+    listed = json.loads("\n".join(printed(capsys)))
+    assert [(run["run_id"], run["dead_layer_count"], run["layer_count"]) for run in listed] == [
         ("r2", 1, 2),
         ("r1", 0, 2),
     ]
@@ -74,7 +81,7 @@ def test_runs_are_filtered_and_limited_and_what_is_left_out_is_said(client, caps
     send_run(client, "r1", project="a")
     send_run(client, "r2", project="b")
     assert main(["runs", "--project", "a"]) == 0
-    assert [line.split()[1] for line in printed(capsys)[1:]] == ["a/r1"]
+    assert names_of_runs(printed(capsys)) == ["a/r1"]
     assert main(["runs", "--limit", "1"]) == 0
     lines = printed(capsys)
     assert len(lines) == 3
@@ -96,7 +103,7 @@ def test_a_run_that_is_deleted_while_runs_are_listed_is_left_out(client, capsys,
 
     monkeypatch.setattr(relumine.Client, "layers", delete_first)
     assert main(["runs"]) == 0
-    assert [line.split()[1] for line in printed(capsys)[1:]] == ["digits/r1"]
+    assert names_of_runs(printed(capsys)) == ["digits/r1"]
 
 
 @pytest.mark.parametrize("limit", ["0", "-1", "x", "1" * 30, "\u0661"])
@@ -107,8 +114,9 @@ def test_a_limit_that_is_no_number_is_refused(limit, capsys):
 
 def test_the_health_of_a_run_comes_first_where_the_server_reports_it(client, capsys, monkeypatch):
     send_run(client, "r1")
-    monkeypatch.setattr("relumine.schemas.run.Run.health", "at_risk", raising=False)
-    monkeypatch.setattr("relumine.schemas.run.Run.health_reason", f"act1: dying{HOSTILE}", raising=False)
+    for module in ("runs", "report"):
+        monkeypatch.setattr(f"relumine._cli.{module}.health_of", lambda _run: "at_risk")
+    monkeypatch.setattr("relumine._cli.report.health_reason_of", lambda _run: f"act1: dying{HOSTILE}")
     assert main(["runs"]) == 0
     heading, run = printed(capsys)
     assert heading.startswith("HEALTH   STATUS")
@@ -117,6 +125,28 @@ def test_the_health_of_a_run_comes_first_where_the_server_reports_it(client, cap
     summary, reason, *_ = printed(capsys)
     assert summary.startswith("digits/r1  at risk  running")
     assert reason.startswith(r"  act1: dying\x1b")
+
+
+@pytest.mark.parametrize(
+    ("fields", "health", "reason"),
+    [
+        ({}, None, None),
+        ({"health": "damaged", "health_reason": "act1: dead"}, "damaged", "act1: dead"),
+        ({"health": "healthy", "health_reason": None}, "healthy", None),
+        ({"health": Health(status="unknown", reason="nothing was sampled")}, "unknown", "nothing was sampled"),
+    ],
+)
+def test_health_is_read_in_each_form_in_which_a_server_reports_it(fields, health, reason):
+    run = types.SimpleNamespace(**fields)
+    assert (runs.health_of(run), runs.health_reason_of(run)) == (health, reason)
+
+
+def test_a_report_says_where_an_alert_ended_only_with_its_run(client, capsys):
+    send_run(client, "r1")
+    client.change_run("r1", status="failed")
+    alert = next(client.alerts(run_id="r1"))
+    assert main(["report", "r1"]) == 0
+    assert any(alert.message in line and str(alert.resolved_reason or "") in line for line in printed(capsys))
 
 
 @pytest.mark.parametrize(

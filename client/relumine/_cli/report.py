@@ -23,6 +23,7 @@ from relumine._cli.output import (
 )
 from relumine._cli.run_lookup import find_run, title_of
 from relumine._cli.runs import count_layers, health_of, health_reason_of
+from relumine._runtime.text import plural
 from relumine.schemas.printable import printable
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def _print_summary(view: Overview, page: str) -> None:
         print_line(f"  {reason}")
     counts = count_layers(view.layers)
     print_line(
-        f"  {counts.dead} of {counts.layers} layers dead, {run.open_alerts:,} open alerts, "
+        f"  {counts.dead:,} of {plural(counts.layers, 'layer')} dead, {plural(run.open_alerts, 'open alert')}, "
         f"started {age(run.started_at or run.created_at)}"
     )
     print_line(f"  {page}")

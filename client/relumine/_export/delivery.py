@@ -9,8 +9,9 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
+from relumine._export.delivery_observer import DeliveryObserver
 from relumine._export.queue import SampleQueue
 from relumine._export.retry import RetryTimer
 from relumine._export.spool import Backlog, SpooledUpload, SpoolError, drop_reason
@@ -19,26 +20,6 @@ from relumine._export.upload_builder import EncodedUpload, UploadBuilder
 from relumine._export.upload_split import steps_of
 from relumine._runtime.log import logger, server_lines
 from relumine.schemas.upload import UploadResponse
-
-
-class DeliveryObserver(Protocol):
-    """Learns what happens to uploads. Called in the sender thread."""
-
-    def on_response(self, response: UploadResponse) -> None:
-        """Note that the server has accepted an upload."""
-        ...
-
-    def on_rejected(self) -> None:
-        """Note that the server has refused an upload for good."""
-        ...
-
-    def on_failed(self) -> None:
-        """Note that an upload could not be delivered; it will be tried again."""
-        ...
-
-    def on_tick(self) -> None:
-        """Do what is due about once per second."""
-        ...
 
 
 def _no_observer() -> None:

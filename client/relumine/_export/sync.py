@@ -10,7 +10,7 @@ import io
 import os
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -41,19 +41,42 @@ BUSY_TRIES = 4
 MAX_PAUSE_S = 5.0
 
 
+def _ignore(_result: SyncResult) -> None:
+    """Show no progress."""
+
+
 @dataclass
 class SyncResult:
-    """The number of accepted uploads, and a sentence for each that was not, or for its file."""
+    """The number of accepted uploads, and a sentence for each that was not, or for its file.
+
+    ``file_number`` of ``files`` is the file that is being sent.
+    """
 
     accepted: int = 0
+    files: int = 0
+    file_number: int = 0
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    on_progress: Callable[[SyncResult], None] = field(default=_ignore, repr=False)
+
+    def count_accepted(self) -> None:
+        """Count an upload that the server has accepted."""
+        self.accepted += 1
+        self.on_progress(self)
 
 
-def send_spooled(directory: Path, transport: Transport) -> SyncResult:
-    """Send every spooled upload below a folder, in order. Safe to repeat: the server takes each upload once."""
-    result = SyncResult()
-    for path in sorted(directory.rglob(f"*{SUFFIX}"), key=_order):
+def send_spooled(
+    directory: Path, transport: Transport, on_progress: Callable[[SyncResult], None] = _ignore
+) -> SyncResult:
+    """Send every spooled upload below a folder, in order. Safe to repeat: the server takes each upload once.
+
+    ``on_progress`` is called with the result so far, for each file and each upload.
+    """
+    paths = sorted(directory.rglob(f"*{SUFFIX}"), key=_order)
+    result = SyncResult(files=len(paths), on_progress=on_progress)
+    for number, path in enumerate(paths, 1):
+        result.file_number = number
+        on_progress(result)
         try:
             with open_to_read(path) as file:
                 _FileSync(path, file, transport, result).run()
@@ -184,7 +207,7 @@ class _FileSync:
             elif not parts:
                 refused.append(_Leftover(body, REFUSED_SUFFIX, str(error)))
         else:
-            self._result.accepted += 1
+            self._result.count_accepted()
 
     def _post_described(self, body: bytes) -> None:
         """Send an upload, and once more with everything described if the server lacks a description."""

@@ -34,6 +34,20 @@ class Units(View):
     columns: dict[str, list[float]]
 
 
+class MetricPoint(View):
+    """A logged metric at a step."""
+
+    step: int
+    value: float
+
+
+class LoggedMetrics(View):
+    """Logged metrics by name, in the order of steps; ``next_cursor`` is opaque, and null at the end."""
+
+    metrics: dict[str, list[MetricPoint]]
+    next_cursor: str | None
+
+
 class Trace(View):
     """The state of one layer over steps, for the heat map."""
 

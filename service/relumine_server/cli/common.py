@@ -4,22 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
-from pydantic import ValidationError
 
 from relumine.schemas.printable import printable
-from relumine_server import log_config, validation_messages
-from relumine_server.db.database import Database, parse_url, without_password
+from relumine_server import validation_messages
+from relumine_server.cli.progress import progress
 from relumine_server.errors import FileInUseError, NotDistributableError, ProblemError, UnknownDatabaseError
-from relumine_server.settings import Settings
+
+if TYPE_CHECKING:
+    from relumine_server.db.database import Database
+    from relumine_server.settings import Settings
 
 DatabaseUrl = Annotated[str | None, typer.Option(help="default: RELUMINE_DATABASE_URL, or sqlite:///relumine.db")]
 
 
 def load_settings(**options: Any) -> Settings:
     """Return the settings; an option that is None is read from the environment."""
+    from pydantic import ValidationError
+
+    from relumine_server.settings import Settings
+
     given = {name: value for name, value in options.items() if value is not None}
     try:
         return Settings(**given)
@@ -39,6 +45,9 @@ def _name_of(setting: str, options: Collection[str]) -> str:
 @contextmanager
 def open_database(settings: Settings) -> Iterator[Database]:
     """Open the database of the settings, and close it in the end. End the command with one sentence if that fails."""
+    from relumine_server import log_config
+    from relumine_server.db.database import Database
+
     log_config.to_stderr(settings.log_level, settings.log_format)  # standard output is for the result
     with clear_database_errors(settings), closing(Database.open(settings.database_url)) as database:
         yield database
@@ -47,7 +56,9 @@ def open_database(settings: Settings) -> Iterator[Database]:
 @contextmanager
 def migrated(settings: Settings) -> Iterator[Database]:
     """Open the database and bring it to the schema of this version."""
+    from relumine_server import log_config
     from relumine_server.db import migrations
+    from relumine_server.db.database import Database
 
     log_config.to_stderr(settings.log_level, settings.log_format)  # standard output is for the result
     with clear_database_errors(settings):
@@ -56,7 +67,8 @@ def migrated(settings: Settings) -> Iterator[Database]:
         except FileInUseError as error:
             raise FileInUseError(f"{error}; use /v1/keys of that server, or stop it first") from error
         with closing(database):
-            migrations.upgrade(database.writing_engine)
+            with progress("migrating the database"):
+                migrations.upgrade(database.writing_engine)
             yield database
 
 
@@ -65,6 +77,8 @@ def clear_database_errors(settings: Settings) -> Iterator[None]:
     """End the command with one sentence if the database cannot be opened or migrated."""
     from alembic.util import CommandError
     from sqlalchemy.exc import DBAPIError
+
+    from relumine_server.db.database import without_password
 
     try:
         yield
@@ -94,6 +108,8 @@ def clear_address_errors(settings: Settings) -> Iterator[None]:
 
 def is_sqlite(settings: Settings) -> bool:
     """Return True if the database is a SQLite file, which takes one process."""
+    from relumine_server.db.database import parse_url
+
     with clear_database_errors(settings):
         return parse_url(settings.database_url).get_backend_name() == "sqlite"
 

@@ -5,23 +5,23 @@ from __future__ import annotations
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from relumine.schemas.printable import printable
 from relumine_server.auth.api_keys import Scope, new_key
 from relumine_server.cli.common import DatabaseUrl, clear_database_errors, fail, load_settings, migrated, say
-from relumine_server.clock import utc_now
-from relumine_server.db.database import Database, parse_url
-from relumine_server.settings import Settings
+
+if TYPE_CHECKING:
+    from relumine_server.settings import Settings
 
 SCOPE_HELP = (
     "ingest: send uploads; read: read all but webhooks and keys; write: read, acknowledge, resolve, silence; "
     "admin: everything"
 )
 
-cli = typer.Typer(help="API keys: create, list, revoke.", no_args_is_help=True)
+cli = typer.Typer(help="API keys: create, list, revoke.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @cli.command("create")
@@ -70,6 +70,7 @@ def list_keys(database_url: DatabaseUrl = None) -> None:
 def revoke_key(key_id: Annotated[str, typer.Argument(help="as in the list")], database_url: DatabaseUrl = None) -> None:
     """Revoke a key; servers refuse it within two seconds."""
     from relumine_server.auth import repository as auth_repository
+    from relumine_server.clock import utc_now
 
     with migrated(load_settings(database_url=database_url)) as database:
         if not database.write(lambda connection: auth_repository.revoke(connection, key_id, utc_now)):
@@ -82,6 +83,7 @@ def has_keys(settings: Settings) -> bool:
     import sqlalchemy as sa
 
     from relumine_server.auth import repository as auth_repository
+    from relumine_server.db.database import Database, parse_url
 
     with clear_database_errors(settings):
         url = parse_url(settings.database_url)

@@ -5,20 +5,22 @@ Every command imports what it needs when it runs, so that ``--help`` does not lo
 
 from __future__ import annotations
 
+import importlib.util
 import socket
 import sqlite3
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-try:
-    import sqlalchemy  # noqa: F401 - only to see whether it is installed
-    import typer
-except ImportError:  # installed without the extra
+if importlib.util.find_spec("sqlalchemy") is None or importlib.util.find_spec("typer") is None:
+    # Installed without the extra.
     sys.stderr.write("relumine-server: the server is not installed: pip install 'relumine[server]'\n")
-    raise SystemExit(2) from None
+    raise SystemExit(2)
 
+import typer
+
+from relumine import __version__
 from relumine_server.cli import keys
 from relumine_server.cli.common import (
     DatabaseUrl,
@@ -31,11 +33,35 @@ from relumine_server.cli.common import (
     open_database,
     say,
 )
-from relumine_server.db.database import without_password
-from relumine_server.settings import Settings
+from relumine_server.cli.progress import progress
 
-cli = typer.Typer(help="Relumine's server.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+if TYPE_CHECKING:
+    from relumine_server.settings import Settings
+
+cli = typer.Typer(
+    help="Relumine's server.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: rich takes longer to load than everything else
+)
 cli.add_typer(keys.cli, name="keys")
+
+
+def _print_version(is_asked: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if is_asked:
+        say(f"relumine-server {__version__}")
+        raise typer.Exit
+
+
+@cli.callback()
+def _root(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Relumine's server."""
 
 
 @cli.command()
@@ -82,6 +108,8 @@ def _bind_and_serve(settings: Settings, database_url: str | None) -> None:
 
 def _require_protection(settings: Settings, database_url: str | None, *, has_keys: bool) -> None:
     """End the command if other machines can reach the server and nothing protects it."""
+    from relumine_server.db.database import without_password
+
     if settings.is_local or settings.insecure_no_auth or settings.bootstrap_key or has_keys:
         return
     option = "" if database_url is None else f" --database-url '{without_password(database_url)}'"
@@ -94,6 +122,7 @@ def _require_protection(settings: Settings, database_url: str | None, *, has_key
 
 def _run_server(settings: Settings, listeners: list[socket.socket], *, has_keys: bool) -> None:
     from relumine_server.app import create_app
+    from relumine_server.db.database import without_password
     from relumine_server.server import run, sockets
     from relumine_server.server.supervisor import Supervisor
 
@@ -125,6 +154,7 @@ def _key_policy(settings: Settings, *, has_keys: bool) -> str:
 def worker(database_url: DatabaseUrl = None) -> None:
     """Send notifications from a process of its own; several of these may share one Postgres database."""
     from relumine_server.db import migrations
+    from relumine_server.db.database import without_password
     from relumine_server.webhooks import dispatcher
 
     settings = load_settings(database_url=database_url)
@@ -154,9 +184,11 @@ def migrate(
     with open_database(settings) as database:
         if distribute:  # refused before anything is changed
             citus.require(database.writing_engine)
-        migrations.upgrade(database.writing_engine)
+        with progress("migrating the database"):
+            migrations.upgrade(database.writing_engine)
         if distribute:
-            distributed = citus.distribute(database.writing_engine)
+            with progress("distributing the runs"):
+                distributed = citus.distribute(database.writing_engine)
         with database.read() as connection:
             say(f"at {migrations.current(connection)}")
     if distributed is not None:
@@ -187,7 +219,9 @@ def backup(
     from relumine_server.maintenance.backup import backup as copy_database
 
     try:
-        size = copy_database(load_settings(database_url=database_url).database_url, target)
+        database_to_copy = load_settings(database_url=database_url).database_url
+        with progress("copying and checking the database"):
+            size = copy_database(database_to_copy, target)
     except UnknownDatabaseError as error:
         fail(str(error))
     except (ValueError, OSError, sqlite3.Error) as error:

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from relumine.schemas.printable import printable
 from relumine_server.alerts import queries as alert_queries
+from relumine_server.cli.progress import progress
 from relumine_server.detection.findings import Finding
 from relumine_server.detection.policy import DEFAULT
 from relumine_server.detection.replay import RunReplay, first_raised_steps
@@ -33,10 +34,11 @@ def replay_stored_run(connection: sa.Connection, run_id: str) -> ReplayResult | 
     run_replay = RunReplay(layers, policy)
     record_count = 0
     findings: list[Finding] = []
-    for upload in stored_uploads(connection, run_id):
-        _, new_findings = run_replay.advance(upload.session, upload.records)
-        record_count += len(upload.records)
-        findings += new_findings
+    with progress(f"replaying {run_id}", lambda: f"{record_count:,} records"):
+        for upload in stored_uploads(connection, run_id):
+            _, new_findings = run_replay.advance(upload.session, upload.records)
+            record_count += len(upload.records)
+            findings += new_findings
     alerts = alert_queries.load_run(connection, run_id, "")
     # Alerts of kind "stalled" come from the clock, not from the detector.
     stored = {(alert.layer_id, alert.kind): alert.opened_step for alert in alerts if alert.kind != "stalled"}

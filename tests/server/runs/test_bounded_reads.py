@@ -8,7 +8,7 @@ import io
 import pytest
 import sqlalchemy as sa
 
-from relumine_server.runs import repository
+from relumine_server.runs import listing
 from relumine_server.timeseries import logged_metrics
 
 
@@ -27,7 +27,7 @@ def pages(call, path):
 
 
 def test_a_page_of_runs_is_shorter_where_configurations_are_long_and_none_is_left_out(call, monkeypatch):
-    monkeypatch.setattr(repository, "PAGE_CHARACTERS", 2_500)
+    monkeypatch.setattr(listing, "PAGE_CHARACTERS", 2_500)
     for number in range(7):
         send(call, f"r{number}", info={"config": {"notes": "x" * (5_000 if number == 3 else 1_000)}})
     items = [page["items"] for page in pages(call, "/v1/runs?limit=5")]

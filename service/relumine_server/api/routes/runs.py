@@ -42,8 +42,8 @@ from relumine_server.api.schemas.common import (
 from relumine_server.api.strict_query import StrictQueryRoute
 from relumine_server.db.database import Database
 from relumine_server.errors import InvalidCursor, RunNotFound
+from relumine_server.runs import listing, retention, views
 from relumine_server.runs import repository as run_repository
-from relumine_server.runs import retention, views
 from relumine_server.runs.rows import RunRow
 from relumine_server.timeseries import codec, downsampling, logged_metrics
 from relumine_server.timeseries import queries as series_queries
@@ -80,8 +80,8 @@ def list_runs(
     position = pagination.decode(cursor, datetime, str)
     filters = {"project": project, "group": group, "status": status, "health": health, "q": q}
     with database.read() as connection:
-        limit = min(limit, run_repository.page_length(connection, filters, position, limit))
-        runs = run_repository.select_page(connection, filters, position, limit)
+        limit = min(limit, listing.page_length(connection, filters, position, limit))
+        runs = listing.select_page(connection, filters, position, limit)
         runs, next_cursor = pagination.cut(runs, limit, lambda run: (run.created_at, run.run_id))
         items = views.run_views(connection, runs, settings.base_url)
     return base.Page(items=items, next_cursor=next_cursor)

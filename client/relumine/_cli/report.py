@@ -1,0 +1,117 @@
+"""``relumine report``: prints the state of a run, its layers and its alerts."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from relumine._cli.connection import connected
+from relumine._cli.output import (
+    BOLD,
+    COLOURS,
+    Cell,
+    age,
+    coloured,
+    number_cell,
+    percent,
+    print_json,
+    print_line,
+    print_table,
+    word_cell,
+    words,
+)
+from relumine._cli.run_lookup import find_run, title_of
+from relumine._cli.runs import count_layers, health_of, health_reason_of
+from relumine._runtime.text import plural
+from relumine.schemas.printable import printable
+
+if TYPE_CHECKING:
+    from relumine.schemas.alert import Alert
+    from relumine.schemas.chart import Overview
+    from relumine.schemas.run import Layer
+
+# Layers and alerts that are printed without --all.
+MAX_SHOWN = 20
+
+WORST_FIRST = ("diverged", "born_dead", "dead", "dying")
+"""States of layers with a problem. All others follow in the order of the server: by risk."""
+
+
+def run_report(options: argparse.Namespace) -> int:
+    """Print the report of a run; return the exit status."""
+    with connected(options.url) as client:
+        view = client.overview(find_run(client, options.run).run_id)
+        if options.json:
+            print_json(_as_dict(view))
+            return 0
+        page = f"{client.url}/#/runs/{view.run.run_id}"
+    _print_summary(view, page)
+    limit = None if options.all else MAX_SHOWN
+    _print_layers(_worst_first(view.layers), limit)
+    _print_alerts(sorted(view.alerts, key=lambda alert: not alert.is_open), limit)
+    return 0
+
+
+def _as_dict(view: Overview) -> dict[str, Any]:
+    report = view.model_dump(mode="json", exclude={"traces", "run_trace"})
+    report["layers"] = [layer.model_dump(mode="json") for layer in _worst_first(view.layers)]
+    return report
+
+
+def _print_summary(view: Overview, page: str) -> None:
+    run = view.run
+    health = health_of(run)
+    state = health or run.status
+    shown_state = coloured(printable(words(state)), COLOURS.get(state, ""))
+    status = "" if health is None else f"  {run.status}"
+    print(f"{coloured(printable(title_of(run)), BOLD)}  {shown_state}{status}  step {view.last_step or 0:,}")
+    reason = health_reason_of(run)
+    if reason:
+        print_line(f"  {reason}")
+    counts = count_layers(view.layers)
+    print_line(
+        f"  {counts.dead:,} of {plural(counts.layers, 'layer')} dead, {plural(run.open_alerts, 'open alert')}, "
+        f"started {age(run.started_at or run.created_at)}"
+    )
+    print_line(f"  {page}")
+
+
+def _worst_first(layers: Sequence[Layer]) -> list[Layer]:
+    """Sort layers by their state, and those of one state by the share of units that are lost."""
+
+    def rank(layer: Layer) -> tuple[int, float]:
+        if layer.state not in WORST_FIRST:
+            return len(WORST_FIRST), 0.0
+        lost = (layer.dead_fraction or 0.0) + (layer.born_dead_fraction or 0.0)
+        return WORST_FIRST.index(layer.state), -lost
+
+    return sorted(layers, key=rank)
+
+
+def _print_layers(layers: Sequence[Layer], limit: int | None) -> None:
+    print()
+    if not layers:
+        print_line("No layer has been recorded yet.")
+        return
+    print_table(["STATE", "LAYER", "UNITS", "DEAD", "BORN DEAD", "DYING"], [_row(layer) for layer in layers[:limit]])
+    if limit is not None and len(layers) > limit:
+        print_line(f"and {len(layers) - limit:,} layers in a better state: --all prints them")
+
+
+def _row(layer: Layer) -> list[Cell]:
+    fractions = (layer.dead_fraction, layer.born_dead_fraction, layer.dying_fraction)
+    shares = [number_cell(percent(fraction)) for fraction in fractions]
+    return [word_cell(layer.state), Cell(layer.name), number_cell(f"{layer.units:,}"), *shares]
+
+
+def _print_alerts(alerts: Sequence[Alert], limit: int | None) -> None:
+    print()
+    if not alerts:
+        print_line("No alert was raised.")
+    for alert in alerts[:limit]:
+        severity = coloured(alert.severity, COLOURS.get(alert.severity, ""))
+        reason = f" ({alert.resolved_reason})" if alert.resolved_reason else ""  # the end of the run is no recovery
+        print(f"[{severity}] {alert.state}{printable(reason)}: {printable(alert.message)}")
+    if limit is not None and len(alerts) > limit:
+        print_line(f"and {len(alerts) - limit:,} more alerts: --all prints them")

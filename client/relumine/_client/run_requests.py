@@ -1,0 +1,144 @@
+"""Requests about runs: their layers, series, logged metrics and uploads."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from relumine._client.frames import frame_of
+from relumine._client.requests import MAX_EMPTY_PAGES, MAX_PAGE, Requests, parsed, without_none
+from relumine._runtime.http import NOT_RELUMINE
+from relumine.errors import ServerError
+from relumine.schemas.chart import LoggedMetrics, MetricPoint, Overview, Series, Units
+from relumine.schemas.run import Layer, Run
+from relumine.schemas.upload import UploadResponse
+
+
+class RunRequests(Requests):
+    """Runs and everything stored of them."""
+
+    def runs(
+        self,
+        *,
+        project: str | None = None,
+        group: str | None = None,
+        status: str | None = None,
+        limit: int | None = None,
+    ) -> Iterator[Run]:
+        """Return runs, newest first, at most ``limit``; pages are fetched as they are needed."""
+        page = None if limit is None else max(1, min(limit, MAX_PAGE))
+        runs = self._items("/v1/runs", Run, project=project, group=group, status=status, limit=page)
+        return itertools.islice(runs, limit)
+
+    def run(self, run_id: str) -> Run:
+        """Return one run."""
+        return self._get(f"/v1/runs/{run_id}", Run)
+
+    def change_run(
+        self,
+        run_id: str,
+        *,
+        name: str | None = None,
+        tags: Sequence[str] | None = None,
+        status: Literal["finished", "failed"] | None = None,
+    ) -> Run:
+        """Rename, tag or end a run; what is None stays. Ending it resolves its open alerts."""
+        changed_tags = None if tags is None else list(tags)
+        body = without_none({"name": name, "tags": changed_tags, "status": status})
+        return parsed(Run, self._send("PATCH", f"/v1/runs/{run_id}", json=body))
+
+    def delete_run(self, run_id: str) -> None:
+        """Delete a run and everything stored of it. There is no way back."""
+        self._send("DELETE", f"/v1/runs/{run_id}")
+
+    def layers(self, run_id: str) -> list[Layer]:
+        """Return the layers of a run, those at most risk first."""
+        return list(self._items(f"/v1/runs/{run_id}/layers", Layer))
+
+    def overview(self, run_id: str, *, after_step: int | None = None) -> Overview:
+        """Return everything that the run's page shows, of steps after ``after_step``."""
+        return self._get(f"/v1/runs/{run_id}/overview", Overview, after_step=after_step)
+
+    def series(
+        self,
+        run_id: str,
+        layer_id: int,
+        statistics: Sequence[str],
+        *,
+        from_step: int | None = None,
+        to_step: int | None = None,
+        points: int = 1000,
+    ) -> Series:
+        """Return statistics of a layer over steps, at most ``points`` of them, with extremes preserved."""
+        return self._get(
+            f"/v1/runs/{run_id}/layers/{layer_id}/series",
+            Series,
+            statistics=",".join(statistics),
+            from_step=from_step,
+            to_step=to_step,
+            points=points,
+        )
+
+    def series_frame(
+        self,
+        run_id: str,
+        layer_id: int,
+        statistics: Sequence[str],
+        *,
+        from_step: int | None = None,
+        to_step: int | None = None,
+        points: int = 1000,
+    ) -> Any:
+        """Return ``series`` as a ``pandas.DataFrame`` with the steps as its index.
+
+        Each statistic has three columns: ``active_rate`` for the last value of each point, ``active_rate_min`` and
+        ``active_rate_max`` for its extremes. Raises ImportError where pandas is not installed.
+        """
+        return frame_of(
+            lambda: self.series(run_id, layer_id, statistics, from_step=from_step, to_step=to_step, points=points)
+        )
+
+    def units(self, run_id: str, layer_id: int, *, step: int | None = None) -> Units:
+        """Return per-unit statistics of the record at or before ``step``; by default of the latest."""
+        return self._get(f"/v1/runs/{run_id}/layers/{layer_id}/units", Units, step=step)
+
+    def logged_metrics(self, run_id: str, *, after_step: int | None = None) -> dict[str, list[MetricPoint]]:
+        """Return the metrics that the training logged, by name, each in the order of its steps."""
+        points: dict[str, list[MetricPoint]] = {}
+        cursor: str | None = None
+        empty_pages = 0
+        while empty_pages < MAX_EMPTY_PAGES:
+            path = f"/v1/runs/{run_id}/metrics"
+            page = self._get(path, LoggedMetrics, after_step=after_step, cursor=cursor)
+            for name, of_page in page.metrics.items():
+                points.setdefault(name, []).extend(of_page)
+            empty_pages = 0 if page.metrics else empty_pages + 1
+            cursor = page.next_cursor
+            if cursor is None:
+                return points
+        raise ServerError(NOT_RELUMINE)
+
+    def export(self, run_id: str, path: str | Path) -> None:
+        """Write all series of a run to a new CSV file: layer_id, layer, step, statistic, value.
+
+        Raises FileExistsError where there is such a file. A file of an export that fails is deleted.
+        """
+        target = Path(path)
+        with target.open("xb") as file:
+            try:
+                self._receive(f"/v1/runs/{run_id}/export", file.write)
+            except BaseException:
+                target.unlink(missing_ok=True)
+                raise
+
+    def upload(self, upload: bytes | Mapping[str, Any]) -> UploadResponse:
+        """Send one upload, as JSON or as its fields; docs/api.md describes them. The same upload again changes nothing.
+
+        ``relumine.watch`` sends uploads by itself: this is for imports and tests.
+        """
+        if isinstance(upload, bytes):
+            headers = {"content-type": "application/json"}
+            return parsed(UploadResponse, self._send("POST", "/v1/uploads", content=upload, headers=headers))
+        return self._post("/v1/uploads", UploadResponse, upload)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from relumine import __version__
 
 STATUSES = ("running", "finished", "stalled", "failed")
+HEALTHS = ("unknown", "unwatched", "healthy", "at_risk", "damaged", "collapsed", "diverged")
 
 # Exit statuses of a shell's commands that end by SIGPIPE and SIGINT. Never 0: `check` has not said "healthy" then.
 STOPPED_READING = 141
@@ -41,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_runs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--project", help="only runs of this project")
     parser.add_argument("--status", choices=STATUSES, help="only runs of this status")
+    parser.add_argument("--health", choices=HEALTHS, help="only runs of this health")
     parser.add_argument("--limit", type=_count, default=20, help="list at most this many (default: 20)")
     _add_output(parser)
 

@@ -22,7 +22,6 @@ from relumine._cli.output import (
     words,
 )
 from relumine._cli.run_lookup import find_run, title_of
-from relumine._cli.runs import count_layers, health_of, health_reason_of
 from relumine._runtime.text import plural
 from relumine.schemas.printable import printable
 
@@ -61,17 +60,12 @@ def _as_dict(view: Overview) -> dict[str, Any]:
 
 def _print_summary(view: Overview, page: str) -> None:
     run = view.run
-    health = health_of(run)
-    state = health or run.status
-    shown_state = coloured(printable(words(state)), COLOURS.get(state, ""))
-    status = "" if health is None else f"  {run.status}"
-    print(f"{coloured(printable(title_of(run)), BOLD)}  {shown_state}{status}  step {view.last_step or 0:,}")
-    reason = health_reason_of(run)
-    if reason:
-        print_line(f"  {reason}")
-    counts = count_layers(view.layers)
+    health = coloured(printable(words(run.health)), COLOURS.get(run.health, ""))
+    print(f"{coloured(printable(title_of(run)), BOLD)}  {health}  {run.status}  step {view.last_step or 0:,}")
+    if run.health_reason:
+        print_line(f"  {run.health_reason}")
     print_line(
-        f"  {counts.dead:,} of {plural(counts.layers, 'layer')} dead, {plural(run.open_alerts, 'open alert')}, "
+        f"  {run.layers_dead:,} of {plural(run.layers, 'layer')} dead, {plural(run.open_alerts, 'open alert')}, "
         f"started {age(run.started_at or run.created_at)}"
     )
     print_line(f"  {page}")

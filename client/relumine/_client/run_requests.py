@@ -25,11 +25,17 @@ class RunRequests(Requests):
         project: str | None = None,
         group: str | None = None,
         status: str | None = None,
+        health: str | None = None,
+        q: str | None = None,
         limit: int | None = None,
     ) -> Iterator[Run]:
-        """Return runs, newest first, at most ``limit``; pages are fetched as they are needed."""
+        """Return runs, newest first, at most ``limit``; pages are fetched as they are needed.
+
+        ``q`` is a part of the id, the name or the group.
+        """
         page = None if limit is None else max(1, min(limit, MAX_PAGE))
-        runs = self._items("/v1/runs", Run, project=project, group=group, status=status, limit=page)
+        filters = {"project": project, "group": group, "status": status, "health": health, "q": q}
+        runs = self._items("/v1/runs", Run, **filters, limit=page)
         return itertools.islice(runs, limit)
 
     def run(self, run_id: str) -> Run:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import io
 import json
-import types
 
 import pytest
 
 import relumine
-from relumine._cli import browser, output, report, run_lookup, runs
+from relumine._cli import browser, output, report, run_lookup
 from relumine.cli import main
-from relumine.schemas.health import Health
 from relumine.schemas.printable import printable
 from tests.helpers.live_server import listening
 
@@ -64,14 +62,14 @@ def test_runs_are_listed_newest_first_with_their_dead_layers(client, capsys):
     send_run(client, "r2", name="dead", units=(50, 0))
     assert main(["runs"]) == 0
     heading, newest, older = printed(capsys)
-    assert heading.split()[0] in ("HEALTH", "STATUS")
+    assert heading.split()[:2] == ["HEALTH", "STATUS"]
     assert "digits/dead" in newest
     assert "1 of 2" in newest
     assert "digits/healthy" in older
     assert "0 of 2" in older
     assert main(["runs", "--json"]) == 0
     listed = json.loads("\n".join(printed(capsys)))
-    assert [(run["run_id"], run["dead_layer_count"], run["layer_count"]) for run in listed] == [
+    assert [(run["run_id"], run["layers_dead"], run["layers"]) for run in listed] == [
         ("r2", 1, 2),
         ("r1", 0, 2),
     ]
@@ -91,54 +89,26 @@ def test_runs_are_filtered_and_limited_and_what_is_left_out_is_said(client, caps
     assert "relumine runs" in line
 
 
-def test_a_run_that_is_deleted_while_runs_are_listed_is_left_out(client, capsys, monkeypatch):
-    send_run(client, "r1")
-    send_run(client, "r2")
-    layers = relumine.Client.layers
-
-    def delete_first(self, run_id):
-        if run_id == "r2":
-            client.delete_run("r2")
-        return layers(self, run_id)
-
-    monkeypatch.setattr(relumine.Client, "layers", delete_first)
-    assert main(["runs"]) == 0
-    assert names_of_runs(printed(capsys)) == ["digits/r1"]
-
-
 @pytest.mark.parametrize("limit", ["0", "-1", "x", "1" * 30, "\u0661"])
 def test_a_limit_that_is_no_number_is_refused(limit, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["runs", f"--limit={limit}"])
 
 
-def test_the_health_of_a_run_comes_first_where_the_server_reports_it(client, capsys, monkeypatch):
-    send_run(client, "r1")
-    for module in ("runs", "report"):
-        monkeypatch.setattr(f"relumine._cli.{module}.health_of", lambda _run: "at_risk")
-    monkeypatch.setattr("relumine._cli.report.health_reason_of", lambda _run: f"act1: dying{HOSTILE}")
+def test_the_health_of_a_run_comes_first_with_its_reason(client, capsys):
+    send_run(client, "fine", units=(50,))
+    send_run(client, "lost", name=f"lost{HOSTILE}", units=(50, 0))
     assert main(["runs"]) == 0
-    heading, run = printed(capsys)
-    assert heading.startswith("HEALTH   STATUS")
-    assert run.startswith("at risk  running")
-    assert main(["report", "r1"]) == 0
+    heading, lost, fine = printed(capsys)
+    assert heading.startswith("HEALTH")
+    assert lost.startswith("damaged")
+    assert fine.startswith("healthy")
+    assert main(["runs", "--health", "damaged"]) == 0
+    assert len(printed(capsys)) == 2
+    assert main(["report", "lost"]) == 0
     summary, reason, *_ = printed(capsys)
-    assert summary.startswith("digits/r1  at risk  running")
-    assert reason.startswith(r"  act1: dying\x1b")
-
-
-@pytest.mark.parametrize(
-    ("fields", "health", "reason"),
-    [
-        ({}, None, None),
-        ({"health": "damaged", "health_reason": "act1: dead"}, "damaged", "act1: dead"),
-        ({"health": "healthy", "health_reason": None}, "healthy", None),
-        ({"health": Health(status="unknown", reason="nothing was sampled")}, "unknown", "nothing was sampled"),
-    ],
-)
-def test_health_is_read_in_each_form_in_which_a_server_reports_it(fields, health, reason):
-    run = types.SimpleNamespace(**fields)
-    assert (runs.health_of(run), runs.health_reason_of(run)) == (health, reason)
+    assert "  damaged  running" in summary
+    assert reason == "  act2 born dead"
 
 
 def test_a_report_says_where_an_alert_ended_only_with_its_run(client, capsys):
@@ -227,14 +197,15 @@ def test_a_report_has_the_worst_layers_first_and_twenty_of_them(client, capsys):
     send_run(client, "r1", units=(*[50] * 22, 0))
     assert main(["report", "r1"]) == 0
     lines = printed(capsys)
-    assert "1 of 23 layers dead" in lines[1]
-    assert lines[2].endswith("/#/runs/r1")
-    rows = [line.split() for line in lines if " act" in line and not line.startswith("[")]
+    assert "act23 born dead" in lines[1]
+    assert "1 of 23 layers dead" in lines[2]
+    assert lines[3].endswith("/#/runs/r1")
+    rows = [line.split() for line in lines[4:] if " act" in line and not line.startswith("[")]
     assert len(rows) == report.MAX_SHOWN
     assert rows[0][-5] == "act23"
     assert any("3 layers" in line and "--all" in line for line in lines)
     assert main(["report", "r1", "--all"]) == 0
-    assert len([line for line in printed(capsys) if " act" in line and not line.startswith("[")]) == 23
+    assert len([line for line in printed(capsys)[4:] if " act" in line and not line.startswith("[")]) == 23
     assert main(["report", "r1", "--json"]) == 0
     document = json.loads("\n".join(printed(capsys)))
     assert document["layers"][0]["name"] == "act23"

@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 from relumine.schemas.base import View
 
-Scope: TypeAlias = Literal["ingest", "read", "admin"]
+Scope: TypeAlias = Literal["ingest", "read", "write", "admin"]
 
 
 class Key(View):

@@ -13,9 +13,9 @@ import zlib
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
-from typing import Literal, NamedTuple, TypeAlias, cast, get_args
+from typing import Literal, NamedTuple, cast, get_args
 
-Scope: TypeAlias = Literal["ingest", "read", "write", "admin"]
+from relumine.schemas.key import Scope
 
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 RANDOM_CHARS = 30

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from starlette.routing import compile_path
 
-from relumine_server.auth.api_keys import Scope
+from relumine.schemas.key import Scope
 
 Permission: TypeAlias = Literal["nothing", "ingest", "read", "write", "admin"]
 

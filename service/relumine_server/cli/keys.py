@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from relumine.schemas.key import Scope
 from relumine.schemas.printable import printable
-from relumine_server.auth.api_keys import Scope, new_key
+from relumine_server.auth.api_keys import new_key
 from relumine_server.cli.common import DatabaseUrl, clear_database_errors, fail, load_settings, migrated, say
 
 if TYPE_CHECKING:

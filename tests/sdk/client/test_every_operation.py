@@ -12,9 +12,8 @@ import pytest
 
 import relumine
 from relumine.errors import ServerError
-from relumine.schemas import chart, key, retention
-from relumine_server.api.routes import keys, projects, session
-from relumine_server.api.schemas import common
+from relumine.schemas import key, retention
+from relumine_server.api.routes import projects, session
 from relumine_server.app import create_app
 from relumine_server.settings import Settings
 from tests.helpers.live_server import listening
@@ -137,16 +136,14 @@ def test_keys_are_created_listed_and_revoked(client):
         owner.revoke_key(reading.key_id)
         listed = list(owner.keys())
         assert [item.revoked_at is None for item in listed] == [True, False]
+        assert owner.create_key("write").scope == "write"
 
 
 @pytest.mark.parametrize(
     ("ours", "theirs"),
     [
-        (key.Key, keys.Key),
         (key.CurrentSession, session.CurrentSession),
         (retention.RetentionSettings, projects.RetentionSettings),
-        (chart.MetricPoint, common.MetricPoint),
-        (chart.LoggedMetrics, common.LoggedMetrics),
     ],
 )
 def test_models_of_the_client_have_the_fields_of_the_server(ours, theirs):

@@ -6,15 +6,15 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
-from pydantic import BaseModel
 
 from relumine.schemas.base import Page, rfc3339
+from relumine.schemas.key import Key, Scope
 from relumine_server.api import pagination, problem_details
 from relumine_server.api.dependencies import AuthenticatorDep, ClockDep, DatabaseDep, KeyProject
 from relumine_server.api.schemas.common import Cursor, Limit, RequestBody, ShortName, UtcTime
 from relumine_server.api.strict_query import StrictQueryRoute
 from relumine_server.auth import repository as auth_repository
-from relumine_server.auth.api_keys import KeyRow, Scope, new_key
+from relumine_server.auth.api_keys import KeyRow, new_key
 from relumine_server.errors import (
     FirstKeyMustBeAdmin,
     InvalidCursor,
@@ -36,20 +36,6 @@ class NewKey(RequestBody):
     project: ShortName | None = None
     name: ShortName | None = None
     expires_at: UtcTime | None = None
-
-
-class Key(BaseModel):
-    """A key. ``key`` is the secret, in the response that created it only; ``key_id`` contains its first characters."""
-
-    key_id: str
-    scope: Scope
-    project: str | None
-    name: str | None
-    created_at: str
-    expires_at: str | None
-    revoked_at: str | None
-    last_used_at: str | None
-    key: str | None = None
 
 
 @router.post(

@@ -16,6 +16,7 @@ from fastapi.responses import StreamingResponse
 from relumine.schemas import alert as schema_alert
 from relumine.schemas import base, chart
 from relumine.schemas import run as schema_run
+from relumine.schemas.chart import LoggedMetrics, MetricPoint
 from relumine.schemas.health import HealthStatus
 from relumine.schemas.printable import printable
 from relumine.schemas.record_table import MAX_STEP, Array
@@ -32,8 +33,6 @@ from relumine_server.api.dependencies import (
 from relumine_server.api.schemas.common import (
     Cursor,
     Limit,
-    LoggedMetrics,
-    MetricPoint,
     NameQuery,
     RunChange,
     RunId,

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, StringConstraints
 from starlette.concurrency import run_in_threadpool
 
+from relumine.schemas.key import Scope
 from relumine_server.api import problem_details
 from relumine_server.api.dependencies import AuthenticatorDep, DatabaseDep, ServicesDep, SettingsDep
 from relumine_server.api.rate_limit import client_address
@@ -19,7 +20,6 @@ from relumine_server.api.services import Services
 from relumine_server.api.strict_query import StrictQueryRoute
 from relumine_server.auth import api_keys, session_cookie
 from relumine_server.auth import repository as auth_repository
-from relumine_server.auth.api_keys import Scope
 from relumine_server.auth.permissions import Principal
 from relumine_server.errors import InsufficientScope, KeyExpired, KeyRevoked, KeyUnknown, TooManyAttempts, Unauthorized
 

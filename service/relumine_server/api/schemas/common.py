@@ -109,20 +109,6 @@ class RunChange(RequestBody):
     status: Literal["finished", "failed"] | None = None
 
 
-class MetricPoint(BaseModel):
-    """A logged metric at a step."""
-
-    step: int
-    value: float
-
-
-class LoggedMetrics(BaseModel):
-    """Logged metrics by name, in the order of steps; ``next_cursor`` is opaque, and null at the end."""
-
-    metrics: dict[str, list[MetricPoint]]
-    next_cursor: str | None
-
-
 _UPLOAD_SCHEMA = Upload.model_json_schema(mode="validation", ref_template="#/components/schemas/Sent{model}")
 UPLOAD_SCHEMAS = {
     f"Sent{name}": schema | {"title": f"Sent{name}"} for name, schema in _UPLOAD_SCHEMA.pop("$defs").items()

@@ -31,7 +31,7 @@ KEPT_SESSIONS = 4
 stored and no longer analyzed."""
 
 LAYER_BYTES = 3_000
-STATE_BYTES = 16_000
+STATE_BYTES = 17_000
 """Approximate memory of a layer besides its units, and of a state besides its layers, after many uploads: 2,000 runs of
 two layers took 22 kB each, 14 runs of 10,000 layers 26 MiB each."""
 

@@ -62,6 +62,9 @@ def test_every_parameter_has_a_description_and_a_valid_example(document, operati
     missing = []
     for name, operation in operations.items():
         for parameter in operation.get("parameters", ()):
+            if parameter["name"] == "cursor":  # "try it out" fills examples in, and only a server can make a cursor
+                assert "example" not in parameter
+                continue
             if not parameter.get("description") or "example" not in parameter:
                 missing.append((name, parameter["name"]))
             else:

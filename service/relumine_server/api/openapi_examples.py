@@ -42,7 +42,8 @@ def _describe_operation(operation: JsonObject, composer: _Composer) -> None:
         word = glossary.parameter(operation["operationId"], parameter["name"])
         if word is not None:
             parameter.setdefault("description", word.description)
-            parameter.setdefault("example", _fitting(parameter["schema"], word.example))
+            if word.example is not None:
+                parameter.setdefault("example", _fitting(parameter["schema"], word.example))
     bodies = [operation["requestBody"]] if "requestBody" in operation else []
     for body in [*bodies, *operation["responses"].values()]:
         for content in body.get("content", {}).values():

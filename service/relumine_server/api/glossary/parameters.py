@@ -8,7 +8,7 @@ from typing import Any
 PARAMETERS: Mapping[str, tuple[str, Any]] = {
     "after_step": ("Return only what lies after this step.", 1200),
     "alert_id": ("The id of an alert: its run, its layer and its kind.", "resnet-7.3.dying"),
-    "cursor": ("The next_cursor of the previous page; without it, the first page.", "WyIyMDI2Il0"),
+    "cursor": ("The next_cursor of the previous page; without it, the first page.", None),
     "delivery_id": ("The id of a delivery.", "dlv_01jd"),
     "format": ("The format of the file.", "csv"),
     "from_step": ("The first step to return.", 0),

@@ -13,7 +13,7 @@ from relumine_server.api import request_body
 from relumine_server.errors import Busy
 from relumine_server.settings import Settings
 
-MAX_DECODING = 2  # large bodies decompressed or decoded at once: more would only compete for memory and the interpreter
+MAX_DECODING = 1  # large bodies decompressed or decoded at once: more would take the interpreter from small uploads
 
 
 class InflightBytes:

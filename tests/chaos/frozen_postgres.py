@@ -95,9 +95,9 @@ def report(rounds: int, frozen_s: float) -> bool:
                 for _ in range(rounds):
                     time.sleep(3)  # traffic in between
                     with frozen(url):
-                        time.sleep(frozen_s)
+                        time.sleep(frozen_s)  # the freeze itself
                     recoveries.append(_recovery_s(server.url))
-                time.sleep(3)
+                time.sleep(3)  # traffic in between
                 traffic.stop()
                 for client in clients:
                     client.result()

@@ -36,7 +36,7 @@ def send_members(server: Server, seconds: float) -> Counter[str]:
         if time.monotonic() > deadline:
             break
         send(server.port, encoded_request(encoding, part * (size // len(part))), answers)
-        time.sleep(PAUSE_S)
+        time.sleep(PAUSE_S)  # the rate of the attack
     return answers
 
 

@@ -60,7 +60,7 @@ def send_pipelines(server: Server, seconds: float) -> Counter[str]:
             thread.start()
         for thread in threads:
             thread.join()
-        time.sleep(PAUSE_S)
+        time.sleep(PAUSE_S)  # the rate of the attack
     return answers
 
 

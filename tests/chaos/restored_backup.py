@@ -58,7 +58,7 @@ def wait_for(scene: Scene, count: int) -> None:
     while time.monotonic() < deadline:
         if len(stored_steps(scene.server.url, RUN)) >= count:
             return
-        time.sleep(0.1)
+        time.sleep(0.1)  # between two checks of a running training
     raise RuntimeError(f"fewer than {count} steps stored after {DEADLINE_S:g} s")
 
 

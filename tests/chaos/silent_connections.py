@@ -43,7 +43,7 @@ class SilentConnections:
         while not stop.is_set():
             while len(self._selector.get_map()) < CONNECTIONS:
                 self._connect()
-            time.sleep(RENEWAL_PAUSE_S)
+            time.sleep(RENEWAL_PAUSE_S)  # the rate of the attack
             for key, _ in self._selector.select(timeout=0):
                 if isinstance(key.fileobj, socket.socket):
                     self._read(key.fileobj)
@@ -80,7 +80,7 @@ def hold_connections(server: Server, seconds: float) -> Counter[str]:
     while time.monotonic() < deadline:
         for path in ("/livez", "/readyz"):
             answers[f"{path} {httpx.get(server.url + path, timeout=60).status_code}"] += 1
-        time.sleep(PROBE_PAUSE_S)
+        time.sleep(PROBE_PAUSE_S)  # between two probes
     stop.set()
     thread.join()
     return answers

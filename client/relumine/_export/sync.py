@@ -227,7 +227,7 @@ class _FileSync:
             except TransportError as error:
                 if not remaining or not error.retryable or error.retry_after_s is None:
                     raise
-                time.sleep(min(error.retry_after_s, MAX_PAUSE_S))
+                time.sleep(min(error.retry_after_s, MAX_PAUSE_S))  # the server asked for it
             else:
                 return
 

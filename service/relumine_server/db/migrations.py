@@ -75,7 +75,7 @@ def take_turn(connection: sa.Connection) -> None:
         if logged_at is None or now - logged_at >= WAIT_LOGGED_EVERY_S:
             logged_at = now
             _log.warning("waiting for another process that migrates the database", waited_s=round(now - started_at))
-        time.sleep(POLL_S)
+        time.sleep(POLL_S)  # until the other process has migrated
 
 
 def log_step(step: Any, **_context: Any) -> None:

@@ -188,7 +188,7 @@ class Analyzer:
             state, new_readings, new_findings = self._advance(state, part, policy)
             readings += new_readings
             findings += new_findings
-            time.sleep(SLICE_PAUSE_S)
+            time.sleep(SLICE_PAUSE_S)  # small uploads get the interpreter meanwhile
         return state, readings, findings
 
 

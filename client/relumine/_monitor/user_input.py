@@ -14,7 +14,7 @@ from relumine._capture.step_stats import Number
 from relumine._runtime.log import logger
 from relumine._runtime.sendable import MAX_NAME, UnusableValue, sendable_name
 from relumine._torch.tensors import is_readable_later
-from relumine.schemas.record_table import MAX_STEP
+from relumine.schemas.limits import MAX_STEP
 from relumine.schemas.upload import FinalStatus
 
 # Mappings within mappings become names with a slash, down to this depth.

@@ -19,7 +19,7 @@ from typing import Any
 
 from relumine._runtime.config_text import qualified_name, text_of_value
 from relumine._runtime.sendable import MAX_NAME, sendable_text, text_of
-from relumine.schemas.record_table import MAX_STEP
+from relumine.schemas.limits import MAX_STEP
 
 # Below the limits of ``schemas.upload.check_storable``: every upload carries the configuration.
 MAX_VALUES = 4_000

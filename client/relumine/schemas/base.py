@@ -7,7 +7,7 @@ from typing import Annotated, Generic, TypeAlias, TypeVar, overload
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from relumine.schemas.record_table import MAX_STEP
+from relumine.schemas.limits import MAX_STEP
 
 Text: TypeAlias = Annotated[str, StringConstraints(max_length=512, pattern=r"^[^\x00]*$")]
 Name: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from relumine.schemas.limits import MAX_STEP
 from relumine.schemas.record_table import (
     COLUMN_BITS,
     DEFAULTS,
     INTEGER_COLUMNS,
     KEY_COLUMNS,
-    MAX_STEP,
     SCALARS,
     UNIT_COLUMNS,
     Array,

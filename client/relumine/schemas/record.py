@@ -12,7 +12,8 @@ from pydantic_core import CoreSchema, core_schema
 
 from relumine.schemas import packing
 from relumine.schemas.base import Count, Finite, Step, WireModel
-from relumine.schemas.record_table import MAX_STEP, UNIT_COLUMNS, Array, RecordTable
+from relumine.schemas.limits import MAX_STEP
+from relumine.schemas.record_table import UNIT_COLUMNS, Array, RecordTable
 
 MAX_RECORDS = 10_000
 

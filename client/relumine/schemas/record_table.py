@@ -58,7 +58,6 @@ INTEGER_COLUMNS = (*KEY_COLUMNS[:3], *RECORD_SCALARS[:5])
 """Scalars that are integers and that every record has. The others are floats, NaN where nothing was measured."""
 
 DEFAULTS: Mapping[str, int] = {"sampled_steps": 1, "n_examples": 0, "n_positions": 0, "nonfinite": 0, "marks": 0}
-MAX_STEP = 2**53 - 1  # the largest integer that JavaScript readers hold exactly
 COLUMN_BITS: Mapping[str, int] = {name: 1 << number for number, name in enumerate(UNIT_COLUMNS)}
 
 

@@ -15,8 +15,9 @@ from pydantic import Field, JsonValue, field_validator, model_validator
 
 from relumine.schemas.alert import Alert
 from relumine.schemas.base import Count, Finite, Identifier, Name, Step, Text, View, WireModel
+from relumine.schemas.limits import MAX_STEP
 from relumine.schemas.record import MAX_UNITS, AsTable
-from relumine.schemas.record_table import MAX_STEP, RecordTable
+from relumine.schemas.record_table import RecordTable
 from relumine.schemas.watching import Watching
 
 Split: TypeAlias = Literal["linear", "batchnorm", "residual", "none"]

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from relumine.schemas import alert as schema_alert
-from relumine.schemas.record_table import MAX_STEP
+from relumine.schemas.limits import MAX_STEP
 from relumine_server.db import tables
 from relumine_server.detection import remedy_outcome
 from relumine_server.detection.policy import DEFAULT

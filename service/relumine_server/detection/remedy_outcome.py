@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from relumine.schemas.alert import Kind, RemedyOutcome
-from relumine.schemas.record_table import MAX_STEP
+from relumine.schemas.limits import MAX_STEP
 from relumine_server.detection.decisions import required_units
 from relumine_server.detection.policy import Policy
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from relumine.schemas.record_table import MAX_STEP
+from relumine.schemas.limits import MAX_STEP
 from relumine.schemas.upload import Upload
 from relumine.schemas.watching import Watching
 from relumine_server.alerts import stall_detection

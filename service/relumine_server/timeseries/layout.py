@@ -5,7 +5,8 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-from relumine.schemas.record_table import MAX_STEP, Array
+from relumine.schemas.limits import MAX_STEP
+from relumine.schemas.record_table import Array
 from relumine_server.timeseries.codec import READINGS, SCALARS
 
 _MASK = struct.Struct("<I")

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from relumine.schemas.record_table import MAX_STEP
+from relumine.schemas.limits import MAX_STEP
 from relumine.schemas.upload import Upload
 from relumine_server.db import tables
 from relumine_server.db.dialect import insert

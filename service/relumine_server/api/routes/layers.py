@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Query
 
 from relumine.schemas import base, chart
 from relumine.schemas import run as schema_run
-from relumine.schemas.record_table import MAX_STEP
+from relumine.schemas.limits import MAX_STEP
 from relumine_server.api import problem_details
 from relumine_server.api.dependencies import DatabaseDep
 from relumine_server.api.schemas.common import RunId, StepQuery

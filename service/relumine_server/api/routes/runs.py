@@ -18,8 +18,9 @@ from relumine.schemas import base, chart
 from relumine.schemas import run as schema_run
 from relumine.schemas.chart import LoggedMetrics, MetricPoint
 from relumine.schemas.health import HealthStatus
+from relumine.schemas.limits import MAX_STEP
 from relumine.schemas.printable import printable
-from relumine.schemas.record_table import MAX_STEP, Array
+from relumine.schemas.record_table import Array
 from relumine_server.alerts import queries as alert_queries
 from relumine_server.api import pagination, problem_details
 from relumine_server.api.dependencies import (

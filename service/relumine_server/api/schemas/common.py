@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from relumine.schemas.record_table import MAX_STEP
+from relumine.schemas.limits import MAX_STEP
 from relumine.schemas.upload import Upload
 
 DATE = re.compile(r"\d{4}-\d\d-\d\d[Tt ]")

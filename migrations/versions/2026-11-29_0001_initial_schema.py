@@ -183,10 +183,13 @@ def upgrade() -> None:
         sa.Column("cause", sa.Text(), nullable=False),
         sa.Column("confidence", sa.Float(), nullable=False),
         sa.Column("opened_step", sa.BigInteger(), nullable=False),
+        sa.Column("dead_step", sa.BigInteger(), nullable=True),
         sa.Column("resolved_step", sa.BigInteger(), nullable=True),
+        sa.Column("ended_step", sa.BigInteger(), nullable=True),
         sa.Column("opened_at", UtcTime(), nullable=False),
         sa.Column("updated_at", UtcTime(), nullable=False),
         sa.Column("resolved_at", UtcTime(), nullable=True),
+        sa.Column("ended_at", UtcTime(), nullable=True),
         sa.Column("resolved_reason", sa.Text(), nullable=True),
         sa.Column("title", sa.Text(), nullable=False),
         sa.Column("message", sa.Text(), nullable=False),
@@ -206,7 +209,6 @@ def upgrade() -> None:
         sa.Column("inhibited_by", sa.Text(), nullable=True),
         sa.Column("silenced_by", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("run_id", "alert_id", name=op.f("pk_alerts")),
-        sa.UniqueConstraint("run_id", "layer_id", "kind", name=op.f("uq_alerts_run_id_layer_id_kind")),
     )
     op.create_index(
         op.f("ix_alerts_opened_at_run_id_alert_id"), "alerts", ["opened_at", "run_id", "alert_id"], unique=False

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from relumine_server.detection.findings import Finding
 
 DEATHS = frozenset({"dying", "dead", "born_dead", "constant_output"})
-BECAME_DEAD = "became dead"
-"""Reason of a ``dying`` that was resolved because its layer is dead now."""
 
 
 @dataclass
@@ -28,7 +26,7 @@ class Alarm:
 def alarms_of(findings: Sequence[Finding]) -> list[Alarm]:
     """Return findings as alarms: one for each first raise, and one for each rise of severity out of ``info``.
 
-    A ``dying`` that is resolved because its layer became dead continues as that death.
+    A ``dying`` whose layer is dead continues as that death.
     """
     alarms: list[Alarm] = []
     active: dict[tuple[int, str], Alarm] = {}
@@ -41,8 +39,8 @@ def alarms_of(findings: Sequence[Finding]) -> list[Alarm]:
         if finding.transition != "raised" and not rises:
             continue
         alarm = _alarm(finding)
-        dying = active.get((finding.layer_id, "dying"))
-        if finding.kind == "dead" and dying is not None and not dying.is_info and not alarm.is_info:
+        dying = active.pop((finding.layer_id, "dying"), None) if finding.kind == "dead" else None
+        if dying is not None and not dying.is_info:
             alarm = dying
         else:
             alarms.append(alarm)
@@ -63,5 +61,5 @@ def _alarm(finding: Finding) -> Alarm:
 
 def _resolve(active: dict[tuple[int, str], Alarm], key: tuple[int, str], finding: Finding) -> None:
     alarm = active.pop(key, None)
-    if alarm is not None and alarm not in active.values() and finding.reason != BECAME_DEAD:
+    if alarm is not None:
         alarm.resolved = finding.step

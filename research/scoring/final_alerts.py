@@ -1,7 +1,7 @@
 """The alerts of a finished run, the alarms among them, and why they may differ from the alarms of its findings.
 
-There is one alert per layer and kind: it keeps the step at which it was opened and states what was found last. Findings
-state each time what was found then.
+There is one alert per layer and problem: it keeps the step at which it was opened and states what was found last.
+Findings state each time what was found then.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from relumine.schemas.alert import SEVERITIES, Alert, Kind, Severity
+from relumine.schemas.alert import SEVERITIES, Alert, Kind, Severity, problem_of, severity_rank
 from relumine_server.detection.findings import Finding
-from research.scoring.alarms import BECAME_DEAD, Alarm
+from research.scoring.alarms import Alarm
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def from_findings(findings: Sequence[Finding]) -> list[FinalAlert]:
     """Return the alerts that the server must have after these findings; written without the server, to check it."""
     alerts: dict[tuple[int, Kind], FinalAlert] = {}
     for finding in findings:
-        key = (finding.layer_id, finding.kind)
+        key = (finding.layer_id, problem_of(finding.kind))
         previous = alerts.get(key)
         if finding.transition == "resolved":
             if previous is not None:
@@ -63,36 +63,34 @@ def from_findings(findings: Sequence[Finding]) -> list[FinalAlert]:
             layer_id=finding.layer_id,
             kind=finding.kind,
             opened=opened,
-            severity=finding.severity,
+            severity=_severity(finding, previous),
             cause=finding.cause,
             confidence=finding.confidence,
         )
     return _sorted(alerts.values())
 
 
-def alarms_of_alerts(alerts: Sequence[FinalAlert]) -> list[Alarm]:
-    """Return the alarms in the order they were opened.
+def _severity(finding: Finding, previous: FinalAlert | None) -> Severity:
+    """Return the severity after a finding: a layer that was dying and is dead is no less severe than before."""
+    if previous is None or previous.resolved is not None or (previous.kind, finding.kind) != ("dying", "dead"):
+        return finding.severity
+    return max(finding.severity, previous.severity, key=severity_rank)
 
-    A ``dying`` that was resolved because its layer became dead continues as that death.
-    """
-    alarms: dict[tuple[int, str], Alarm] = {}
-    for alert in alerts:
-        alarms[alert.layer_id, alert.kind] = Alarm(
+
+def alarms_of_alerts(alerts: Sequence[FinalAlert]) -> list[Alarm]:
+    """Return the alarms in the order they were opened."""
+    return [
+        Alarm(
             step=alert.opened,
             layer_id=alert.layer_id,
             kind=alert.kind,
             is_info=alert.severity == "info",
             cause=alert.cause,
             confidence=alert.confidence,
-            resolved=None if alert.reason == BECAME_DEAD else alert.resolved,
+            resolved=alert.resolved,
         )
-    for alert in alerts:
-        dying = alarms.get((alert.layer_id, "dying"))
-        dead = alarms.get((alert.layer_id, "dead"))
-        if alert.reason == BECAME_DEAD and dying and dead and not (dying.is_info or dead.is_info):
-            dying.resolved = dead.resolved
-            del alarms[alert.layer_id, "dead"]
-    return list(alarms.values())
+        for alert in alerts
+    ]
 
 
 def describe_differences(actual: Sequence[FinalAlert], expected: Sequence[FinalAlert]) -> list[str]:
@@ -106,13 +104,14 @@ def describe_lost_findings(findings: Sequence[Finding], alerts: Sequence[FinalAl
     raised = Counter((finding.layer_id, finding.kind) for finding in findings if finding.transition == "raised")
     lines = []
     for alert in alerts:
-        key = (alert.layer_id, alert.kind)
+        key = (alert.layer_id, problem_of(alert.kind))
         name = f"{alert.kind} of layer {alert.layer_id}"
-        of_alert = [f for f in findings if (f.layer_id, f.kind) == key and f.transition != "resolved"]
+        of_alert = [f for f in findings if (f.layer_id, problem_of(f.kind)) == key and f.transition != "resolved"]
         alarming = [finding for finding in of_alert if finding.severity != "info"]
         first = alarming[0] if alarming else of_alert[0]
-        if raised[key] > 1:
-            lines.append(f"{name} was raised {raised[key]} times")
+        raised_times = raised[alert.layer_id, alert.kind]
+        if raised_times > 1:
+            lines.append(f"{name} was raised {raised_times} times")
         if alarming and alert.severity == "info":
             lines.append(f"{name} was an alarm at step {first.step} and was raised again as info")
         if first.cause != alert.cause:

@@ -90,6 +90,8 @@ class Settings(BaseSettings):
     """seconds for which an alert of kind `stalled` or `no_data` is pending before it fires"""
     repeat_interval_s: Seconds = 4 * 3600.0
     """seconds after which the notification of an unacknowledged alert is repeated"""
+    ended_resolve_after_s: Annotated[float, Field(ge=0, le=MAX_SECONDS)] = 24 * 3600.0
+    """seconds after the end of a run at which the run's open alerts are resolved for an Alertmanager"""
     evaluation_interval_s: Seconds = 10.0
     """seconds between two evaluations of the rules that depend on the clock"""
 

@@ -19,7 +19,8 @@ from typing import Any, TypeAlias
 import sqlalchemy as sa
 
 from relumine.schemas.upload import Upload
-from relumine_server.alerts.lifecycle import TRANSITIONS, AlertEvent, AlertStatus, event_for_finding, transition
+from relumine_server.alerts.lifecycle import TRANSITIONS, event_for_finding, transition
+from relumine_server.alerts.status import AlertEvent, AlertStatus
 from relumine_server.db import tables
 from relumine_server.detection import detector
 from relumine_server.detection import state as detection_state

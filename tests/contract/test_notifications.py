@@ -134,7 +134,7 @@ def test_no_author_or_note_breaks_a_format(webhook_format, author, note, long):
 @pytest.mark.parametrize("webhook_format", FORMATS)
 def test_a_thousand_dead_layers_fit(webhook_format):
     dead = [f"{HOSTILE}{number}" for number in range(1_000)]
-    text = render_body(webhook_format, run_finished(dead_layers=dead, top_alerts=many_alerts(20)))
+    text = render_body(webhook_format, run_finished(dead_layers=dead, ended_alerts=many_alerts(20)))
     FITS[webhook_format](json.loads(text), text)
 
 

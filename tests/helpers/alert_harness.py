@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 
-from relumine.schemas.alert import Kind, Severity
+from relumine.schemas.alert import Kind, Severity, problem_of
 from relumine.schemas.upload import LayerInfo, RunInfo, Upload
 from relumine_server.app import create_app
 from relumine_server.db import tables
@@ -72,9 +72,9 @@ class AlertHarness:
         advanced, readings, findings = detector.advance(state, records, policy)
         return advanced, readings, findings if self.findings is None else list(self.findings)
 
-    def record(self, connection, *, event, run_id, project, alerts, now):
+    def record(self, connection, *, event, run_id, project, alerts, now, only_format=None):
         """Record a notification instead of writing it to the outbox."""
-        self.notifications.append((event, list(alerts)))
+        self.notifications.append((event if only_format is None else f"{event} to {only_format}", list(alerts)))
         return 0
 
     def upload(
@@ -103,18 +103,18 @@ class AlertHarness:
 
     def alert(self, layer_id=1, kind="dying", run="r1"):
         """Return an alert as the API answers it."""
-        response = self.call("GET", f"/v1/alerts/{run}.{layer_id}.{kind}")
+        response = self.call("GET", f"/v1/alerts/{run}.{layer_id}.{problem_of(kind)}")
         assert response.status_code == 200, response.text
         return response.json()
 
     def act(self, action, layer_id=1, kind="dying", *, run="r1", author="Ada", note=""):
         """Acknowledge or resolve an alert over HTTP; return the response."""
-        path = f"/v1/alerts/{run}.{layer_id}.{kind}/{action}"
+        path = f"/v1/alerts/{run}.{layer_id}.{problem_of(kind)}/{action}"
         return self.call("POST", path, json={"author": author, "note": note})
 
     def events(self, layer_id=1, kind="dying", run="r1"):
         """Return the events of an alert as the API answers them."""
-        return self.call("GET", f"/v1/alerts/{run}.{layer_id}.{kind}/events?limit=200").json()["items"]
+        return self.call("GET", f"/v1/alerts/{run}.{layer_id}.{problem_of(kind)}/events?limit=200").json()["items"]
 
     def states(self, **alert):
         """Return the states that an alert went through."""

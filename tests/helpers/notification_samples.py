@@ -38,7 +38,8 @@ def alert(**changes: Any) -> Alert:
         "id": f"{RUN}.2.dying", "run_id": RUN, "project": "digits",
         "run": {"name": name, "group": "sweep 7", "url": RUN_URL},
         "layer": "fc2", "layer_id": 2, "kind": "dying", "state": "firing", "severity": "critical",
-        "cause": "high_learning_rate", "confidence": 0.9, "opened_step": 4410, "resolved_step": None,
+        "cause": "high_learning_rate", "confidence": 0.9, "opened_step": 4410, "dead_step": None, "resolved_step": None,
+        "ended_step": None, "ended_at": None, "outcome": None,
         "opened_at": "2026-11-23T14:03:00Z", "updated_at": "2026-11-23T14:03:00Z", "resolved_at": None,
         "resolved_reason": None, "title": title,
         "message": f"{changes.get('project', 'digits')}/{name} · {title} (step 4,410). {DETAILS}",
@@ -54,7 +55,13 @@ def alert(**changes: Any) -> Alert:
 def resolved(**changes: Any) -> Alert:
     """Return a resolved alert."""
     end = {"resolved_step": 4990, "resolved_at": "2026-11-23T14:05:00Z", "resolved_reason": "units are active again"}
-    return alert(state="resolved", **(end | changes))
+    return alert(state="resolved", **({"outcome": "recovered"} | end | changes))
+
+
+def ended(**changes: Any) -> Alert:
+    """Return an alert that was open when its run ended."""
+    end = {"ended_step": 12_000, "ended_at": "2026-11-23T14:05:00Z", "outcome": "damaged"}
+    return alert(state="ended", **(end | changes))
 
 
 def acknowledged(note: str = "lowering lr", **changes: Any) -> Alert:
@@ -87,7 +94,7 @@ def summary(**changes: Any) -> RunSummary:
         "last_step": 12_000, "layers": 24, "units": 18_432, "dead_layers": ["fc2", "fc3"],
         "health": "damaged", "health_reason": "fc2, fc3 dead",
         "alert_counts": {"info": 0, "warning": 3, "critical": 1},
-        "top_alerts": [resolved(), alert(severity="warning", layer="fc3", layer_id=3)],
+        "ended_alerts": [ended(kind="dead", dead_step=4700), ended(severity="warning", layer="fc3", layer_id=3)],
     }  # fmt: skip
     return RunSummary.model_validate(values | changes)
 
@@ -97,7 +104,7 @@ def run_finished(**changes: Any) -> Notification:
     return Notification("run.finished", CREATED_AT, [], 0, RUN_URL, summary=summary(**changes))
 
 
-NO_ALERTS = {"alert_counts": {"info": 0, "warning": 0, "critical": 0}, "top_alerts": []}
+NO_ALERTS = {"alert_counts": {"info": 0, "warning": 0, "critical": 0}, "ended_alerts": []}
 HEALTHY = {"health": "healthy", "health_reason": None, "dead_layers": [], **NO_ALERTS}
 CASES = {
     "firing, info": notification("alert.firing", alert(severity="info")),
@@ -126,7 +133,9 @@ CASES = {
     "finished, diverged": run_finished(
         health="diverged", health_reason="values are not finite", dead_layers=[], **NO_ALERTS
     ),
-    "resolved, as the run ended": notification("alert.resolved", resolved(resolved_reason="the run finished")),
+    "finished, with alerts that an Alertmanager holds open": run_finished()._replace(alerts=[ended()], total=1),
+    "expired after the run ended": notification("alert.resolved", ended()),
+    "closed by a person": notification("alert.resolved", resolved(outcome="closed", resolved_reason="by Ada")),
     "a test": Notification("webhook.test", CREATED_AT, [], 0, f"{BASE}/#/webhooks"),
     "disabled": Notification(
         "webhook.disabled", CREATED_AT, [], 0, f"{BASE}/#/webhooks",

@@ -35,17 +35,13 @@ def run_alerts(options: argparse.Namespace) -> int:
 
 def _most_severe(client: Client, run: Run | None, limit: int, *, is_all: bool) -> list[Alert]:
     """Return alerts by severity, the newest of each first. The server filters, so that old open ones are not missed."""
-    from relumine.schemas.alert import OPEN_STATES, SEVERITIES
+    from relumine.schemas.alert import SEVERITIES
 
     run_id = None if run is None else run.run_id
-    states: list[str | None] = [None] if is_all else [*OPEN_STATES]
+    state = None if is_all else "open"
     alerts: list[Alert] = []
     for severity in reversed(SEVERITIES):
-        of_severity: list[Alert] = []
-        for state in states:
-            of_severity += client.alerts(run_id=run_id, state=state, severity=severity, limit=limit)
-        of_severity.sort(key=lambda alert: alert.opened_at, reverse=True)
-        alerts += of_severity
+        alerts += client.alerts(run_id=run_id, state=state, severity=severity, limit=limit)
         if len(alerts) >= limit:
             break
     return alerts[:limit]
@@ -72,4 +68,4 @@ def _empty(client: Client, run: Run | None, *, is_all: bool) -> str:
     if is_all:
         return f"{where} has no alerts."
     all_option = "" if run is None else f" {run.run_id}"
-    return f"{where} has no open alerts. `relumine alerts{all_option} --all` lists resolved ones too."
+    return f"{where} has no open alerts. `relumine alerts{all_option} --all` lists ended and resolved ones too."

@@ -14,20 +14,31 @@ from relumine.schemas.alert import Alert, AlertDetail, AlertEvent, Silence
 class AlertRequests(Requests):
     """Alerts, what people do to them, and silences."""
 
-    def alerts(
+    def alerts(  # noqa: PLR0913 - the filters of the API, each by name
         self,
         *,
         run_id: str | None = None,
         project: str | None = None,
         state: str | None = None,
         severity: str | None = None,
+        kind: str | None = None,
         since: datetime | None = None,
         limit: int | None = None,
     ) -> Iterator[Alert]:
-        """Return alerts, newest first, at most ``limit``; ``since`` keeps those that changed at or after a time."""
+        """Return alerts, newest first, at most ``limit``; ``since`` keeps those that changed at or after a time.
+
+        ``state="open"`` selects alerts whose problem holds while their run goes on.
+        """
         page = None if limit is None else max(1, min(limit, MAX_PAGE))
         changed_since = None if since is None else since.isoformat()
-        filters = {"run_id": run_id, "project": project, "state": state, "severity": severity, "since": changed_since}
+        filters = {
+            "run_id": run_id,
+            "project": project,
+            "state": state,
+            "severity": severity,
+            "kind": kind,
+            "since": changed_since,
+        }
         return itertools.islice(self._items("/v1/alerts", Alert, **filters, limit=page), limit)
 
     def alert(self, alert_id: str) -> AlertDetail:

@@ -13,7 +13,7 @@ from relumine._runtime.log import logger, server_lines
 from relumine._runtime.sendable import sendable_name
 from relumine.alert_actions import RemedyResult, RetryLater
 from relumine.errors import TrainingStopped
-from relumine.schemas.alert import ENDED_WITH_RUN, Alert
+from relumine.schemas.alert import Alert
 
 FIRING_STATES = frozenset({"firing", "regressed"})
 # What is taken of one answer: as many alerts as the server sends, and none that is larger than any of its. A hostile
@@ -121,7 +121,7 @@ def should_notify(alert: Alert, previous: Alert | None) -> bool:
         return False
     is_firing = alert.state in FIRING_STATES
     if previous is None:
-        return is_firing or alert.resolved_reason in ENDED_WITH_RUN
+        return is_firing or alert.state == "ended"
     was_quiet = bool(previous.inhibited_by or previous.silenced_by)
-    has_changed = (previous.state, previous.severity) != (alert.state, alert.severity)
+    has_changed = (previous.state, previous.severity, previous.kind) != (alert.state, alert.severity, alert.kind)
     return is_firing and (was_quiet or has_changed)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from relumine._runtime.text import plural
-from relumine.schemas.alert import ENDED_WITH_RUN, Alert
+from relumine.schemas.alert import Alert
 from relumine.schemas.health import Health, counts
 from relumine.schemas.upload import Coverage
 from relumine.schemas.watching import Watching
@@ -131,5 +131,5 @@ def _unwatched(label: str, watching: Watching) -> str:
 
 
 def _summary(alert: Alert) -> str:
-    state = "open to the end" if alert.resolved_reason in ENDED_WITH_RUN else alert.state
+    state = "open to the end" if alert.state == "ended" else alert.state
     return f"{alert.layer or 'the run'} {alert.kind.replace('_', ' ')} (step {alert.opened_step:,}, {state})"

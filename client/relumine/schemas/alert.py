@@ -5,6 +5,8 @@ Output models have no defaults: a field that is missing is a bug, not a null. Ti
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Literal, TypeAlias, get_args
 
 from relumine.schemas.base import View
@@ -16,16 +18,20 @@ SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 Cause: TypeAlias = Literal[
     "high_learning_rate", "negative_bias", "bad_initialization", "input_shift", "upstream_collapse", "unknown"
 ]
-AlertState: TypeAlias = Literal["pending", "firing", "acknowledged", "resolved", "regressed"]
+AlertState: TypeAlias = Literal["pending", "firing", "acknowledged", "resolved", "ended", "regressed"]
 OPEN_STATES: tuple[AlertState, ...] = ("pending", "firing", "acknowledged", "regressed")
-"""States of an alert whose problem is not over."""
+"""States of an alert whose problem holds while its run goes on."""
 AlertEventName: TypeAlias = Literal[
     "raised", "pending", "escalated", "updated", "cleared", "confirmed", "regressed",
-    "acknowledged", "resolved_by_user", "run_ended", "run_resumed",
+    "acknowledged", "resolved_by_user", "run_ended", "run_resumed", "resumed_acknowledged",
 ]  # fmt: skip
 """Events that change the state of an alert; docs/alerts.md describes each."""
-ENDED_WITH_RUN = ("the run finished", "the run failed")
-"""``resolved_reason`` of alerts that were open when their run ended."""
+Outcome: TypeAlias = Literal[
+    "recovered", "closed", "unknown", "unwatched", "healthy", "at_risk", "damaged", "collapsed", "diverged"
+]
+"""How an alert ended: its problem passed, a person closed it, or the run ended with it and with this health."""
+PROBLEMS: Mapping[Kind, Kind] = MappingProxyType({"dead": "dying"})
+"""Kinds that an alert of another kind escalates to: a layer that dies and is dead has one alert."""
 
 RemedyOutcome: TypeAlias = Literal["effective", "ineffective", "inconclusive"]
 
@@ -33,6 +39,11 @@ RemedyOutcome: TypeAlias = Literal["effective", "ineffective", "inconclusive"]
 def severity_rank(severity: Severity) -> int:
     """Return the rank of a severity: 0 for ``info``, higher for more severe."""
     return SEVERITIES.index(severity)
+
+
+def problem_of(kind: Kind) -> Kind:
+    """Return the kind that names the problem in the id of its alert: ``dying`` for ``dead``, else the kind itself."""
+    return PROBLEMS.get(kind, kind)
 
 
 class AlertRun(View):
@@ -73,6 +84,8 @@ class Acknowledgement(View):
 class Alert(View):
     """One problem of one layer, with its state. ``layer_id`` 0 and a null ``layer`` stand for the run itself.
 
+    An alert of kind ``dying`` becomes one of kind ``dead``, at ``dead_step``. It is ``resolved`` where its problem
+    passed or a person closed it, and ``ended`` where its run ended while it held; ``outcome`` is null until then.
     ``inhibited_by`` is the alert that explains this one, ``silenced_by`` a silence: while either is set, no
     notification is sent.
     """
@@ -89,11 +102,15 @@ class Alert(View):
     cause: Cause
     confidence: float
     opened_step: int
+    dead_step: int | None
     resolved_step: int | None
+    ended_step: int | None
     opened_at: str
     updated_at: str
     resolved_at: str | None
+    ended_at: str | None
     resolved_reason: str | None
+    outcome: Outcome | None
     title: str
     message: str
     url: str
@@ -106,8 +123,13 @@ class Alert(View):
 
     @property
     def is_open(self) -> bool:
-        """True until the alert is resolved."""
+        """True until the alert is resolved, or its run ends."""
         return self.state in OPEN_STATES
+
+    @property
+    def holds(self) -> bool:
+        """True while the problem holds, or if it held when the run ended."""
+        return self.is_open or self.state == "ended"
 
 
 class RemedyEffect(View):

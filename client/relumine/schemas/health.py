@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple, TypeAlias
 
-from relumine.schemas.alert import ENDED_WITH_RUN, Alert, Kind, Severity
+from relumine.schemas.alert import Alert, Kind, Severity
 from relumine.schemas.base import View
 from relumine.schemas.watching import Watching
 
@@ -82,13 +82,9 @@ def run_health(problems: Health | None, watching: Watching, unknown: str | None)
 
 def health_of(watching: Watching, alerts: Iterable[Alert], unknown: str | None) -> Health:
     """Return the health from the alerts that hold, or held when the run ended; ``unknown`` as for ``run_health``."""
-    counted = [alert for alert in alerts if counts(alert.kind, alert.severity) and _holds(alert)]
+    counted = [alert for alert in alerts if counts(alert.kind, alert.severity) and alert.holds]
     holding = [Problem(alert.kind, alert.layer) for alert in counted]
     return run_health(problem_health(holding), watching, unknown)
-
-
-def _holds(alert: Alert) -> bool:
-    return alert.is_open or alert.resolved_reason in ENDED_WITH_RUN
 
 
 def _named(problems: Iterable[Problem], status: HealthStatus) -> str:

@@ -30,9 +30,13 @@ class Policy(View):
 
 
 class RaisedProblem(View):
-    """The step at which a policy first raised a problem, and the highest severity that the problem reached."""
+    """The step at which a policy first raised a problem, and the highest severity that the problem reached.
+
+    ``dead_step``: the step at which a layer that was dying was dead; null where it was not.
+    """
 
     first_step: int
+    dead_step: int | None
     severity: Severity
 
 

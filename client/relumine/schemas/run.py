@@ -19,7 +19,7 @@ class RunSummary(View):
     """The end of a run, as ``run.finished`` sends it.
 
     ``dead_layers`` names the layers that end dead or born dead; ``alert_counts`` has all alerts of the run by severity,
-    ``top_alerts`` a few of the worst.
+    ``ended_alerts`` the worst of those that were open when it ended.
     """
 
     run_id: str
@@ -37,7 +37,7 @@ class RunSummary(View):
     units: int
     dead_layers: list[str]
     alert_counts: dict[Severity, int]
-    top_alerts: list[Alert]
+    ended_alerts: list[Alert]
 
 
 class Project(View):

@@ -15,9 +15,10 @@ import sqlalchemy as sa
 
 from relumine_server.alerts import silences, stall_detection
 from relumine_server.alerts.lifecycle import FIRING_STATES
-from relumine_server.alerts.service import AlertService, AlertTimings
+from relumine_server.alerts.service import AlertService
 from relumine_server.alerts.stall_detection import CLOCK_TOLERANCE, Heartbeat
 from relumine_server.alerts.suppression import matchable_labels, silenced_by
+from relumine_server.alerts.timings import AlertTimings
 from relumine_server.clock import Clock, Uptime
 from relumine_server.db import tables
 from relumine_server.db.database import Database
@@ -59,6 +60,7 @@ class AlertEvaluator(PeriodicWorker):
             stall_timeout=timedelta(seconds=settings.stall_timeout_s),
             pending_for=timedelta(seconds=settings.pending_for_s),
             repeat_interval=timedelta(seconds=settings.repeat_interval_s),
+            ended_resolve_after=timedelta(seconds=settings.ended_resolve_after_s),
         )
         self._default_retention = retention.default(settings)
         self._uptime = uptime
@@ -121,7 +123,13 @@ def _runs_with_due_alerts(timings: AlertTimings, now: datetime) -> sa.Select[Any
         _a.firing_notified_at <= now - timings.repeat_interval,
     )
     is_notification_due = sa.and_(is_firing, is_unsuppressed, sa.or_(is_repeat, _a.notification_due))
-    return sa.select(_a.run_id).where(sa.or_(is_confirmed, is_notification_due)).distinct().order_by(_a.run_id)
+    has_expired = sa.and_(
+        _a.state == "ended",
+        _a.firing_notified_at.is_not(None),
+        _a.ended_at <= now - timings.ended_resolve_after,
+    )
+    is_due = sa.or_(is_confirmed, is_notification_due, has_expired)
+    return sa.select(_a.run_id).where(is_due).distinct().order_by(_a.run_id)
 
 
 def _stalled_runs(connection: sa.Connection, timings: AlertTimings, now: datetime) -> list[str]:

@@ -40,10 +40,18 @@ def load_worst(connection: sa.Connection, run_id: str, base_url: str, limit: int
     return _views(connection.execute(query), base_url)
 
 
+def load_ended(connection: sa.Connection, run_id: str, base_url: str, limit: int) -> list[schema_alert.Alert]:
+    """Return the worst alerts that were open when the run ended, worst first; of severity ``info`` only deaths."""
+    a = tables.alerts.c
+    counts = sa.or_(a.severity != "info", a.kind == "dead")
+    ended = _with_run_and_layer().where(_is_of_run(run_id), a.state == "ended", counts)
+    return _views(connection.execute(ended.order_by(*_worst_first()).limit(limit)), base_url)
+
+
 def closed_from_outside(connection: sa.Connection, run_id: str) -> set[str]:
-    """Return the ids of alerts that a person or the run's end resolved; for the detector they may still be open."""
+    """Return the ids of alerts that a person or the run's end closed; for the detector they may still be open."""
     c = tables.alerts.c
-    query = sa.select(c.alert_id).where(_is_of_run(run_id), c.resolved_by.in_(["person", "run"]))
+    query = sa.select(c.alert_id).where(_is_of_run(run_id), (c.resolved_by == "person") | (c.state == "ended"))
     return set(connection.scalars(query))
 
 
@@ -63,9 +71,11 @@ def select_page(
     c = tables.alerts.c
     columns = (c.opened_at, c.run_id, c.alert_id)
     query = keyset.page(_with_run_and_layer(), columns, position, limit, descending=True)
-    for name, column in (("run_id", c.run_id), ("project", c.project), ("state", c.state), ("severity", c.severity)):
+    for name in ("run_id", "project", "severity", "kind"):
         if filters.get(name) is not None:
-            query = query.where(column == filters[name])
+            query = query.where(c[name] == filters[name])
+    if filters.get("state") is not None:
+        query = query.where(tables.alert_is_open if filters["state"] == "open" else c.state == filters["state"])
     if filters.get("since") is not None:
         query = query.where(c.updated_at >= filters["since"])
     return list(connection.execute(query))
@@ -80,9 +90,9 @@ def _opening_order(alert: schema_alert.Alert) -> tuple[int, int, str]:
 
 
 def _worst_first() -> tuple[sa.ColumnElement[Any], ...]:
-    """Return the order: open alerts, those open to the end of the run, the others; each by severity, inhibited last."""
+    """Return the order: open alerts, those that ended with the run, the others; each by severity, inhibited last."""
     c = tables.alerts.c
-    resolved_last = sa.case((tables.alert_is_open, 0), (c.resolved_by == "run", 1), else_=2)
+    resolved_last = sa.case((tables.alert_is_open, 0), (c.state == "ended", 1), else_=2)
     ranks = {severity: schema_alert.severity_rank(severity) for severity in schema_alert.SEVERITIES}
     severity_rank = sa.case(ranks, value=c.severity)
     inhibited_last = sa.case((c.inhibited_by.is_not(None), 1), else_=0)
@@ -98,6 +108,7 @@ def _with_run_and_layer() -> sa.Select[Any]:
             layers.name.label("layer"),
             tables.runs.c.name.label("run_name"),
             tables.runs.c.group_name,
+            tables.runs.c.health.label("run_health"),
         )
         .join(tables.runs, (tables.runs.c.run_id == a.run_id) & run_is_visible)
         .outerjoin(tables.layers, (layers.run_id == a.run_id) & (layers.layer_id == a.layer_id))
@@ -125,37 +136,45 @@ def alert_view(row: sa.Row[Any], base_url: str) -> schema_alert.Alert:
         return _alert_view(row, base_url, evidence={}, forecast=None, remedies=[])
 
 
+_AS_STORED = (
+    "run_id", "project", "layer", "layer_id", "kind", "state", "severity", "cause", "confidence", "opened_step",
+    "dead_step", "resolved_step", "ended_step", "resolved_reason", "title", "message", "inhibited_by", "silenced_by",
+)  # fmt: skip
+"""Columns that the API answers as they are stored."""
+
+
 def _alert_view(row: sa.Row[Any], base_url: str, **documents: Any) -> schema_alert.Alert:
     return schema_alert.Alert(
+        **{name: getattr(row, name) for name in _AS_STORED},
         id=row.alert_id,
-        run_id=row.run_id,
-        project=row.project,
-        run=schema_alert.AlertRun(name=row.run_name, group=row.group_name, url=_run_url(row, base_url)),
-        layer=row.layer,
-        layer_id=row.layer_id,
-        kind=row.kind,
-        state=row.state,
-        severity=row.severity,
-        cause=row.cause,
-        confidence=row.confidence,
-        opened_step=row.opened_step,
-        resolved_step=row.resolved_step,
+        run=_run(row, base_url),
         opened_at=rfc3339(row.opened_at),
         updated_at=rfc3339(row.updated_at),
         resolved_at=rfc3339(row.resolved_at),
-        resolved_reason=row.resolved_reason,
-        title=row.title,
-        message=row.message,
+        ended_at=rfc3339(row.ended_at),
+        outcome=_outcome(row),
         url=f"{_run_url(row, base_url)}?alert={row.alert_id}",
         **documents,
         acknowledged=_acknowledgement(row),
-        inhibited_by=row.inhibited_by,
-        silenced_by=row.silenced_by,
     )
+
+
+def _run(row: sa.Row[Any], base_url: str) -> schema_alert.AlertRun:
+    return schema_alert.AlertRun(name=row.run_name, group=row.group_name, url=_run_url(row, base_url))
 
 
 def _run_url(row: sa.Row[Any], base_url: str) -> str:
     return f"{base_url}/#/runs/{row.run_id}"
+
+
+def _outcome(row: sa.Row[Any]) -> schema_alert.Outcome | None:
+    """Return how an alert ended: with its run, whose health is the outcome, or before that; None while it is open."""
+    if row.state == "ended":
+        health: schema_alert.Outcome = row.run_health
+        return health
+    if row.state == "resolved":
+        return "closed" if row.resolved_by == "person" else "recovered"
+    return None
 
 
 def _acknowledgement(row: sa.Row[Any]) -> schema_alert.Acknowledgement | None:

@@ -22,13 +22,11 @@ MARK_PREFIX = "mark/"
 """Prefixes of the metrics by which the SDK reports a remedy that was applied, and a mark that sets a new baseline."""
 
 SHARES = ("dying_fraction", "dead_fraction", "born_dead_fraction")
-BECAME_DEAD = "became dead"
-"""Note of the event that ends a ``dying`` alert whose layer died: a ``dead`` alert took its place."""
 _NO_SHARES = [math.nan] * len(SHARES)
 _DIVERGED = codec.STATES.index("diverged")
 _PROBLEM_IS_OPEN: dict[str, bool | None] = {
-    "raised": True, "pending": True, "escalated": True, "updated": True, "run_resumed": True, "cleared": False,
-    "resolved_by_user": None,
+    "raised": True, "pending": True, "escalated": True, "updated": True, "run_resumed": True,
+    "resumed_acknowledged": True, "cleared": False, "resolved_by_user": None,
 }  # fmt: skip
 """The detector's opinion that follows from an event; None where unknown: a person's resolution hides later findings."""
 
@@ -54,7 +52,7 @@ def outcomes_of(connection: sa.Connection, alert: schema_alert.Alert) -> list[sc
         kind=alert.kind,
         units=int(alert.evidence.get("units") or 0),
         baseline_fraction=alert.evidence.get("baseline_fraction") or 0.0,
-        ended_with_run=alert.resolved_reason in schema_alert.ENDED_WITH_RUN,
+        ended_with_run=alert.state == "ended",
     )
     interruptions = sorted({remedy.step for remedy in layer_remedies} | mark_steps)
     effects = []
@@ -129,10 +127,5 @@ def _load_status_changes(connection: sa.Connection, alert: schema_alert.Alert) -
     """Return the steps from which the detector considered the problem open or resolved, by the events of its alert."""
     c = tables.alert_events.c
     conditions = (c.run_id == alert.run_id, c.alert_id == alert.id, c.event.in_(list(_PROBLEM_IS_OPEN)))
-    query = sa.select(c.step, c.event, c.note).where(*conditions).order_by(c.event_number)
-    changes = []
-    for step, event, note in connection.execute(query):
-        # A layer that became dead has not recovered: its outcome is judged by its dead units.
-        is_open = None if note == BECAME_DEAD else _PROBLEM_IS_OPEN[event]
-        changes.append(remedy_outcome.StatusChange(step, is_open))
-    return changes
+    query = sa.select(c.step, c.event).where(*conditions).order_by(c.event_number)
+    return [remedy_outcome.StatusChange(step, _PROBLEM_IS_OPEN[event]) for step, event in connection.execute(query)]

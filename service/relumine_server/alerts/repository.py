@@ -15,13 +15,13 @@ import sqlalchemy as sa
 from relumine.schemas import alert as schema_alert
 from relumine.schemas.alert import Cause, Kind
 from relumine.schemas.base import rfc3339
-from relumine_server.alerts.lifecycle import AlertLogEntry, AlertStatus
+from relumine_server.alerts.status import AlertLogEntry, AlertStatus
 from relumine_server.alerts.suppression import InhibitionInput
 from relumine_server.db import keyset, tables
 from relumine_server.runs.rows import LockedRun
 
 STATUS_COLUMNS = tuple(column.name for column in fields(AlertStatus))
-CONTENT_COLUMNS = ("cause", "confidence", "title", "message", "evidence", "forecast", "remedies", "upstream")
+CONTENT_COLUMNS = ("kind", "cause", "confidence", "title", "message", "evidence", "forecast", "remedies", "upstream")
 DEAD_KINDS: frozenset[Kind] = frozenset({"dead", "born_dead"})
 INTERNAL_COLUMNS = frozenset({"firing_notified_at", "notification_due"})
 """Columns of the status that the API does not answer: a change of these alone does not renew ``updated_at``."""
@@ -68,7 +68,7 @@ class AlertRecord:
         if self.status is None:
             return False
         is_closed_dead = self.status.resolved_by == "person" and self.kind in DEAD_KINDS
-        return self.status.is_open or self.status.resolved_by == "run" or is_closed_dead
+        return self.status.is_open or self.status.state == "ended" or is_closed_dead
 
     @property
     def is_open(self) -> bool:
@@ -139,7 +139,6 @@ def _insert_row(run: LockedRun, alert: AlertRecord, status: AlertStatus, now: da
         "run_id": run.run_id,
         "alert_id": alert.alert_id,
         "layer_id": alert.layer_id,
-        "kind": alert.kind,
         "project": run.project,
         "updated_at": now,
         **_status_values(status),

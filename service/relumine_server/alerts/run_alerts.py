@@ -5,19 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Protocol
 
 import sqlalchemy as sa
 
 from relumine.schemas.alert import Kind, Severity, severity_rank
 from relumine.schemas.health import Problem, counts, problem_health
+from relumine.schemas.webhook import WebhookFormat
 from relumine_server.alerts import repository as alert_repository
 from relumine_server.alerts import silences
-from relumine_server.alerts.lifecycle import AlertEvent, AlertStatus, NotificationKind, transition
-from relumine_server.alerts.notifications import NOTIFICATION_ORDER, decide_notifications, is_repeat_due
+from relumine_server.alerts.lifecycle import NotificationKind, transition
+from relumine_server.alerts.notifications import (
+    EVENT_OF,
+    NOTIFICATION_ORDER,
+    ONLY_FORMAT,
+    decide_notifications,
+    is_expiry_due,
+    is_repeat_due,
+)
 from relumine_server.alerts.repository import DEAD_KINDS, AlertRecord
+from relumine_server.alerts.status import AlertEvent, AlertStatus
 from relumine_server.alerts.suppression import Inhibitor, matchable_labels, silenced_by
+from relumine_server.alerts.timings import AlertTimings
 from relumine_server.outbox import alert_refs
 from relumine_server.runs import health
 from relumine_server.runs import repository as run_repository
@@ -27,7 +37,7 @@ from relumine_server.runs.rows import LockedRun
 class Enqueue(Protocol):
     """Writes a notification to the outbox, in the transaction of ``connection``."""
 
-    def __call__(
+    def __call__(  # noqa: PLR0913 - each by name
         self,
         connection: sa.Connection,
         *,
@@ -36,6 +46,7 @@ class Enqueue(Protocol):
         project: str,
         alerts: Sequence[tuple[str, Severity]],
         now: datetime,
+        only_format: WebhookFormat | None,
     ) -> int:
         """Write the deliveries of an event about alerts, as (alert_id, severity); return the number of webhooks."""
         ...
@@ -48,16 +59,16 @@ def locked(
     now: datetime,
     *,
     enqueue: Enqueue,
-    repeat_interval: timedelta | None = None,
+    timings: AlertTimings | None = None,
 ) -> Iterator[RunAlerts]:
     """Give the alerts of a run whose row is locked; write them at the end of the block.
 
-    Where the block raises, nothing is written. With ``repeat_interval`` the notifications of unacknowledged alerts are
-    repeated after that time.
+    Where the block raises, nothing is written. With ``timings`` the notifications that the clock alone calls for are
+    sent as well: repeats for unacknowledged alerts, and the end of alerts whose run ended long ago.
     """
     alerts = RunAlerts(connection, run, now)
     yield alerts
-    alerts.flush(enqueue, repeat_interval)
+    alerts.flush(enqueue, timings)
 
 
 class RunAlerts:
@@ -101,6 +112,7 @@ class RunAlerts:
         alert.status = result.status
         if content is not None:
             alert.content = content
+            alert.kind = content["kind"]
             alert.cause = content["cause"]
             alert.upstream = content["upstream"] or ()
         if result.log_entry is not None:
@@ -121,20 +133,20 @@ class RunAlerts:
         """Notify, after everything else, that the run has finished."""
         self._run_has_finished = True
 
-    def flush(self, enqueue: Enqueue, repeat_interval: timedelta | None) -> None:
+    def flush(self, enqueue: Enqueue, timings: AlertTimings | None) -> None:
         """Update suppression, write all alerts, and enqueue one notification for each event."""
         self._update_suppression()
         notified: dict[NotificationKind, list[tuple[str, Severity]]] = {kind: [] for kind in NOTIFICATION_ORDER}
         for alert in self._records.values():
             if alert.status is not None:
                 severity = alert.status.severity
-                for kind in self._notifications(alert, alert.status, repeat_interval):
+                for kind in self._notifications(alert, alert.status, timings):
                     notified[kind].append((alert.alert_id, severity))
         alert_repository.save_alerts(self._connection, self.run, self.records, self.now)
         self._save_health()
         for kind, alerts in notified.items():
             if alerts:
-                self._enqueue(enqueue, f"alert.{kind}", alerts)
+                self._enqueue(enqueue, EVENT_OF[kind], alerts, only_format=ONLY_FORMAT.get(kind))
         if self._run_has_finished:
             self._enqueue(enqueue, "run.finished", [])
         self.notification_count = sum(map(len, notified.values()))
@@ -151,7 +163,14 @@ class RunAlerts:
         values = health.columns(problems, row.watching, row.sampled_steps, row.dropped)
         run_repository.update(self._connection, self.run.run_id, {**values, "layers_dead": layers_dead})
 
-    def _enqueue(self, enqueue: Enqueue, event: str, alerts: Sequence[tuple[str, Severity]]) -> None:
+    def _enqueue(
+        self,
+        enqueue: Enqueue,
+        event: str,
+        alerts: Sequence[tuple[str, Severity]],
+        *,
+        only_format: WebhookFormat | None = None,
+    ) -> None:
         enqueue(
             self._connection,
             event=event,
@@ -159,6 +178,7 @@ class RunAlerts:
             project=self.run.project,
             alerts=alerts,
             now=self.now,
+            only_format=only_format,
         )
 
     def _update_suppression(self) -> None:
@@ -180,16 +200,19 @@ class RunAlerts:
                 alert.status = replace(status, inhibited_by=inhibited_by, silenced_by=silence_id)
 
     def _notifications(
-        self, alert: AlertRecord, status: AlertStatus, repeat_interval: timedelta | None
+        self, alert: AlertRecord, status: AlertStatus, timings: AlertTimings | None
     ) -> tuple[NotificationKind, ...]:
         """Return the notifications that are due for an alert, and record in its status that they are sent."""
         decision = decide_notifications(
             status, self.now, fired_now=alert.fired_now, acknowledged_now=alert.acknowledged_now
         )
         alert.status = decision.status
-        if decision.notifications or repeat_interval is None:
+        if decision.notifications or timings is None:
             return decision.notifications
-        if not is_repeat_due(decision.status, self.now, repeat_interval):
+        if is_expiry_due(decision.status, self.now, timings.ended_resolve_after):
+            alert.status = replace(decision.status, firing_notified_at=None)
+            return ("expired",)
+        if not is_repeat_due(decision.status, self.now, timings.repeat_interval):
             return ()
         alert.status = replace(decision.status, firing_notified_at=self.now)
         return ("firing",)

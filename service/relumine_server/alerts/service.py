@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from relumine.schemas.alert import AlertEventName
+from relumine.schemas.alert import AlertEventName, Kind, severity_rank
 from relumine.schemas.base import rfc3339
 from relumine.schemas.watching import Watching
 from relumine_server.alerts import run_alerts, stall_detection, unwatched
-from relumine_server.alerts.lifecycle import (
-    ENDED_RUN_STATUSES,
-    KINDS_WITH_PENDING,
-    AlertEvent,
-    FinalStatus,
-    event_for_finding,
-)
+from relumine_server.alerts.lifecycle import ENDED_RUN_STATUSES, KINDS_WITH_PENDING, FinalStatus, event_for_finding
 from relumine_server.alerts.repository import AlertRecord
 from relumine_server.alerts.run_alerts import Enqueue, RunAlerts
 from relumine_server.alerts.stall_detection import CLOCK_TOLERANCE, Heartbeat
+from relumine_server.alerts.status import AlertEvent, AlertStatus
+from relumine_server.alerts.timings import AlertTimings
 from relumine_server.detection import messages
 from relumine_server.detection.findings import Finding
 from relumine_server.errors import AlertAcknowledged, AlertNotFound, AlertResolved, RunNotFound
@@ -32,16 +29,6 @@ from relumine_server.runs import repository as run_repository
 from relumine_server.runs.rows import LockedRun
 
 RECOVERED_REASON = "it reports again"
-
-
-class AlertTimings(NamedTuple):
-    """The times after which the clock alone changes alerts."""
-
-    stall_timeout: timedelta
-    pending_for: timedelta
-    repeat_interval: timedelta
-    observed_since: datetime | None = None
-    """Silence of a run before this time is not counted; None: all of it is."""
 
 
 class UploadEffect(NamedTuple):
@@ -92,7 +79,7 @@ class AlertService:
             for finding in findings:
                 _apply_finding(alerts, finding)
             if final_status is not None:
-                _resolve_all(alerts, final_status, effect.step)
+                _end_all(alerts, final_status, effect.step)
             if effect.final_status is not None and ended_before is None:
                 alerts.finish_run()
         return alerts.changed_ids
@@ -123,7 +110,7 @@ class AlertService:
                 raise AlertResolved
 
     def end_run(self, connection: sa.Connection, run_id: str, final_status: FinalStatus, now: datetime) -> None:
-        """End a run for a person or the clock: set its status, resolve its open alerts, notify once.
+        """End a run for a person or the clock: set its status, end its open alerts, notify once.
 
         A run that had ended only changes its status. Raises RunNotFound.
         """
@@ -132,7 +119,7 @@ class AlertService:
             raise RunNotFound
         run_repository.update(connection, run_id, {"status": final_status, "finished_at": now, "updated_at": now})
         with self._locked(connection, run, now) as alerts:
-            _resolve_all(alerts, final_status, run.last_step or 0)
+            _end_all(alerts, final_status, run.last_step or 0)
             if run.status not in ENDED_RUN_STATUSES:
                 alerts.finish_run()
 
@@ -153,7 +140,7 @@ class AlertService:
         run = run_repository.lock(connection, run_id)
         if run is None:
             return 0
-        with self._locked(connection, run, now, timings.repeat_interval) as alerts:
+        with self._locked(connection, run, now, timings) as alerts:
             if run.status == "running" and run.last_heartbeat_at is not None:
                 _check_stalled(alerts, Heartbeat(run.last_heartbeat_at, run.longest_gap_s), timings)
             for alert in alerts.records:
@@ -161,9 +148,9 @@ class AlertService:
         return alerts.notification_count
 
     def _locked(
-        self, connection: sa.Connection, run: LockedRun, now: datetime, repeat_interval: timedelta | None = None
+        self, connection: sa.Connection, run: LockedRun, now: datetime, timings: AlertTimings | None = None
     ) -> AbstractContextManager[RunAlerts]:
-        return run_alerts.locked(connection, run, now, enqueue=self._enqueue, repeat_interval=repeat_interval)
+        return run_alerts.locked(connection, run, now, enqueue=self._enqueue, timings=timings)
 
     @contextmanager
     def _locked_alert(
@@ -182,22 +169,34 @@ class AlertService:
 def _apply_finding(alerts: RunAlerts, finding: Finding) -> None:
     alert = alerts.get_or_new(finding.layer_id, finding.kind)
     alert.layer = finding.layer
-    name = event_for_finding(finding.kind, finding.transition, finding.severity, alert.status)
+    name = event_for_finding(finding.kind, finding.transition, finding.severity, alert.status, alert.kind)
     if name == "cleared":
         alerts.apply(alert, AlertEvent(name, alerts.now, finding.step, note=finding.reason or ""))
         return
-    note = f"{finding.severity}, {finding.cause.replace('_', ' ')}"
-    event = AlertEvent(name, alerts.now, finding.step, finding.severity, note=note)
-    alerts.apply(alert, event, _alert_content(alerts.run, finding))
+    severity = finding.severity
+    if name == "escalated" and alert.status is not None:
+        severity = max(severity, alert.status.severity, key=severity_rank)
+    note = f"{finding.kind}, {severity}, {finding.cause}".replace("_", " ")
+    event = AlertEvent(name, alerts.now, finding.step, severity, note=note, kind=finding.kind)
+    alerts.apply(alert, event, _alert_content(alerts.run, replace(finding, severity=severity)))
 
 
 def _reopen(alerts: RunAlerts, step: int) -> None:
     """Reopen what was open when the run ended: the detector does not raise it a second time."""
     for alert in alerts.records:
-        if alert.kind == "stalled" or alert.status is None or alert.status.resolved_by != "run":
+        if alert.status is None or alert.status.state != "ended":
             continue
-        name: AlertEventName = "pending" if alert.kind in KINDS_WITH_PENDING else "run_resumed"
-        alerts.apply(alert, AlertEvent(name, alerts.now, step, note="the run goes on"))
+        if alert.kind == "stalled":
+            _clear_stalled(alerts, step)
+            continue
+        alerts.apply(alert, AlertEvent(_reopening(alert.status, alert.kind), alerts.now, step, note="the run goes on"))
+
+
+def _reopening(status: AlertStatus, kind: Kind) -> AlertEventName:
+    """Return the event by which an alert goes on: a person who works on it does so still."""
+    if status.acknowledged_by is not None:
+        return "resumed_acknowledged"
+    return "pending" if kind in KINDS_WITH_PENDING else "run_resumed"
 
 
 def _apply_watching(alerts: RunAlerts, watching: Watching, step: int) -> None:
@@ -217,7 +216,7 @@ def _clear_stalled(alerts: RunAlerts, step: int) -> None:
     alerts.apply(alerts.get_or_new(0, "stalled"), AlertEvent("cleared", alerts.now, step, note=RECOVERED_REASON))
 
 
-def _resolve_all(alerts: RunAlerts, final_status: FinalStatus, step: int) -> None:
+def _end_all(alerts: RunAlerts, final_status: FinalStatus, step: int) -> None:
     event = AlertEvent("run_ended", alerts.now, step, note=f"the run {final_status}")
     alerts.apply_to_all(event, lambda alert: alert.is_open)
 
@@ -265,6 +264,7 @@ def _alert_content(run: LockedRun, finding: Finding) -> dict[str, Any]:
     label = f"{run.project}/{run.name or run.run_id[:13]}"
     is_upstream = finding.cause == "upstream_collapse"
     return {
+        "kind": finding.kind,
         "cause": finding.cause,
         "confidence": finding.confidence,
         "title": messages.title(finding),

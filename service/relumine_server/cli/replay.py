@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
+from relumine.schemas.alert import problem_of
 from relumine.schemas.printable import printable
 from relumine_server.alerts import queries as alert_queries
 from relumine_server.cli.progress import progress
@@ -41,7 +42,9 @@ def replay_stored_run(connection: sa.Connection, run_id: str) -> ReplayResult | 
             findings += new_findings
     alerts = alert_queries.load_run(connection, run_id, "")
     # Alerts of kind "stalled" come from the clock, not from the detector.
-    stored = {(alert.layer_id, alert.kind): alert.opened_step for alert in alerts if alert.kind != "stalled"}
+    stored = {
+        (alert.layer_id, problem_of(alert.kind)): alert.opened_step for alert in alerts if alert.kind != "stalled"
+    }
     matches = first_raised_steps(findings) == stored
     summary = f"{record_count} records, {len(findings)} findings, {'as' if matches else 'NOT as'} stored"
     return ReplayResult([*map(_line, findings), summary], matches)

@@ -173,11 +173,11 @@ def _is_harmless(memory: LayerMemory, run: RunMemory, policy: Policy) -> bool:
 def _decide_dying(
     memory: LayerMemory, problem: OpenProblem | None, tier: Severity | None, *, is_dead: bool, policy: Policy
 ) -> Decision | None:
-    """Decide about dying, which ends where the layer is dead: ``is_dead`` holds from this record on."""
+    """Decide about dying, while the layer is not dead: ``is_dead`` holds from this record on."""
     if problem is None:
         return Decision("dying", "raised", tier) if tier is not None and not is_dead else None
     if is_dead:
-        return Decision("dying", "resolved", problem.severity, "became dead")
+        return None
     if memory.calm_streak >= policy.resolve_records:
         return Decision("dying", "resolved", problem.severity, "its units are active")
     if tier is not None and severity_rank(tier) > severity_rank(problem.severity):

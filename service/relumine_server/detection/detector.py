@@ -191,13 +191,18 @@ def _set_baseline(draft: detection_state.DetectorState, memory: detection_state.
 def _apply_decision(
     draft: detection_state.DetectorState, record: Row, decision: detection_decisions.Decision, policy: Policy
 ) -> Finding:
-    """Return the finding of a decision, and open, change or close the problem in the draft."""
+    """Return the finding of a decision, and open, change or close the problem in the draft.
+
+    The problem of a layer that was dying and is dead goes on as that of a dead layer.
+    """
     finding = report.layer_finding(draft, record, decision, policy)
     key = (record.layer_id, decision.kind)
     if decision.transition == "resolved":
         del draft.open_problems[key]
         return finding
     raised_step = draft.open_problems[key].step if key in draft.open_problems else record.step
+    if decision.kind == "dead":
+        draft.open_problems.pop((record.layer_id, "dying"), None)
     draft.open_problems[key] = detection_state.OpenProblem(
         decision.severity, finding.cause, finding.confidence, raised_step
     )

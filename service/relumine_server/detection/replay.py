@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from relumine.schemas.alert import problem_of
 from relumine.schemas.record_table import RecordTable, Row
 from relumine.schemas.upload import LayerInfo
 from relumine_server.detection import detector, state
@@ -50,14 +51,14 @@ def replay(layers: Sequence[LayerInfo], records: Sequence[Row], policy: Policy) 
 
 
 def first_raised_steps(findings: Sequence[Finding]) -> dict[tuple[int, str], int]:
-    """Return the step at which each problem was first raised, by layer id and kind.
+    """Return the step at which each problem was first raised, by layer id and problem.
 
     For a problem that was ``info`` first, it is the step at which it became a warning or critical.
     """
     steps: dict[tuple[int, str], int] = {}
     only_info: set[tuple[int, str]] = set()
     for finding in findings:
-        key = (finding.layer_id, finding.kind)
+        key = (finding.layer_id, problem_of(finding.kind))
         if finding.transition == "resolved":
             continue
         if key not in steps or (key in only_info and finding.severity != "info"):

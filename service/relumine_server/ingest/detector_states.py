@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 import sqlalchemy as sa
 from cachetools import LRUCache
 
-from relumine.schemas.alert import Kind
+from relumine.schemas.alert import Kind, problem_of
 from relumine_server.db import tables
 from relumine_server.db.dialect import insert
 from relumine_server.detection import detector
@@ -69,10 +69,16 @@ class DetectorStates:
             self._entries[run_id, version[0]] = (version, checkpoint)
 
     def has_open_problem(self, run_id: str, session: str, layer_id: int, kind: Kind) -> bool:
-        """Return whether the cached state of a session has a problem open; True where none is cached."""
+        """Return whether the cached state of a session has a problem open; True where none is cached.
+
+        A layer that was dying and is dead still has the problem ``dying``.
+        """
         with self._lock:
             entry = self._entries.get((run_id, session))
-        return entry is None or (layer_id, kind) in entry[1].state.open_problems
+        if entry is None:
+            return True
+        problem = (layer_id, problem_of(kind))
+        return any((layer, problem_of(other)) == problem for layer, other in entry[1].state.open_problems)
 
 
 def _size_bytes(state: DetectorState) -> int:

@@ -12,6 +12,7 @@ from dataclasses import replace
 import sqlalchemy as sa
 import structlog
 
+from relumine.schemas.alert import problem_of
 from relumine_server.alerts import queries as alert_queries
 from relumine_server.clock import Clock
 from relumine_server.db.database import Database
@@ -84,17 +85,19 @@ def _with_stored_alerts(connection: sa.Connection, run_id: str, state: DetectorS
     """Return the state with the problems open that have an open alert.
 
     Another version of the detector, or a thinned run, finds other problems than those that people were notified of. An
-    alert that a person or the end of the run resolved says nothing about its problem: there the new state is right.
+    alert that a person or the end of the run closed says nothing about its problem: there the new state is right.
     """
     problems = {}
-    resolved_from_outside = alert_queries.closed_from_outside(connection, run_id)
+    closed_from_outside = alert_queries.closed_from_outside(connection, run_id)
+    rebuilt = {(layer_id, problem_of(kind)): kind for layer_id, kind in state.open_problems}
     for alert in alert_queries.load_run(connection, run_id, ""):
-        key = (alert.layer_id, alert.kind)
         if alert.kind == "stalled":
             continue  # raised by the clock, not by the detector
+        kind = alert.kind if alert.is_open else rebuilt.get((alert.layer_id, problem_of(alert.kind)), alert.kind)
+        key = (alert.layer_id, kind)
         problem = state.open_problems.get(key)
         if not alert.is_open:
-            if problem is not None and alert.id in resolved_from_outside:
+            if problem is not None and alert.id in closed_from_outside:
                 problems[key] = problem
         elif not alert.layer_id or alert.layer_id in state.layers:
             step = alert.opened_step if problem is None else problem.step

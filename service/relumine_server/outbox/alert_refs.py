@@ -1,4 +1,4 @@
-"""References to alerts of one run, as a delivery stores them: ``{kind: [[first_layer, last_layer], …]}``.
+"""References to alerts of one run, as a delivery stores them: ``{problem: [[first_layer, last_layer], …]}``.
 
 Layers that die together are neighbours, so ten thousand references take a few bytes.
 """
@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from relumine.schemas.alert import Severity, severity_rank
+from relumine.schemas.alert import Kind, Severity, problem_of, severity_rank
 
 
-def alert_id(run_id: str, layer_id: int, kind: str) -> str:
-    """Return the id of an alert. It contains the run's id, so that every query for the alert can name the run."""
-    return f"{run_id}.{layer_id}.{kind}"
+def alert_id(run_id: str, layer_id: int, kind: Kind) -> str:
+    """Return the id of an alert. It contains the run's id, so that every query for the alert can name the run.
+
+    It does not change where ``dying`` becomes ``dead``.
+    """
+    return f"{run_id}.{layer_id}.{problem_of(kind)}"
 
 
 def run_of(alert: str) -> str:
@@ -24,14 +27,14 @@ def run_of(alert: str) -> str:
 AlertSeverity: TypeAlias = tuple[str, Severity]
 """``(alert_id, severity)`` of an alert to notify of."""
 AlertRef: TypeAlias = tuple[int, str]
-"""``(layer_id, kind)``, which identifies an alert within its run."""
+"""``(layer_id, problem)``, which identifies an alert within its run."""
 AlertRefs: TypeAlias = dict[str, list[list[int]]]
-"""References by kind, as inclusive ranges of layer ids in ascending order."""
+"""References by problem, as inclusive ranges of layer ids in ascending order."""
 
 
 def from_alerts(alerts: Sequence[AlertSeverity], min_severity: Severity) -> AlertRefs:
     """Return references to the alerts of at least ``min_severity``."""
-    return pack(_ref(alert_id) for alert_id, severity in alerts if at_least(severity, min_severity))
+    return pack(ref_of(alert_id) for alert_id, severity in alerts if at_least(severity, min_severity))
 
 
 def at_least(severity: Severity, min_severity: Severity) -> bool:
@@ -40,10 +43,10 @@ def at_least(severity: Severity, min_severity: Severity) -> bool:
 
 
 def pack(refs: Iterable[AlertRef]) -> AlertRefs:
-    """Return single references as ranges of layers by kind."""
+    """Return single references as ranges of layers by problem."""
     packed: AlertRefs = {}
-    for layer_id, kind in sorted(set(refs)):
-        ranges = packed.setdefault(kind, [])
+    for layer_id, problem in sorted(set(refs)):
+        ranges = packed.setdefault(problem, [])
         if ranges and ranges[-1][1] == layer_id - 1:
             ranges[-1][1] = layer_id
         else:
@@ -54,9 +57,9 @@ def pack(refs: Iterable[AlertRef]) -> AlertRefs:
 def unpack(packed: AlertRefs) -> set[AlertRef]:
     """Return the single references of ranges."""
     refs: set[AlertRef] = set()
-    for kind, ranges in packed.items():
+    for problem, ranges in packed.items():
         for first, last in ranges:
-            refs.update((layer_id, kind) for layer_id in range(first, last + 1))
+            refs.update((layer_id, problem) for layer_id in range(first, last + 1))
     return refs
 
 
@@ -78,6 +81,7 @@ def count(packed: AlertRefs) -> int:
     return sum(last - first + 1 for ranges in packed.values() for first, last in ranges)
 
 
-def _ref(alert_id: str) -> AlertRef:
-    _, layer_id, kind = alert_id.rsplit(".", 2)
-    return int(layer_id), kind
+def ref_of(alert_id: str) -> AlertRef:
+    """Return the reference to an alert within its run."""
+    _, layer_id, problem = alert_id.rsplit(".", 2)
+    return int(layer_id), problem

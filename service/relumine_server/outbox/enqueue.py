@@ -16,6 +16,7 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 
+from relumine.schemas.webhook import WebhookFormat
 from relumine_server.db.tables import deliveries, webhooks
 from relumine_server.outbox import alert_refs, endpoints
 from relumine_server.outbox.alert_refs import AlertRefs, AlertSeverity
@@ -33,15 +34,26 @@ class DeliveryContent(NamedTuple):
     revision: int
 
 
-def enqueue(
-    connection: sa.Connection, *, event: str, run_id: str, project: str, alerts: Sequence[AlertSeverity], now: datetime
+def enqueue(  # noqa: PLR0913 - each by name
+    connection: sa.Connection,
+    *,
+    event: str,
+    run_id: str,
+    project: str,
+    alerts: Sequence[AlertSeverity],
+    now: datetime,
+    only_format: WebhookFormat | None = None,
 ) -> int:
     """Write a delivery for each enabled webhook that subscribes to the event; return the number of webhooks.
+
+    With ``only_format`` only for webhooks of that format.
 
     There are no ``alerts`` for an event of the run itself. Alerts are merged into a delivery of the same run and event
     that is still waiting: ten thousand of them are one row for each webhook.
     """
     subscribers = endpoints.subscribers(connection, event, project)
+    if only_format is not None:
+        subscribers = [webhook for webhook in subscribers if webhook.format == only_format]
     levels = {webhook.min_severity for webhook in subscribers}
     refs = {min_severity: alert_refs.from_alerts(alerts, min_severity) for min_severity in levels}
     receivers = {webhook.webhook_id: webhook for webhook in subscribers if refs[webhook.min_severity] or not alerts}

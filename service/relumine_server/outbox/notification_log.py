@@ -2,7 +2,7 @@
 
 Alerts change while a notification waits, so the log decides what is still relevant when its payload is written. A
 webhook is sent that an alert was resolved or acknowledged where it was sent that the alert fires; an alert that was
-resolved before its firing was sent is not sent at all.
+resolved before its firing was sent is not sent at all. One whose run ended meanwhile is: its problem is not over.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class AlertSnapshot(NamedTuple):
     @property
     def ref(self) -> AlertRef:
         """The reference to it within its run."""
-        return self.layer_id, self.kind
+        return alert_refs.ref_of(self.alert_id)
 
 
 _SNAPSHOT = sa.select(*(_a[name] for name in AlertSnapshot._fields))
@@ -57,7 +57,7 @@ def still_relevant(
     notified = None
     if event != FIRING and FIRING in webhook.events:
         notified = _firing_alerts(connection, run_id, webhook.webhook_id)
-    return [alert for alert in candidates if _is_relevant(alert, event, notified, webhook.min_severity)]
+    return [alert for alert in candidates if _is_relevant(alert, event, notified, webhook)]
 
 
 def record(connection: sa.Connection, event: str, run_id: str, webhook_id: str, sent: Sequence[AlertSnapshot]) -> None:
@@ -75,13 +75,23 @@ def record(connection: sa.Connection, event: str, run_id: str, webhook_id: str, 
     connection.execute(statement.on_conflict_do_update(index_elements=["run_id", "webhook_id"], set_=replaced))
 
 
-def _is_relevant(alert: AlertSnapshot, event: str, notified: set[AlertRef] | None, min_severity: Severity) -> bool:
+def ended_alerts(connection: sa.Connection, run_id: str, webhook: WebhookRow) -> list[AlertSnapshot]:
+    """Return the alerts that ended with their run and that this webhook was notified of as firing."""
+    notified = _firing_alerts(connection, run_id, webhook.webhook_id)
+    ended = _SNAPSHOT.where(_a.run_id == run_id, _a.state == "ended")
+    alerts = (AlertSnapshot(*row) for row in connection.execute(ended))
+    return [alert for alert in alerts if alert.ref in notified]
+
+
+def _is_relevant(alert: AlertSnapshot, event: str, notified: set[AlertRef] | None, webhook: WebhookRow) -> bool:
     if event == FIRING:
-        return alert.state in OPEN_STATES and alert_refs.at_least(alert.severity, min_severity)
-    if alert.state != event.removeprefix("alert."):
+        holds = alert.state in OPEN_STATES or alert.state == "ended"
+        return holds and alert_refs.at_least(alert.severity, webhook.min_severity)
+    has_expired = event == RESOLVED and alert.state == "ended" and webhook.format == "alertmanager"
+    if alert.state != event.removeprefix("alert.") and not has_expired:
         return False
     if notified is None:
-        return alert_refs.at_least(alert.severity, min_severity)
+        return alert_refs.at_least(alert.severity, webhook.min_severity)
     return alert.ref in notified
 
 

@@ -14,12 +14,13 @@ import numpy as np
 import sqlalchemy as sa
 
 from relumine.schemas import policy as schema_policy
-from relumine.schemas.alert import Kind, severity_rank
+from relumine.schemas.alert import Kind, problem_of, severity_rank
 from relumine.schemas.policy import RaisedProblem
 from relumine.schemas.record_table import RecordTable
 from relumine.schemas.upload import LayerInfo
 from relumine_server.db.database import Database
 from relumine_server.detection import policy as detection_policy
+from relumine_server.detection.findings import Finding
 from relumine_server.detection.policy import Policy
 from relumine_server.detection.replay import RunReplay
 from relumine_server.errors import Busy, ProjectNotFound, RunNotFound
@@ -40,7 +41,7 @@ UNITS_PER_RECORD = 1_000  # so many units cost as much as a record
 
 @dataclass
 class PolicyReplay:
-    """A run replayed under one policy, and the problems raised so far, by layer and kind."""
+    """A run replayed under one policy, and the problems raised so far, by layer and problem."""
 
     replay: RunReplay
     raised: dict[tuple[int, Kind], RaisedProblem] = field(default_factory=dict)
@@ -51,13 +52,20 @@ class PolicyReplay:
         for finding in findings:
             if finding.transition == "resolved":
                 continue
-            key = (finding.layer_id, finding.kind)
-            problem = self.raised.get(key)
-            if problem is None:
-                self.raised[key] = RaisedProblem(first_step=finding.step, severity=finding.severity)
-            else:
-                severity = max(problem.severity, finding.severity, key=severity_rank)
-                self.raised[key] = RaisedProblem(first_step=problem.first_step, severity=severity)
+            key = (finding.layer_id, problem_of(finding.kind))
+            self.raised[key] = _raised(self.raised.get(key), finding)
+
+
+def _raised(problem: RaisedProblem | None, finding: Finding) -> RaisedProblem:
+    """Return a problem with one more finding that raised or changed it."""
+    dead_step = finding.step if finding.kind == "dead" else None
+    if problem is None:
+        return RaisedProblem(first_step=finding.step, dead_step=dead_step, severity=finding.severity)
+    return RaisedProblem(
+        first_step=problem.first_step,
+        dead_step=dead_step if problem.dead_step is None else problem.dead_step,
+        severity=max(problem.severity, finding.severity, key=severity_rank),
+    )
 
 
 @dataclass
@@ -207,12 +215,17 @@ def _problems(pair: ReplayPair, layer_names: Mapping[int, str]) -> list[schema_p
         schema_policy.PolicyProblem(
             layer_id=layer_id,
             layer=layer_names.get(layer_id),
-            kind=kind,
-            in_force=in_force.get((layer_id, kind)),
-            proposed=proposed.get((layer_id, kind)),
+            kind=_worst_kind(problem, in_force.get((layer_id, problem)), proposed.get((layer_id, problem))),
+            in_force=in_force.get((layer_id, problem)),
+            proposed=proposed.get((layer_id, problem)),
         )
-        for layer_id, kind in sorted(in_force.keys() | proposed.keys())
+        for layer_id, problem in sorted(in_force.keys() | proposed.keys())
     ]
+
+
+def _worst_kind(problem: Kind, *raised: RaisedProblem | None) -> Kind:
+    is_dead = any(item is not None and item.dead_step is not None for item in raised)
+    return "dead" if is_dead else problem
 
 
 def _totals(problems: Sequence[schema_policy.PolicyProblem]) -> schema_policy.Totals:

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol, TypeVar
 from relumine.schemas.alert import Alert, Severity, severity_rank
 from relumine.schemas.run import RunSummary
 
-_STATE_RANK = {"firing": 0, "regressed": 0, "pending": 1, "acknowledged": 2, "resolved": 3}
+_STATE_RANK = {"firing": 0, "regressed": 0, "pending": 1, "acknowledged": 2, "ended": 3, "resolved": 4}
 
 
 class Ranked(Protocol):

@@ -13,6 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from relumine.schemas.alert import Alert
 from relumine_server.alerts import queries as alert_queries
 from relumine_server.errors import RunNotFound
 from relumine_server.outbox import enqueue as outbox
@@ -69,7 +70,7 @@ def render(
         )
         notification = _alert_notification(connection, delivery, webhook, alerts, base_url)
     elif delivery.event == "run.finished":
-        notification = _run_notification(connection, delivery, base_url)
+        notification = _run_notification(connection, delivery, webhook, base_url)
     else:
         notification = _webhook_notification(delivery, content.alert_refs, base_url)
     text = None if notification is None else render_body(webhook.format, notification, url=webhook.url)
@@ -111,12 +112,20 @@ def _alert_notification(
     return Notification(delivery.event, delivery.created_at, reported, total=len(alerts), url=reported[0].run.url)
 
 
-def _run_notification(connection: sa.Connection, delivery: PendingDelivery, base_url: str) -> Notification | None:
+def _run_notification(
+    connection: sa.Connection, delivery: PendingDelivery, webhook: WebhookRow, base_url: str
+) -> Notification | None:
+    """Return the notification of a run's end; an Alertmanager also gets its alerts that hold on."""
     try:
         summary = run_summary.summarize(connection, delivery.run_id, base_url)
     except RunNotFound:
         return None
-    return Notification(delivery.event, delivery.created_at, (), total=0, url=summary.url, summary=summary)
+    ended: list[Alert] = []
+    if webhook.format == "alertmanager":
+        snapshots = notification_log.ended_alerts(connection, delivery.run_id, webhook)
+        alert_ids = [alert.alert_id for alert in by_severity(snapshots)[:MAX_API_ALERTS]]
+        ended = alert_queries.find(connection, delivery.run_id, alert_ids, base_url)
+    return Notification(delivery.event, delivery.created_at, ended, total=len(ended), url=summary.url, summary=summary)
 
 
 def _webhook_notification(delivery: PendingDelivery, subject: dict[str, Any], base_url: str) -> Notification:

@@ -1,4 +1,4 @@
-"""The summary of a run that ``run.finished`` carries: dead layers, alerts by severity, and the most severe alerts."""
+"""The summary of a run that ``run.finished`` carries: dead layers, alerts by severity, and the alerts that ended."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from relumine_server.errors import RunNotFound
 from relumine_server.runs import repository as run_repository
 from relumine_server.runs.views import run_views
 
-MAX_TOP_ALERTS = 5
+MAX_ENDED_ALERTS = 20
 
 
 def summarize(connection: sa.Connection, run_id: str, base_url: str) -> schema_run.RunSummary:
@@ -39,7 +39,7 @@ def summarize(connection: sa.Connection, run_id: str, base_url: str) -> schema_r
         units=int(units or 0),
         dead_layers=_dead_layers(connection, run_id),
         alert_counts=_counts_by_severity(connection, run_id),
-        top_alerts=alert_queries.load_worst(connection, run_id, base_url, MAX_TOP_ALERTS),
+        ended_alerts=alert_queries.load_ended(connection, run_id, base_url, MAX_ENDED_ALERTS),
     )
 
 

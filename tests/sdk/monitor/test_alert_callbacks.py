@@ -63,10 +63,9 @@ def test_a_quiet_or_pending_alert_is_listed_but_not_dispatched_until_it_fires(re
 
 
 def test_the_closing_line_lists_alerts_that_were_open_to_the_end(respond, capsys):
-    end = {"state": "resolved", "resolved_step": 9, "resolved_reason": "the run finished"}
-    respond(alert(**end))
+    respond(alert(state="ended", ended_step=9, outcome="at_risk"))
     respond(
-        alert(id="r.3.dead", layer="fc3", kind="dead", state="resolved", resolved_step=5, resolved_reason="returned")
+        alert(id="r.3.dying", layer="fc3", kind="dead", state="resolved", resolved_step=5, resolved_reason="returned")
     )
     respond.monitor.close()
     output = capsys.readouterr().err

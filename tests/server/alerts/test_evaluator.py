@@ -10,7 +10,8 @@ import pytest
 
 from relumine_server.alerts import evaluator
 from relumine_server.alerts.evaluator import AlertEvaluator
-from relumine_server.alerts.service import AlertService, AlertTimings
+from relumine_server.alerts.service import AlertService
+from relumine_server.alerts.timings import AlertTimings
 from relumine_server.db import tables
 from relumine_server.metrics import TASKS, Metrics
 from relumine_server.settings import Settings
@@ -109,15 +110,28 @@ def test_a_run_that_ended_does_not_stall(harness, final_status):
     assert harness.run_status() == final_status
 
 
-def test_the_end_of_a_stalled_run_resolves_its_alert(harness):
+def test_the_end_of_a_stalled_run_ends_its_alert(harness):
     harness.upload()
     harness.wait(seconds=600)
     harness.wait(seconds=300)
     harness.call("PATCH", "/v1/runs/r1", json={"status": "failed"})
-    assert harness.states(**STALLED) == ["pending", "firing", "resolved"]
+    assert harness.states(**STALLED) == ["pending", "firing", "ended"]
     harness.upload(session="s2")
     assert (harness.alert(**STALLED)["state"], harness.run_status()) == ("resolved", "running")
-    assert [event for event, _ in harness.take_notifications()] == ["alert.firing", "alert.resolved", "run.finished"]
+    assert [event for event, _ in harness.take_notifications()] == ["alert.firing", "run.finished", "alert.resolved"]
+
+
+def test_an_alertmanager_lets_go_of_an_ended_alert_after_a_day(harness):
+    harness.upload(finding())
+    harness.upload(final_status="finished")
+    harness.take_notifications()
+    harness.wait(hours=23)
+    assert harness.take_notifications() == []
+    harness.wait(hours=1)
+    assert harness.take_notifications() == [("alert.resolved to alertmanager", ["1.dying"])]
+    harness.wait(hours=1)
+    assert harness.take_notifications() == []
+    assert harness.alert()["state"] == "ended"
 
 
 def test_a_stalled_alert_resolved_by_a_person_stays_resolved_while_the_silence_lasts(harness):
@@ -160,7 +174,7 @@ def test_unacknowledged_alerts_are_notified_again_every_four_hours(harness):
     for _ in range(12 * 6):
         harness.upload()
         harness.wait(minutes=10)
-    assert harness.take_notifications() == [("alert.firing", ["1.dead"])] * 3
+    assert harness.take_notifications() == [("alert.firing", ["1.dying"])] * 3
     harness.act("acknowledge", 1, "dead")
     harness.take_notifications()
     for _ in range(12 * 6):
@@ -191,6 +205,7 @@ def test_several_processes_that_evaluate_at_once_notify_each_change_once(harness
         stall_timeout=timedelta(seconds=harness.settings.stall_timeout_s),
         pending_for=timedelta(seconds=harness.settings.pending_for_s),
         repeat_interval=timedelta(seconds=harness.settings.repeat_interval_s),
+        ended_resolve_after=timedelta(seconds=harness.settings.ended_resolve_after_s),
     )
     with harness.database.read() as connection:
         run_ids = evaluator.runs_due(connection, timings, harness.now)
@@ -216,8 +231,8 @@ def test_a_run_that_stalled_long_ago_counts_as_failed(harness):
     harness.evaluator.run_once()
     assert harness.run_status() == "failed"
     events = [event for event, _ in harness.take_notifications()]
-    assert events[-2:] == ["alert.resolved", "run.finished"]
-    assert {harness.alert()["resolved_reason"], harness.alert(**STALLED)["resolved_reason"]} == {"the run failed"}
+    assert events == ["alert.firing", "run.finished"]
+    assert {harness.alert()["state"], harness.alert(**STALLED)["state"]} == {"ended"}
     harness.app.state.services.maintenance.run_once()
     assert harness.run_status() == "failed"  # it is kept as long as any other run that ended
 

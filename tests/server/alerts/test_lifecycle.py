@@ -12,15 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relumine.schemas.alert import SEVERITIES, AlertEventName, AlertState
-from relumine_server.alerts.lifecycle import (
-    FIRING_STATES,
-    TRANSITIONS,
-    AlertEvent,
-    AlertStatus,
-    event_for_finding,
-    transition,
-)
+from relumine_server.alerts.lifecycle import FIRING_STATES, TRANSITIONS, event_for_finding, transition
 from relumine_server.alerts.notifications import decide_notifications, is_repeat_due
+from relumine_server.alerts.status import AlertEvent, AlertStatus
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 STATES = (None, *get_args(AlertState))
@@ -30,14 +24,16 @@ EVENTS = get_args(AlertEventName)
 EXPECTED = {
     None: "raised→FIRING pending→pending escalated→FIRING updated→FIRING",
     "pending": "raised→FIRING pending→pending escalated→FIRING updated→pending confirmed→FIRING regressed→REGRESSED "
-    "acknowledged→ACKNOWLEDGED cleared→RESOLVED resolved_by_user→RESOLVED run_ended→RESOLVED",
+    "acknowledged→ACKNOWLEDGED cleared→RESOLVED resolved_by_user→RESOLVED run_ended→ended",
     "firing": "raised→firing pending→firing escalated→FIRING updated→firing "
-    "acknowledged→ACKNOWLEDGED cleared→RESOLVED resolved_by_user→RESOLVED run_ended→RESOLVED",
+    "acknowledged→ACKNOWLEDGED cleared→RESOLVED resolved_by_user→RESOLVED run_ended→ended",
     "regressed": "raised→regressed pending→regressed escalated→REGRESSED updated→regressed "
-    "acknowledged→ACKNOWLEDGED cleared→RESOLVED resolved_by_user→RESOLVED run_ended→RESOLVED",
+    "acknowledged→ACKNOWLEDGED cleared→RESOLVED resolved_by_user→RESOLVED run_ended→ended",
     "acknowledged": "raised→acknowledged pending→acknowledged escalated→FIRING updated→acknowledged "
-    "cleared→RESOLVED resolved_by_user→RESOLVED run_ended→RESOLVED",
-    "resolved": "raised→REGRESSED pending→pending escalated→REGRESSED run_resumed→REGRESSED",
+    "cleared→RESOLVED resolved_by_user→RESOLVED run_ended→ended",
+    "resolved": "raised→REGRESSED pending→pending escalated→REGRESSED",
+    "ended": "raised→FIRING pending→pending escalated→FIRING run_resumed→FIRING resumed_acknowledged→acknowledged "
+    "cleared→RESOLVED resolved_by_user→RESOLVED",
 }
 
 
@@ -66,6 +62,8 @@ def test_every_event_in_every_state_does_what_the_table_says(state, name):
         assert result.status.state_changed_at == (event.occurred_at if to_state != state else NOW)
     resolved = (event.occurred_at, 200) if to_state == "resolved" else (None, None)
     assert (result.status.resolved_at, result.status.resolved_step) == resolved
+    ended = (event.occurred_at, 200) if to_state == "ended" else (None, None)
+    assert (result.status.ended_at, result.status.ended_step) == ended
     assert (result.status.acknowledged_by is not None) == (name == "acknowledged")
 
 

@@ -14,13 +14,13 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from relumine.schemas.alert import SEVERITIES
+from relumine.schemas.alert import SEVERITIES, problem_of
 from relumine_server.alerts.lifecycle import FIRING_STATES, TRANSITIONS
 from relumine_server.db import tables
 from relumine_server.db.database import Database
 from tests.helpers.alert_harness import AlertHarness, finding
 
-KEYS = [(0, "diverged"), (1, "dead"), (2, "dying"), (2, "no_data"), (3, "dying")]
+KEYS = [(0, "diverged"), (1, "dead"), (2, "dying"), (2, "dead"), (2, "no_data"), (3, "dying")]
 run_numbers = count(1)
 
 findings = st.builds(
@@ -91,8 +91,8 @@ class RunModel:
         self.receive({row.alert_id: row for row in rows})
         self.check_suppression(rows)
         if self.harness.run_status(self.run) in {"finished", "failed"}:
-            assert {row.state for row in rows} <= {"resolved"}
-        keys = [(row.layer_id, row.kind) for row in rows]
+            assert {row.state for row in rows} <= {"resolved", "ended"}
+        keys = [(row.layer_id, problem_of(row.kind)) for row in rows]
         assert len(keys) == len(set(keys))
         for row in rows:
             is_notified = self.notified.get(row.alert_id, False)
@@ -101,7 +101,8 @@ class RunModel:
             assert not is_notified or row.state not in {"resolved", "pending"}
             assert is_notified or is_suppressed or row.state not in FIRING_STATES
             assert (row.state == "resolved") == (row.resolved_at is not None) == (row.resolved_by is not None)
-            assert (row.state == "acknowledged") == (row.acknowledged_by is not None)
+            assert row.state == "ended" or (row.state == "acknowledged") == (row.acknowledged_by is not None)
+            assert (row.state == "ended") == (row.ended_at is not None) == (row.ended_step is not None)
             if self.checked.get(row.alert_id) != row:
                 self.check_events(row)
                 self.checked[row.alert_id] = row
@@ -109,10 +110,12 @@ class RunModel:
     def check_suppression(self, rows):
         """The alert or silence that suppresses another is active, and suppresses every alert that it must."""
         severe = [row for row in rows if row.severity != "info"]
-        active = {row.alert_id for row in severe if row.state not in {"resolved", "pending"}}
+        active = {row.alert_id for row in severe if row.state not in {"resolved", "ended", "pending"}}
         active_silences = {silence["silence_id"] for silence in self.silences() if silence["active"]}
         diverged = f"{self.run}.0.diverged"
         for row in rows:
+            if row.state == "ended":
+                continue  # it keeps the alert that explained it
             assert row.inhibited_by is None or row.inhibited_by in active
             assert row.silenced_by is None or row.silenced_by in active_silences
             can_be_inhibited = row.state != "resolved" and row.kind != "diverged"
@@ -130,7 +133,7 @@ class RunModel:
                 assert event == "alert.firing" or self.notified.get(alert_id)
                 row = rows[alert_id]
                 assert event != "alert.firing" or not (row.inhibited_by or row.silenced_by)
-                self.notified[alert_id] = event != "alert.resolved"
+                self.notified[alert_id] = not event.startswith("alert.resolved")
         self.harness.notifications.clear()
 
     def check_events(self, row):
@@ -142,13 +145,16 @@ class RunModel:
         assert events[-1]["to_state"] == row.state
 
     def end(self):
-        """After the end of the run no receiver believes that anything fires, and nothing is due."""
+        """Of a run that ended nothing is due, until its alerts expire: then no receiver believes that any fires."""
         self.act("unsilence")
         self.upload([], "finished", new_session=True)
         self.checked.clear()  # the events of every alert are read once more
         self.check()
+        assert {row.state for row in self.rows()} <= {"resolved", "ended"}
+        assert self.harness.wait(seconds=1) == 0
+        self.harness.wait(days=1)
+        self.check()
         assert not any(self.notified.values())
-        assert {row.state for row in self.rows()} <= {"resolved"}
         assert self.harness.wait(seconds=1) == 0
 
 

@@ -67,12 +67,12 @@ def test_a_remedy_that_does_nothing_is_ineffective(server):
 
     run_id = train(server, do_nothing)
     with relumine.Client(server) as client:
-        alerts = {item.kind: client.alert(item.id) for item in client.alerts(run_id=run_id)}
-    (remedy,) = alerts["dead"].remedy_outcomes
+        (alert,) = (client.alert(item.id) for item in client.alerts(run_id=run_id, kind="dead"))
+    (remedy,) = alert.remedy_outcomes
     assert (remedy.action, remedy.outcome) == ("pray", "ineffective")
     assert remedy.share_before >= 0.5
     assert remedy.share_after >= remedy.share_before
-    assert alerts["dying"].remedy_outcomes == []
+    assert alert.opened_step < alert.dead_step <= remedy.step
 
 
 def upload(seq, steps, dead=0, *metrics, session="s1", marks=False, **more):
@@ -100,7 +100,7 @@ def outcomes(call):
     def send(*uploads):
         for body in uploads:
             assert call("POST", "/v1/uploads", json=body).status_code == 202
-        alert = call("GET", "/v1/alerts/r1.1.dead").json()
+        alert = call("GET", "/v1/alerts/r1.1.dying").json()
         names = ("action", "step", "outcome", "sampled_steps")
         return [tuple(remedy[name] for name in names) for remedy in alert["remedy_outcomes"]]
 
@@ -109,8 +109,8 @@ def outcomes(call):
 
 HEALTHY = upload(1, range(10, 210, 10))
 DEAD = upload(2, range(210, 610, 10), 12)
-REVIVE = "remedy/r1.1.dead/revive"
-LOWER = "remedy/r1.1.dead/lower_learning_rate"
+REVIVE = "remedy/r1.1.dying/revive"
+LOWER = "remedy/r1.1.dying/lower_learning_rate"
 
 
 def test_an_alert_without_applied_remedies_has_no_outcomes(call, outcomes):
@@ -133,9 +133,9 @@ def test_each_of_several_remedies_has_an_outcome(outcomes):
 
 
 def test_the_judged_steps_end_at_the_next_remedy_for_the_layer_but_not_for_another_layer(outcomes):
-    other = upload(3, range(610, 710, 10), 12, (600, REVIVE), (630, "remedy/r1.11.dead/revive"))
+    other = upload(3, range(610, 710, 10), 12, (600, REVIVE), (630, "remedy/r1.11.dying/revive"))
     assert outcomes(HEALTHY, DEAD, other) == [("revive", 600, "ineffective", 10)]
-    assert outcomes(upload(4, [710], 12, (650, "remedy/r1.1.dying/revive"))) == [("revive", 600, "inconclusive", 5)]
+    assert outcomes(upload(4, [710], 12, (650, "remedy/r1.1.born_dead/revive"))) == [("revive", 600, "inconclusive", 5)]
 
 
 def test_a_new_baseline_does_not_make_a_remedy_effective(outcomes):
@@ -191,7 +191,7 @@ def test_the_end_of_the_run_leaves_the_outcome_inconclusive(call, outcomes):
     assert outcomes(HEALTHY, DEAD, upload(3, [610, 620], 12, (600, REVIVE), final_status="finished")) == [
         ("revive", 600, "inconclusive", 2)
     ]
-    (remedy,) = call("GET", "/v1/alerts/r1.1.dead").json()["remedy_outcomes"]
+    (remedy,) = call("GET", "/v1/alerts/r1.1.dying").json()["remedy_outcomes"]
     assert remedy["explanation"].endswith("the last 0 of them clear; 8 are needed; the run has ended")
 
 
@@ -199,7 +199,7 @@ def test_acknowledging_and_resolving_answer_with_the_remedy_outcomes_too(call, o
     outcomes(HEALTHY, DEAD, upload(3, range(610, 710, 10), 12, (600, REVIVE)))
     note = {"author": "Ada", "note": ""}
     for action in ("acknowledge", "resolve"):
-        (remedy,) = call("POST", f"/v1/alerts/r1.1.dead/{action}", json=note).json()["remedy_outcomes"]
+        (remedy,) = call("POST", f"/v1/alerts/r1.1.dying/{action}", json=note).json()["remedy_outcomes"]
         assert remedy["outcome"] == "ineffective"
     assert outcomes(upload(4, range(710, 800, 10))) == [("revive", 600, "effective", 19)]
 

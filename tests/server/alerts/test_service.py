@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from relumine_server.alerts import run_alerts
-from relumine_server.alerts.lifecycle import AlertEvent
+from relumine_server.alerts.status import AlertEvent
 from relumine_server.runs import repository as run_repository
 from tests.helpers.alert_harness import finding
 
@@ -131,16 +131,17 @@ def test_an_alert_resolved_by_a_person_regresses_when_it_gets_worse(harness):
 
 
 @pytest.mark.parametrize("outcome", ["finished", "failed"])
-def test_the_end_of_a_run_resolves_its_open_alerts_and_sends_a_summary(harness, outcome):
+def test_the_end_of_a_run_ends_its_open_alerts_and_sends_a_summary(harness, outcome):
     harness.upload(finding(1), finding(2, severity="info"), finding(3, "no_data"))
     harness.take_notifications()
     alerts = harness.upload(final_status=outcome)
-    assert {(a.kind, a.state, a.resolved_reason) for a in alerts} == {
-        ("dying", "resolved", f"the run {outcome}"),
-        ("no_data", "resolved", f"the run {outcome}"),
+    assert {(a.kind, a.state, a.outcome, a.resolved_at) for a in alerts} == {
+        ("dying", "ended", "at_risk", None),
+        ("no_data", "ended", "at_risk", None),
     }
-    assert harness.take_notifications() == [("alert.resolved", ["1.dying", "2.dying"]), ("run.finished", [])]
-    assert harness.states(layer_id=3, kind="no_data") == ["pending", "resolved"]
+    assert all(alert.ended_at and alert.ended_step is not None for alert in alerts)
+    assert harness.take_notifications() == [("run.finished", [])]
+    assert harness.states(layer_id=3, kind="no_data") == ["pending", "ended"]
     assert harness.run_status() == outcome
 
 
@@ -148,7 +149,7 @@ def test_a_run_ended_by_a_person_is_notified_once(harness):
     harness.upload(finding())
     harness.take_notifications()
     assert harness.call("PATCH", "/v1/runs/r1", json={"status": "finished"}).json()["open_alerts"] == 0
-    assert harness.take_notifications() == [("alert.resolved", ["1.dying"]), ("run.finished", [])]
+    assert harness.take_notifications() == [("run.finished", [])]
     harness.call("PATCH", "/v1/runs/r1", json={"status": "failed"})
     harness.upload(final_status="finished")
     assert harness.take_notifications() == []
@@ -161,19 +162,70 @@ def test_alerts_that_were_open_when_a_run_ended_reopen_when_it_resumes(harness):
     harness.take_notifications()
     harness.upload(session="s2")
     assert harness.run_status() == "running"
-    assert harness.alert(1, "dead")["state"] == "regressed"
+    assert harness.alert(1, "dead")["state"] == "firing"
+    assert harness.alert(1, "dead")["outcome"] is None
     assert harness.alert(2)["state"] == "resolved"  # a person resolved it
     assert harness.alert(3, "no_data")["state"] == "pending"
-    assert harness.take_notifications() == [("alert.firing", ["1.dead"])]
+    assert harness.take_notifications() == [("alert.firing", ["1.dying"])]
     harness.upload(session="s2", final_status="finished")
-    assert harness.take_notifications() == [("alert.resolved", ["1.dead"]), ("run.finished", [])]
+    assert harness.take_notifications() == [("run.finished", [])]
+
+
+def test_a_person_who_works_on_an_alert_does_so_still_after_the_run_resumed(harness):
+    harness.upload(finding(1))
+    harness.act("acknowledge", author="Ada", note="lowering lr")
+    harness.upload(final_status="finished")
+    assert harness.alert()["acknowledged"]["author"] == "Ada"
+    harness.take_notifications()
+    harness.upload(session="s2")
+    assert (harness.alert()["state"], harness.alert()["acknowledged"]["author"]) == ("acknowledged", "Ada")
+    assert harness.take_notifications() == []
+
+
+def test_a_layer_that_was_dying_and_is_dead_has_one_alert_that_fires_once_more(harness):
+    harness.upload(finding(1, severity="critical", step=100))
+    harness.act("acknowledge", author="Ada")
+    harness.take_notifications()
+    (alert,) = harness.upload(finding(1, "dead", severity="critical", step=150))
+    assert (alert.id, alert.kind, alert.state) == ("r1.1.dying", "dead", "firing")
+    assert (alert.opened_step, alert.dead_step, alert.resolved_step) == (100, 150, None)
+    assert "dead" in alert.title
+    assert harness.take_notifications() == [("alert.firing", ["1.dying"])]
+    assert harness.states() == ["firing", "acknowledged", "firing"]
+
+
+def test_a_dead_layer_is_no_less_severe_than_it_was_when_dying(harness):
+    harness.upload(finding(1, severity="critical"))
+    (alert,) = harness.upload(finding(1, "dead", severity="info"))
+    assert (alert.kind, alert.severity) == ("dead", "critical")
+
+
+def test_a_layer_whose_units_return_and_die_again_has_the_same_alert(harness):
+    harness.upload(finding(1, "dead", severity="critical", step=100))
+    harness.upload(finding(1, "dead", "resolved", severity="critical", step=120))
+    assert (harness.alert()["state"], harness.alert()["outcome"]) == ("resolved", "recovered")
+    (alert,) = harness.upload(finding(1, "dying", step=150))
+    assert (alert.kind, alert.state, alert.dead_step) == ("dying", "regressed", None)
+
+
+@pytest.mark.parametrize("action", ["resolve", "acknowledge"])
+def test_an_alert_that_ended_with_its_run_can_be_closed_but_not_acknowledged(harness, action):
+    harness.upload(finding(1))
+    harness.upload(final_status="finished")
+    harness.take_notifications()
+    answer = harness.act(action, author="Ada")
+    if action == "acknowledge":
+        assert answer.status_code == 409
+        return
+    assert (answer.json()["state"], answer.json()["outcome"]) == ("resolved", "closed")
+    assert harness.take_notifications() == [("alert.resolved", ["1.dying"])]
 
 
 def test_an_alert_raised_and_resolved_within_one_upload_is_notified_both_times(harness):
     harness.upload(finding(), finding(transition="resolved"), finding(2), final_status="finished")
     assert harness.take_notifications() == [
         ("alert.firing", ["1.dying", "2.dying"]),
-        ("alert.resolved", ["1.dying", "2.dying"]),
+        ("alert.resolved", ["1.dying"]),
         ("run.finished", []),
     ]
 

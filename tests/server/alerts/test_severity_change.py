@@ -60,5 +60,6 @@ def test_an_info_that_becomes_an_alarm_counts_as_opened_then(database):
     assert alarm.id == info.id
     assert {alert.opened_step for alert in dying if alert.severity == "info"} == {info.opened_step}
     with database.read() as connection:
-        row = connection.execute(sa.select(tables.alerts).where(tables.alerts.c.kind == "dying")).one()
-    assert row.opened_step == alarm.opened_step
+        row = connection.execute(sa.select(tables.alerts)).one()
+    assert (row.kind, row.opened_step) == ("dead", alarm.opened_step)
+    assert row.dead_step > row.opened_step

@@ -22,12 +22,12 @@ def test_a_lost_layer_inhibits_the_layers_behind_it_until_it_recovers(harness):
     harness.upload(
         finding(1, "dead", severity="critical"), finding(2, upstream=[1]), finding(3, "dead", upstream=[1, 2])
     )
-    assert harness.take_notifications() == [("alert.firing", ["1.dead"])]
+    assert harness.take_notifications() == [("alert.firing", ["1.dying"])]
     inhibited = harness.alert(2)
-    assert (inhibited["state"], inhibited["inhibited_by"]) == ("firing", "r1.1.dead")
+    assert (inhibited["state"], inhibited["inhibited_by"]) == ("firing", "r1.1.dying")
     assert harness.alert(1, "dead")["inhibited_by"] is None
     harness.upload(finding(1, "dead", "resolved"))
-    assert harness.take_notifications() == [("alert.firing", ["2.dying", "3.dead"]), ("alert.resolved", ["1.dead"])]
+    assert harness.take_notifications() == [("alert.firing", ["2.dying", "3.dying"]), ("alert.resolved", ["1.dying"])]
     assert harness.alert(2)["inhibited_by"] is None
 
 
@@ -35,7 +35,7 @@ def test_an_inhibited_alert_that_resolves_before_its_cause_is_never_notified(har
     harness.upload(finding(1, "dead", severity="critical"), finding(2, upstream=[1]))
     harness.upload(finding(2, transition="resolved"))
     harness.upload(finding(1, "dead", "resolved"))
-    assert harness.take_notifications() == [("alert.firing", ["1.dead"]), ("alert.resolved", ["1.dead"])]
+    assert harness.take_notifications() == [("alert.firing", ["1.dying"]), ("alert.resolved", ["1.dying"])]
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_only_a_layer_that_is_surely_lost_inhibits_others(harness, cause, inhibi
 
 def test_an_alert_with_another_cause_is_not_inhibited(harness):
     harness.upload(finding(1, "dead", severity="critical"), finding(2), finding(3, upstream=[5]))
-    assert harness.take_notifications() == [("alert.firing", ["1.dead", "2.dying", "3.dying"])]
+    assert harness.take_notifications() == [("alert.firing", ["1.dying", "2.dying", "3.dying"])]
 
 
 def test_a_divergence_inhibits_all_other_alerts_of_its_run_alone(harness):
@@ -66,7 +66,7 @@ def test_a_divergence_inhibits_all_other_alerts_of_its_run_alone(harness):
     assert harness.take_notifications() == [("alert.firing", ["0.diverged"]), ("alert.firing", ["1.dying"])]
     assert {harness.alert(1, "dead")["inhibited_by"], harness.alert(2)["inhibited_by"]} == {"r1.0.diverged"}
     harness.upload(finding(0, "diverged", "resolved"))
-    assert harness.take_notifications()[0] == ("alert.firing", ["1.dead", "2.dying"])
+    assert harness.take_notifications()[0] == ("alert.firing", ["1.dying", "2.dying"])
 
 
 def test_an_alert_notified_before_it_was_inhibited_is_notified_when_it_resolves(harness):

@@ -46,7 +46,6 @@ def test_a_layer_that_stays_silent_goes_from_dying_to_dead(train, policy):
     assert [(f.kind, f.transition, f.reason) for f in findings] == [
         ("dying", "raised", None),
         ("dead", "raised", None),
-        ("dying", "resolved", "became dead"),
     ]
     dead = findings[1]
     assert dead.evidence["units_silent"] == 50

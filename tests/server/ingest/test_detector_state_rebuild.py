@@ -124,7 +124,7 @@ def test_the_next_upload_is_accepted_and_alerts_are_as_if_the_state_had_been_kep
         send(call, run, records[60:], first_seq=16, final_status="finished")
     alerts = alerts_of(call, "kept")
     state = saved_state(app.state.services.database, "kept")
-    assert {alert["kind"] for alert in alerts} >= {"dying"}
+    assert {alert["kind"] for alert in alerts} == {"dead"}
     for run in lost:
         assert alerts_of(call, run) == alerts, run
         assert saved_state(app.state.services.database, run) == state, run

@@ -85,7 +85,7 @@ def alerts_of_one_upload(tmp_path_factory):
     send(database, upload(1, SERIES))
     alerts = alerts_of(database)
     database.close()
-    assert {alert["kind"] for alert in alerts} == {"dying", "dead"}
+    assert {alert["kind"] for alert in alerts} == {"dead"}
     return alerts
 
 

@@ -87,7 +87,8 @@ def test_the_policy_in_force_would_have_raised_what_it_raised(call, dies_at):
         (problem["layer_id"], problem["layer"], problem["kind"], *problem["in_force"].values())
         for problem in run["problems"]
     }
-    assert problems == {(a["layer_id"], a["layer"], a["kind"], a["opened_step"], a["severity"]) for a in alerts}
+    raised = ("layer_id", "layer", "kind", "opened_step", "dead_step", "severity")
+    assert problems == {tuple(alert[name] for name in raised) for alert in alerts}
     assert (answer["project"], answer["in_force"], answer["proposed"]) == ("p", {}, INSENSITIVE)
     assert (answer["left_out"], answer["more_runs"]) == ([], False)
 
@@ -131,7 +132,7 @@ def test_of_a_problem_the_first_step_and_the_highest_severity_count(monkeypatch)
     replayed = backtest.PolicyReplay(RunReplay([], Policy()))
     records = RecordTable.from_records([Record(layer_id=0, first_step=1, step=1, n_examples=1)])
     replayed.advance("s1", records)
-    assert replayed.raised == {(1, "dying"): RaisedProblem(first_step=5, severity="critical")}
+    assert replayed.raised == {(1, "dying"): RaisedProblem(first_step=5, dead_step=None, severity="critical")}
 
 
 def all_rows(database):

@@ -38,9 +38,7 @@ def totals(receiver):
     return [(body["type"], body["data"]["total"]) for body in receiver.bodies]
 
 
-def test_the_death_of_all_layers_and_the_end_of_the_run_are_three_notifications(
-    outbox, call, receiver, second_receiver
-):
+def test_the_death_of_all_layers_and_the_end_of_the_run_are_two_notifications(outbox, call, receiver, second_receiver):
     for server in (receiver, second_receiver):
         outbox.add_webhook(server.url)
     for seq in (1, 2, 3):
@@ -52,7 +50,7 @@ def test_the_death_of_all_layers_and_the_end_of_the_run_are_three_notifications(
     assert outbox.send_due(seconds=29) == 0
     outbox.send_due(seconds=1)
     for server in (receiver, second_receiver):
-        assert totals(server) == [("alert.firing", LAYERS), ("alert.resolved", LAYERS), ("run.finished", 0)]
+        assert totals(server) == [("alert.firing", LAYERS), ("run.finished", 0)]
         assert 20 >= len(server.bodies[0]["data"]["alerts"]) > 10
         assert max(len(body) for _, body in server.requests) < 20_000
     summary = receiver.bodies[-1]["data"]["summary"]

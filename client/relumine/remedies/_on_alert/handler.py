@@ -97,8 +97,8 @@ class RemedyHandler:
             handle.remove()
 
     def _reason_to_ignore(self, alert: Alert) -> str | None:
-        if alert.state == "resolved":
-            return "the alert is resolved"
+        if not alert.is_open:
+            return f"the alert is {alert.state}"
         if alert.severity == "info":
             return "alerts of severity info are not acted on"
         if self.budget <= 0:

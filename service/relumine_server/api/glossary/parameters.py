@@ -7,7 +7,7 @@ from typing import Any
 
 PARAMETERS: Mapping[str, tuple[str, Any]] = {
     "after_step": ("Return only what lies after this step.", 1200),
-    "alert_id": ("The id of an alert: its run, its layer and its kind.", "resnet-7.3.dying"),
+    "alert_id": ("The id of an alert: its run, its layer and its problem.", "resnet-7.3.dying"),
     "cursor": ("The next_cursor of the previous page; without it, the first page.", None),
     "delivery_id": ("The id of a delivery.", "dlv_01jd"),
     "format": ("The format of the file.", "csv"),
@@ -16,6 +16,7 @@ PARAMETERS: Mapping[str, tuple[str, Any]] = {
     "health": ("Only runs with this health.", "damaged"),
     "if-none-match": ("The ETag of the previous response: if nothing has changed, the answer is 304.", '"none"'),
     "key_id": ("The id of a key: key_ and its first characters.", "key_4bFbZfHR"),
+    "kind": ("Only alerts of this kind.", "dying"),
     "layer_id": ("The number of a layer within its run; 0 is the run itself.", 3),
     "limit": ("The most items to return.", 50),
     "points": ("The most points to return; steps beyond them are downsampled.", 1000),
@@ -30,7 +31,7 @@ PARAMETERS: Mapping[str, tuple[str, Any]] = {
     "severity": ("Only alerts of this severity.", "critical"),
     "silence_id": ("The id of a silence.", "sil_0123456789abcdef0123456789abcdef"),
     "since": ("Only alerts that changed at or after this time.", "2026-11-30T02:00:00Z"),
-    "state": ("Only alerts in this state.", "firing"),
+    "state": ("Only alerts in this state; open for every state before the alert is resolved or ends.", "firing"),
     "list_deliveries.state": ("Only deliveries in this state.", "failed"),
     "statistics": ("The names of statistics, separated by commas.", "active_rate,dead_fraction"),
     "status": ("Only runs with this status.", "running"),

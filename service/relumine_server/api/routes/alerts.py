@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Path, Query
@@ -37,15 +37,26 @@ def list_alerts(
     settings: SettingsDep,
     project: VisibleProject,
     run_id: Annotated[str | None, Query(pattern=RUN_ID)] = None,
-    state: alert.AlertState | None = None,
+    state: alert.AlertState | Literal["open"] | None = None,
     severity: alert.Severity | None = None,
+    kind: alert.Kind | None = None,
     since: UtcTime | None = None,
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> base.Page[alert.Alert]:
-    """List alerts, newest first; ``since`` keeps those that changed at or after a time."""
+    """List alerts, newest first; ``since`` keeps those that changed at or after a time.
+
+    ``state=open`` selects the states of an alert whose problem holds while its run goes on.
+    """
     position = pagination.decode(cursor, datetime, str, str)
-    filters = {"run_id": run_id, "project": project, "state": state, "severity": severity, "since": since}
+    filters = {
+        "run_id": run_id,
+        "project": project,
+        "state": state,
+        "severity": severity,
+        "kind": kind,
+        "since": since,
+    }
     with database.read() as connection:
         rows = alert_queries.select_page(connection, filters, position, limit)
     rows, next_cursor = pagination.cut(rows, limit, lambda row: (row.opened_at, row.run_id, row.alert_id))

@@ -20,10 +20,13 @@ alerts = sa.Table(
     required("cause", sa.Text),
     required("confidence", sa.Float),
     required("opened_step", sa.BigInteger),
+    sa.Column("dead_step", sa.BigInteger),
     sa.Column("resolved_step", sa.BigInteger),
+    sa.Column("ended_step", sa.BigInteger),
     required("opened_at", UtcTime),
     required("updated_at", UtcTime),
     sa.Column("resolved_at", UtcTime),
+    sa.Column("ended_at", UtcTime),
     sa.Column("resolved_reason", sa.Text),
     required("title", sa.Text),
     required("message", sa.Text),
@@ -42,14 +45,16 @@ alerts = sa.Table(
     required("notification_due", sa.Boolean),
     sa.Column("inhibited_by", sa.Text),
     sa.Column("silenced_by", sa.Text),
-    sa.UniqueConstraint("run_id", "layer_id", "kind"),
     sa.Index(None, "state"),
     sa.Index(None, "opened_at", "run_id", "alert_id"),
     sa.Index(None, "project", "opened_at"),
 )
 
 alert_is_open: sa.ColumnElement[bool] = alerts.c.state.in_([sa.literal(state) for state in OPEN_STATES])
-"""Condition for alerts that are not resolved. Literals: a list of values would be expanded at every execution."""
+"""Condition for alerts that are not resolved and whose run goes on.
+
+Literals: a list of values would be expanded at every execution.
+"""
 
 alert_events = sa.Table(
     "alert_events",

@@ -13,14 +13,14 @@ const CAUSES = {
 };
 
 export function isOpen(alert) {
-  return alert.state !== "resolved";
+  return alert.state !== "resolved" && alert.state !== "ended";
 }
 
 // onChange is called with the alert as the server returns it after an action.
 export function alertCard(alert, { showRun = false, onChange }) {
   const runLink = el("a", { href: `#/runs/${encodeURIComponent(alert.run_id)}` }, alert.run.name || alert.run_id);
   const title = el("a", { href: `#/alerts/${encodeURIComponent(alert.id)}`, id: `alert-${alert.id}` }, alert.title);
-  return el("li", { class: `card ${isOpen(alert) ? alert.severity : "resolved"}`, "data-alert": alert.id },
+  return el("li", { class: `card ${alert.state === "resolved" ? "resolved" : alert.severity}`, "data-alert": alert.id },
     el("header", {}, el("h3", {}, title), tag(alert.severity), tag(alert.state), suppressionTag(alert)),
     el("p", { class: "message" }, alert.message),
     el("p", { class: "quiet" }, ...openedAndResolved(alert), showRun ? el("span", {}, " · run ", runLink) : ""),
@@ -47,6 +47,7 @@ function acknowledgement({ acknowledged }) {
 function openedAndResolved(alert) {
   const opened = [`since step ${count(alert.opened_step)}, `, moment(alert.opened_at)];
   if (isOpen(alert)) return opened;
+  if (alert.state === "ended") return [...opened, ` · the run ended at step ${count(alert.ended_step)} with it open`];
   const reason = alert.resolved_reason ? ` (${alert.resolved_reason})` : "";
   return [...opened, ` · resolved at step ${count(alert.resolved_step)}${reason}`];
 }

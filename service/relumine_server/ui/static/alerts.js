@@ -12,23 +12,25 @@ export async function showAlerts({ root, signal }) {
   document.title = "Alerts · Relumine";
   const openAlerts = el("div");
   const silences = el("div");
-  const resolvedAlerts = el("div");
-  replace(root, el("h1", {}, "Alerts"), openAlerts, silences, resolvedAlerts);
+  const closedAlerts = el("div");
+  replace(root, el("h1", {}, "Alerts"), openAlerts, silences, closedAlerts);
   let rendered = "";
   const card = (alert) => alertCard(alert, { showRun: true, onChange: refreshNow });
   const cards = (alerts) => el("ul", { class: "cards" }, alerts.map(card));
   const refresh = async () => {
-    const page = await get(`${path("alerts")}?limit=${PAGE_SIZE}`, { signal });
+    // Two requests: the newest alerts of any state may all be closed while older ones are open.
+    const open = await get(`${path("alerts")}?state=open&limit=${PAGE_SIZE}`, { signal });
+    const newest = await get(`${path("alerts")}?limit=${PAGE_SIZE}`, { signal });
     const silencesNow = await silenceTable(refreshNow, { signal });
-    const current = JSON.stringify(page) + (silencesNow?.textContent || "");
+    const current = JSON.stringify([open, newest]) + (silencesNow?.textContent || "");
     if (current === rendered || isBeingEdited(root)) return REFRESH_MS;
     rendered = current;
     replace(silences, silencesNow && [el("h2", {}, "Silences"), silencesNow]);
-    const open = page.items.filter(isOpen);
-    const resolved = page.items.filter((alert) => !isOpen(alert));
-    const more = page.next_cursor ? el("p", { class: "quiet" }, `This page shows the newest ${PAGE_SIZE} alerts; /v1/alerts returns all of them.`) : null;
-    replace(openAlerts, open.length ? cards(open) : el("p", { class: "notice" }, "There are no open alerts."));
-    replace(resolvedAlerts, resolved.length ? [el("h2", {}, "Resolved"), cards(resolved)] : [], more);
+    const closed = newest.items.filter((alert) => !isOpen(alert));
+    const isCut = open.next_cursor || newest.next_cursor;
+    const more = isCut ? el("p", { class: "quiet" }, `This page shows the newest ${PAGE_SIZE} alerts; /v1/alerts returns all of them.`) : null;
+    replace(openAlerts, open.items.length ? cards(open.items) : el("p", { class: "notice" }, "There are no open alerts."));
+    replace(closedAlerts, closed.length ? [el("h2", {}, "Ended and resolved"), cards(closed)] : [], more);
     return REFRESH_MS;
   };
   function refreshNow() {

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from relumine.schemas.alert import SEVERITIES, Alert
+from relumine.schemas.alert import SEVERITIES, Alert, Kind
 from relumine.schemas.base import rfc3339
 from relumine_server.webhooks.formats.text import compact_json, render_text
 from relumine_server.webhooks.notification import Notification, by_severity
@@ -57,7 +57,7 @@ def render_body(notification: Notification) -> str:
 
 def render_api_body(notification: Notification) -> str:
     """Return the list that ``POST /api/v2/alerts`` expects."""
-    alerts = _with_lower_severity(_prometheus_alerts(notification, MAX_API_ALERTS))
+    alerts = _with_former_identities(_prometheus_alerts(notification, MAX_API_ALERTS), notification.created_at)
     return compact_json([_api_alert(alert, notification.created_at) for alert in alerts])
 
 
@@ -82,14 +82,13 @@ def _message(notification: Notification, alerts: Sequence[_PrometheusAlert]) -> 
 
 
 def _prometheus_alerts(notification: Notification, limit: int) -> list[_PrometheusAlert]:
-    if notification.alerts:
-        return [_from_alert(alert) for alert in by_severity(notification.alerts)[:limit]]
-    return [_from_event(notification)]
+    alerts = [_from_alert(alert, notification) for alert in by_severity(notification.alerts)[:limit]]
+    return alerts if notification.event.startswith("alert.") else [_from_event(notification), *alerts]
 
 
-def _from_alert(alert: Alert) -> _PrometheusAlert:
+def _from_alert(alert: Alert, notification: Notification) -> _PrometheusAlert:
     labels = {
-        "alertname": "Relumine" + "".join(word.capitalize() for word in alert.kind.split("_")),
+        "alertname": _alertname(alert.kind),
         "severity": alert.severity,
         "project": alert.project,
         "run": alert.run.name or alert.run_id,
@@ -106,6 +105,7 @@ def _from_alert(alert: Alert) -> _PrometheusAlert:
         "state": alert.state,
         "acknowledged_by": alert.acknowledged.author if alert.acknowledged else "",
         "step": str(alert.opened_step),
+        "run_ended": _run_end(alert),
         "remedy": alert.remedies[0].reason[:_MAX_TEXT_CHARS] if alert.remedies else "",
     }
     return _PrometheusAlert(
@@ -113,16 +113,34 @@ def _from_alert(alert: Alert) -> _PrometheusAlert:
         labels=_non_empty(labels),
         annotations=_non_empty(annotations),
         starts_at=datetime.fromisoformat(alert.opened_at),
-        ended_at=_end_of(alert),
+        ended_at=_end_of(alert, notification),
         url=alert.url,
     )
 
 
-def _end_of(alert: Alert) -> datetime | None:
-    """Return the end of a resolved alert. Alertmanager rejects an end before the start."""
-    if alert.state != "resolved" or not alert.resolved_at:
-        return None
-    return max(datetime.fromisoformat(alert.resolved_at), datetime.fromisoformat(alert.opened_at))
+def _alertname(kind: Kind) -> str:
+    return "Relumine" + "".join(word.capitalize() for word in kind.split("_"))
+
+
+def _run_end(alert: Alert) -> str:
+    """Return since which step the run of a firing alert has ended; its problem was never over."""
+    if alert.state != "ended":
+        return ""
+    at_step = "" if alert.ended_step is None else f" at step {alert.ended_step:,}"
+    return f"The run ended{at_step} with this alert open. Resolve it in Relumine, or wait for it to expire."
+
+
+def _end_of(alert: Alert, notification: Notification) -> datetime | None:
+    """Return the end of a resolved alert, and of one that expired after the end of its run; None while it fires.
+
+    Alertmanager rejects an end before the start.
+    """
+    opened_at = datetime.fromisoformat(alert.opened_at)
+    if alert.state == "resolved" and alert.resolved_at:
+        return max(datetime.fromisoformat(alert.resolved_at), opened_at)
+    if alert.state == "ended" and notification.event == "alert.resolved":
+        return max(notification.created_at, opened_at)
+    return None
 
 
 def _from_event(notification: Notification) -> _PrometheusAlert:
@@ -148,16 +166,22 @@ def _from_event(notification: Notification) -> _PrometheusAlert:
     )
 
 
-def _with_lower_severity(alerts: Iterable[_PrometheusAlert]) -> list[_PrometheusAlert]:
-    """Add the end of the warning that a resolved critical alert may have been.
+def _with_former_identities(alerts: Iterable[_PrometheusAlert], now: datetime) -> list[_PrometheusAlert]:
+    """Add the end of what an alert may have been before.
 
-    Labels are the identity of an alert to an Alertmanager, and the severity is one of them.
+    Labels are the identity of an alert to an Alertmanager. The severity is one of them, which may have been lower, and
+    so is the kind: a layer that is dead was dying.
     """
     extended = []
     for alert in alerts:
         extended.append(alert)
+        former = []
         if alert.ended_at is not None and alert.labels["severity"] == SEVERITIES[-1]:
-            extended.append(alert._replace(labels=alert.labels | {"severity": SEVERITIES[-2]}))
+            former.append(alert.labels | {"severity": SEVERITIES[-2]})
+        if alert.labels["kind"] == "dead":
+            was_dying = alert.labels | {"kind": "dying", "alertname": _alertname("dying")}
+            former += [was_dying | {"severity": severity} for severity in SEVERITIES[-2:]]
+        extended += [alert._replace(labels=labels, ended_at=alert.ended_at or now) for labels in former]
     return extended
 
 

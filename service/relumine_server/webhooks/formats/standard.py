@@ -30,8 +30,8 @@ def render_body(notification: Notification) -> str:
 
 def _shorten(alerts: list[dict[str, Any]], summary: dict[str, Any] | None) -> None:
     """Remove one thing, the least needed first. Ends, because names are short and the rest can be halved."""
-    if summary and summary["top_alerts"]:
-        summary["top_alerts"].pop()
+    if summary and summary["ended_alerts"]:
+        summary["ended_alerts"].pop()
         return
     if summary and summary["dead_layers"]:
         summary["dead_layers"] = summary["dead_layers"][: len(summary["dead_layers"]) // 2]

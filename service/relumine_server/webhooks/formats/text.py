@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from relumine.schemas.alert import ENDED_WITH_RUN, Alert
+from relumine.schemas.alert import Alert
 from relumine.schemas.health import HealthStatus
 from relumine.schemas.run import RunSummary
 from relumine_server.webhooks.notification import Notification, by_severity
@@ -23,9 +23,9 @@ _MAX_NOTE_CHARS = 120
 _MAX_AUTHOR_CHARS = 60
 _LONGEST_ESCAPE = 5  # ``&amp;``: the most characters that one character may become
 _MARKS = {"critical": "🔴", "warning": "🟠", "info": "🔵"}
-_RESOLVED_MARK = "🟢"
-_ENDED_MARK = "⚪"
-"""Of an alert that was open when its run ended: its problem may not be over."""
+_RECOVERED_MARK = "🟢"
+_CLOSED_MARK = "⚪"
+"""Of an alert that is over without a recovery: a person closed it, or its run ended long ago."""
 _HEALTH_MARKS: Mapping[HealthStatus, str] = {
     "healthy": "🟢", "unknown": "⚪", "unwatched": "🟠", "at_risk": "🟠",
     "damaged": "🔴", "collapsed": "🔴", "diverged": "🔴",
@@ -74,7 +74,7 @@ def render_text(notification: Notification) -> NotificationText:
     if alerts:
         omitted = max(notification.total, len(alerts)) - min(len(alerts), MAX_ITEMS)
     elif notification.summary:
-        alerts = notification.summary.top_alerts
+        alerts = notification.summary.ended_alerts
     return NotificationText(
         mark=heading.mark,
         headline=printable(heading.headline),
@@ -118,7 +118,7 @@ def compact_json(document: Any) -> str:
 
 def _item(alert: Alert) -> AlertItem:
     if alert.state == "resolved":
-        mark = _ENDED_MARK if _ended_with_run(alert) else _RESOLVED_MARK
+        mark = _end_mark([alert])
     elif alert.state == "acknowledged":
         mark = _ACKNOWLEDGED_MARK
     else:
@@ -145,10 +145,9 @@ def _state(alert: Alert) -> str:
 def _details(alert: Alert) -> str:
     """Return the message without the run, title and step that it begins with, because they stand above it."""
     if alert.state == "resolved":
-        if _ended_with_run(alert):
-            return printable(f"Not over: it was open when {alert.resolved_reason}.")
-        since = "" if alert.resolved_step is None else f" since step {alert.resolved_step:,}"
-        return printable(f"Over{since} ({alert.resolved_reason or 'resolved'}).")
+        at_step = "" if alert.resolved_step is None else f" at step {alert.resolved_step:,}"
+        reason = "" if alert.resolved_reason is None else f" ({alert.resolved_reason})"
+        return printable(f"{_end_word([alert]).capitalize()}{at_step}{reason}.")
     _, separator, rest = alert.message.partition(f" · {alert.title}")
     if not separator:
         return printable(alert.message)
@@ -168,16 +167,21 @@ def _firing(notification: Notification) -> _Heading:
 
 def _resolved(notification: Notification) -> _Heading:
     alert = notification.alerts[0]
-    number = "1 alert was" if notification.total == 1 else f"{notification.total:,} alerts were"
-    if all(_ended_with_run(alert) for alert in notification.alerts):
-        return _Heading(_ENDED_MARK, f"{_run_name(alert)}: {number} open when {alert.resolved_reason}")
-    what = f"{alert.title}: over" if notification.total == 1 else f"{notification.total:,} alerts are over"
-    return _Heading(_RESOLVED_MARK, f"{_run_name(alert)}: {what}")
+    word = _end_word(notification.alerts)
+    what = f"{alert.title}: {word}" if notification.total == 1 else f"{notification.total:,} alerts {word}"
+    return _Heading(_end_mark(notification.alerts), f"{_run_name(alert)}: {what}")
 
 
-def _ended_with_run(alert: Alert) -> bool:
-    """Return whether an alert was open when its run ended, so that it is closed and not over."""
-    return alert.state == "resolved" and alert.resolved_reason in ENDED_WITH_RUN
+def _end_word(alerts: Sequence[Alert]) -> str:
+    """Return how alerts ended: they recovered only where every one of them did."""
+    outcomes = {alert.outcome for alert in alerts}
+    if outcomes == {"recovered"}:
+        return "recovered"
+    return "closed" if outcomes == {"closed"} else "resolved"
+
+
+def _end_mark(alerts: Sequence[Alert]) -> str:
+    return _RECOVERED_MARK if _end_word(alerts) == "recovered" else _CLOSED_MARK
 
 
 def _acknowledged(notification: Notification) -> _Heading:
@@ -218,9 +222,7 @@ def _run_health(summary: RunSummary) -> str:
 
 
 def _test(_: Notification) -> _Heading:
-    return _Heading(
-        _RESOLVED_MARK, "Relumine reaches you here", "This is a test that somebody asked for: nothing is wrong."
-    )
+    return _Heading(_RECOVERED_MARK, "Relumine reaches you here", "This is a test notification: nothing is wrong.")
 
 
 def _webhook_disabled(notification: Notification) -> _Heading:

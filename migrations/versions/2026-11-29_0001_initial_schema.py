@@ -175,6 +175,7 @@ def upgrade() -> None:
         "alerts",
         sa.Column("run_id", sa.Text(), nullable=False),
         sa.Column("alert_id", sa.Text(), nullable=False),
+        sa.Column("incident_id", sa.Text(), nullable=False),
         sa.Column("project", sa.Text(), nullable=False),
         sa.Column("layer_id", sa.BigInteger(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
@@ -215,6 +216,27 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_alerts_project_opened_at"), "alerts", ["project", "opened_at"], unique=False)
     op.create_index(op.f("ix_alerts_state"), "alerts", ["state"], unique=False)
+    op.create_table(
+        "incidents",
+        sa.Column("run_id", sa.Text(), nullable=False),
+        sa.Column("incident_id", sa.Text(), nullable=False),
+        sa.Column("project", sa.Text(), nullable=False),
+        sa.Column("cause", sa.Text(), nullable=False),
+        sa.Column("topic", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("severity", sa.Text(), nullable=False),
+        sa.Column("opened_step", sa.BigInteger(), nullable=False),
+        sa.Column("opened_at", UtcTime(), nullable=False),
+        sa.Column("last_onset_step", sa.BigInteger(), nullable=False),
+        sa.Column("updated_at", UtcTime(), nullable=False),
+        sa.PrimaryKeyConstraint("run_id", "incident_id", name=op.f("pk_incidents")),
+    )
+    op.create_index(
+        op.f("ix_incidents_opened_at_run_id_incident_id"),
+        "incidents",
+        ["opened_at", "run_id", "incident_id"],
+        unique=False,
+    )
     op.create_table(
         "alert_events",
         sa.Column("run_id", sa.Text(), nullable=False),
@@ -358,6 +380,7 @@ def downgrade() -> None:
     op.drop_table("webhooks")
     op.drop_table("silences")
     op.drop_table("alert_events")
+    op.drop_table("incidents")
     op.drop_table("alerts")
     op.drop_table("logged_metrics")
     op.drop_table("unit_stats")

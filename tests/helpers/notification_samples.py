@@ -35,7 +35,7 @@ def alert(**changes: Any) -> Alert:
     title = changes.pop("title", f"{layer or 'The run:'} is {kind}")
     name = changes.pop("run_name", "baseline")
     values = {
-        "id": f"{RUN}.2.dying", "run_id": RUN, "project": "digits",
+        "id": f"{RUN}.2.dying", "incident_id": f"{RUN}.1", "run_id": RUN, "project": "digits",
         "run": {"name": name, "group": "sweep 7", "url": RUN_URL},
         "layer": "fc2", "layer_id": 2, "kind": "dying", "state": "firing", "severity": "critical",
         "cause": "high_learning_rate", "confidence": 0.9, "opened_step": 4410, "dead_step": None, "resolved_step": None,

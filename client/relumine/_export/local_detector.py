@@ -21,7 +21,8 @@ from relumine.schemas.upload import RunInfo, Upload, UploadResponse
 from relumine.schemas.watching import Watching
 
 try:
-    from relumine_server.detection import detector as onset
+    from relumine_server.alerts.incidents import IncidentRow, Onset, find_incident, new_incident, with_alert
+    from relumine_server.detection import detector as onset_detector
     from relumine_server.detection import messages as wording
     from relumine_server.detection import state
     from relumine_server.detection.findings import Finding
@@ -38,6 +39,7 @@ class LocalTransport:
         self._state = state.empty()
         self._policy = Policy()
         self._alerts: dict[tuple[int, str], Alert] = {}
+        self._incidents: dict[str, IncidentRow] = {}
         self._folder = directory / run.id
         self._spool: Spool | None = None
 
@@ -51,7 +53,7 @@ class LocalTransport:
         except OSError as error:
             raise TransportError(str(error), retryable=True) from error
         self._state = state.describe(self._state, upload.layers)
-        self._state, _readings, findings = onset.advance(self._state, upload.records, self._policy)
+        self._state, _readings, findings = onset_detector.advance(self._state, upload.records, self._policy)
         changed = [self._record(finding) for finding in findings]
         if upload.final_status is not None:
             changed = self._end_all(upload)
@@ -64,6 +66,20 @@ class LocalTransport:
             sample_every=None,
             alerts=[*unchanged, *changed],
         )
+
+    def _incident_id(self, finding: Finding, previous: Alert | None) -> str:
+        """Return the incident of an alert: the one that it is in, or the one that it begins or joins."""
+        if previous is not None and previous.is_open:
+            return previous.incident_id
+        upstream = finding.evidence.get("upstream") or ()
+        lost = [self._alerts.get((layer_id, "dying")) for layer_id in upstream]
+        onset = Onset(finding.kind, finding.cause, finding.step, [alert.incident_id for alert in lost if alert])
+        open_ids = {alert.incident_id for alert in self._alerts.values() if alert.is_open}
+        incident = find_incident(onset, [row for key, row in self._incidents.items() if key in open_ids])
+        if incident is None:
+            incident = new_incident(f"{self._run.id}.{len(self._incidents) + 1}", onset, finding.severity)
+        self._incidents[incident.incident_id] = with_alert(incident, onset)
+        return incident.incident_id
 
     def _run_view(self) -> AlertRun:
         return AlertRun(name=self._run.name, group=self._run.group, url=str(self._folder))
@@ -100,6 +116,7 @@ class LocalTransport:
     def _alert(self, finding: Finding, previous: Alert | None, now: str) -> Alert:
         return Alert(
             **_lifecycle(finding, previous, now),
+            incident_id=self._incident_id(finding, previous),
             id=f"{self._run.id}.{finding.layer_id}.{problem_of(finding.kind)}",
             run_id=self._run.id,
             project=self._run.project,

@@ -91,6 +91,7 @@ class Alert(View):
     """
 
     id: str
+    incident_id: str
     run_id: str
     project: str
     run: AlertRun

@@ -137,8 +137,9 @@ def alert_view(row: sa.Row[Any], base_url: str) -> schema_alert.Alert:
 
 
 _AS_STORED = (
-    "run_id", "project", "layer", "layer_id", "kind", "state", "severity", "cause", "confidence", "opened_step",
-    "dead_step", "resolved_step", "ended_step", "resolved_reason", "title", "message", "inhibited_by", "silenced_by",
+    "incident_id", "run_id", "project", "layer", "layer_id", "kind", "state", "severity", "cause", "confidence",
+    "opened_step", "dead_step", "resolved_step", "ended_step", "resolved_reason", "title", "message",
+    "inhibited_by", "silenced_by",
 )  # fmt: skip
 """Columns that the API answers as they are stored."""
 

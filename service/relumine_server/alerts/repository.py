@@ -29,7 +29,8 @@ INTERNAL_COLUMNS = frozenset({"firing_notified_at", "notification_due"})
 _c = tables.alerts.c
 _LOAD = (
     sa.select(
-        _c.alert_id, _c.layer_id, _c.kind, _c.cause, _c.upstream, _c.updated_at, *(_c[name] for name in STATUS_COLUMNS),
+        _c.alert_id, _c.incident_id, _c.layer_id, _c.kind, _c.cause, _c.upstream, _c.updated_at,
+        *(_c[name] for name in STATUS_COLUMNS),
         tables.layers.c.name.label("layer"),
     )
     .outerjoin(tables.layers, (tables.layers.c.run_id == _c.run_id) & (tables.layers.c.layer_id == _c.layer_id))
@@ -48,6 +49,7 @@ class AlertRecord:
     alert_id: str
     layer_id: int
     kind: Kind
+    incident_id: str = ""
     cause: Cause = "unknown"
     upstream: Sequence[int] = ()
     layer: str | None = None
@@ -95,6 +97,7 @@ def load_alerts(connection: sa.Connection, run_id: str) -> dict[str, AlertRecord
         status = AlertStatus(*(getattr(row, name) for name in STATUS_COLUMNS))
         alerts[row.alert_id] = AlertRecord(
             alert_id=row.alert_id,
+            incident_id=row.incident_id,
             layer_id=row.layer_id,
             kind=row.kind,
             cause=row.cause,
@@ -125,7 +128,7 @@ def save_alerts(connection: sa.Connection, run: LockedRun, alerts: Sequence[Aler
         events += [_event_row(run, alert, entry) for entry in alert.log_entries]
     statements = (
         (sa.insert(tables.alerts), inserts),
-        (_update((*STATUS_COLUMNS, "updated_at")), status_updates),
+        (_update((*STATUS_COLUMNS, "updated_at", "incident_id")), status_updates),
         (_update(CONTENT_COLUMNS), content_updates),
         (sa.insert(tables.alert_events), events),
     )
@@ -138,6 +141,7 @@ def _insert_row(run: LockedRun, alert: AlertRecord, status: AlertStatus, now: da
     return {
         "run_id": run.run_id,
         "alert_id": alert.alert_id,
+        "incident_id": alert.incident_id,
         "layer_id": alert.layer_id,
         "project": run.project,
         "updated_at": now,
@@ -148,7 +152,8 @@ def _insert_row(run: LockedRun, alert: AlertRecord, status: AlertStatus, now: da
 
 def _status_update(run: LockedRun, alert: AlertRecord, status: AlertStatus, now: datetime) -> dict[str, Any]:
     updated_at = now if _is_visible_change(alert) else alert.updated_at
-    return _key(run, alert) | _new_values({**_status_values(status), "updated_at": updated_at})
+    values = {**_status_values(status), "updated_at": updated_at, "incident_id": alert.incident_id}
+    return _key(run, alert) | _new_values(values)
 
 
 def _is_visible_change(alert: AlertRecord) -> bool:

@@ -15,6 +15,7 @@ from relumine.schemas.health import Problem, counts, problem_health
 from relumine.schemas.webhook import WebhookFormat
 from relumine_server.alerts import repository as alert_repository
 from relumine_server.alerts import silences
+from relumine_server.alerts.incidents import is_firing, notified_members
 from relumine_server.alerts.lifecycle import NotificationKind, transition
 from relumine_server.alerts.notifications import (
     EVENT_OF,
@@ -25,6 +26,7 @@ from relumine_server.alerts.notifications import (
     is_repeat_due,
 )
 from relumine_server.alerts.repository import DEAD_KINDS, AlertRecord
+from relumine_server.alerts.run_incidents import RunIncidents, by_incident
 from relumine_server.alerts.status import AlertEvent, AlertStatus
 from relumine_server.alerts.suppression import Inhibitor, matchable_labels, silenced_by
 from relumine_server.alerts.timings import AlertTimings
@@ -32,6 +34,9 @@ from relumine_server.outbox import alert_refs
 from relumine_server.runs import health
 from relumine_server.runs import repository as run_repository
 from relumine_server.runs.rows import LockedRun
+
+LOSSES_OF_UNITS: tuple[Kind, ...] = ("dying", "born_dead")
+"""The problems of a layer that starve the layers behind it."""
 
 
 class Enqueue(Protocol):
@@ -81,6 +86,7 @@ class RunAlerts:
         """Notifications about single alerts that ``flush`` wrote to the outbox."""
         self._connection = connection
         self._records = alert_repository.load_alerts(connection, run.run_id)
+        self._incidents = RunIncidents(connection, run, now)
         self._changed: dict[str, AlertRecord] = {}
         self._run_has_finished = False
 
@@ -109,12 +115,15 @@ class RunAlerts:
         result = transition(alert.status, event)
         if result is None:
             return False
+        begins = alert.status is None or alert.status.state == "resolved"
         alert.status = result.status
         if content is not None:
             alert.content = content
             alert.kind = content["kind"]
             alert.cause = content["cause"]
             alert.upstream = content["upstream"] or ()
+        if begins:
+            self._incidents.assign(alert, alert.status, self._upstream_incidents(alert))
         if result.log_entry is not None:
             alert.log_entries.append(result.log_entry)
         alert.fired_now |= result.notification == "firing"
@@ -122,6 +131,12 @@ class RunAlerts:
         self._records[alert.alert_id] = alert
         self._changed[alert.alert_id] = alert
         return True
+
+    def _upstream_incidents(self, alert: AlertRecord) -> set[str]:
+        """Return the incidents of the lost layers that an alert is starved by."""
+        upstream = set(alert.upstream) - {alert.layer_id}
+        lost = [self.get_or_new(layer_id, kind) for layer_id in upstream for kind in LOSSES_OF_UNITS]
+        return {other.incident_id for other in lost if other.holds}
 
     def apply_to_all(self, event: AlertEvent, condition: Callable[[AlertRecord], bool]) -> None:
         """Apply one event to every alert that meets a condition."""
@@ -134,8 +149,9 @@ class RunAlerts:
         self._run_has_finished = True
 
     def flush(self, enqueue: Enqueue, timings: AlertTimings | None) -> None:
-        """Update suppression, write all alerts, and enqueue one notification for each event."""
+        """Update suppression, write all alerts and incidents, and enqueue one notification for each event."""
         self._update_suppression()
+        self._choose_firing_notifications(timings)
         notified: dict[NotificationKind, list[tuple[str, Severity]]] = {kind: [] for kind in NOTIFICATION_ORDER}
         for alert in self._records.values():
             if alert.status is not None:
@@ -143,6 +159,7 @@ class RunAlerts:
                 for kind in self._notifications(alert, alert.status, timings):
                     notified[kind].append((alert.alert_id, severity))
         alert_repository.save_alerts(self._connection, self.run, self.records, self.now)
+        self._incidents.save(self.records)
         self._save_health()
         for kind, alerts in notified.items():
             if alerts:
@@ -199,6 +216,25 @@ class RunAlerts:
             if (inhibited_by, silence_id) != (status.inhibited_by, status.silenced_by):
                 alert.status = replace(status, inhibited_by=inhibited_by, silenced_by=silence_id)
 
+    def _choose_firing_notifications(self, timings: AlertTimings | None) -> None:
+        """Set which firing alerts are notified of: receivers get one notification for an incident and each change.
+
+        The other alerts of an incident that receivers were notified of are held back.
+        """
+        repeats = set()
+        if timings is not None:
+            repeats = {alert.alert_id for alert in self._records.values() if self._is_repeat_due(alert, timings)}
+        for members in by_incident(self._records.values(), repeats).values():
+            notified_ids = notified_members(members)
+            for member in members:
+                alert = self._records[member.alert_id]
+                is_due = member.alert_id in notified_ids
+                if is_firing(member) and not member.status.is_suppressed and member.status.notification_due != is_due:
+                    alert.status = replace(member.status, notification_due=is_due)
+
+    def _is_repeat_due(self, alert: AlertRecord, timings: AlertTimings) -> bool:
+        return alert.status is not None and is_repeat_due(alert.status, self.now, timings.repeat_interval)
+
     def _notifications(
         self, alert: AlertRecord, status: AlertStatus, timings: AlertTimings | None
     ) -> tuple[NotificationKind, ...]:
@@ -212,10 +248,7 @@ class RunAlerts:
         if is_expiry_due(decision.status, self.now, timings.ended_resolve_after):
             alert.status = replace(decision.status, firing_notified_at=None)
             return ("expired",)
-        if not is_repeat_due(decision.status, self.now, timings.repeat_interval):
-            return ()
-        alert.status = replace(decision.status, firing_notified_at=self.now)
-        return ("firing",)
+        return ()
 
 
 def _severity_rank(alert: AlertRecord) -> int:

@@ -31,6 +31,7 @@ CHILDREN = {
     tables.layers: 10_000,
     tables.detector_states: 1,
     tables.alert_events: 10_000,
+    tables.incidents: 10_000,
     tables.alerts: 10_000,
 }
 """Tables whose keys begin with a run, and how many rows of each one transaction deletes."""

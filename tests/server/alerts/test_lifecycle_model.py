@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from relumine.schemas.alert import SEVERITIES, problem_of
+from relumine.schemas.alert import OPEN_STATES, SEVERITIES, problem_of
 from relumine_server.alerts.lifecycle import FIRING_STATES, TRANSITIONS
 from relumine_server.db import tables
 from relumine_server.db.database import Database
@@ -93,13 +93,15 @@ class RunModel:
         if self.harness.run_status(self.run) in {"finished", "failed"}:
             assert {row.state for row in rows} <= {"resolved", "ended"}
         keys = [(row.layer_id, problem_of(row.kind)) for row in rows]
+        notified_incidents = {row.incident_id for row in rows if row.firing_notified_at and row.state in OPEN_STATES}
         assert len(keys) == len(set(keys))
         for row in rows:
             is_notified = self.notified.get(row.alert_id, False)
             is_suppressed = row.inhibited_by or row.silenced_by
             assert is_notified == (row.firing_notified_at is not None)
             assert not is_notified or row.state not in {"resolved", "pending"}
-            assert is_notified or is_suppressed or row.state not in FIRING_STATES
+            is_explained = is_suppressed or row.incident_id in notified_incidents
+            assert is_notified or is_explained or row.state not in FIRING_STATES
             assert (row.state == "resolved") == (row.resolved_at is not None) == (row.resolved_by is not None)
             assert row.state == "ended" or (row.state == "acknowledged") == (row.acknowledged_by is not None)
             assert (row.state == "ended") == (row.ended_at is not None) == (row.ended_step is not None)

@@ -7,7 +7,7 @@ application, in UTC. There are no triggers, no relationships and no SET NULL.
 
 from __future__ import annotations
 
-from relumine_server.db.tables.alerts import alert_events, alert_is_open, alerts, silences
+from relumine_server.db.tables.alerts import alert_events, alert_is_open, alerts, incidents, silences
 from relumine_server.db.tables.auth import api_keys, login_sessions
 from relumine_server.db.tables.runs import (
     detector_states,
@@ -32,6 +32,7 @@ __all__ = [
     "deliveries",
     "delivery_attempts",
     "detector_states",
+    "incidents",
     "layers",
     "logged_metrics",
     "login_sessions",

@@ -1,4 +1,4 @@
-"""Tables of alerts, their events, and silences."""
+"""Tables of alerts, incidents, their events, and silences."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ alerts = sa.Table(
     metadata,
     sa.Column("run_id", sa.Text, primary_key=True),
     sa.Column("alert_id", sa.Text, primary_key=True),
+    required("incident_id", sa.Text),
     required("project", sa.Text),
     required("layer_id", sa.BigInteger),
     required("kind", sa.Text),
@@ -55,6 +56,23 @@ alert_is_open: sa.ColumnElement[bool] = alerts.c.state.in_([sa.literal(state) fo
 
 Literals: a list of values would be expanded at every execution.
 """
+
+incidents = sa.Table(
+    "incidents",
+    metadata,
+    sa.Column("run_id", sa.Text, primary_key=True),
+    sa.Column("incident_id", sa.Text, primary_key=True),
+    required("project", sa.Text),
+    required("cause", sa.Text),
+    required("topic", sa.Text),
+    required("state", sa.Text),
+    required("severity", sa.Text),
+    required("opened_step", sa.BigInteger),
+    required("opened_at", UtcTime),
+    required("last_onset_step", sa.BigInteger),
+    required("updated_at", UtcTime),
+    sa.Index(None, "opened_at", "run_id", "incident_id"),
+)
 
 alert_events = sa.Table(
     "alert_events",

@@ -103,6 +103,7 @@ def main() -> int:
             for remedy in alert.remedies:
                 number = "" if remedy.value is None else f" ({remedy.parameter} {remedy.value:g})"
                 print(f"      {remedy.action}{number}: {remedy.reason}")
+                print(*(f"          {line}" for line in remedy.code.splitlines()), sep="\n")
     return 0
 
 

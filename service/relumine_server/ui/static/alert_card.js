@@ -62,8 +62,8 @@ function remedyList(alert) {
   const item = (remedy) => {
     const parameter = remedy.parameter ? ` ${remedy.parameter}` : "";
     const value = remedy.value === null ? "" : ` → ${number(remedy.value)}`;
-    const action = el("strong", {}, `${remedy.action.replaceAll("_", " ")}${parameter}${value}`);
-    return el("li", {}, action, remedy.reason ? `: ${remedy.reason}` : "");
+    const action = el("strong", {}, `${remedy.action}${parameter}${value}`);
+    return el("li", {}, action, remedy.reason ? `: ${remedy.reason}` : "", el("pre", {}, remedy.code));
   };
   return el("div", {}, el("p", {}, "Remedies:"), el("ul", {}, alert.remedies.map(item)));
 }

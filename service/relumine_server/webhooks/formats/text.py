@@ -7,7 +7,6 @@ scripts and may contain anything: characters that are not printable become space
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -143,7 +142,7 @@ def _state(alert: Alert) -> str:
 
 
 def _details(alert: Alert) -> str:
-    """Return the message without the run, title and step that it begins with, because they stand above it."""
+    """Return the message without the severity, run and title that it begins with, because they stand beside it."""
     if alert.state == "resolved":
         if _ended_with_run(alert):
             return printable(f"Not over: it was open when {alert.resolved_reason}.")
@@ -152,7 +151,8 @@ def _details(alert: Alert) -> str:
     _, separator, rest = alert.message.partition(f" · {alert.title}")
     if not separator:
         return printable(alert.message)
-    return printable(re.sub(r"^ \(step [\d,]+\)\.", "", rest).lstrip(" .:"))
+    details = printable(rest.lstrip(" .:"))
+    return details[:1].upper() + details[1:]
 
 
 def _firing(notification: Notification) -> _Heading:

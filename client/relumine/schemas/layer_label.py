@@ -39,7 +39,7 @@ def layer_label(name: str, activation: str, producer: str | None = None, produce
     is_function = last == activation
     if all(part.isdecimal() for part in ([*parents] if is_function else [*parents, last])):
         kind = "" if is_function else ACTIVATIONS.get(activation, activation)
-        note = " ".join(part for part in (kind, _after(producer, producer_type)) if part)
+        note = " ".join(part for part in (kind, _producer_note(producer, producer_type)) if part)
         prefix = "" if is_function and not parents else "layer "
         return f"{prefix}{name} ({note})" if note else f"{prefix}{name}"
     if (is_function or number) and producer:
@@ -56,7 +56,7 @@ def shortened(text: str, limit: int) -> str:
     return f"{text[:head]}{ELLIPSIS}{text[len(text) - tail :]}"
 
 
-def _after(producer: str | None, producer_type: str | None) -> str:
+def _producer_note(producer: str | None, producer_type: str | None) -> str:
     """Return *after fc1* for a path that says something, else *after Linear 0*; nothing for an unknown producer."""
     if not producer:
         return ""

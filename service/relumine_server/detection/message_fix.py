@@ -108,3 +108,5 @@ _RENDERERS: Mapping[str, Callable[[Remedy, Finding], str]] = {
     "reset_bias_": _reset_bias,
     "treat_upstream": _treat_upstream,
 }
+ACTIONS = frozenset({*_FIXES, *_RENDERERS})
+"""Every action that a remedy may have."""

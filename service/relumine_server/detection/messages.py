@@ -73,11 +73,10 @@ class Length(IntEnum):
 
 
 def _render(finding: Finding, run_label: str, length: Length) -> str:
-    run_chars, upstream_chars = MAX_RUN_CHARS, MAX_UPSTREAM_CHARS
-    if length >= Length.WITH_SHORT_NAMES:
-        run_chars, upstream_chars = SHORT_RUN_CHARS, SHORT_UPSTREAM_CHARS
-    finding = _with_short_names(finding, upstream_chars)
-    head = f"{finding.severity.upper()} {shortened(run_label, run_chars)} · {title(finding)}"
+    has_short_names = length >= Length.WITH_SHORT_NAMES
+    finding = _with_short_names(finding, SHORT_UPSTREAM_CHARS if has_short_names else MAX_UPSTREAM_CHARS)
+    run = shortened(run_label, SHORT_RUN_CHARS if has_short_names else MAX_RUN_CHARS)
+    head = f"{finding.severity.upper()} {run} · {title(finding)}"
     what = evidence_clause(finding, is_short=length >= Length.WITHOUT_SECOND_EVIDENCE)
     cause = "" if length >= Length.WITHOUT_CAUSE else cause_sentence(finding)
     sentences = (

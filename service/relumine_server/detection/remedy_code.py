@@ -5,6 +5,7 @@ The code uses the names ``model``, ``optimizer`` and ``inputs`` of docs/remedies
 
 from __future__ import annotations
 
+import json
 import re
 
 from relumine.schemas.watching import UnwatchedReason
@@ -81,7 +82,7 @@ def _layers(layer: str | None) -> list[str]:
     if layer is None:
         return []
     escaped = re.sub(r"([*?[])", r"[\1]", layer)
-    return [f"layers={escaped!r}"]
+    return [f"layers={json.dumps(escaped, ensure_ascii=False)}"]
 
 
 def _literal(value: float) -> str:

@@ -6,7 +6,6 @@ Values are finite or null, and plain Python numbers, so that a finding is ready 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
@@ -49,8 +48,9 @@ def layer_finding(state: detection_state.DetectorState, record: Row, decision: D
     attribution = _attribution(state, cause_evidence, decision, policy)
     is_lost = _lost_units(units, decision.kind)
     evidence = _layer_evidence(cause_evidence, record, is_lost, _shared_silence(units, is_lost))
-    evidence["upstream_names"] = _labels(state, evidence["upstream"])
     is_ongoing = decision.kind == "dying" and decision.transition != "resolved"
+    target = _target(state, memory.info.name, evidence)
+    proposed = remedies(decision.kind, attribution.cause, evidence, cause_evidence.arrays, is_lost, target)
     return Finding(
         layer_id=record.layer_id,
         layer=memory.info.name,
@@ -62,14 +62,7 @@ def layer_finding(state: detection_state.DetectorState, record: Row, decision: D
         step=record.step,
         evidence=evidence,
         forecast=_forecast(memory, state.run, record.step, policy) if is_ongoing else None,
-        remedies=remedies(
-            decision.kind,
-            attribution.cause,
-            evidence,
-            cause_evidence.arrays,
-            is_lost,
-            _target(state, memory.info.name, evidence["upstream"]),
-        ),
+        remedies=proposed,
         reason=decision.reason,
         layer_label=memory.info.label,
     )
@@ -101,7 +94,6 @@ def run_finding(
     evidence = run_evidence(state.run, record.step)
     evidence["n"] = record.n_examples or None
     evidence["upstream"] = list(islice(lost_layers, MAX_UPSTREAM_LAYERS))
-    evidence["upstream_names"] = _labels(state, evidence["upstream"])
     return Finding(
         layer_id=0,
         layer=None,
@@ -112,22 +104,19 @@ def run_finding(
         confidence=attribution.confidence,
         step=record.step,
         evidence=evidence,
-        remedies=remedies(kind, attribution.cause, evidence, {}, None, _target(state, None, evidence["upstream"])),
+        remedies=remedies(kind, attribution.cause, evidence, {}, None, _target(state, None, evidence)),
         reason=reason,
     )
 
 
-def _target(state: detection_state.DetectorState, layer: str | None, upstream: Sequence[int]) -> Target:
-    """Return the layer that remedies are for, with the first of the lost layers before it."""
-    first = next((state.layers[layer_id].info for layer_id in upstream if layer_id in state.layers), None)
+def _target(state: detection_state.DetectorState, layer: str | None, evidence: dict[str, Any]) -> Target:
+    """Return the layer that remedies are for, with the first of the lost layers before it; name it in the evidence."""
+    upstream = [state.layers[layer_id].info for layer_id in evidence["upstream"] if layer_id in state.layers]
+    evidence["upstream_names"] = [info.label for info in upstream]
+    first = upstream[0] if upstream else None
     if first is None:
         return Target(layer)
     return Target(layer, first.name, first.label)
-
-
-def _labels(state: detection_state.DetectorState, layer_ids: Sequence[int]) -> list[str]:
-    """Return the names of layers for people."""
-    return [state.layers[layer_id].info.label for layer_id in layer_ids if layer_id in state.layers]
 
 
 def _cause_evidence(

@@ -77,7 +77,7 @@ PROMISES = {
 
 def proposals():
     """Return every remedy that a kind, a cause and the numbers that choose among remedies can give, by its code."""
-    found = {}
+    by_code = {}
     grid = product(KINDS, get_args(Cause), (None, -0.4), (None, 0.05), (4, DEAD), (RATE, None), ("act", ODD_NAME, None))
     for kind, cause, change, previous, silent, rate, layer in grid:
         evidence = EVIDENCE | {
@@ -86,8 +86,8 @@ def proposals():
             "learning_rate": {"now": rate, "before": previous},
         }
         for remedy in remedies(kind, cause, evidence, {}, None, Target(layer, "act", "act")):
-            found[remedy.code] = (remedy, layer or "act")
-    return list(found.values())
+            by_code[remedy.code] = (remedy, layer or "act")
+    return list(by_code.values())
 
 
 PROPOSALS = proposals()

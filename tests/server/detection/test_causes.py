@@ -110,7 +110,7 @@ def test_a_layer_behind_one_that_was_lost_earlier_is_lost_to_upstream_collapse(t
     assert second.evidence["upstream_names"] == ["fc1"]
     treat = second.remedies[0]
     assert (treat.action, treat.function, treat.parameter, treat.value) == ("treat_upstream", None, None, None)
-    assert "revive_(model, inputs, optimizer, layers='fc1'" in treat.code
+    assert 'revive_(model, inputs, optimizer, layers="fc1"' in treat.code
 
 
 def test_without_any_sign_the_cause_is_unknown(train, policy):

@@ -58,7 +58,7 @@ NOTIFICATION_FIELDS: Mapping[str, tuple[str, Any]] = {
     "low": ("The first step of the 80 % interval.", 1200),
     "matched": ("The number of open alerts that it silences now.", 2),
     "matchers": ("The labels that an alert must have, as text or as globs.", {"project": "digits", "kind": "dying"}),
-    "message": ("What happened, in sentences.", "WARNING digits/run 7 · act1 is dying: 12 of 64 units (19%) have been inactive for the last 640 examples."),
+    "message": ("What happened, in sentences.", "WARNING a/b · act1 is dying: 12 of 64 units (19%) are inactive."),
     "min_severity": ("The least severe alerts that are sent.", "warning"),
     "needed": ("Whether this server requires a key.", True),
     "next_attempt_at": ("When the next attempt is due; null where none follows.", None),
@@ -70,7 +70,7 @@ NOTIFICATION_FIELDS: Mapping[str, tuple[str, Any]] = {
     "overlap_s": ("Seconds for which the previous secrets sign beside the new one.", 86400.0),
     "parameter": ("The setting to change; null where the remedy has none.", "lr"),
     "Remedy.reason": ("Why the remedy should help.", "updates of this size push units below zero"),
-    "Remedy.function": ("The function of relumine.remedies that does it; null where only a person can.", "lower_learning_rate"),
+    "Remedy.function": ("The function of relumine.remedies that does it; null for none.", "lower_learning_rate"),
     "Remedy.code": (
         "Code to paste; it names model, optimizer and inputs.",
         "import relumine\nrelumine.remedies.lower_learning_rate(optimizer, 0.05)",

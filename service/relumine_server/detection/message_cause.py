@@ -41,10 +41,22 @@ def raised_rate(evidence: dict[str, Any]) -> tuple[str, str] | None:
     return rate_pair(previous, now)
 
 
+def event_step(finding: Finding, key: str) -> str:
+    """Return *step 4,380*, the step of an event that led to the problem; empty where it is not known, or came later.
+
+    ``key`` is the evidence with the event: of the learning rate, or of the input.
+    """
+    step = measured(finding.evidence, key, "changed_at_step")
+    onset = measured(finding.evidence, "onset_step")
+    if step is None or step > finding.step or (onset is not None and step > onset):
+        return ""
+    return f"step {step:,.0f}"
+
+
 def _cause(finding: Finding) -> str:
     match finding.cause:
         case "high_learning_rate":
-            return _learning_rate_cause(finding.evidence)
+            return _learning_rate_cause(finding)
         case "negative_bias":
             return _bias_cause(finding)
         case "bad_initialization":
@@ -57,15 +69,15 @@ def _cause(finding: Finding) -> str:
             return ""
 
 
-def _learning_rate_cause(evidence: dict[str, Any]) -> str:
-    now = measured(evidence, "learning_rate", "now")
-    changed_at = measured(evidence, "learning_rate", "changed_at_step")
-    at_step = "" if changed_at is None else f" at step {changed_at:,.0f}"
-    rates = raised_rate(evidence)
+def _learning_rate_cause(finding: Finding) -> str:
+    now = measured(finding.evidence, "learning_rate", "now")
+    step = event_step(finding, "learning_rate")
+    at_step = f" at {step}" if step else ""
+    rates = raised_rate(finding.evidence)
     if rates is not None:
         return f"the learning rate rose from {rates[0]} to {rates[1]}{at_step}"
-    if changed_at is not None:
-        return f"the learning rate rose for a while{at_step}"
+    if step:
+        return f"a temporary rise of the learning rate{at_step}"
     return "the learning rate is too high" if now is None else f"a learning rate of {rate(now)} is too high"
 
 
@@ -75,7 +87,7 @@ def _bias_cause(finding: Finding) -> str:
     mean = measured(evidence, "bias", "mean")
     negative = rate(mean) if mean is not None and mean < 0 else ""
     if finding.kind == "born_dead":
-        return f"biases begin too low (mean {negative})" if negative else "the first biases keep its units below zero"
+        return _first_bias_cause(finding.evidence, negative)
     if has_shrunk_weights(evidence):
         shrinkage = percent(-(measured(evidence, "weights", "change") or 0.0))
         return f"the weights shrank by {shrinkage}" + (f" while the bias stayed at {negative}" if negative else "")
@@ -88,6 +100,14 @@ def _bias_cause(finding: Finding) -> str:
     return f"the biases are negative (mean {negative})" if negative else "its units are pushed below zero"
 
 
+def _first_bias_cause(evidence: dict[str, Any], negative: str) -> str:
+    """Name a layer before this one that is lost as well: without its input, any bias below zero is too low."""
+    names = evidence.get("upstream_names")
+    if names and negative:
+        return f"biases begin below zero, and {names[0]} before it is lost"
+    return f"biases begin too low (mean {negative})" if negative else "the first biases keep its units below zero"
+
+
 def _initialization_cause(finding: Finding) -> str:
     if finding.kind == "born_dead":
         return "the initialization leaves its units below zero"
@@ -95,10 +115,8 @@ def _initialization_cause(finding: Finding) -> str:
 
 
 def _input_cause(finding: Finding) -> str:
-    changed_at = measured(finding.evidence, "input", "changed_at_step")
-    if changed_at is None or changed_at > finding.step:
-        return "the model's input changed"
-    return f"the model's input changed at step {changed_at:,.0f}"
+    step = event_step(finding, "input")
+    return f"the model's input changed at {step}" if step else "the model's input changed"
 
 
 def _upstream_cause(evidence: dict[str, Any]) -> str:

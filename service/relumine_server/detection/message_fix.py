@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from relumine_server.detection.findings import Finding, Remedy
-from relumine_server.detection.message_cause import raised_rate
+from relumine_server.detection.message_cause import event_step, raised_rate
 from relumine_server.detection.number_words import factor, measured, percent, rate
 
 MIN_LOSS_CHANGE = 0.05
@@ -67,9 +67,8 @@ def _lower_rate(remedy: Remedy, finding: Finding) -> str:
 
 
 def _normalize_input(_: Remedy, finding: Finding) -> str:
-    changed_at = measured(finding.evidence, "input", "changed_at_step")
-    since = "" if changed_at is None or changed_at > finding.step else f" step {changed_at:,.0f}"
-    return f"normalize the input as before{since}"
+    step = event_step(finding, "input")
+    return f"normalize the input as before {step}" if step else "normalize the input as before"
 
 
 def _lower_weight_decay(remedy: Remedy, _: Finding) -> str:

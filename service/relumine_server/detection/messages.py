@@ -50,7 +50,7 @@ def message(finding: Finding, run_label: str) -> str:
     """Return what happened, how much, when, why and what to do, in one line that needs no other context."""
     if finding.transition == "resolved":
         run = shortened(run_label, MAX_RUN_CHARS)
-        return f"{run} · {title(finding)}: resolved at step {finding.step:,} ({finding.reason or 'resolved'})."
+        return f"{run} · {title(finding)}: ended at step {finding.step:,} ({finding.reason or 'resolved'})."
     for length in Length:
         text = _render(finding, run_label, length)
         if len(text) <= MAX_MESSAGE_CHARS:

@@ -8,6 +8,8 @@ from typing import Any
 
 LARGE_COUNT = 1_000_000
 """Count from which its digits say less than its size."""
+LARGE_RATE = 1e9
+"""Number from which its zeros are no longer counted at a glance."""
 MAX_FACTOR = 1_000_000
 """Factor beyond which only its size matters."""
 
@@ -36,7 +38,7 @@ def rate(value: float) -> str:
     """Return a number with three significant digits and no negative zero: ``0.05``, ``3e-07``, ``1,200``."""
     if value == 0:
         return "0"
-    if 1000 <= abs(value) < LARGE_COUNT:
+    if 1000 <= abs(value) < LARGE_RATE:
         return f"{value:,.0f}"
     return f"{value:.3g}"
 

@@ -200,6 +200,7 @@ def _layer_evidence(cause_evidence: CauseEvidence, record: Row, is_lost: Array, 
         "kill_ratio": _finite_or_none(memory.kill_ratio),
         "risk": memory.risk,
         "headroom": {"now": _finite_or_none(memory.headroom), "usual": _finite_or_none(memory.usual_headroom)},
+        "onset_step": int(cause_evidence.onset_step),
         "upstream": sorted({layer_id for layer_id, _lost_fraction, _onset_step in cause_evidence.upstream}),
     }
 

@@ -36,6 +36,7 @@ def run_evidence(
         "kill_ratio": None,
         "risk": None,
         "headroom": {"now": None, "usual": None},
+        "onset_step": None,
         "upstream": [],
         "upstream_names": [],
         "loss_effect": _known_loss_effect(run, step, float(step) if onset_step is None else onset_step),

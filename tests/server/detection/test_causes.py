@@ -6,13 +6,14 @@ import json
 
 import pytest
 
+from relumine_server.detection import messages
 from relumine_server.detection.remedies import remedies
 from relumine_server.detection.replay import replay
 
 EVIDENCE_KEYS = {
     "units", "units_silent", "baseline_fraction", "n", "n_unit", "p_bound", "learning_rate", "bias", "shift",
     "update_to_weight", "kill_ratio", "risk", "headroom", "upstream", "loss_effect", "input", "weights",
-    "upstream_names",
+    "upstream_names", "onset_step",
 }  # fmt: skip
 EVIDENCE = {
     "learning_rate": {"now": 0.2, "before": None}, "upstream": [], "kill_ratio": None, "weights": {"change": None},
@@ -165,6 +166,19 @@ def test_every_finding_has_every_key_of_the_evidence_as_finite_json(train, polic
         assert set(finding.evidence) == EVIDENCE_KEYS
         json.dumps(finding.as_dict(), allow_nan=False)
     assert {f.transition for f in findings} == {"raised", "resolved"}
+
+
+@pytest.mark.parametrize(("run_signals", "effect"), [({"loss": 0.5}, 0.0), ({}, None)])
+def test_nothing_is_known_of_a_loss_that_no_longer_comes(train, policy, run_signals, effect):
+    """A loss that is not finite is not recorded: the last ones before it say nothing about it."""
+    training = train({1: 0.3}, run_signals={"loss": 0.5}).sample(30)
+    training.learning_rate = 0.5
+    kill_at_once(training, steps=5)
+    training.run_signals = run_signals
+    _readings, findings = replay(training.layers, training.sample(40).records, policy)
+    dead = next(finding for finding in findings if finding.kind == "dead")
+    assert dead.evidence["loss_effect"] == effect
+    assert ("Loss is unaffected" in messages.message(dead, "a/b")) == (effect is not None)
 
 
 def test_the_effect_on_the_loss_is_part_of_the_evidence(train, policy):

@@ -18,7 +18,7 @@ EVIDENCE = {
     "input": {"changed_at_step": None}, "bias": {"mean": -0.1, "slope_per_step": 0.0, "share": 0.05},
     "shift": {"weight": 0.83, "input": 0.12, "bias": 0.05}, "weights": {"change": 0.1},
     "headroom": {"now": 1.0, "usual": 1.0}, "kill_ratio": 0.0, "update_to_weight": 0.01,
-    "upstream": [], "upstream_names": [], "loss_effect": 0.01,
+    "onset_step": 4400, "upstream": [], "upstream_names": [], "loss_effect": 0.01,
 }  # fmt: skip
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 FORECAST = Forecast(5150, 4900, 5600, 0.8, 180.0)
@@ -125,7 +125,7 @@ def test_a_warning_before_units_are_inactive_says_what_is_happening_to_the_most_
         (
             "high_learning_rate",
             {"learning_rate": {"now": 0.01, "before": 0.05, "changed_at_step": 4380, "slope": 0.0}},
-            "Likely cause: the learning rate rose for a while at step 4,380. Fix: lower it to 0.001.",
+            "Likely cause: a temporary rise of the learning rate at step 4,380. Fix: lower the learning rate to 0.001.",
         ),
         (
             "negative_bias",
@@ -172,6 +172,21 @@ def test_a_layer_that_was_born_dead_is_blamed_on_where_it_began(mean, text):
     assert born_dead.startswith("61 of 256 units (24%) were not active on any of the first 3,840 examples. " + text)
 
 
+@pytest.mark.parametrize("step", [4401, 4411])
+@pytest.mark.parametrize("cause", ["high_learning_rate", "input_shift"])
+def test_an_event_after_the_onset_is_not_named_as_the_one_that_led_to_it(cause, step):
+    rates = EVIDENCE["learning_rate"] | {"changed_at_step": step}
+    text = message(cause=cause, learning_rate=rates, input={"changed_at_step": step})
+    assert "cause: the " in text
+    assert "at step" not in text
+    assert "before step" not in text
+
+
+def test_a_born_dead_layer_behind_another_names_the_other():
+    text = message("born_dead", "negative_bias", upstream=[1], upstream_names=["fc1"])
+    assert "Likely cause: biases begin below zero, and fc1 before it is lost." in text
+
+
 def test_a_dead_layer_is_revived_after_its_cause_is_gone():
     assert "Fix: lower it to 0.05, its last healthy value, then revive the dead units (revive_)." in message("dead")
 
@@ -205,7 +220,7 @@ def test_nothing_is_forecast_that_has_happened(forecast, silent):
 
 def test_the_end_of_a_problem_is_stated_with_its_reason():
     resolved = replace(finding(), transition="resolved", reason="units returned", step=5000)
-    assert messages.message(resolved, "a/b") == "a/b · fc2 is dying: resolved at step 5,000 (units returned)."
+    assert messages.message(resolved, "a/b") == "a/b · fc2 is dying: ended at step 5,000 (units returned)."
 
 
 @pytest.mark.parametrize(

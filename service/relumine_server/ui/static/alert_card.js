@@ -9,7 +9,6 @@ const CAUSES = {
   bad_initialization: "bad initialization",
   input_shift: "shift of the input",
   upstream_collapse: "collapse of an upstream layer",
-  unknown: "unknown",
 };
 
 export function isOpen(alert) {
@@ -24,7 +23,7 @@ export function alertCard(alert, { showRun = false, onChange }) {
     el("header", {}, el("h3", {}, title), tag(alert.severity), tag(alert.state), suppressionTag(alert)),
     el("p", { class: "message" }, alert.message),
     el("p", { class: "quiet" }, ...openedAndResolved(alert), showRun ? el("span", {}, " · run ", runLink) : ""),
-    el("p", {}, `Cause: ${CAUSES[alert.cause] || alert.cause} (confidence ${share(alert.confidence)}). `, forecastText(alert)),
+    el("p", {}, causeText(alert), forecastText(alert)),
     remedyList(alert),
     acknowledgement(alert),
     isOpen(alert) ? actionForm(alert, onChange) : null,
@@ -49,6 +48,11 @@ function openedAndResolved(alert) {
   if (isOpen(alert)) return opened;
   const reason = alert.resolved_reason ? ` (${alert.resolved_reason})` : "";
   return [...opened, ` · resolved at step ${count(alert.resolved_step)}${reason}`];
+}
+
+// Nothing where the cause is unknown: the message says what was measured.
+function causeText({ cause, confidence }) {
+  return cause === "unknown" ? "" : `Cause: ${CAUSES[cause] || cause} (confidence ${share(confidence)}). `;
 }
 
 function forecastText({ forecast }) {

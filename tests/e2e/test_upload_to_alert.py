@@ -140,7 +140,7 @@ def test_a_person_finds_the_layer_of_an_alert_and_its_code_brings_the_layer_back
     title = "layer 1 (ReLU after Linear 0) is dead"
     assert dead.title == title
     assert dead.message.startswith(f"{dead.severity.upper()} e2e/dying · {title}: ")
-    assert "Likely cause: the learning rate rose from 0.05 to 2.00 at step 12" in dead.message
+    assert "Likely cause: the learning rate rose from 0.05 to 2 at step 12" in dead.message
     assert "Fix: lower it to 0.05, its last healthy value" in dead.message
     assert len(dead.message) <= 320
     names = {

@@ -29,7 +29,7 @@ def fix_sentence(finding: Finding, cause: str, *, is_short: bool = False) -> str
     if is_short:
         return f"Fix: {text}."
     if finding.kind == "dead" and first.action == "lower_learning_rate" and _has(others, "revive_"):
-        text += ", then revive the dead units (revive_)"
+        text += ", then call revive_"
     lower = next((remedy for remedy in others if remedy.action == "lower_learning_rate"), None)
     if first.action == "check_loss" and lower is not None and lower.value is not None:
         text += f", or lower the learning rate to {rate(lower.value)}"
@@ -42,7 +42,7 @@ def loss_sentence(finding: Finding) -> str:
     if finding.kind in {"diverged", "stalled", "no_data"} or effect is None:
         return ""
     if effect >= 1:
-        return f"Loss is {factor(1 + effect)} higher than before."
+        return f"Loss is up {factor(1 + effect)}."
     if effect > MIN_LOSS_CHANGE:
         return f"Loss is up {percent(effect)}."
     return LOSS_UNAFFECTED
@@ -60,9 +60,9 @@ def _fix(remedy: Remedy, finding: Finding) -> str:
 def _lower_rate(remedy: Remedy, finding: Finding) -> str:
     if remedy.value is None:
         return "lower the learning rate tenfold"
-    rates = raised_rate(finding.evidence)
-    if rates is not None and remedy.value == measured(finding.evidence, "learning_rate", "before"):
-        return f"lower the learning rate to {rates[0]}, its last healthy value"
+    healthy = measured(finding.evidence, "learning_rate", "before")
+    if remedy.value == healthy and raised_rate(finding.evidence) is not None:
+        return f"lower the learning rate to {rate(remedy.value)}, its last healthy value"
     return f"lower the learning rate to {rate(remedy.value)}"
 
 

@@ -44,11 +44,13 @@ def rate(value: float) -> str:
 
 
 def rate_pair(first: float, second: float) -> tuple[str, str]:
-    """Return two numbers with as many decimals as the one that has more of them: ``0.05`` and ``0.30``."""
+    """Return two numbers with as many decimals as the one that has more, where that is one more: ``0.05``, ``0.30``."""
     texts = (rate(first), rate(second))
     if any("e" in text or "," in text for text in texts):
         return texts
-    decimals = max(len(text.partition(".")[2]) for text in texts)
+    fewer, decimals = sorted(len(text.partition(".")[2]) for text in texts)
+    if decimals - fewer != 1:
+        return texts
     return f"{first:.{decimals}f}", f"{second:.{decimals}f}"
 
 

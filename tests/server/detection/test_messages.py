@@ -188,7 +188,7 @@ def test_a_born_dead_layer_behind_another_names_the_other():
 
 
 def test_a_dead_layer_is_revived_after_its_cause_is_gone():
-    assert "Fix: lower it to 0.05, its last healthy value, then revive the dead units (revive_)." in message("dead")
+    assert "Fix: lower it to 0.05, its last healthy value, then call revive_." in message("dead")
 
 
 def test_a_doubtful_cause_is_only_possible():
@@ -197,8 +197,8 @@ def test_a_doubtful_cause_is_only_possible():
 
 @pytest.mark.parametrize(
     ("effect", "text"),
-    [(0.84, "Loss is up 84%."), (54.0, "Loss is 55× higher than before."), (1.4, "Loss is 2.4× higher than before."),
-     (1e9, "Loss is more than 1,000,000× higher than before."), (0.0, "Loss is unaffected so far.")],
+    [(0.84, "Loss is up 84%."), (54.0, "Loss is up 55×."), (1.4, "Loss is up 2.4×."),
+     (1e9, "Loss is up more than 1,000,000×."), (0.0, "Loss is unaffected so far.")],
 )  # fmt: skip
 def test_the_effect_on_the_loss_is_stated_with_its_size(effect, text):
     assert message(loss_effect=effect).endswith(f" {text}")

@@ -156,6 +156,14 @@ def test_a_person_reads_what_where_since_when_why_what_to_do_and_the_link(webhoo
         assert part in text
 
 
+@pytest.mark.parametrize("webhook_format", ["slack", "discord"])
+def test_a_message_is_shown_without_the_severity_run_and_title_that_stand_above_it(webhook_format):
+    message = "CRITICAL digits/baseline · fc2 is dying: each optimizer step pushes its units."
+    text = render_body(webhook_format, notification("alert.firing", alert(message=message)))
+    assert "Each optimizer step pushes its units." in text
+    assert "CRITICAL" not in text
+
+
 def test_an_alert_has_one_identity_for_an_alertmanager_when_its_severity_rises_and_when_it_ends():
     samples = (alert(severity="warning"), alert(), resolved())
     bodies = [json.loads(render_body("alertmanager", notification("alert.firing", sample))) for sample in samples]

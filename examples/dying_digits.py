@@ -99,10 +99,11 @@ def main() -> int:
         alerts = monitor.alerts()
         print(f"alerts of {name}: {len(alerts)}")
         for alert in alerts:
-            print(f"  [{alert.severity}] {alert.message} ({alert.resolved_reason or alert.state}, cause {alert.cause})")
+            print(f"  {alert.message} ({alert.resolved_reason or alert.state})")
             for remedy in alert.remedies:
                 number = "" if remedy.value is None else f" ({remedy.parameter} {remedy.value:g})"
                 print(f"      {remedy.action}{number}: {remedy.reason}")
+                print(*(f"          {line}" for line in remedy.code.splitlines()), sep="\n")
     return 0
 
 

@@ -125,10 +125,10 @@ def _random_remedies(
         rate = (alert.evidence.get("learning_rate") or {}).get("now")
         values = {
             "lower_learning_rate": None if rate is None else rate * 10 ** chance.uniform(-2, 0),
-            "replace_relu": chance.uniform(0.01, 0.3),
+            "replace_relu_": chance.uniform(0.01, 0.3),
         }
         remedies = [
-            Remedy(action=action, parameter=None, value=values.get(action), reason="random")
+            Remedy(action=action, function=action, code="", parameter=None, value=values.get(action), reason="random")
             for action in (*ACTIONS, *owner)
         ]
         chance.shuffle(remedies)

@@ -108,7 +108,7 @@ FITS = {"standard": fits_standard, "slack": fits_slack, "discord": fits_discord,
 @settings(max_examples=40)
 @given(layer=names, project=names, name=names, count=st.integers(1, 40), long=st.booleans())
 def test_no_name_breaks_a_format(webhook_format, layer, project, name, count, long):
-    message = f"{project}/{name} · {layer} is dying (step 3). " + (HOSTILE * 30 if long else "Do: lr ≤ 0.05.")
+    message = f"{project}/{name} · {layer} is dying (step 3). " + (HOSTILE * 30 if long else "Fix: lower it to 0.05.")
     texts = {"project": project, "run_name": name, "title": f"{layer} is dying", "message": message}
     text = render_body(webhook_format, notification("alert.firing", *many_alerts(count, **texts), total=count))
     FITS[webhook_format](json.loads(text), text)
@@ -152,8 +152,16 @@ def test_the_most_severe_alerts_come_first_and_the_others_are_counted():
 @pytest.mark.parametrize("webhook_format", ["slack", "discord"])
 def test_a_person_reads_what_where_since_when_why_what_to_do_and_the_link(webhook_format):
     text = render_body(webhook_format, CASES["firing, critical"])
-    for part in ("digits/baseline", "fc2 is dying", "since step 4,410", "Likely cause", "Do: lr ≤ 0.05", RUN_URL):
+    for part in ("digits/baseline", "fc2 is dying", "since step 4,410", "Likely cause", "Fix: lower it to", RUN_URL):
         assert part in text
+
+
+@pytest.mark.parametrize("webhook_format", ["slack", "discord"])
+def test_a_message_is_shown_without_the_severity_run_and_title_that_stand_above_it(webhook_format):
+    message = "CRITICAL digits/baseline · fc2 is dying: each optimizer step pushes its units."
+    text = render_body(webhook_format, notification("alert.firing", alert(message=message)))
+    assert "Each optimizer step pushes its units." in text
+    assert "CRITICAL" not in text
 
 
 def test_an_alert_has_one_identity_for_an_alertmanager_when_its_severity_rises_and_when_it_ends():

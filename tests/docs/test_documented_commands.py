@@ -85,6 +85,7 @@ TINY: Mapping[str, Sequence[str]] = {
     "research.scoring.false_alarm_rate": ["--runs 1 --settings 1 --steps 20"],
     "research.scoring.forecasts": ["--from {corpus}"],
     "research.scoring.lead_time": ["--from {corpus}"],
+    "research.scoring.messages": ["--from {corpus}"],
     "research.scoring.sampling": ["--from {trained} --keep {output} --only 'every 50'"],
     "research.scoring.score": ["--from {corpus} --runs"],
 }

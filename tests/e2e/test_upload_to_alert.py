@@ -70,11 +70,15 @@ def server(tmp_path):
     assert process.wait(60) == 0
 
 
-def train(url, name, raised):
-    """Train 120 steps at a safe learning rate, then 100 at ``raised``; return the monitor and the alerts received."""
+def new_model():
     torch.manual_seed(1)
+    return nn.Sequential(nn.Linear(6, 32), nn.ReLU(), nn.Linear(32, 3))
+
+
+def train(url, name, raised, model=None):
+    """Train 120 steps at a safe learning rate, then 100 at ``raised``; return the monitor and the alerts received."""
     torch.set_num_threads(1)
-    model = nn.Sequential(nn.Linear(6, 32), nn.ReLU(), nn.Linear(32, 3))
+    model = new_model() if model is None else model
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
     received = []
     with relumine.watch(
@@ -126,3 +130,27 @@ def test_a_dying_layer_is_detected_explained_shown_and_notified(server, receiver
     until(lambda: dead.id in notified())
     assert {body["type"] for body in notifications()} >= {"alert.firing"}
     assert notified() <= notification_due  # an alert that was resolved before its notification is not sent
+
+
+def test_a_person_finds_the_layer_of_an_alert_and_its_code_brings_the_layer_back(server):
+    model = new_model()
+    monitor, _received = train(server, "dying", 2.0, model)
+    with relumine.Client(server) as client:
+        dead = next(alert for alert in client.alerts(run_id=monitor.run_id) if alert.kind == "dead")
+    title = "layer 1 (ReLU after Linear 0) is dead"
+    assert dead.title == title
+    assert dead.message.startswith(f"{dead.severity.upper()} e2e/dying · {title}: ")
+    assert "Likely cause: the learning rate rose from 0.05 to 2 at step 12" in dead.message
+    assert "Fix: lower it to 0.05, its last healthy value" in dead.message
+    assert len(dead.message) <= 320
+    names = {
+        "model": model,
+        "optimizer": torch.optim.SGD(model.parameters(), lr=2.0),
+        "inputs": torch.rand(256, 6),
+    }
+    assert not (model[0](names["inputs"]) > 0).any(0).all()
+    for remedy in dead.remedies[:2]:
+        exec(remedy.code, names)  # noqa: S102 - what the reader of the alert does
+    assert [remedy.function for remedy in dead.remedies[:2]] == ["lower_learning_rate", "revive_"]
+    assert names["optimizer"].param_groups[0]["lr"] == pytest.approx(0.05)
+    assert (model[0](names["inputs"]) > 0).any(0).all()

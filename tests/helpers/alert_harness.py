@@ -14,7 +14,7 @@ from relumine_server.db import tables
 from relumine_server.db.database import Database
 from relumine_server.detection import detector
 from relumine_server.detection.findings import Finding
-from relumine_server.detection.report import run_evidence
+from relumine_server.detection.run_evidence import run_evidence
 from relumine_server.detection.state import RunMemory
 from relumine_server.settings import Settings
 from tests.helpers.databases import address_of

@@ -16,9 +16,9 @@ RUN_URL = f"{BASE}/#/runs/{RUN}"
 HOSTILE = "<!channel> <@U1> @everyone *b* _i_ `c` ~s~ |x| [a](https://evil.example) &amp; # \u202egnirts\x07\n> q \"'"
 
 DETAILS = (
-    "61 of 256 units (24 %; baseline 2 %) silent on 3,840 examples. Half dead near step 5,150 (80 %: 4,900–5,600), "
-    "about 3 min. Likely cause: lr 0.05 → 0.30 at step 4,380 (weights 83 % of the shift). Do: lr ≤ 0.05. "
-    "Loss unaffected so far."
+    "61 of 256 units (24%, baseline 2%) have been inactive for the last 3,840 examples. Forecast: half dead by step "
+    "5,150, in about 3 min. Likely cause: the learning rate rose from 0.05 to 0.30 at step 4,380. Fix: lower it to "
+    "0.05, its last healthy value."
 )
 EVIDENCE = {
     "units": 256, "units_silent": 61, "baseline_fraction": 0.02, "n": 3840, "n_unit": "examples",
@@ -34,6 +34,7 @@ def alert(**changes: Any) -> Alert:
     layer, kind = changes.get("layer", "fc2"), changes.get("kind", "dying")
     title = changes.pop("title", f"{layer or 'The run:'} is {kind}")
     name = changes.pop("run_name", "baseline")
+    severity = changes.get("severity", "critical").upper()
     values = {
         "id": f"{RUN}.2.dying", "incident_id": f"{RUN}.1", "run_id": RUN, "project": "digits",
         "run": {"name": name, "group": "sweep 7", "url": RUN_URL},
@@ -42,11 +43,12 @@ def alert(**changes: Any) -> Alert:
         "ended_step": None, "ended_at": None, "outcome": None,
         "opened_at": "2026-11-23T14:03:00Z", "updated_at": "2026-11-23T14:03:00Z", "resolved_at": None,
         "resolved_reason": None, "title": title,
-        "message": f"{changes.get('project', 'digits')}/{name} · {title} (step 4,410). {DETAILS}",
+        "message": f"{severity} {changes.get('project', 'digits')}/{name} · {title}: {DETAILS}",
         "url": f"{RUN_URL}?alert={RUN}.2.dying", "evidence": EVIDENCE,
         "forecast": {"step": 5150, "low": 4900, "high": 5600, "confidence": 0.8, "eta_s": 180.0},
-        "remedies": [{"action": "lower_learning_rate", "parameter": "lr", "value": 0.05,
-                      "reason": "the rate before the jump kept the layer alive"}],
+        "remedies": [{"action": "lower_learning_rate", "function": "lower_learning_rate", "parameter": "lr",
+                      "code": "import relumine\nrelumine.remedies.lower_learning_rate(optimizer, 0.05)",
+                      "value": 0.05, "reason": "the rate before the jump kept the layer alive"}],
         "acknowledged": None, "inhibited_by": None, "silenced_by": None,
     }  # fmt: skip
     return Alert.model_validate(values | changes)

@@ -7,7 +7,10 @@ from relumine.schemas.alert import Alert, Remedy
 
 def alert(*proposed, layer="1", **fields):
     """Return an alert that proposes remedies, each given as (action, value)."""
-    remedies = [Remedy(action=action, parameter=None, value=value, reason="") for action, value in proposed]
+    remedies = [
+        Remedy(action=action, function=None, code="", parameter=None, value=value, reason="")
+        for action, value in proposed
+    ]
     values = {
         "id": "r.1.dying",
         "kind": "dying",

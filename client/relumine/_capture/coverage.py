@@ -7,6 +7,7 @@ from typing import Any
 from relumine._capture.layer_recorder import LayerRecorder
 from relumine._capture.layer_sites import LayerSites
 from relumine._capture.producers import SHARDED_WEIGHT
+from relumine._runtime.sendable import sendable_name
 from relumine._torch.compile import EagerStance, has_stances
 from relumine.schemas.upload import Coverage, LayerInfo
 
@@ -34,11 +35,19 @@ def layer_info(layer: LayerRecorder, steps: int) -> LayerInfo:
         n_unit="positions" if layer.counts_positions else "examples",
         split="none" if layer.sharded else layer.split,
         producer=layer.producer_name,
+        producer_type=_producer_type(layer),
         fan_in=None if layer.sharded else layer.fan_in,
         observed="tap" if layer.activation == "tapped" else "function mode",
         sampled_share=min(1.0, layer.sampled_steps / steps) if steps else None,
         missing=missing,
     )
+
+
+def _producer_type(layer: LayerRecorder) -> str | None:
+    """Return the class of the producer as its author wrote it: a parametrization replaces it by a class of its own."""
+    if layer.producer is None or layer.producer_name is None:
+        return None
+    return sendable_name(type(layer.producer).__name__.removeprefix("Parametrized"))
 
 
 def coverage_of(sites: LayerSites, stance: EagerStance) -> Coverage:

@@ -65,7 +65,7 @@ def reset_bias_(
     if remedy.treated:
         text = f"reset the bias of {plural(remedy.unit_count, 'unit')} of {join_names(list(remedy.treated))}"
         text += f" so that each is active on {100 * active_rate:.3g} % of outputs"
-    return remedy.result("reset_bias", active_rate, text)
+    return remedy.result("reset_bias_", active_rate, text)
 
 
 def _reason_to_skip(relu: ReluInfo) -> str | None:

@@ -47,7 +47,7 @@ def redraw_oversized_(
     relus, previous_output = survey.run()
     layers = _oversized_layers(survey.model, relus)
     if not layers:
-        return RemedyResult("reinitialize", 0.0, "no layer is oversized", ())
+        return RemedyResult("revive_", 0.0, "no layer is oversized", ())
     masks: dict[nn.Parameter, Tensor] = {}
     changes: list[Change] = []
     for name, layer in layers.items():
@@ -61,7 +61,7 @@ def redraw_oversized_(
     torch.clear_autocast_cache()
     _, output = survey.run()
     return RemedyResult(
-        action="reinitialize",
+        action="revive_",
         value=float(len(layers)),
         text=f"reinitialized {plural(len(layers), 'oversized layer')}: {join_names(list(layers))}",
         changes=tuple(changes),

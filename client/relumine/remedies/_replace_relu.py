@@ -118,7 +118,7 @@ def replace_relu_(
         warnings.warn(SLOPES_NOT_TRAINED, stacklevel=2)
         notes.append(SLOPES_NOT_TRAINED)
     text = f"{plural(len(slopes), 'ReLU')} → {replacement}: {join_names(list(slopes))}"
-    return RemedyResult("replace_relu", replacement.value, text, tuple(changes), tuple(notes))
+    return RemedyResult("replace_relu_", replacement.value, text, tuple(changes), tuple(notes))
 
 
 def _require_supported(model: nn.Module, activation: str) -> None:

@@ -80,7 +80,7 @@ def revive_(  # noqa: PLR0913 - a model, inputs, an optimizer, and options by na
         note = f"{HIDDEN_CONSUMER} {remedy.output_change:.3g}"
         warnings.warn(note, stacklevel=2)
         editor.notes.append(note)
-    return remedy.result("revive", float(remedy.unit_count), _text(remedy))
+    return remedy.result("revive_", float(remedy.unit_count), _text(remedy))
 
 
 def _reason_to_skip(relu: ReluInfo, *, preserve: bool) -> str | None:

@@ -55,9 +55,15 @@ class AlertRun(View):
 
 
 class Remedy(View):
-    """A proposed action, with its number."""
+    """A proposed action, with its number.
+
+    ``function`` is the function of ``relumine.remedies`` of the same name, null for what only a person can do. ``code``
+    is to be pasted into the training: it names ``model``, ``optimizer`` and ``inputs``.
+    """
 
     action: str
+    function: str | None
+    code: str
     parameter: str | None
     value: float | None
     reason: str

@@ -15,6 +15,7 @@ from pydantic import Field, JsonValue, field_validator, model_validator
 
 from relumine.schemas.alert import Alert
 from relumine.schemas.base import Count, Finite, Identifier, Name, Step, Text, View, WireModel
+from relumine.schemas.layer_label import layer_label
 from relumine.schemas.limits import MAX_STEP
 from relumine.schemas.record import MAX_UNITS, AsTable
 from relumine.schemas.record_table import RecordTable
@@ -99,11 +100,17 @@ class LayerInfo(WireModel):
     n_unit: Literal["examples", "positions"] = "examples"
     split: Split = "none"
     producer: Text | None = None
+    producer_type: Text | None = None
     fan_in: Annotated[int, Field(ge=1, le=MAX_STEP)] | None = None
     observed: Text = "function mode"
     sampled_share: Annotated[float, Field(ge=0, le=1)] | None = None
     """The sampled share of the optimizer steps so far."""
     missing: Annotated[list[Text], Field(max_length=32)] = Field(default_factory=list)
+
+    @property
+    def label(self) -> str:
+        """The name of the layer for people."""
+        return layer_label(self.name, self.activation, self.producer, self.producer_type)
 
     @field_validator("missing")
     @classmethod

@@ -12,8 +12,9 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from relumine.schemas.base import rfc3339
-from relumine_server.detection.findings import Finding, Remedy
-from relumine_server.detection.report import run_evidence
+from relumine_server.detection import remedy_code
+from relumine_server.detection.findings import Finding
+from relumine_server.detection.run_evidence import run_evidence
 from relumine_server.detection.state import RunMemory
 
 CLOCK_TOLERANCE = timedelta(minutes=1)
@@ -69,7 +70,9 @@ def finding(
         "stall_after_s": stall_after_s(heartbeat, timeout_s),
         "longest_gap_s": heartbeat.longest_gap_s,
     }
-    remedy = Remedy("check_job", None, None, "it may be paused or waiting, or its network may be away")
+    remedy = remedy_code.remedy(
+        "check_job", remedy_code.CHECK_JOB_CODE, "it may be paused or waiting, or its network may be away"
+    )
     return Finding(
         layer_id=0,
         layer=None,

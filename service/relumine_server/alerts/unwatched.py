@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from relumine.schemas.alert import Severity
 from relumine.schemas.watching import EXPLANATIONS, UnwatchedReason
-from relumine_server.detection.findings import Finding, Remedy
-from relumine_server.detection.report import run_evidence
+from relumine_server.detection import remedy_code
+from relumine_server.detection.findings import Finding
+from relumine_server.detection.run_evidence import run_evidence
 from relumine_server.detection.state import RunMemory
 
 RECOVERED_REASON = "the training is being watched again"
@@ -18,7 +19,7 @@ def finding(reason: UnwatchedReason, last_step: int | None, step: int) -> Findin
     """
     severity: Severity = "info" if reason == "nothing_can_die" else "warning"
     watching = {"reason": reason, "explanation": EXPLANATIONS[reason], "last_step": last_step}
-    remedy = Remedy("check_coverage", None, None, EXPLANATIONS[reason])
+    remedy = remedy_code.remedy("check_coverage", remedy_code.coverage_code(reason), EXPLANATIONS[reason])
     return Finding(
         layer_id=0,
         layer=None,

@@ -33,9 +33,14 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """One action, with the value of its parameter where there is one."""
+    """One action, with the value of its parameter where there is one.
+
+    ``function`` is the function of ``relumine.remedies`` with the name of the action, ``code`` is to be pasted.
+    """
 
     action: str
+    function: str | None
+    code: str
     parameter: str | None
     value: float | None
     reason: str
@@ -56,7 +61,8 @@ class Forecast:
 class Finding:
     """A decision about one layer at one step: a problem was raised, changed (severity or cause), or resolved.
 
-    ``layer_id`` 0, with ``layer`` None, stands for the run. ``evidence`` holds every key that an alert promises.
+    ``layer_id`` 0, with ``layer`` None, stands for the run. ``layer_label`` is the name of the layer for people, where
+    it differs. ``evidence`` holds every key that an alert promises.
     """
 
     layer_id: int
@@ -71,6 +77,7 @@ class Finding:
     forecast: Forecast | None = None
     remedies: tuple[Remedy, ...] = ()
     reason: str | None = None
+    layer_label: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the finding as JSON-ready values."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from relumine.schemas.alert import Cause, Kind
 from relumine.schemas.record_table import Array
+from relumine_server.detection import remedy_code
 from relumine_server.detection.findings import Remedy
+from relumine_server.detection.remedy_code import remedy
 
 NEGATIVE_SLOPE = 0.01
 """PyTorch's own default for LeakyReLU."""
@@ -20,78 +23,136 @@ MAX_RATE_FACTOR = 0.2
 """Largest factor that is proposed: above it too little would change."""
 WEIGHT_DECAY_SHRINKAGE = -0.25
 """Relative change of the weights' norm that weight decay makes, and a push on the pre-activations does not."""
+WHOLE_LAYER_KINDS = ("dead", "born_dead", "constant_output")
+"""Kinds of problems in which a whole layer, or the model, is lost."""
 
-REINITIALIZE_LOST_UNITS = Remedy(
-    action="reinitialize",
-    parameter=None,
-    value=None,
-    reason="a lower rate saves the units that are alive: those already lost must be reinitialized",
-)
-REMOVE_WEIGHT_DECAY = Remedy(
-    action="lower_weight_decay",
+HALF = 0.5
+"""Share of lost units from which a layer has no output left that would be worth preserving."""
+
+
+class Target(NamedTuple):
+    """The layer that remedies are for: its name, and that of the first layer before it that was lost.
+
+    ``upstream_label`` is the name of the latter for people.
+    """
+
+    layer: str | None = None
+    upstream: str | None = None
+    upstream_label: str | None = None
+
+
+NO_TARGET = Target()
+REMOVE_WEIGHT_DECAY = remedy(
+    "lower_weight_decay",
+    remedy_code.lower_weight_decay_code(0.0),
+    "the weights shrink and the bias does not: without weight decay they stay",
     parameter="weight_decay",
     value=0.0,
-    reason="the weights shrink and the bias does not: without weight decay they stay",
 )
-CHECK_LOSS = Remedy(
-    action="check_loss",
-    parameter=None,
-    value=None,
-    reason="input and learning rate are as before: a term of the loss, or its targets, pushes units down",
+CHECK_LOSS = remedy(
+    "check_loss",
+    remedy_code.CHECK_LOSS_CODE,
+    "input and learning rate are as before: a term of the loss, or its targets, pushes units down",
 )
-REPLACE_RELU = Remedy(
-    action="replace_relu",
-    parameter="negative_slope",
-    value=NEGATIVE_SLOPE,
-    reason="a LeakyReLU passes a gradient, so that lost units can return",
+CLIP_GRADIENT = remedy(
+    "clip_gradient",
+    remedy_code.CLIP_GRADIENT_CODE,
+    "bounds what one bad batch can do",
+    parameter="max_norm",
+    value=1.0,
+)
+NORMALIZE_INPUT = remedy(
+    "normalize_input",
+    remedy_code.NORMALIZE_INPUT_CODE,
+    "bring the input back to the range it was trained on",
+    parameter="mean",
+    value=0.0,
+)
+CHECK_COVERAGE = remedy(
+    "check_coverage",
+    remedy_code.coverage_code(),
+    "the activation is no longer called where it was first observed",
 )
 
 
 def remedies(
-    kind: Kind, cause: Cause, evidence: dict[str, Any], arrays: dict[str, Array], is_lost: Array | None
+    kind: Kind,
+    cause: Cause,
+    evidence: dict[str, Any],
+    arrays: dict[str, Array],
+    is_lost: Array | None,
+    target: Target = NO_TARGET,
 ) -> tuple[Remedy, ...]:
     """Return the remedies for a problem. ``is_lost`` marks the lost units, shape (units,), where units are known."""
     if kind == "no_data":
-        return (Remedy("check_coverage", None, None, "the activation is no longer called where it was first observed"),)
+        return (CHECK_COVERAGE,)
     if kind == "diverged":
-        clip = Remedy("clip_gradient", "max_norm", 1.0, "bounds what one bad batch can do")
-        return (_lower_learning_rate(evidence), clip)
+        return (_lower_learning_rate(evidence), CLIP_GRADIENT)
     # Replacing the ReLU comes last, for where the others do not last (research/remedies/compare.py).
-    return (*_remedies_for_cause(kind, cause, evidence, arrays, is_lost), REPLACE_RELU)
+    proposed = _remedies_for_cause(kind, cause, evidence, arrays, is_lost, target)
+    return (*proposed, _replace_relu(target))
 
 
 def _remedies_for_cause(
-    kind: Kind, cause: Cause, evidence: dict[str, Any], arrays: dict[str, Array], is_lost: Array | None
+    kind: Kind,
+    cause: Cause,
+    evidence: dict[str, Any],
+    arrays: dict[str, Array],
+    is_lost: Array | None,
+    target: Target,
 ) -> tuple[Remedy, ...]:
+    revive = _revive(kind, evidence, target)
     if cause == "high_learning_rate":
-        return (_lower_learning_rate(evidence), REINITIALIZE_LOST_UNITS)
+        return (_lower_learning_rate(evidence), revive)
     if cause == "negative_bias":
-        return _remedies_for_bias(kind, evidence, arrays, is_lost)
+        return _remedies_for_bias(kind, evidence, _reset_bias(kind, arrays, is_lost, target), revive)
     if cause == "bad_initialization":
-        reinitialize = Remedy("reinitialize", None, None, "He initialization and zero biases let every unit be active")
-        return (reinitialize, _lower_learning_rate(evidence))
+        reason = "new weights and a new bias let every unit be active"
+        return (replace(revive, reason=reason), _lower_learning_rate(evidence))
     if cause == "input_shift":
-        normalize = Remedy("normalize_input", "mean", 0.0, "bring the input back to the range it was trained on")
-        return (normalize, _lower_learning_rate(evidence), REINITIALIZE_LOST_UNITS)
+        return (NORMALIZE_INPUT, _lower_learning_rate(evidence), revive)
     if cause == "upstream_collapse":
-        return (_treat_upstream(evidence["upstream"]),)
+        return (_treat_upstream(target),)
     return ()
 
 
-def _remedies_for_bias(
-    kind: Kind, evidence: dict[str, Any], arrays: dict[str, Array], is_lost: Array | None
-) -> tuple[Remedy, ...]:
+def _remedies_for_bias(kind: Kind, evidence: dict[str, Any], reset_bias: Remedy, revive: Remedy) -> tuple[Remedy, ...]:
     """Return a reset of biases that were initialized so; biases that training drives down would only return there."""
     if kind == "born_dead":
-        return (_reset_bias(arrays, is_lost), _lower_learning_rate(evidence), REINITIALIZE_LOST_UNITS)
-    change = evidence["weights"]["change"]
-    driver = REMOVE_WEIGHT_DECAY if change is not None and change < WEIGHT_DECAY_SHRINKAGE else CHECK_LOSS
-    return (driver, _tenth_of_learning_rate(evidence), _reset_bias(arrays, is_lost), REINITIALIZE_LOST_UNITS)
+        return (reset_bias, _lower_learning_rate(evidence), revive)
+    driver = REMOVE_WEIGHT_DECAY if has_shrunk_weights(evidence) else CHECK_LOSS
+    return (driver, _tenth_of_learning_rate(evidence), reset_bias, revive)
 
 
-def _treat_upstream(upstream: list[int]) -> Remedy:
-    layer_id = upstream[0] if upstream else None
-    return Remedy("treat_upstream", "layer_id", layer_id, "its input is gone: treat the layer before it")
+def has_shrunk_weights(evidence: dict[str, Any]) -> bool:
+    """Return True if the weights have become so much smaller that weight decay must be why."""
+    change = (evidence.get("weights") or {}).get("change")
+    return change is not None and change < WEIGHT_DECAY_SHRINKAGE
+
+
+def _treated_layer(kind: Kind, target: Target) -> str | None:
+    """Return the layer to treat; None, for all, where a whole layer is lost, since those after it die too."""
+    return None if kind in WHOLE_LAYER_KINDS else target.layer
+
+
+def _revive(kind: Kind, evidence: dict[str, Any], target: Target) -> Remedy:
+    units = evidence.get("units") or 0
+    silent = evidence.get("units_silent") or 0
+    is_mostly_lost = kind in WHOLE_LAYER_KINDS or (units > 0 and silent >= HALF * units)
+    code = remedy_code.revive_code(_treated_layer(kind, target), preserve=not is_mostly_lost)
+    return remedy("revive_", code, "a lower rate saves the units that are alive: those already lost must be revived")
+
+
+def _replace_relu(target: Target) -> Remedy:
+    code = remedy_code.replace_relu_code(target.layer, NEGATIVE_SLOPE)
+    reason = "a LeakyReLU passes a gradient, so that lost units can return"
+    return remedy("replace_relu_", code, reason, parameter="negative_slope", value=NEGATIVE_SLOPE)
+
+
+def _treat_upstream(target: Target) -> Remedy:
+    label = target.upstream_label or "the layer before it"
+    reason = f"{label} was lost first, so this layer has lost its input: treat {label} first"
+    return remedy("treat_upstream", remedy_code.revive_code(target.upstream, preserve=False), reason)
 
 
 def _lower_learning_rate(evidence: dict[str, Any]) -> Remedy:
@@ -99,25 +160,31 @@ def _lower_learning_rate(evidence: dict[str, Any]) -> Remedy:
     now = evidence["learning_rate"]["now"]
     previous = evidence["learning_rate"]["before"]
     if previous is not None and now is not None and previous < now:
-        return Remedy("lower_learning_rate", "lr", previous, "the rate at which the layer was alive")
+        return _learning_rate(previous, "the rate at which the layer was alive")
     kill_ratio = evidence["kill_ratio"]
     if now is None or not kill_ratio:
         return _tenth_of_learning_rate(evidence)
     factor = min(max(SAFE_KILL_RATIO / kill_ratio, MIN_RATE_FACTOR), MAX_RATE_FACTOR)
-    reason = "at this rate one update takes about a tenth of what the weakest units have left"
-    return Remedy("lower_learning_rate", "lr", now * factor, reason)
+    return _learning_rate(
+        now * factor, "at this rate one update takes about a tenth of what the weakest units have left"
+    )
 
 
 def _tenth_of_learning_rate(evidence: dict[str, Any]) -> Remedy:
     now = evidence["learning_rate"]["now"]
-    value = None if now is None else now / 10
-    return Remedy("lower_learning_rate", "lr", value, "a tenth of the present rate moves a unit a tenth as far")
+    return _learning_rate(None if now is None else now / 10, "a tenth of the present rate moves a unit a tenth as far")
 
 
-def _reset_bias(arrays: dict[str, Array], is_lost: Array | None) -> Remedy:
+def _learning_rate(value: float | None, reason: str) -> Remedy:
+    code = remedy_code.lower_learning_rate_code(value)
+    return remedy("lower_learning_rate", code, reason, parameter="lr", value=value)
+
+
+def _reset_bias(kind: Kind, arrays: dict[str, Array], is_lost: Array | None, target: Target) -> Remedy:
     """Return the median bias at which a lost unit would be active on about half of the examples."""
+    code = remedy_code.reset_bias_code(_treated_layer(kind, target))
     if is_lost is None or not is_lost.any() or "bias" not in arrays or "mean" not in arrays:
-        return Remedy("reset_bias", "bias", 0.0, "the bias alone keeps these units silent")
+        return remedy("reset_bias_", code, "the bias alone keeps these units silent", parameter="bias", value=0.0)
     balanced = arrays["bias"][is_lost].astype(np.float64) - arrays["mean"][is_lost]
     reason = "at this bias a lost unit is active on half of the examples"
-    return Remedy("reset_bias", "bias", float(np.median(balanced)), reason)
+    return remedy("reset_bias_", code, reason, parameter="bias", value=float(np.median(balanced)))

@@ -26,9 +26,10 @@ from relumine_server.detection.causes import (
 from relumine_server.detection.decisions import Decision
 from relumine_server.detection.findings import Finding, Forecast, Transition
 from relumine_server.detection.policy import Policy
-from relumine_server.detection.remedies import remedies
+from relumine_server.detection.remedies import Target, remedies
 from relumine_server.detection.risk import forecast, forecast_features, risk_features
-from relumine_server.detection.run_signals import loss_effect, slope
+from relumine_server.detection.run_evidence import run_evidence
+from relumine_server.detection.run_signals import slope
 
 RULE_OF_THREE = 3.0
 """n examples without an activation bound the rate by 3/n, with 95 % confidence."""
@@ -36,10 +37,6 @@ MAX_EXPONENT = 700.0
 """About the largest number whose exponential a float holds."""
 MAX_UPSTREAM_LAYERS = 16
 """Lost layers that evidence names, the first of them: of ten thousand that go at once each would name all."""
-EVENT_WINDOW_STEPS = 200
-"""Steps before an onset in which an event led to it."""
-SLOPE_RECORDS = 24
-"""Records over which the slope of the learning rate is taken."""
 LOST_KINDS = ("dying", "dead", "born_dead")
 
 
@@ -52,6 +49,8 @@ def layer_finding(state: detection_state.DetectorState, record: Row, decision: D
     is_lost = _lost_units(units, decision.kind)
     evidence = _layer_evidence(cause_evidence, record, is_lost, _shared_silence(units, is_lost))
     is_ongoing = decision.kind == "dying" and decision.transition != "resolved"
+    target = _target(state, memory.info.name, evidence)
+    proposed = remedies(decision.kind, attribution.cause, evidence, cause_evidence.arrays, is_lost, target)
     return Finding(
         layer_id=record.layer_id,
         layer=memory.info.name,
@@ -63,8 +62,9 @@ def layer_finding(state: detection_state.DetectorState, record: Row, decision: D
         step=record.step,
         evidence=evidence,
         forecast=_forecast(memory, state.run, record.step, policy) if is_ongoing else None,
-        remedies=remedies(decision.kind, attribution.cause, evidence, cause_evidence.arrays, is_lost),
+        remedies=proposed,
         reason=decision.reason,
+        layer_label=memory.info.label,
     )
 
 
@@ -104,9 +104,19 @@ def run_finding(
         confidence=attribution.confidence,
         step=record.step,
         evidence=evidence,
-        remedies=remedies(kind, attribution.cause, evidence, arrays={}, is_lost=None),
+        remedies=remedies(kind, attribution.cause, evidence, {}, None, _target(state, None, evidence)),
         reason=reason,
     )
+
+
+def _target(state: detection_state.DetectorState, layer: str | None, evidence: dict[str, Any]) -> Target:
+    """Return the layer that remedies are for, with the first of the lost layers before it; name it in the evidence."""
+    upstream = [state.layers[layer_id].info for layer_id in evidence["upstream"] if layer_id in state.layers]
+    evidence["upstream_names"] = [info.label for info in upstream]
+    first = upstream[0] if upstream else None
+    if first is None:
+        return Target(layer)
+    return Target(layer, first.name, first.label)
 
 
 def _cause_evidence(
@@ -190,54 +200,9 @@ def _layer_evidence(cause_evidence: CauseEvidence, record: Row, is_lost: Array, 
         "kill_ratio": _finite_or_none(memory.kill_ratio),
         "risk": memory.risk,
         "headroom": {"now": _finite_or_none(memory.headroom), "usual": _finite_or_none(memory.usual_headroom)},
+        "onset_step": int(cause_evidence.onset_step),
         "upstream": sorted({layer_id for layer_id, _lost_fraction, _onset_step in cause_evidence.upstream}),
     }
-
-
-def run_evidence(
-    run: detection_state.RunMemory, step: int, onset_step: float | None = None, layer_rate: float | None = None
-) -> dict[str, Any]:
-    """Return every key that an alert promises, filled with what is known about the run itself."""
-    return {
-        "units": None,
-        "units_silent": None,
-        "baseline_fraction": None,
-        "n": None,
-        "n_unit": "examples",
-        "p_bound": None,
-        "learning_rate": _learning_rate_evidence(run, layer_rate),
-        "input": {"changed_at_step": run.novel_step},
-        "bias": {"mean": None, "slope_per_step": None, "share": None},
-        "shift": {"weight": None, "input": None, "bias": None},
-        "weights": {"change": None},
-        "update_to_weight": None,
-        "kill_ratio": None,
-        "risk": None,
-        "headroom": {"now": None, "usual": None},
-        "upstream": [],
-        "loss_effect": loss_effect(run, _harm_start_step(run, float(step) if onset_step is None else onset_step)),
-    }
-
-
-def _learning_rate_evidence(run: detection_state.RunMemory, layer_rate: float | None) -> dict[str, Any]:
-    rates = run.windows.get("rate", ())
-    steps = run.windows.get("rate_step", ())
-    previous = run.jump_before
-    if previous is None and rates:
-        previous = rates[0]
-    return {
-        "now": layer_rate if run.rate is None else run.rate,
-        "before": previous,
-        "changed_at_step": run.jump_step,
-        "slope": slope(steps[-SLOPE_RECORDS:], rates[-SLOPE_RECORDS:]),
-    }
-
-
-def _harm_start_step(run: detection_state.RunMemory, onset_step: float) -> float:
-    """Return the step from which harm is counted: the event that led to the onset, where there was one."""
-    steps = [step for step in (run.jump_step, run.novel_step) if step is not None]
-    events = [step for step in steps if 0 <= onset_step - step <= EVENT_WINDOW_STEPS]
-    return float(min(events, default=onset_step))
 
 
 def _weight_change(memory: detection_state.LayerMemory) -> float | None:

@@ -34,7 +34,7 @@ def test_an_alert_is_raised_in_the_process_and_uploads_are_written_to_disk(tmp_p
         train_with_lr_jump(model, optimizer, monitor)
     assert {alert.cause for alert in alerts} == {"high_learning_rate"}
     assert {alert.kind for alert in alerts} & {"dying", "dead"}
-    assert "Do: lr" in capsys.readouterr().err
+    assert "Fix: lower it to" in capsys.readouterr().err
     (file,) = (tmp_path / monitor.run_id).iterdir()
     uploads = [Upload.model_validate_json(body) for body in export_spool.frames(file)]
     assert [upload.seq for upload in uploads] == sorted({upload.seq for upload in uploads})

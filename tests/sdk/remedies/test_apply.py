@@ -35,11 +35,11 @@ def train(model, x, optimizer, steps=1):
 def test_the_first_applicable_remedy_is_applied():
     model, x, optimizer, handler = new_training()
     train(model, x, optimizer)
-    result = handler(alert(("normalize_input", 0.0), ("reset_bias", -0.3), ("replace_relu", 0.01)))
-    assert result.action == "reset_bias"
+    result = handler(alert(("normalize_input", 0.0), ("reset_bias_", -0.3), ("replace_relu_", 0.01)))
+    assert result.action == "reset_bias_"
     assert result.units == {"1": (1, 5)}
     assert [(entry.action, entry.layer, entry.step, entry.result) for entry in handler.log] == [
-        ("reset_bias", "1", 1, result)
+        ("reset_bias_", "1", 1, result)
     ]
     assert isinstance(model[1], nn.ReLU)
 
@@ -51,15 +51,15 @@ def test_the_first_applicable_remedy_is_applied():
             ("lower_learning_rate", 0.03),
             lambda model, optimizer: optimizer.param_groups[0]["lr"] == pytest.approx(0.03),
         ),
-        (("replace_relu", 0.2), lambda model, optimizer: model[1].negative_slope == 0.2),
-        (("reinitialize", None), lambda model, optimizer: not model[2].weight[:, [1, 5]].any()),
-        (("reset_bias", 0.1), lambda model, optimizer: (model[0].bias > -59).all()),
+        (("replace_relu_", 0.2), lambda model, optimizer: model[1].negative_slope == 0.2),
+        (("revive_", None), lambda model, optimizer: not model[2].weight[:, [1, 5]].any()),
+        (("reset_bias_", 0.1), lambda model, optimizer: (model[0].bias > -59).all()),
     ],
 )
 def test_each_action_does_what_its_name_says(proposed, check):
     model, x, optimizer, handler = new_training()
     train(model, x, optimizer)
-    assert handler(alert(proposed, **LOWER)).action == {"reinitialize": "revive"}.get(proposed[0], proposed[0])
+    assert handler(alert(proposed, **LOWER)).action == proposed[0]
     assert check(model, optimizer)
 
 
@@ -92,18 +92,18 @@ def test_a_postponed_alert_whose_learning_rate_was_lowered_meanwhile_gets_its_ne
     model, x, optimizer, handler = new_training(cooldown_steps=2)
     train(model, x, optimizer)
     handler(alert(("lower_learning_rate", 0.03), **LOWER))
-    other = alert(("lower_learning_rate", 0.03), ("reinitialize", None), id="r.2.dead", **LOWER)
+    other = alert(("lower_learning_rate", 0.03), ("revive_", None), id="r.2.dead", **LOWER)
     assert handler(other) is RETRY_LATER
     train(model, x, optimizer, steps=2)
     result = handler(other)
-    assert (result.action, result.units) == ("revive", {"1": (1, 5)})
+    assert (result.action, result.units) == ("revive_", {"1": (1, 5)})
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.03)
 
 
 def test_a_lower_learning_rate_also_revives_dead_units():
     model, x, optimizer, handler = new_training()
     train(model, x, optimizer)
-    result = handler(alert(("lower_learning_rate", 0.03), ("reinitialize", None), **LOWER))
+    result = handler(alert(("lower_learning_rate", 0.03), ("revive_", None), **LOWER))
     assert (result.action, result.units) == (
         "lower_learning_rate",
         {"1": (1, 5), "3": (0, 3)},
@@ -115,10 +115,10 @@ def test_a_lower_learning_rate_also_revives_dead_units():
 
 def test_a_remedy_that_did_not_last_is_tried_again_after_the_others():
     model, x, optimizer, handler = new_training(cooldown_steps=0)
-    proposed = (("reset_bias", 0.0), ("replace_relu", 0.1))
+    proposed = (("reset_bias_", 0.0), ("replace_relu_", 0.1))
     train(model, x, optimizer)
-    assert handler(alert(*proposed)).action == "reset_bias"
-    assert handler(alert(*proposed)).action == "replace_relu"
+    assert handler(alert(*proposed)).action == "reset_bias_"
+    assert handler(alert(*proposed)).action == "replace_relu_"
 
 
 def test_a_unit_that_was_active_a_few_steps_ago_does_not_count_as_dead():
@@ -130,24 +130,24 @@ def test_a_unit_that_was_active_a_few_steps_ago_does_not_count_as_dead():
     optimizer.param_groups[0]["lr"] = 0.0
     for sign in (1.0, -1.0, -1.0):
         train(model, x.abs() * sign, optimizer)
-    assert handler(alert(("reinitialize", None))) is None
+    assert handler(alert(("revive_", None))) is None
 
 
 @pytest.mark.parametrize(
     ("given", "reason"),
     [
-        (alert(("reset_bias", 0.0), severity="info"), "severity info"),
-        (alert(("reset_bias", 0.0), state="resolved"), "is resolved"),
+        (alert(("reset_bias_", 0.0), severity="info"), "severity info"),
+        (alert(("reset_bias_", 0.0), state="resolved"), "is resolved"),
         (alert(), "proposes no remedy"),
         (alert(("clip_gradient", 1.0)), "clip_gradient is not in `allow`"),
-        (alert(("replace_relu", 0.1)), "replace_relu is not in `allow`"),
+        (alert(("replace_relu_", 0.1)), "replace_relu_ is not in `allow`"),
         (alert(("lower_learning_rate", 0.1)), "has no learning rate"),
-        (alert(("reset_bias", 0.0), layer=None), "is about no layer"),
-        (alert(("reset_bias", 0.0), layer="none"), "no bias to reset"),
+        (alert(("reset_bias_", 0.0), layer=None), "is about no layer"),
+        (alert(("reset_bias_", 0.0), layer="none"), "no bias to reset"),
     ],
 )
 def test_an_alert_without_an_applicable_remedy_changes_nothing_and_the_log_says_why(given, reason):
-    model, x, optimizer, handler = new_training(allow=("lower_learning_rate", "reset_bias"))
+    model, x, optimizer, handler = new_training(allow=("lower_learning_rate", "reset_bias_"))
     train(model, x, optimizer)
     initial_state = copy.deepcopy(model.state_dict())
     assert handler(given) is None
@@ -163,16 +163,16 @@ def test_an_unknown_action_is_refused():
 
 def test_inputs_are_those_of_the_last_training_forwards_or_those_given():
     model, x, _, handler = new_training()
-    assert handler(alert(("reset_bias", 0.0))) is None
+    assert handler(alert(("reset_bias_", 0.0))) is None
     assert "no training forward" in handler.log[0].text
     with torch.no_grad():
         model(x)
     model.eval()(x)
-    assert handler(alert(("reset_bias", 0.0))) is None
+    assert handler(alert(("reset_bias_", 0.0))) is None
     model.train()(input=x)
-    assert handler(alert(("reset_bias", 0.0))).units == {"1": (1, 5)}
+    assert handler(alert(("reset_bias_", 0.0))).units == {"1": (1, 5)}
     other, x, _, handler = new_training(inputs=[x])
-    assert handler(alert(("reset_bias", 0.0))).units == {"1": (1, 5)}
+    assert handler(alert(("reset_bias_", 0.0))).units == {"1": (1, 5)}
     assert not other._forward_pre_hooks
 
 
@@ -205,7 +205,7 @@ def test_inputs_of_a_compiled_model_are_recorded_without_a_graph_break():
     handler = apply(compiled, optimizer)
     train(compiled, x, optimizer, 3)
     assert len(graphs) == 1
-    assert handler(alert(("reinitialize", None))).units == {"1": (1, 5)}
+    assert handler(alert(("revive_", None))).units == {"1": (1, 5)}
     train(compiled, x, optimizer)
     assert len(graphs) == 1
     torch._dynamo.reset()
@@ -226,14 +226,14 @@ class AlertingTransport(InMemoryTransport):
 
 def test_a_watched_training_reports_the_remedy_and_does_not_record_its_forwards():
     model, x, optimizer, handler = new_training()
-    with AlertingTransport(alert(("reinitialize", None), id="run.1.dead")) as transport:
+    with AlertingTransport(alert(("revive_", None), id="run.1.dead")) as transport:
         monitor = relumine.watch(model, optimizer, on_alert=handler, every=1, strict=True)
         train(model, x, optimizer)
         monitor.flush()
         train(model, x, optimizer, 3)
         monitor.close()
     (number,) = [number for upload in transport.uploads for number in upload.metrics]
-    assert (number.name, number.value, number.step) == ("remedy/run.1.dead/revive", 2.0, 2)
+    assert (number.name, number.value, number.step) == ("remedy/run.1.dead/revive_", 2.0, 2)
     records = [record for record in transport.records("1") if record.n_examples]
     assert sum(record.n_examples for record in records) == 4 * len(x)
     assert handler.log[0].result.units == {"1": (1, 5)}

@@ -55,7 +55,7 @@ def test_apply_restores_the_start_of_a_training_with_an_oversized_layer():
     for _ in range(7):
         model(x).square().mean().backward()
         optimizer.step()
-    result = handler(alert(("reinitialize", None), cause="bad_initialization"))
+    result = handler(alert(("revive_", None), cause="bad_initialization"))
     assert result.text.endswith("restored everything else from the start")
     assert torch.equal(model[2].weight, head)
 
@@ -68,7 +68,7 @@ def test_a_born_dead_layer_is_treated_together_with_all_others(kind, treated):
         model[2].bias.fill_(-60.0)
     handler = apply(model, torch.optim.SGD(model.parameters(), lr=0.1))
     model(torch.randn(64, 4))
-    assert handler(alert(("reset_bias", 0.0), layer="1", kind=kind)).units.keys() == treated
+    assert handler(alert(("reset_bias_", 0.0), layer="1", kind=kind)).units.keys() == treated
 
 
 def test_a_group_with_a_far_higher_learning_rate_is_lowered_alone():

@@ -51,7 +51,7 @@ def test_a_lower_learning_rate_restores_exactly_the_state_before_it_was_raised(o
     training = Training(optimizer)
     training.run(32)
     training.run(3, lr=0.3)
-    result = training.handler(alert(("lower_learning_rate", 0.05), ("reinitialize", None), kind="dead", **RAISED))
+    result = training.handler(alert(("lower_learning_rate", 0.05), ("revive_", None), kind="dead", **RAISED))
     assert "restored weights and moments from 5 steps ago" in result.text
     assert_same(training.state(), training.history[30])  # the newest checkpoint at a safe learning rate
     assert training.optimizer.param_groups[0]["lr"] == pytest.approx(0.05)
@@ -79,7 +79,7 @@ def test_dead_units_are_revived_if_no_checkpoint_is_from_before_the_problem():
     training.run(30)
     late = {"learning_rate": {"now": 0.3, "before": 0.05, "changed_at_step": 0}}
     result = training.handler(
-        alert(("lower_learning_rate", 0.05), ("reinitialize", None), layer="2", evidence=late, opened_step=30)
+        alert(("lower_learning_rate", 0.05), ("revive_", None), layer="2", evidence=late, opened_step=30)
     )
     assert result.units == {"2": tuple(range(8))}
     assert "steps ago" not in result.text
@@ -122,7 +122,7 @@ def test_an_alert_that_fires_again_counts_as_a_new_one():
     first = alert(("lower_learning_rate", 0.05), layer="2", opened_step=12, **LOWER)
     assert "steps ago" in training.handler(first).text
     training.run(12)
-    regressed = alert(("reset_bias", 0.0), ("lower_learning_rate", 0.01), layer="2", state="regressed", **LOWER)
+    regressed = alert(("reset_bias_", 0.0), ("lower_learning_rate", 0.01), layer="2", state="regressed", **LOWER)
     assert training.handler(regressed).action == "lower_learning_rate"
 
 
@@ -131,7 +131,7 @@ def test_a_restored_checkpoint_never_undoes_a_repair():
     with torch.no_grad():
         training.model[1].bias.fill_(-60.0)
     training.run(3)
-    assert training.handler(alert(("reset_bias", 0.0), layer="2", kind="born_dead")).action == "reset_bias"
+    assert training.handler(alert(("reset_bias_", 0.0), layer="2", kind="born_dead")).action == "reset_bias_"
     training.run(7)
     far = {"evidence": {"learning_rate": {"now": 0.05, "before": 0.05, "changed_at_step": None}}}
     early = alert(("lower_learning_rate", 0.01), id="r.3.dying", **far, opened_step=9)

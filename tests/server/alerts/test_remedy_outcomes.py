@@ -109,7 +109,7 @@ def outcomes(call):
 
 HEALTHY = upload(1, range(10, 210, 10))
 DEAD = upload(2, range(210, 610, 10), 12)
-REVIVE = "remedy/r1.1.dying/revive"
+REVIVE = "remedy/r1.1.dying/revive_"
 LOWER = "remedy/r1.1.dying/lower_learning_rate"
 
 
@@ -119,35 +119,37 @@ def test_an_alert_without_applied_remedies_has_no_outcomes(call, outcomes):
 
 
 def test_the_outcome_changes_as_sampled_steps_arrive(outcomes):
-    assert outcomes(HEALTHY, DEAD, upload(3, [610], 12, (610, REVIVE))) == [("revive", 610, "inconclusive", 0)]
-    assert outcomes(upload(4, range(620, 690, 10))) == [("revive", 610, "inconclusive", 7)]
-    assert outcomes(upload(5, [690])) == [("revive", 610, "effective", 8)]
-    assert outcomes(upload(6, range(700, 1400, 10), 12)) == [("revive", 610, "ineffective", 78)]
+    assert outcomes(HEALTHY, DEAD, upload(3, [610], 12, (610, REVIVE))) == [("revive_", 610, "inconclusive", 0)]
+    assert outcomes(upload(4, range(620, 690, 10))) == [("revive_", 610, "inconclusive", 7)]
+    assert outcomes(upload(5, [690])) == [("revive_", 610, "effective", 8)]
+    assert outcomes(upload(6, range(700, 1400, 10), 12)) == [("revive_", 610, "ineffective", 78)]
 
 
 def test_each_of_several_remedies_has_an_outcome(outcomes):
     applied = [(600, LOWER), (600, LOWER), (700, REVIVE)]
     dead, recovered = upload(3, range(610, 710, 10), 12, *applied), upload(4, range(710, 800, 10))
-    expected = [("lower_learning_rate", 600, "ineffective", 10), ("revive", 700, "effective", 9)]
+    expected = [("lower_learning_rate", 600, "ineffective", 10), ("revive_", 700, "effective", 9)]
     assert outcomes(HEALTHY, DEAD, dead, recovered) == expected
 
 
 def test_the_judged_steps_end_at_the_next_remedy_for_the_layer_but_not_for_another_layer(outcomes):
-    other = upload(3, range(610, 710, 10), 12, (600, REVIVE), (630, "remedy/r1.11.dying/revive"))
-    assert outcomes(HEALTHY, DEAD, other) == [("revive", 600, "ineffective", 10)]
-    assert outcomes(upload(4, [710], 12, (650, "remedy/r1.1.born_dead/revive"))) == [("revive", 600, "inconclusive", 5)]
+    other = upload(3, range(610, 710, 10), 12, (600, REVIVE), (630, "remedy/r1.11.dying/revive_"))
+    assert outcomes(HEALTHY, DEAD, other) == [("revive_", 600, "ineffective", 10)]
+    assert outcomes(upload(4, [710], 12, (650, "remedy/r1.1.born_dead/revive_"))) == [
+        ("revive_", 600, "inconclusive", 5)
+    ]
 
 
 def test_a_new_baseline_does_not_make_a_remedy_effective(outcomes):
     dead = upload(3, range(610, 640, 10), 12, (600, REVIVE), (630, "mark/head replaced"))
     assert outcomes(HEALTHY, DEAD, dead, upload(4, range(640, 900, 10), 12, marks=True)) == [
-        ("revive", 600, "inconclusive", 3)
+        ("revive_", 600, "inconclusive", 3)
     ]
 
 
 def test_remedies_of_steps_that_a_newer_session_replaced_are_left_out(outcomes):
     assert outcomes(HEALTHY, DEAD, upload(3, range(610, 710, 10), 12, (650, REVIVE))) == [
-        ("revive", 650, "inconclusive", 5)
+        ("revive_", 650, "inconclusive", 5)
     ]
     assert outcomes(upload(1, range(610, 720, 10), 12, session="s2")) == []
     assert outcomes(upload(2, range(720, 800, 10), 0, (710, LOWER), session="s2")) == [
@@ -157,14 +159,14 @@ def test_remedies_of_steps_that_a_newer_session_replaced_are_left_out(outcomes):
 
 def test_records_that_came_late_do_not_count(outcomes):
     later = upload(4, range(690, 770, 10), 0, (600, REVIVE))
-    assert outcomes(HEALTHY, DEAD, later, upload(3, range(610, 690, 10), 12)) == [("revive", 600, "effective", 8)]
+    assert outcomes(HEALTHY, DEAD, later, upload(3, range(610, 690, 10), 12)) == [("revive_", 600, "effective", 8)]
 
 
 def test_nonfinite_values_do_not_make_a_remedy_effective(outcomes):
     nonfinite = upload(3, range(610, 710, 10), 0, (600, REVIVE))
     for record in nonfinite["records"]:
         record["nonfinite"] = 1
-    assert outcomes(HEALTHY, DEAD, nonfinite) == [("revive", 600, "ineffective", 10)]
+    assert outcomes(HEALTHY, DEAD, nonfinite) == [("revive_", 600, "ineffective", 10)]
 
 
 def test_a_remedy_for_an_alert_of_the_run_is_judged_by_the_state_of_the_alert(call):
@@ -189,7 +191,7 @@ def test_a_remedy_for_an_alert_of_the_run_is_judged_by_the_state_of_the_alert(ca
 
 def test_the_end_of_the_run_leaves_the_outcome_inconclusive(call, outcomes):
     assert outcomes(HEALTHY, DEAD, upload(3, [610, 620], 12, (600, REVIVE), final_status="finished")) == [
-        ("revive", 600, "inconclusive", 2)
+        ("revive_", 600, "inconclusive", 2)
     ]
     (remedy,) = call("GET", "/v1/alerts/r1.1.dying").json()["remedy_outcomes"]
     assert remedy["explanation"].endswith("the last 0 of them clear; 8 are needed; the run has ended")
@@ -201,7 +203,7 @@ def test_acknowledging_and_resolving_answer_with_the_remedy_outcomes_too(call, o
     for action in ("acknowledge", "resolve"):
         (remedy,) = call("POST", f"/v1/alerts/r1.1.dying/{action}", json=note).json()["remedy_outcomes"]
         assert remedy["outcome"] == "ineffective"
-    assert outcomes(upload(4, range(710, 800, 10))) == [("revive", 600, "effective", 19)]
+    assert outcomes(upload(4, range(710, 800, 10))) == [("revive_", 600, "effective", 19)]
 
 
 def test_the_outcomes_of_a_compacted_run_are_the_same(app, outcomes, monkeypatch):
@@ -212,4 +214,4 @@ def test_the_outcomes_of_a_compacted_run_are_the_same(app, outcomes, monkeypatch
         pass
     with app.state.services.database.read() as connection:
         assert connection.scalar(select(func.count()).select_from(tables.chunks)) > 0
-    assert outcomes() == uncompacted == [("revive", 600, "ineffective", 10)]
+    assert outcomes() == uncompacted == [("revive_", 600, "ineffective", 10)]

@@ -21,7 +21,7 @@ def test_a_training_that_is_no_longer_watched_has_an_alert_that_says_since_when_
     assert (alert["state"], alert["severity"], alert["title"]) == (
         "pending", "warning", "The training is not being watched",
     )  # fmt: skip
-    assert "Nothing was recorded since step 40: the model trains in eval mode" in alert["message"]
+    assert "nothing was recorded since step 40, because the model trains in eval mode" in alert["message"]
     harness.wait(seconds=301)
     assert harness.take_notifications() == [("alert.firing", ["0.no_data"])]
 
@@ -46,7 +46,7 @@ def test_the_same_state_again_changes_nothing(harness):
 def test_every_reason_has_its_words(harness, reason):
     harness.upload(watching=unwatched(reason, last_step=None))
     alert = harness.alert(**NO_DATA)
-    assert f"Nothing was ever recorded: {EXPLANATIONS[reason]}." in alert["message"]
+    assert f"nothing was ever recorded, because {EXPLANATIONS[reason]}." in alert["message"]
     assert alert["severity"] == ("info" if reason == "nothing_can_die" else "warning")
 
 

@@ -6,12 +6,14 @@ import json
 
 import pytest
 
+from relumine_server.detection import messages
 from relumine_server.detection.remedies import remedies
 from relumine_server.detection.replay import replay
 
 EVIDENCE_KEYS = {
     "units", "units_silent", "baseline_fraction", "n", "n_unit", "p_bound", "learning_rate", "bias", "shift",
     "update_to_weight", "kill_ratio", "risk", "headroom", "upstream", "loss_effect", "input", "weights",
+    "upstream_names", "onset_step",
 }  # fmt: skip
 EVIDENCE = {
     "learning_rate": {"now": 0.2, "before": None}, "upstream": [], "kill_ratio": None, "weights": {"change": None},
@@ -58,7 +60,7 @@ def test_a_slow_drift_of_the_biases_is_recognized_from_the_exact_split(train, po
     assert [(remedy.action, remedy.value) for remedy in finding.remedies[:3]] == [
         ("check_loss", None),  # what pushes the biases down would do so again after any other remedy
         ("lower_learning_rate", pytest.approx(0.005)),
-        ("reset_bias", pytest.approx(0.5)),
+        ("reset_bias_", pytest.approx(0.5)),
     ]
 
 
@@ -106,14 +108,17 @@ def test_a_layer_behind_one_that_was_lost_earlier_is_lost_to_upstream_collapse(t
     _readings, findings = replay(training.layers, training.sample(10).records, policy)
     second = next(f for f in findings if f.layer_id == 2)
     assert (second.cause, second.evidence["upstream"]) == ("upstream_collapse", [1])
-    assert (second.remedies[0].action, second.remedies[0].value) == ("treat_upstream", 1)
+    assert second.evidence["upstream_names"] == ["fc1"]
+    treat = second.remedies[0]
+    assert (treat.action, treat.function, treat.parameter, treat.value) == ("treat_upstream", None, None, None)
+    assert 'revive_(model, inputs, optimizer, layers="fc1"' in treat.code
 
 
 def test_without_any_sign_the_cause_is_unknown(train, policy):
     finding = first_finding(kill_at_once(train({1: 0.3}).sample(30)), policy)
     assert finding.cause == "unknown"
     assert finding.confidence < 0.5
-    assert finding.remedies[0].action == "replace_relu"
+    assert finding.remedies[0].action == "replace_relu_"
 
 
 def test_large_updates_without_a_jump_of_the_rate_are_only_a_possible_cause(train, policy):
@@ -129,7 +134,7 @@ def test_the_proposed_rate_leaves_the_weakest_units_most_of_their_headroom(kill_
     first, second, third = remedies("dying", "high_learning_rate", evidence, {}, None)
     assert first.value == pytest.approx(0.2 * factor)
     # For the units that no learning rate brings back.
-    assert (second.action, third.action) == ("reinitialize", "replace_relu")
+    assert (second.action, third.action) == ("revive_", "replace_relu_")
 
 
 def test_a_bias_far_below_zero_explains_a_born_dead_layer(train, policy):
@@ -161,6 +166,19 @@ def test_every_finding_has_every_key_of_the_evidence_as_finite_json(train, polic
         assert set(finding.evidence) == EVIDENCE_KEYS
         json.dumps(finding.as_dict(), allow_nan=False)
     assert {f.transition for f in findings} == {"raised", "resolved"}
+
+
+@pytest.mark.parametrize(("run_signals", "effect"), [({"loss": 0.5}, 0.0), ({}, None)])
+def test_nothing_is_known_of_a_loss_that_no_longer_comes(train, policy, run_signals, effect):
+    """A loss that is not finite is not recorded: the last ones before it say nothing about it."""
+    training = train({1: 0.3}, run_signals={"loss": 0.5}).sample(30)
+    training.learning_rate = 0.5
+    kill_at_once(training, steps=5)
+    training.run_signals = run_signals
+    _readings, findings = replay(training.layers, training.sample(40).records, policy)
+    dead = next(finding for finding in findings if finding.kind == "dead")
+    assert dead.evidence["loss_effect"] == effect
+    assert ("Loss is unaffected" in messages.message(dead, "a/b")) == (effect is not None)
 
 
 def test_the_effect_on_the_loss_is_part_of_the_evidence(train, policy):

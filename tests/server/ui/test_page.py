@@ -18,7 +18,8 @@ def test_a_run_is_listed_and_opens_with_its_alerts(page, dying):
     worst = next(alert for alert in dying if alert["kind"] == "dead")
     card = page.locator(f'[data-alert="{worst["id"]}"]')
     assert worst["message"] in card.inner_text()
-    assert "lower learning rate" in card.inner_text()
+    assert "lower_learning_rate" in card.inner_text()
+    assert "relumine.remedies.lower_learning_rate(optimizer, " in card.inner_text()
 
 
 def test_the_heat_map_and_the_learning_rate_are_drawn(page, dying):

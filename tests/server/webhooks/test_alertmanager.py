@@ -100,7 +100,7 @@ def test_an_alertmanager_accepts_an_alert_keeps_it_and_resolves_it(alertmanager)
     assert (warning["labels"]["severity"], critical["labels"]["severity"]) == ("warning", "critical")
     assert critical["labels"]["alertname"] == "RelumineDying"
     assert critical["generatorURL"].startswith(RUN_URL)
-    assert "Do: lr ≤ 0.05" in critical["annotations"]["description"]
+    assert "Fix: lower it to 0.05, its last healthy value." in critical["annotations"]["description"]
     assert datetime.fromisoformat(critical["endsAt"]) > NOW + timedelta(days=6)
     sample = resolved(opened_at=OPENED_AT).model_copy(update={"resolved_at": NOW.isoformat()})
     assert post(api, notification("alert.resolved", sample)._replace(created_at=NOW)).response_status == 200

@@ -32,8 +32,8 @@ Action: TypeAlias = Callable[[Alert, Remedy], RemedyResult]
 CustomActions: TypeAlias = Mapping[str, Callable[[Alert, Remedy], object]]
 """The user's own remedies, such as for the data, by the action that alerts propose."""
 
-ACTIONS = ("lower_learning_rate", "lower_weight_decay", "reset_bias", "reinitialize", "replace_relu")
-"""Actions that alerts propose and that are built in."""
+ACTIONS = ("lower_learning_rate", "lower_weight_decay", "reset_bias_", "revive_", "replace_relu_")
+"""Actions that alerts propose and that are built in: each is the function of its name."""
 STABILIZING = ("lower_learning_rate", "lower_weight_decay", "normalize_input", "check_loss")
 """Actions that keep active units active, and bring no dead unit back."""
 FORWARD_ERRORS = (ValueError, TypeError, RuntimeError)
@@ -95,9 +95,9 @@ class RemedyActions:
         return {
             "lower_learning_rate": self._lower_learning_rate,
             "lower_weight_decay": self._lower_weight_decay,
-            "reset_bias": self._reset_bias,
-            "reinitialize": self._reinitialize,
-            "replace_relu": self._replace_relu,
+            "reset_bias_": self._reset_bias,
+            "revive_": self._revive_or_redraw,
+            "replace_relu_": self._replace_relu,
         }
 
     def note_postponed(self, alert: Alert) -> None:
@@ -205,7 +205,7 @@ class RemedyActions:
         slope = DEFAULT_SLOPE if remedy.value is None else remedy.value
         return replace_relu_(self._model, layers=layer_of(alert), negative_slope=slope)
 
-    def _reinitialize(self, alert: Alert, _remedy: Remedy) -> RemedyResult:
+    def _revive_or_redraw(self, alert: Alert, _remedy: Remedy) -> RemedyResult:
         """Reinitialize layers that were far too large from the start, and all else from there; else revive units."""
         started_badly = alert.cause == "bad_initialization" and alert.kind != "born_dead"
         if started_badly and has_oversized(self._model, self._batches()):

@@ -157,7 +157,7 @@ class RemedyHandler:
 
     def _complete(self, alert: Alert, result: RemedyResult) -> RemedyResult:
         """Follow the remedy up, begin the cooldown, and log what was done."""
-        redraw = "reinitialize" in self._allow and any(remedy.action == "reinitialize" for remedy in alert.remedies)
+        redraw = "revive_" in self._allow and any(remedy.action == "revive_" for remedy in alert.remedies)
         result, is_restored = self._remedies.follow_up(
             alert,
             result,
@@ -218,8 +218,8 @@ def apply(  # noqa: PLR0913 - a model, an optimizer, and options by name
         schedulers: the schedulers of the optimizer.
         budget: number of remedies that may be applied in all.
         cooldown_steps: optimizer steps between two of them.
-        allow: ``lower_learning_rate``, ``lower_weight_decay``, ``reset_bias``, ``reinitialize`` (``revive_``),
-            ``replace_relu``.
+        allow: ``lower_learning_rate``, ``lower_weight_decay``, ``reset_bias_``, ``revive_``,
+            ``replace_relu_``.
         custom_actions: your own functions by action, such as ``{"normalize_input": fix_inputs}`` for an input that
             changed, or ``check_loss`` for a term of the loss that pushes units down. Each is called with the alert and
             the remedy. What it returns is logged; with ``False`` the next remedy is tried.

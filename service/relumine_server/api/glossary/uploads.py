@@ -63,6 +63,7 @@ UPLOAD_FIELDS: Mapping[str, tuple[str, Any]] = {
     "nonfinite": ("The number of values that are not finite.", 0),
     "observed": ("How the activation is observed.", "function mode"),
     "output_spread": ("How much the outputs differ between examples.", 0.5),
+    "producer_type": ("The class of that module; null where unknown.", "Linear"),
     "producer": ("The module whose output the activation receives; null where unknown.", "fc1"),
     "rank": ("The rank of the process in a distributed training.", 0),
     "rate_counts": ("The number of learning rates of each record.", COUNTS),

@@ -9,7 +9,6 @@ const CAUSES = {
   bad_initialization: "bad initialization",
   input_shift: "shift of the input",
   upstream_collapse: "collapse of an upstream layer",
-  unknown: "unknown",
 };
 
 export function isOpen(alert) {
@@ -24,7 +23,7 @@ export function alertCard(alert, { showRun = false, onChange }) {
     el("header", {}, el("h3", {}, title), tag(alert.severity), tag(alert.state), suppressionTag(alert)),
     el("p", { class: "message" }, alert.message),
     el("p", { class: "quiet" }, ...openedAndResolved(alert), showRun ? el("span", {}, " · run ", runLink) : ""),
-    el("p", {}, `Cause: ${CAUSES[alert.cause] || alert.cause} (confidence ${share(alert.confidence)}). `, forecastText(alert)),
+    el("p", {}, causeText(alert), forecastText(alert)),
     remedyList(alert),
     acknowledgement(alert),
     isOpen(alert) ? actionForm(alert, onChange) : null,
@@ -52,6 +51,11 @@ function openedAndResolved(alert) {
   return [...opened, ` · resolved at step ${count(alert.resolved_step)}${reason}`];
 }
 
+// Nothing where the cause is unknown: the message says what was measured.
+function causeText({ cause, confidence }) {
+  return cause === "unknown" ? "" : `Cause: ${CAUSES[cause] || cause} (confidence ${share(confidence)}). `;
+}
+
 function forecastText({ forecast }) {
   if (!forecast) return "";
   const range = `${count(forecast.low)} to ${count(forecast.high)}`;
@@ -63,8 +67,8 @@ function remedyList(alert) {
   const item = (remedy) => {
     const parameter = remedy.parameter ? ` ${remedy.parameter}` : "";
     const value = remedy.value === null ? "" : ` → ${number(remedy.value)}`;
-    const action = el("strong", {}, `${remedy.action.replaceAll("_", " ")}${parameter}${value}`);
-    return el("li", {}, action, remedy.reason ? `: ${remedy.reason}` : "");
+    const action = el("strong", {}, `${remedy.action}${parameter}${value}`);
+    return el("li", {}, action, remedy.reason ? `: ${remedy.reason}` : "", el("pre", {}, remedy.code));
   };
   return el("div", {}, el("p", {}, "Remedies:"), el("ul", {}, alert.remedies.map(item)));
 }

@@ -7,7 +7,6 @@ scripts and may contain anything: characters that are not printable become space
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -143,7 +142,7 @@ def _state(alert: Alert) -> str:
 
 
 def _details(alert: Alert) -> str:
-    """Return the message without the run, title and step that it begins with, because they stand above it."""
+    """Return the message without the severity, run and title that it begins with, because they stand beside it."""
     if alert.state == "resolved":
         at_step = "" if alert.resolved_step is None else f" at step {alert.resolved_step:,}"
         reason = "" if alert.resolved_reason is None else f" ({alert.resolved_reason})"
@@ -151,7 +150,8 @@ def _details(alert: Alert) -> str:
     _, separator, rest = alert.message.partition(f" · {alert.title}")
     if not separator:
         return printable(alert.message)
-    return printable(re.sub(r"^ \(step [\d,]+\)\.", "", rest).lstrip(" .:"))
+    details = printable(rest.lstrip(" .:"))
+    return details[:1].upper() + details[1:]
 
 
 def _firing(notification: Notification) -> _Heading:

@@ -23,6 +23,7 @@ from relumine_server.api.rate_limit import LoginAttempts
 from relumine_server.api.routes import (
     alerts,
     deliveries,
+    incidents,
     keys,
     layers,
     monitoring,
@@ -56,7 +57,8 @@ from relumine_server.ui import routes as ui
 from relumine_server.webhooks.dispatcher import WebhookDispatcher
 
 ROUTE_MODULES = (
-    uploads, projects, policies, runs, layers, alerts, silences, webhooks, deliveries, keys, session, monitoring, ui,
+    uploads, projects, policies, runs, layers, alerts, incidents, silences, webhooks, deliveries, keys, session,
+    monitoring, ui,
 )  # fmt: skip
 
 

@@ -105,7 +105,8 @@ class OutboxHarness(NamedTuple):
 
     def _alert_row(self, run_id, layer, kind, state, severity):
         row = {
-            "run_id": run_id, "alert_id": f"{run_id}.{layer}.{kind}", "layer_id": layer, "kind": kind, "state": state, "incident_id": f"{run_id}.1",
+            "run_id": run_id, "alert_id": f"{run_id}.{layer}.{kind}", "layer_id": layer, "kind": kind, "state": state,
+            "incident_id": f"{run_id}.1",
             "severity": severity, "cause": "unknown", "message": "", "project": "digits", "evidence": {},
             "title": f"act{layer} is {kind}", "remedies": [],
         }  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any
 
 from relumine._client.requests import MAX_PAGE, Requests
 from relumine.schemas.alert import Alert, AlertDetail, AlertEvent, Silence
+from relumine.schemas.incident import Incident
 
 
 class AlertRequests(Requests):
@@ -40,6 +41,29 @@ class AlertRequests(Requests):
             "since": changed_since,
         }
         return itertools.islice(self._items("/v1/alerts", Alert, **filters, limit=page), limit)
+
+    def incidents(  # noqa: PLR0913 - the filters of the API, each by name
+        self,
+        *,
+        run_id: str | None = None,
+        project: str | None = None,
+        state: str | None = None,
+        severity: str | None = None,
+        cause: str | None = None,
+        since: datetime | None = None,
+        limit: int | None = None,
+    ) -> Iterator[Incident]:
+        """Return incidents, newest first, at most ``limit``: the alerts of a run that have one cause, as one."""
+        page = None if limit is None else max(1, min(limit, MAX_PAGE))
+        filters = {
+            "run_id": run_id,
+            "project": project,
+            "state": state,
+            "severity": severity,
+            "cause": cause,
+            "since": None if since is None else since.isoformat(),
+        }
+        return itertools.islice(self._items("/v1/incidents", Incident, **filters, limit=page), limit)
 
     def alert(self, alert_id: str) -> AlertDetail:
         """Return one alert, with the remedies applied to it and their outcomes."""

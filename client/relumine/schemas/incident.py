@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias, TypeVar
 
 from relumine.schemas.alert import Alert, AlertRun, AlertState, Cause, Kind, Remedy, Severity, severity_rank
 from relumine.schemas.base import View
@@ -17,12 +17,13 @@ Stage: TypeAlias = tuple[int, int]
 """The rank of a severity, and how far the problem has gone."""
 
 _PROGRESS: Mapping[Kind, int] = MappingProxyType({"dead": 1, "born_dead": 1, "constant_output": 2, "diverged": 3})
-_STATES_OF_LAYERS: tuple[tuple[Kind, str], ...] = (
-    ("dead", "dead"),
-    ("born_dead", "born dead"),
-    ("dying", "dying"),
-    ("no_data", "no longer observed"),
+_STATES_OF_LAYERS: tuple[tuple[Kind, tuple[str, str]], ...] = (
+    ("dead", ("is dead", "are dead")),
+    ("born_dead", ("was born dead", "were born dead")),
+    ("dying", ("is dying", "are dying")),
+    ("no_data", ("is no longer observed", "are no longer observed")),
 )
+"""The kinds of a layer's alerts, the worst first, with the verb for one layer and for several."""
 _RUN_PROBLEMS: tuple[tuple[Kind, str], ...] = (
     ("diverged", "values are not finite"),
     ("constant_output", "the output no longer depends on the input"),
@@ -66,49 +67,92 @@ class Incident(View):
     remedy: Remedy | None
 
 
-def lead_of(alerts: Sequence[Alert]) -> Alert:
-    """Return the alert that explains the others: not inhibited, not starved from upstream, the first to begin."""
+class IncidentAlert(Protocol):
+    """What the title of an incident needs of an alert."""
 
-    def rank(alert: Alert) -> tuple[bool, bool, bool, int, int]:
-        is_run_level = alert.layer_id == 0
-        is_starved = alert.cause == "upstream_collapse"
-        return alert.inhibited_by is not None, is_starved, is_run_level, alert.opened_step, alert.layer_id
+    @property
+    def layer_id(self) -> int: ...  # noqa: D102 - as in the alert
+    @property
+    def layer(self) -> str | None: ...  # noqa: D102
+    @property
+    def kind(self) -> Kind: ...  # noqa: D102
+    @property
+    def cause(self) -> Cause: ...  # noqa: D102
+    @property
+    def severity(self) -> Severity: ...  # noqa: D102
+    @property
+    def state(self) -> AlertState: ...  # noqa: D102
+    @property
+    def opened_step(self) -> int: ...  # noqa: D102
+    @property
+    def title(self) -> str: ...  # noqa: D102
+    @property
+    def inhibited_by(self) -> str | None: ...  # noqa: D102
+
+
+IncidentAlertT = TypeVar("IncidentAlertT", bound=IncidentAlert)
+
+
+def lead_of(alerts: Sequence[IncidentAlertT]) -> IncidentAlertT:
+    """Return the alert that explains the others: it holds, is not inhibited or starved, and was the first to begin."""
+
+    def rank(alert: IncidentAlertT) -> tuple[bool, bool, bool, bool, int, int]:
+        return (
+            alert.state == "resolved",
+            alert.inhibited_by is not None,
+            alert.cause == "upstream_collapse",
+            alert.layer_id == 0,
+            alert.opened_step,
+            alert.layer_id,
+        )
 
     return min(alerts, key=rank)
 
 
-def incident_title(alerts: Sequence[Alert], total: int | None = None) -> str:
-    """Return the title of an incident: that of its only alert, or its layers by state, the worst first.
+def severity_of(alerts: Sequence[IncidentAlert]) -> Severity:
+    """Return the worst severity of the alerts that hold, or of all where none does."""
+    holding = [alert for alert in alerts if alert.state != "resolved"]
+    return max((alert.severity for alert in holding or alerts), key=severity_rank)
 
-    ``total`` counts its alerts where ``alerts`` are only some of them.
+
+def incident_title(alerts: Sequence[IncidentAlert], counts: Mapping[Kind, int] | None = None) -> str:
+    """Return the title of an incident: that of its only alert, or the number of its layers by state, the worst first.
+
+    ``counts`` are the numbers of its alerts by kind where ``alerts`` are only some of them.
     """
-    if len(alerts) == 1 and total in (None, 1):
+    if counts is None:
+        counts = Counter(alert.kind for alert in alerts)
+    if sum(counts.values()) == 1:
         return alerts[0].title
-    counts = Counter(alert.kind for alert in alerts if alert.layer_id)
-    parts = [f"{counts[kind]:,} {word}" for kind, word in _STATES_OF_LAYERS if counts[kind]]
-    title = ""
-    if parts:
-        first = min(
-            (alert for alert in alerts if alert.layer_id), key=lambda alert: (alert.opened_step, alert.layer_id)
-        )
-        noun = "layer" if sum(counts.values()) == 1 else "layers"
-        title = f"{noun} lost: {', '.join(parts)}; first {first.layer} at step {first.opened_step:,}"
-        title = title[0].upper() + title[1:]
-    run_problems = [text for kind, text in _RUN_PROBLEMS if any(alert.kind == kind for alert in alerts)]
-    unlisted = 0 if total is None else total - len(alerts)
-    more = [f"{unlisted:,} more alerts"] if unlisted > 0 else []
-    return ", ".join([part for part in [title, *run_problems, *more] if part]) or alerts[0].title
+    parts = [_layers(counts[kind], verbs) for kind, verbs in _STATES_OF_LAYERS if counts.get(kind)]
+    title = ", ".join(parts)
+    of_layers = [alert for alert in alerts if alert.layer_id]
+    if parts and of_layers:
+        first = min(of_layers, key=lambda alert: (alert.opened_step, alert.layer_id))
+        title += f", the first is {label_of(first)} at step {first.opened_step:,}"
+    run_problems = [text for kind, text in _RUN_PROBLEMS if counts.get(kind)]
+    title = "; ".join([part for part in (title, *run_problems) if part]) or alerts[0].title
+    return title[0].upper() + title[1:]
 
 
-def incident_message(alerts: Sequence[Alert], total: int | None = None) -> str:
-    """Return the message of an incident: its severity and title, and the cause and fix of its leading alert."""
-    lead = lead_of(alerts)
-    if len(alerts) == 1 and total in (None, 1):
-        return lead.message
-    severity = max((alert.severity for alert in alerts), key=severity_rank).upper()
+def incident_message(lead: Alert, title: str, severity: Severity) -> str:
+    """Return the message of an incident of several alerts: severity, title, and what its leading alert says."""
     run = f"{lead.project}/{lead.run.name or lead.run_id[:13]}"
     details = lead.message.partition(" · ")[2] or lead.message
-    return f"{severity} {run} · {incident_title(alerts, total)}. {details}"
+    return f"{severity.upper()} {run} · {title}. {details}"
+
+
+def _layers(count: int, verbs: tuple[str, str]) -> str:
+    noun, verb = ("layer", verbs[0]) if count == 1 else ("layers", verbs[1])
+    return f"{count:,} {noun} {verb}"
+
+
+def label_of(alert: IncidentAlert) -> str:
+    """Return the name of a layer for people, which the title of its alert begins with."""
+    for _, verbs in _STATES_OF_LAYERS:
+        if alert.title.endswith(f" {verbs[0]}"):
+            return alert.title.removesuffix(f" {verbs[0]}")
+    return alert.layer or "the run"
 
 
 def stage(kind: Kind, severity: Severity) -> Stage:

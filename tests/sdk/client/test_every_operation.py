@@ -64,6 +64,8 @@ def call_everything(client, tmp_path):
 
 
 def call_alerts(client):
+    (incident,) = client.incidents(state="open")
+    assert (incident.alert_count, incident.layers[0].layer) == (1, "act1")
     alert = next(client.alerts(since=datetime.now(UTC) - timedelta(hours=1)))
     client.alert(alert.id)
     list(client.events(alert.id))

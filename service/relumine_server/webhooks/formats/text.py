@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from relumine.schemas.alert import Alert
 from relumine.schemas.health import HealthStatus
+from relumine.schemas.incident import incident_title, label_of, lead_of, severity_of
 from relumine.schemas.run import RunSummary
 from relumine_server.webhooks.notification import Notification, by_severity
 
@@ -33,7 +34,10 @@ _ACKNOWLEDGED_MARK = "🟡"
 
 
 class AlertItem(NamedTuple):
-    """One alert of a list. ``note`` has its severity, its state and the step at which it was opened."""
+    """One alert of a list, or the alerts of one incident.
+
+    ``note`` has its severity, its state and the step at which it was opened.
+    """
 
     mark: str
     title: str
@@ -41,6 +45,7 @@ class AlertItem(NamedTuple):
     note: str
     opened_at: datetime
     url: str
+    alert_count: int = 1
 
 
 class NotificationText(NamedTuple):
@@ -55,7 +60,7 @@ class NotificationText(NamedTuple):
 
     def without_last_item(self) -> NotificationText:
         """Return the same text with one item less."""
-        return self._replace(items=self.items[:-1], omitted=self.omitted + 1)
+        return self._replace(items=self.items[:-1], omitted=self.omitted + self.items[-1].alert_count)
 
 
 class _Heading(NamedTuple):
@@ -69,16 +74,17 @@ def render_text(notification: Notification) -> NotificationText:
     render_heading = _HEADINGS.get(notification.event, _unknown_event)
     heading = render_heading(notification)
     alerts = notification.alerts
-    omitted = 0
-    if alerts:
-        omitted = max(notification.total, len(alerts)) - min(len(alerts), MAX_ITEMS)
-    elif notification.summary:
+    if not alerts and notification.summary:
         alerts = notification.summary.ended_alerts
+    items = _items(alerts)[:MAX_ITEMS]
+    omitted = 0
+    if notification.alerts:
+        omitted = max(notification.total, len(alerts)) - sum(item.alert_count for item in items)
     return NotificationText(
         mark=heading.mark,
         headline=printable(heading.headline),
         lead=printable(heading.lead),
-        items=[_item(alert) for alert in by_severity(alerts)[:MAX_ITEMS]],
+        items=items,
         omitted=omitted,
         url=notification.url,
     )
@@ -113,6 +119,34 @@ def link_url(url: str) -> str:
 def compact_json(document: Any) -> str:
     """Return a document as JSON without white space."""
     return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _items(alerts: Sequence[Alert]) -> list[AlertItem]:
+    """Return one item for each incident, in the order of its worst alert."""
+    incidents: dict[str, list[Alert]] = {}
+    for alert in by_severity(alerts):
+        incidents.setdefault(alert.incident_id, []).append(alert)
+    return [_item(members[0]) if len(members) == 1 else _incident_item(members) for members in incidents.values()]
+
+
+def _incident_item(alerts: Sequence[Alert]) -> AlertItem:
+    """Return several alerts of an incident as one item: its layers, and what the alert says that explains them."""
+    lead = lead_of(alerts)
+    layers = [label_of(alert) for alert in sorted(alerts, key=lambda alert: (alert.opened_step, alert.layer_id))]
+    names = ", ".join(layers[:_MAX_NAMES])
+    if len(layers) > _MAX_NAMES:
+        names += f" and {len(layers) - _MAX_NAMES:,} more"
+    item = _item(lead)
+    states = {alert.state for alert in alerts}
+    state = states.pop() if len(states) == 1 else "open"
+    opened_step = min(alert.opened_step for alert in alerts)
+    return item._replace(
+        mark=_end_mark(alerts) if state == "resolved" else _MARKS[severity_of(alerts)],
+        title=printable(incident_title(alerts)),
+        details=printable(f"{names}. {lead.title}: {item.details}"),
+        note=printable(f"{severity_of(alerts)} · {state} · since step {opened_step:,}"),
+        alert_count=len(alerts),
+    )
 
 
 def _item(alert: Alert) -> AlertItem:
@@ -158,8 +192,8 @@ def _firing(notification: Notification) -> _Heading:
     alerts = by_severity(notification.alerts)
     critical = sum(alert.severity == "critical" for alert in alerts)
     what = f"{notification.total:,} alerts"
-    if notification.total == 1:
-        what = alerts[0].title
+    if notification.total == len(alerts) and len({alert.incident_id for alert in alerts}) == 1:
+        what = incident_title(alerts)
     elif critical and notification.total == len(alerts):
         what += f", {critical:,} critical"
     return _Heading(_MARKS[alerts[0].severity], f"{_run_name(alerts[0])}: {what}")

@@ -56,7 +56,9 @@ class AlertDispatcher:
             if alert == previous or not self._hold(alert):
                 continue
             if should_notify(alert, previous):
-                server_lines.log(LOG_LEVELS[alert.severity], "%s %s", alert.message, alert.url)
+                word = alert.severity.upper()
+                text = alert.message.removeprefix(f"{word} ")
+                server_lines.log(LOG_LEVELS[alert.severity], "%s %s %s", word, text, alert.url, word=word)
                 self._new.append(alert)
 
     def _hold(self, alert: Alert) -> bool:

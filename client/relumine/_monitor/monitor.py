@@ -14,7 +14,7 @@ from relumine._monitor import messages
 from relumine._monitor.session import MonitorSession
 from relumine._monitor.user_input import UserInput
 from relumine._runtime import open_runs
-from relumine._runtime.log import logger
+from relumine._runtime.log import begin, logger
 from relumine._runtime.open_runs import EXIT_TIMEOUT_S
 from relumine._runtime.sendable import MAX_NAME, UnusableValue, sendable_name
 from relumine._runtime.settings import Settings
@@ -22,7 +22,6 @@ from relumine._torch.modules import ModuleNames
 from relumine.schemas.alert import Alert
 from relumine.schemas.health import Health, health_of
 from relumine.schemas.upload import FinalStatus, RunInfo
-from relumine.schemas.watching import Watching
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -175,17 +174,19 @@ class Monitor:
         session = self._session
         with session.guard.suppress("close"):
             session.close(final_status, timeout_s)
-            self._log_end(session.account.watching.current)
+            self._log_end(final_status)
             if session.has_backlog:
                 directory = self._settings.directory
                 logger.warning("unsent uploads are in %s; send them with: relumine sync %s", directory, directory)
         open_runs.discard(self)
 
-    def _log_end(self, watching: Watching) -> None:
+    def _log_end(self, final_status: FinalStatus) -> None:
         health = self.health()
-        line = messages.finished(self._run.label, health, watching, self.alerts(), self.sdk_stats(), self.url)
-        is_reassuring = health.status == "healthy"
-        logger.log(logging.INFO if is_reassuring else logging.WARNING, "%s", line)
+        watching = self._session.account.watching.current
+        ending = messages.Ending(self._run.label, self.url, final_status, health, watching)
+        line = messages.finished(ending, self.alerts(), self.sdk_stats())
+        level = logging.INFO if health.status == "healthy" else logging.WARNING
+        logger.log(level, "%s", line, extra=begin(messages.health_word(health)))
 
     def _shares_model_with(self, names: ModuleNames) -> bool:
         return self._is_active and self._session.hooks.names.shares_model_with(names)

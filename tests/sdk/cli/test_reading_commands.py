@@ -9,6 +9,7 @@ import pytest
 
 import relumine
 from relumine._cli import browser, output, report, run_lookup
+from relumine._runtime import terminal
 from relumine.cli import main
 from relumine.schemas.printable import printable
 from tests.helpers.live_server import listening
@@ -224,12 +225,14 @@ class Terminal(io.StringIO):
         (Terminal, {}, True),
         (Terminal, {"NO_COLOR": "1"}, False),
         (Terminal, {"TERM": "dumb"}, False),
+        (Terminal, {"FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
+        (io.StringIO, {"FORCE_COLOR": "1"}, True),
         (io.StringIO, {}, False),
     ],
 )
 def test_colours_are_for_terminals_that_want_them(client, stream, variables, is_coloured, monkeypatch):
     send_run(client, "r1", name=HOSTILE)
-    for name in ("NO_COLOR", "TERM"):
+    for name in ("NO_COLOR", "FORCE_COLOR", "TERM"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
@@ -238,7 +241,7 @@ def test_colours_are_for_terminals_that_want_them(client, stream, variables, is_
     assert [main(["runs"]), main(["alerts"]), main(["report", "r1"])] == [0, 0, 0]
     text = shown.getvalue()
     assert ("\x1b[31m" in text) is is_coloured
-    for code in (output.RED, output.YELLOW, output.GREEN, output.DIM, output.BOLD, "0"):
+    for code in (terminal.RED, terminal.YELLOW, terminal.GREEN, terminal.DIM, output.BOLD, "0"):
         text = text.replace(f"\x1b[{code}m", "")
     assert "\x1b" not in text
 

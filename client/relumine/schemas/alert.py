@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypeAlias, get_args
 
+from relumine.schemas import notebook
 from relumine.schemas.base import View
+from relumine.schemas.printable import printable
 
 Kind: TypeAlias = Literal["dying", "dead", "born_dead", "constant_output", "diverged", "no_data", "stalled"]
 Severity: TypeAlias = Literal["info", "warning", "critical"]
@@ -108,6 +110,17 @@ class Alert(View):
     def is_open(self) -> bool:
         """True until the alert is resolved."""
         return self.state in OPEN_STATES
+
+    def _repr_html_(self) -> str:
+        """Return the alert as a card for notebooks."""
+        lines = [f"{self.state}, since step {self.opened_step:,}", self.message]
+        lines += [f"Fix: {remedy.reason}" for remedy in self.remedies]
+        return notebook.card(self.title, self.severity, lines, notebook.link(self.url))
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: FBT001, ARG002 - the interface of IPython
+        """Print one line: IPython shows lists of alerts by it."""
+        line = f"<Alert {self.severity.upper()} {self.state}: {self.title}, step {self.opened_step:,}>"
+        printer.text(printable(line))
 
 
 class RemedyEffect(View):

@@ -102,9 +102,10 @@ class Monitor:
     def metrics(self) -> dict[str, float]:
         """Return the latest sampled step as flat numbers for other loggers: ``relumine/act1/active_rate`` and so on.
 
-        ``silent_fraction`` is the fraction of units that were active on no example of that step, ``dead_fraction`` the
-        fraction that is dead by the detector's own test: silent on so many sampled examples that neither chance nor the
-        layer's sparsity explains it.
+        ``silent_fraction`` is the fraction of units that were active on no example of that step. ``dead_fraction`` is
+        the fraction that was active and is dead by the detector's own test: silent on so many sampled examples that
+        neither chance nor the layer's sparsity explains it. ``born_dead_fraction`` is the fraction that was never
+        active; no unit counts in both.
         """
         return self._session.metrics()
 

@@ -20,7 +20,6 @@ from relumine.schemas.chart import LoggedMetrics, MetricPoint
 from relumine.schemas.health import HealthStatus
 from relumine.schemas.limits import MAX_STEP
 from relumine.schemas.printable import printable
-from relumine.schemas.record_table import Array
 from relumine_server.alerts import queries as alert_queries
 from relumine_server.api import pagination, problem_details
 from relumine_server.api.dependencies import (
@@ -190,18 +189,14 @@ def _layer_traces(
 
 def _layer_trace(layer_id: int, series: Downsampled) -> chart.Trace:
     trace = downsampling.downsample(series, OVERVIEW_POINTS)
-    dead_fraction = _zero_for_nan(trace.max["dead_fraction"]) + _zero_for_nan(trace.max["born_dead_fraction"])
     return chart.Trace(
         layer_id=layer_id,
         step=downsampling.to_ints(trace.step),
-        dead_fraction=downsampling.to_json_numbers(dead_fraction),
+        dead_fraction=downsampling.to_json_numbers(trace.max["dead_fraction"]),
+        born_dead_fraction=downsampling.to_json_numbers(trace.max["born_dead_fraction"]),
         dying_fraction=downsampling.to_json_numbers(trace.max["dying_fraction"]),
         active_rate=downsampling.to_json_numbers(trace.last["active_rate"]),
     )
-
-
-def _zero_for_nan(values: Array) -> Array:
-    return np.where(np.isnan(values), 0.0, values)
 
 
 def _run_trace(connection: sa.Connection, run_id: str, after_step: int | None) -> chart.RunTrace:

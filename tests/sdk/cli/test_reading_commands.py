@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import io
 import json
+from typing import get_args
 
 import pytest
 
 import relumine
+from relumine import cli
 from relumine._cli import browser, output, report, run_lookup
 from relumine._runtime import terminal
 from relumine.cli import main
+from relumine.schemas.health import HealthStatus
 from relumine.schemas.printable import printable
+from relumine.schemas.run import RunSort, RunStatus
 from tests.helpers.live_server import listening
 
 HOSTILE = "\x1b]0;x\x07\rforged\nline\x9b1m\u202eevil"
@@ -270,3 +274,33 @@ def test_a_search_by_name_is_bounded(client, capsys, monkeypatch):
     assert main(["report", "name1"]) == 0
     assert main(["report", "name0"]) == 1
     assert "newest 2 runs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        (["--sort", "name"], ["digits/a", "digits/b", "digits/c"]),
+        (["--sort=-name"], ["digits/c", "digits/b", "digits/a"]),
+        (["--tag", "ci"], ["digits/c"]),
+        (["--q", "run-b"], ["digits/b"]),
+    ],
+)
+def test_runs_are_sorted_and_filtered(options, names, client, capsys):
+    for name in ("b", "a", "c"):
+        send_run(client, f"run-{name}", name=name)
+    client.change_run("run-c", tags=["ci"])
+    assert main(["runs", *options]) == 0
+    assert names_of_runs(printed(capsys)) == names
+
+
+def test_filters_that_match_nothing_are_said_to_in_one_sentence(client, capsys):
+    send_run(client, "r1")
+    assert main(["runs", "--tag", "other"]) == 0
+    (line,) = printed(capsys)
+    assert line == f"No run of {client.url} matches these filters. `relumine runs` lists all."
+
+
+def test_the_command_knows_the_words_of_the_api():
+    assert set(cli.SORTS) == set(get_args(RunSort))
+    assert set(cli.HEALTHS) == set(get_args(HealthStatus))
+    assert set(cli.STATUSES) == set(get_args(RunStatus))

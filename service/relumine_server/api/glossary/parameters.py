@@ -30,6 +30,8 @@ PARAMETERS: Mapping[str, tuple[str, Any]] = {
     "severity": ("Only alerts of this severity.", "critical"),
     "silence_id": ("The id of a silence.", "sil_0123456789abcdef0123456789abcdef"),
     "since": ("Only alerts that changed at or after this time.", "2026-11-30T02:00:00Z"),
+    "sort": ("The order; - begins with the largest value, health with the worst.", "-created_at"),
+    "tag": ("Only runs with this tag.", "ci"),
     "state": ("Only alerts in this state.", "firing"),
     "list_deliveries.state": ("Only deliveries in this state.", "failed"),
     "statistics": ("The names of statistics, separated by commas.", "active_rate,dead_fraction"),

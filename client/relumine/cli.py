@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from relumine import __version__
 
 STATUSES = ("running", "finished", "stalled", "failed")
+SORT_FIELDS = ("created_at", "updated_at", "name", "last_step", "health", "final_loss")
+SORTS = tuple(f"{direction}{field}" for field in SORT_FIELDS for direction in ("", "-"))
 HEALTHS = ("unknown", "unwatched", "healthy", "at_risk", "damaged", "collapsed", "diverged")
 
 # Exit statuses of a shell's commands that end by SIGPIPE and SIGINT. Never 0: `check` has not said "healthy" then.
@@ -43,6 +45,11 @@ def _add_runs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--project", help="only runs of this project")
     parser.add_argument("--status", choices=STATUSES, help="only runs of this status")
     parser.add_argument("--health", choices=HEALTHS, help="only runs of this health")
+    parser.add_argument("--group", help="only runs of this group")
+    parser.add_argument("--tag", help="only runs with this tag")
+    parser.add_argument("--q", metavar="TEXT", help="only runs with this text in their id, name or group")
+    sort_help = f"the order: {', '.join(SORT_FIELDS)} (the worst health first); --sort=-FIELD reverses it"
+    parser.add_argument("--sort", choices=SORTS, metavar="FIELD", help=sort_help)
     parser.add_argument("--limit", type=_count, default=20, help="list at most this many (default: 20)")
     _add_output(parser)
 

@@ -12,7 +12,15 @@ from relumine._client.alert_requests import AlertRequests
 from relumine._client.project_requests import ProjectRequests
 from relumine._client.run_requests import RunRequests
 from relumine._client.webhook_requests import WebhookChanges, WebhookFields, WebhookRequests
-from relumine._runtime.http import NOT_RELUMINE, UnboundedResponse, client_options, parse_problem, read_body
+from relumine._runtime.http import (
+    NOT_RELUMINE,
+    UnboundedResponse,
+    client_options,
+    parse_problem,
+    read_body,
+    unlogged_request,
+)
+from relumine._runtime.server_errors import unreachable
 from relumine._runtime.settings import resolve_settings
 from relumine.errors import ServerError, SettingsError
 from relumine.schemas.printable import printable
@@ -57,22 +65,22 @@ class Client(RunRequests, AlertRequests, ProjectRequests, WebhookRequests):
 
     def _send(self, method: str, path: str, **options: Any) -> bytes:
         try:
-            with self._http.stream(method, path, **options) as response:
+            with unlogged_request(), self._http.stream(method, path, **options) as response:
                 content = _read(response)
         except (httpx.HTTPError, httpx.InvalidURL, UnboundedResponse) as error:
-            raise ServerError(f"{self.url} does not respond: {printable(error)}") from error
+            raise ServerError(printable(unreachable(self.url, error))) from error
         _require_success(response, content)
         return content
 
     def _receive(self, path: str, write: Callable[[bytes], object]) -> None:
         try:
-            with self._http.stream("GET", path) as response:
+            with unlogged_request(), self._http.stream("GET", path) as response:
                 if not response.is_success:
                     _require_success(response, _read(response))
                 for chunk in _csv_chunks(response):
                     write(chunk)
         except (httpx.HTTPError, httpx.InvalidURL, UnboundedResponse) as error:
-            raise ServerError(f"{self.url} does not respond: {printable(error)}") from error
+            raise ServerError(printable(unreachable(self.url, error))) from error
 
 
 def _read(response: httpx.Response) -> bytes:

@@ -77,7 +77,7 @@ with InMemoryTransport():
 NAMES = [
     f"relumine/{layer}/{what}"
     for layer in ("relu", "relu#2")
-    for what in ("active_rate", "silent_fraction", "dead_fraction")
+    for what in ("active_rate", "silent_fraction", "dead_fraction", "born_dead_fraction")
 ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from relumine.schemas.alert import Alert, Remedy
+from relumine.schemas.alert import Alert, AlertRun, Remedy
 
 
 def alert(*proposed, layer="1", **fields):
@@ -13,6 +13,12 @@ def alert(*proposed, layer="1", **fields):
     ]
     values = {
         "id": "r.1.dying",
+        "incident_id": "r.1",
+        "project": "p",
+        "run_id": "r",
+        "run": AlertRun(name="r", group=None, url="http://server"),
+        "title": "act1 is dying",
+        "outcome": None,
         "kind": "dying",
         "severity": "critical",
         "cause": "unknown",

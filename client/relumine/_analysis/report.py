@@ -101,6 +101,10 @@ class Report:
         """Return the report as one page without scripts, styles or external resources."""
         return report_html.page(self)
 
+    def _repr_html_(self) -> str:
+        """Return the report as a card for notebooks."""
+        return report_html.notebook_card(self)
+
     def __str__(self) -> str:
         lines = [self._headline()]
         lines += [f"! {finding.text}" for finding in self.findings[:MAX_SHOWN]]

@@ -6,6 +6,9 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+from relumine._runtime.text import plural
+from relumine.schemas import notebook
+
 if TYPE_CHECKING:
     from relumine._analysis.report import LayerCheck, Report
     from relumine._analysis.risk import Risk
@@ -29,6 +32,17 @@ def page(report: Report) -> str:
         "<title>relumine check</title>"
     )
     return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n' + "\n".join(body) + "\n</body></html>\n"
+
+
+def notebook_card(report: Report) -> str:
+    """Return the findings, the hints and the layers as a card for notebooks."""
+    lines = [f"{plural(report.units, 'unit')} that can die."]
+    lines += [finding.text for finding in report.findings]
+    lines += [hint.text for hint in report.hints]
+    lines += [f"{name}: never used" for name in report.unused]
+    rows = [[notebook.text(cell) for cell in _layer_cells(layer)] for layer in report.layers]
+    word = "flagged" if report.findings else "passed"
+    return notebook.card("relumine check", word, lines, notebook.table(LAYER_COLUMNS, rows))
 
 
 def _layer_cells(layer: LayerCheck) -> tuple[str, ...]:

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from relumine._runtime.server_errors import key_hint, key_problem
 from relumine.errors import RelumineError, ServerError
 
 if TYPE_CHECKING:
     from relumine.client import Client
 
 SET_URL = "set the address with --url or RELUMINE_URL"
-KEY_REASONS = {"key_expired": "it has expired", "key_revoked": "it was revoked"}
 
 
 class CommandError(RelumineError):
@@ -41,22 +41,9 @@ def explanation(error: ServerError, url: str, *, has_key: bool) -> str:
     if str(error) == NOT_RELUMINE:
         return f"{url} is not a Relumine server: {error}; {SET_URL}."
     if error.status == 401:
-        return _about_key(error, url, has_key=has_key)
+        return f"{key_problem(url, error.code, has_key=has_key)}. {key_hint('read', has_key=has_key)}"
     if error.code == "insufficient_scope":
         return f"{url} does not let this API key read. Set RELUMINE_API_KEY to a key of scope read or admin."
     if error.status:
         return f"{url}: {error}"
     return f"{str(error).rstrip('.')}. Start a server there with `relumine serve`, or {SET_URL}."
-
-
-def _about_key(error: ServerError, url: str, *, has_key: bool) -> str:
-    if not has_key:
-        return (
-            f"{url} requires an API key, and none is set. Set RELUMINE_API_KEY to a key of scope read; "
-            "on the server's machine, `relumine-server keys create --scope read` creates one."
-        )
-    reason = KEY_REASONS.get(error.code, "the server does not know it")
-    return (
-        f"{url} does not accept this API key: {reason}. Set RELUMINE_API_KEY to a valid key; "
-        "on the server's machine, `relumine-server keys list` lists them."
-    )

@@ -3,43 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple, TextIO
+from typing import NamedTuple
 
+from relumine._runtime import terminal
+from relumine._runtime.terminal import is_coloured
 from relumine.schemas.printable import printable
 
 # The longest text of a cell on a terminal. Elsewhere nothing is cut.
 MAX_CELL = 60
 
-RED = "31"
-YELLOW = "33"
-GREEN = "32"
-DIM = "2"
 BOLD = "1"
-
-COLOURS: Mapping[str, str] = {
-    "critical": RED,
-    "diverged": RED,
-    "collapsed": RED,
-    "damaged": RED,
-    "failed": RED,
-    "dead": RED,
-    "born_dead": RED,
-    "warning": YELLOW,
-    "at_risk": YELLOW,
-    "unwatched": YELLOW,
-    "stalled": YELLOW,
-    "dying": YELLOW,
-    "healthy": GREEN,
-    "info": DIM,
-    "unknown": DIM,
-    "waiting": DIM,
-    "cannot_die": DIM,
-}
-"""Colours of health, severities and states by their names in the API. Other words have none."""
 
 
 class Cell(NamedTuple):
@@ -65,14 +41,14 @@ def words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def is_coloured(stream: TextIO) -> bool:
-    """Return True for a terminal, unless NO_COLOR or TERM asks for plain text."""
-    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+def bold(text: str) -> str:
+    """Return a text in bold where standard output shows it. ``text`` is already printable."""
+    return f"\x1b[{BOLD}m{text}\x1b[0m" if is_coloured(sys.stdout) else text
 
 
-def coloured(text: str, code: str) -> str:
-    """Return a text in a colour where standard output shows colours. ``text`` is already printable."""
-    return f"\x1b[{code}m{text}\x1b[0m" if code and is_coloured(sys.stdout) else text
+def coloured(text: str, name: str) -> str:
+    """Return a text in the colour of a name of the API where standard output shows colours."""
+    return terminal.coloured(text, name, sys.stdout)
 
 
 def print_line(line: object) -> None:
@@ -102,11 +78,11 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None
     widths = [max(len(text) for text in column) for column in zip(headings, *texts, strict=True)]
     aligned = [row[column].is_number for row in rows[:1] for column in range(len(headings))]
     titles = [_padded(text, widths[i], is_right=aligned[i]) for i, text in enumerate(headings)]
-    print(coloured("  ".join(titles).rstrip(), BOLD))
+    print(bold("  ".join(titles).rstrip()))
     for row, row_texts in zip(rows, texts, strict=True):
         cells = []
         for cell, text, width in zip(row, row_texts, widths, strict=True):
-            cells.append(coloured(_padded(text, width, is_right=cell.is_number), COLOURS.get(cell.word, "")))
+            cells.append(coloured(_padded(text, width, is_right=cell.is_number), cell.word))
         print("  ".join(cells).rstrip())
 
 

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from relumine._cli.connection import connected
 from relumine._cli.output import (
-    BOLD,
-    COLOURS,
     Cell,
     age,
+    bold,
     coloured,
     number_cell,
     percent,
@@ -60,8 +59,8 @@ def _as_dict(view: Overview) -> dict[str, Any]:
 
 def _print_summary(view: Overview, page: str) -> None:
     run = view.run
-    health = coloured(printable(words(run.health)), COLOURS.get(run.health, ""))
-    print(f"{coloured(printable(title_of(run)), BOLD)}  {health}  {run.status}  step {view.last_step or 0:,}")
+    health = coloured(printable(words(run.health)), run.health)
+    print(f"{bold(printable(title_of(run)))}  {health}  {run.status}  step {view.last_step or 0:,}")
     if run.health_reason:
         print_line(f"  {run.health_reason}")
     print_line(
@@ -104,7 +103,7 @@ def _print_alerts(alerts: Sequence[Alert], limit: int | None) -> None:
     if not alerts:
         print_line("No alert was raised.")
     for alert in alerts[:limit]:
-        severity = coloured(alert.severity, COLOURS.get(alert.severity, ""))
+        severity = coloured(alert.severity, alert.severity)
         reason = f" ({alert.resolved_reason})" if alert.resolved_reason else ""  # the end of the run is no recovery
         print(f"[{severity}] {alert.state}{printable(reason)}: {printable(alert.message)}")
     if limit is not None and len(alerts) > limit:

@@ -1,4 +1,4 @@
-"""``relumine runs``: lists runs, newest first."""
+"""``relumine runs``: lists runs, newest first unless another order is asked for."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from relumine.schemas.run import Run
 
 HEADINGS = ("HEALTH", "STATUS", "RUN", "STEP", "DEAD LAYERS", "OPEN ALERTS", "STARTED", "ID")
-FILTERS = ("project", "status", "health")
+FILTERS = ("project", "group", "status", "health", "tag", "q")
 
 
 def run_runs(options: argparse.Namespace) -> int:
     """Print the runs of a server; return the exit status."""
     filters = {name: getattr(options, name) for name in FILTERS}
     with connected(options.url) as client:
-        # A run more than is shown tells whether there are older ones.
-        runs = list(client.runs(**filters, limit=options.limit + 1))
+        # A run more than is shown tells whether there are others.
+        runs = list(client.runs(**filters, sort=options.sort, limit=options.limit + 1))
         shown = runs[: options.limit]
         if options.json:
             print_json([run.model_dump(mode="json") for run in shown])
@@ -32,7 +32,7 @@ def run_runs(options: argparse.Namespace) -> int:
         else:
             _print_runs(shown)
             if len(runs) > options.limit:
-                print_line(f"There are older runs: --limit {10 * options.limit} shows more.")
+                print_line(f"There are more runs: --limit {10 * options.limit} shows more.")
     return 0
 
 
@@ -55,5 +55,5 @@ def _row(run: Run) -> list[Cell]:
 
 def _empty(client: Client, *, is_filtered: bool) -> str:
     if is_filtered:
-        return f"{client.url} has no such run. `relumine runs` without a filter lists all."
+        return f"No run of {client.url} matches these filters. `relumine runs` lists all."
     return f"{client.url} has no runs. {FIRST_RUN}"

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from relumine._cli.connection import CommandError
 from relumine._cli.output import print_error, print_json, print_line
 from relumine._cli.progress import ProgressLine
 
@@ -24,6 +25,8 @@ def run_sync(options: argparse.Namespace) -> int:
     try:
         settings = resolve_settings(url=options.url)
         folder = Path(options.directory) if options.directory else settings.directory
+        if options.directory and not folder.is_dir():
+            raise CommandError(f"{folder} is not a folder" if folder.exists() else f"there is no folder {folder}")
         if not options.directory and folder.exists():
             check_folder(folder)
     except (RelumineError, OSError) as error:
@@ -37,6 +40,8 @@ def run_sync(options: argparse.Namespace) -> int:
         print_error(note)
     for problem in result.problems:
         print_error(f"not sent: {problem}")
+    if result.hint:
+        print_error(result.hint)
     if options.json:
         print_json(_as_dict(result, settings.url))
     else:
@@ -59,6 +64,8 @@ def _as_dict(result: SyncResult, url: str) -> dict[str, object]:
 
 
 def _summary(result: SyncResult, folder: Path, url: str) -> str:
+    if result.files == 0 and not folder.exists():
+        return f"Nothing to send: there is no folder {folder}."
     if result.files == 0:
-        return f"0 uploads accepted by {url}: there is nothing to send in {folder}."
+        return f"Nothing to send: {folder} holds no uploads."
     return f"{result.accepted} uploads accepted by {url}"

@@ -7,10 +7,11 @@ from datetime import datetime
 from typing import Any
 
 from relumine._client.requests import Requests, parsed, quoted, without_none
-from relumine.schemas.key import CurrentSession, Key, Scope
+from relumine.schemas.key import CurrentSession, Key
 from relumine.schemas.policy import Backtest, Policy
 from relumine.schemas.retention import RetentionSettings
 from relumine.schemas.run import Project
+from relumine.schemas.scope import Scope
 
 # The server runs the detector twice over thousands of records before its response begins.
 BACKTEST_TIMEOUT_S = 120.0

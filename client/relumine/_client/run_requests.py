@@ -5,36 +5,40 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, Unpack
 
 from relumine._client.frames import frame_of
 from relumine._client.requests import MAX_EMPTY_PAGES, MAX_PAGE, Requests, parsed, without_none
 from relumine._runtime.http import NOT_RELUMINE
 from relumine.errors import ServerError
 from relumine.schemas.chart import LoggedMetrics, MetricPoint, Overview, Series, Units
-from relumine.schemas.run import Layer, Run
+from relumine.schemas.run import Layer, Run, RunSort
 from relumine.schemas.upload import UploadResponse
+
+
+class RunFilters(TypedDict, total=False):
+    """What ``runs`` takes; None is as if it were not given."""
+
+    project: str | None
+    group: str | None
+    status: str | None
+    health: str | None
+    tag: str | None
+    q: str | None
+    sort: RunSort | None
 
 
 class RunRequests(Requests):
     """Runs and everything stored of them."""
 
-    def runs(
-        self,
-        *,
-        project: str | None = None,
-        group: str | None = None,
-        status: str | None = None,
-        health: str | None = None,
-        q: str | None = None,
-        limit: int | None = None,
-    ) -> Iterator[Run]:
+    def runs(self, *, limit: int | None = None, **filters: Unpack[RunFilters]) -> Iterator[Run]:
         """Return runs, newest first, at most ``limit``; pages are fetched as they are needed.
 
-        ``q`` is a part of the id, the name or the group.
+        ``q`` is a part of the id, the name or the group. ``sort`` is the order: ``name``, ``last_step``,
+        ``final_loss``, ``created_at`` or ``updated_at``, each with a ``-`` in front to begin with the largest;
+        ``health`` begins with the worst.
         """
         page = None if limit is None else max(1, min(limit, MAX_PAGE))
-        filters = {"project": project, "group": group, "status": status, "health": health, "q": q}
         runs = self._items("/v1/runs", Run, **filters, limit=page)
         return itertools.islice(runs, limit)
 

@@ -111,10 +111,12 @@ class RecordAggregator:
                 continue
             active = self._units["latest_active"][totals.span]
             silences = UnitSilences.from_columns(self._units, totals.span, totals.total_examples)
+            lost = silences.lost_fractions(in_positions=layer_id in counting_positions)
             rates[layer_id] = {
                 "active_rate": float(active.mean() / max(totals.latest_examples, 1)),
                 "silent_fraction": float((active == 0).mean()),
-                "dead_fraction": silences.dead_fraction(in_positions=layer_id in counting_positions),
+                "dead_fraction": lost.dead,
+                "born_dead_fraction": lost.born_dead,
             }
         return rates
 

@@ -226,7 +226,7 @@ class Delivery:
 
     def _on_response(self, upload: EncodedUpload | SpooledUpload, response: UploadResponse) -> None:
         if self._is_connected is False:
-            server_lines.log(logging.INFO, "server reachable again, sending spooled uploads")
+            server_lines.log(logging.INFO, "the server accepts uploads again; sending those that were buffered")
         self._is_connected = True
         self._posted = None
         self._retry.reset()
@@ -247,7 +247,7 @@ class Delivery:
             self._set_aside(upload, body, error)
         else:
             if not self._has_rejected:
-                logger.warning("upload rejected by the server (%s)", error)
+                logger.warning("upload rejected: %s. Training continues without that data", error)
             self._has_rejected = True
             self._queue.count_dropped("refused", upload.sampled_steps)
         observer = self.observer
@@ -288,4 +288,5 @@ class Delivery:
         self._retry.schedule(error)
         if is_away and self._is_connected is not False:
             self._is_connected = False
-            server_lines.log(logging.WARNING, "cannot reach the server, spooling to disk and retrying (%s)", error)
+            text = "%s. Training continues; data is buffered in %s and sent later. %s"
+            server_lines.log(logging.WARNING, text, error, self.backlog.folder, error.hint)

@@ -163,6 +163,11 @@ class Backlog:
         return len(self._uploads)
 
     @property
+    def folder(self) -> Path:
+        """The folder of the files."""
+        return self._spool.path.parent
+
+    @property
     def sampled_steps(self) -> int:
         """The number of sampled steps on disk."""
         return sum(upload.sampled_steps for upload in self._uploads)

@@ -49,7 +49,8 @@ def _ignore(_result: SyncResult) -> None:
 class SyncResult:
     """The number of accepted uploads, and a sentence for each that was not, or for its file.
 
-    ``file_number`` of ``files`` is the file that is being sent.
+    ``file_number`` of ``files`` is the file that is being sent. ``hint`` says what helps where the server is away or
+    refuses the key; empty where nothing does.
     """
 
     accepted: int = 0
@@ -57,6 +58,7 @@ class SyncResult:
     file_number: int = 0
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    hint: str = ""
     on_progress: Callable[[SyncResult], None] = field(default=_ignore, repr=False)
 
     def count_accepted(self) -> None:
@@ -184,6 +186,7 @@ class _FileSync:
             self._post(body, entry.previous_seq, refused)
         except TransportError as error:
             self._result.problems.append(f"{self._path}: {error}")
+            self._result.hint = error.hint or self._result.hint
             return False
         too_large = [leftover for leftover in refused if leftover.suffix == LARGE_SUFFIX]
         if too_large and self._is_large:

@@ -5,9 +5,17 @@ from __future__ import annotations
 import threading
 from concurrent.futures import Future
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
-from relumine._runtime.http import NOT_RELUMINE, UnboundedResponse, client_options, parse_problem, read_body
+from relumine._runtime.http import (
+    NOT_RELUMINE,
+    UnboundedResponse,
+    client_options,
+    parse_problem,
+    read_body,
+    unlogged_request,
+)
+from relumine._runtime.server_errors import key_hint, key_problem, start_hint, unreachable
 from relumine._runtime.settings import Settings
 from relumine.schemas.base import Problem
 from relumine.schemas.printable import printable
@@ -27,15 +35,14 @@ MAX_RESPONSE_S = 30.0
 # The longest reason of a server that is shown.
 MAX_REASON = 500
 
+URL_HINT = "RELUMINE_URL, or url= of watch, sets the address."
+START_HINT = start_hint("relumine-server serve", "RELUMINE_URL, or url= of watch,")
+
 # Tells the server that an upload was recorded earlier: it was read from disk by ``relumine sync``.
 REPLAYED = {"relumine-replayed": "true"}
 
 # Errors that the training cannot correct, but its operator can. Uploads are spooled and retried meanwhile.
-AUTH_ERRORS = {
-    401: "the server accepts nothing without a valid API key",
-    403: "the API key may not send uploads of this project",
-    421: "the server does not answer to this host name",
-}
+AUTH_STATUSES = frozenset({401, 403, 421})
 
 
 class TransportError(Exception):
@@ -47,6 +54,7 @@ class TransportError(Exception):
         too_large: the upload may succeed in parts.
         pending: the request is still in flight.
         code: the code of the server's problem; empty where there is none.
+        hint: a sentence on what helps; empty where nothing but time does.
     """
 
     def __init__(
@@ -65,6 +73,12 @@ class TransportError(Exception):
         self.too_large = too_large
         self.pending = pending
         self.code = code
+        self.hint = ""
+
+    def hinting(self, hint: str) -> Self:
+        """Return the error with its hint."""
+        self.hint = hint
+        return self
 
     @property
     def lacks_description(self) -> bool:
@@ -91,7 +105,8 @@ class HttpTransport:
     """
 
     def __init__(self, settings: Settings, *, is_replayed: bool = False) -> None:
-        self._url = f"{settings.url}/v1/uploads"
+        self._server = settings.url
+        self._has_key = settings.api_key is not None or settings.basic_auth is not None
         self._options = client_options(settings)
         self._headers = {"content-type": "application/json", **(REPLAYED if is_replayed else {})}
         self._client: httpx.Client | None = None
@@ -103,13 +118,14 @@ class HttpTransport:
         try:
             response, content = self._exchange(body)
         except (httpx.HTTPError, httpx.InvalidURL, UnboundedResponse, OSError, ValueError, ImportError) as error:
-            raise TransportError(f"{type(error).__name__}: {printable(error)}", retryable=True) from error
+            sentence = printable(unreachable(self._server, error))
+            raise TransportError(sentence, retryable=True).hinting(START_HINT) from error
         if response.status_code != httpx.codes.ACCEPTED:
-            raise _error_from(response, content)
+            raise self._error_from(response, content)
         try:
             return UploadResponse.model_validate_json(content)
         except ValueError as error:
-            raise TransportError(NOT_RELUMINE, retryable=True) from error
+            raise TransportError(f"{self._server}: {NOT_RELUMINE}", retryable=True).hinting(URL_HINT) from error
 
     def _exchange(self, body: bytes) -> tuple[httpx.Response, bytes]:
         """Send one request; return the response and its body."""
@@ -117,10 +133,41 @@ class HttpTransport:
 
         if self._client is None:
             self._client = httpx.Client(timeout=TIMEOUT_S, **self._options)
-        with self._client.stream("POST", self._url, content=body, headers=self._headers) as response:
+        url = f"{self._server}/v1/uploads"
+        with unlogged_request(), self._client.stream("POST", url, content=body, headers=self._headers) as response:
             encoding = response.headers.get("content-encoding", "")
             content = read_body(response.iter_raw(), encoding, max_bytes=MAX_RESPONSE_BYTES, max_s=MAX_RESPONSE_S)
         return response, content
+
+    def _error_from(self, response: httpx.Response, content: bytes) -> TransportError:
+        """Return the error that a response stands for."""
+        status = response.status_code
+        is_client_error = 400 <= status < 500
+        problem = parse_problem(content)
+        code = "" if problem is None else problem.code
+        sentence, hint = self._explanation(status, problem)
+        return TransportError(
+            printable(sentence[:MAX_REASON]),
+            retryable=status in RETRYABLE or status in AUTH_STATUSES or not is_client_error,
+            retry_after_s=_seconds(response.headers.get("retry-after", "")),
+            too_large=status == 413,
+            code=code,
+        ).hinting(hint)
+
+    def _explanation(self, status: int, problem: Problem | None) -> tuple[str, str]:
+        """Return what is wrong, in the server's words where it has some, and what helps."""
+        if problem is None:
+            reason = "redirects are not followed" if 300 <= status < 400 else NOT_RELUMINE
+            return f"{self._server} answered {status}: {reason}", URL_HINT
+        if status == 401:
+            sentence = f"{key_problem(self._server, problem.code, has_key=self._has_key)} ({status} {problem.code})"
+            return sentence, key_hint("ingest", has_key=self._has_key)
+        sentence = f"{self._server} answered {status} {problem.code}: {problem.detail.rstrip('.')}"
+        if status == 403:
+            return sentence, "Set RELUMINE_API_KEY to a key of scope ingest that may write to this project."
+        if status == 421:
+            return sentence, f"{URL_HINT} The server's RELUMINE_ALLOWED_HOSTS lists the names it answers to."
+        return sentence, ""
 
     def close(self) -> None:
         """Close the connection."""
@@ -129,30 +176,9 @@ class HttpTransport:
             self._client = None
 
 
-def _error_from(response: httpx.Response, content: bytes) -> TransportError:
-    """Return the error that a response stands for, in the server's words where it has some."""
-    status = response.status_code
-    is_client_error = 400 <= status < 500
-    problem = parse_problem(content)
-    retry_after = response.headers.get("retry-after", "")
-    has_seconds = retry_after.isascii() and retry_after.isdigit() and len(retry_after) < 6
-    return TransportError(
-        f"{status} {_reason(status, problem)}",
-        retryable=status in RETRYABLE or status in AUTH_ERRORS or not is_client_error,
-        retry_after_s=float(retry_after) if has_seconds else None,
-        too_large=status == 413,
-        code="" if problem is None else problem.code,
-    )
-
-
-def _reason(status: int, problem: Problem | None) -> str:
-    if problem is None and 300 <= status < 400:
-        return "redirects are not followed"
-    if problem is None:
-        return NOT_RELUMINE
-    explanation = AUTH_ERRORS.get(status)
-    parts = [problem.detail] if explanation is None else [explanation, problem.detail]
-    return printable(f"{problem.code}: {'; '.join(parts)}"[:MAX_REASON])
+def _seconds(retry_after: str) -> float | None:
+    is_count = retry_after.isascii() and retry_after.isdigit() and len(retry_after) < 6
+    return float(retry_after) if is_count else None
 
 
 class _Request(NamedTuple):

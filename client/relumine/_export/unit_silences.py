@@ -5,12 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 
 from relumine.schemas import zero_failure
 from relumine.schemas.record_table import Array
+
+
+class LostFractions(NamedTuple):
+    """Fractions of the units of a layer: that were active and have died, and that were never active."""
+
+    dead: float
+    born_dead: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +41,8 @@ class UnitSilences:
         """Return the silences of the units in ``span`` of the aggregator's columns."""
         return cls(columns["total_active"][span], columns["silent"][span], columns["longest_ever"][span], examples)
 
-    def dead_fraction(self, *, in_positions: bool) -> float:
-        """Return the fraction of units that are dead: those that fell silent, and those that never were active.
+    def lost_fractions(self, *, in_positions: bool) -> LostFractions:
+        """Return the fractions of units that are dead, and that are born dead. A unit is never both.
 
         ``in_positions`` is true where examples and positions cannot be distinguished.
         """
@@ -48,8 +55,8 @@ class UnitSilences:
         nats = np.minimum(self.active, known * zero_failure.RATE_CAP) / design_effect * np.log1p(self.silent / known)
         is_unusual = self.silent > zero_failure.SILENCE_FACTOR * self.longest_silence
         has_died = ever_active & is_unusual & (nats > zero_failure.SILENCE_NATS) & (self.silent >= needed)
-        dead = has_died | (~ever_active & self._is_inactivity_unexplained(ever_active, design_effect))
-        return float(dead.mean())
+        is_born_dead = ~ever_active & self._is_inactivity_unexplained(ever_active, design_effect)
+        return LostFractions(float(has_died.mean()), float(is_born_dead.mean()))
 
     def _is_inactivity_unexplained(self, ever_active: Array, design_effect: float) -> bool:
         """Return True if units of the others' rate would have been active by now."""

@@ -14,6 +14,14 @@ from relumine._runtime.sendable import sendable_name
 from relumine.alert_actions import RemedyResult, RetryLater
 from relumine.errors import TrainingStopped
 from relumine.schemas.alert import Alert
+from relumine.schemas.incident import (
+    Stage,
+    incident_message,
+    incident_title,
+    lead_of,
+    severity_of,
+    stage,
+)
 
 FIRING_STATES = frozenset({"firing", "regressed"})
 # What is taken of one answer: as many alerts as the server sends, and none that is larger than any of its. A hostile
@@ -25,6 +33,7 @@ MAX_ALERT_BYTES = 2**16
 MAX_HELD_BYTES = 2**24
 MAX_WAITING = 1_000
 
+BEFORE_ANY: Stage = (-1, 0)
 LOG_LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "critical": logging.CRITICAL}
 
 
@@ -41,6 +50,7 @@ class AlertDispatcher:
         self._held_bytes = 0
         self._on_alert = on_alert
         self._queue = queue
+        self._logged_stages: dict[str, Stage] = {}
         self._new: deque[Alert] = deque(maxlen=MAX_WAITING)
         self._postponed: deque[str] = deque()
 
@@ -50,14 +60,37 @@ class AlertDispatcher:
         return bool(self._new or self._postponed)
 
     def receive(self, alerts: Iterable[Alert]) -> None:
-        """Take the alerts of a response, and log those worth a notification. Called in the sender thread."""
+        """Take the alerts of a response, and log the incidents of those worth a notification.
+
+        Called in the sender thread.
+        """
+        incident_ids: dict[str, None] = {}
         for alert in itertools.islice(alerts, MAX_ALERTS_PER_ANSWER):
             previous = self.alerts.get(alert.id)
             if alert == previous or not self._hold(alert):
                 continue
             if should_notify(alert, previous):
-                server_lines.log(LOG_LEVELS[alert.severity], "%s %s", alert.message, alert.url)
+                incident_ids[alert.incident_id] = None
                 self._new.append(alert)
+        for incident_id in incident_ids:
+            self._log_incident(incident_id)
+
+    def _log_incident(self, incident_id: str) -> None:
+        """Log one line for an incident, unless one was logged when it was as bad as this."""
+        members = [alert for alert in self.alerts.values() if alert.incident_id == incident_id and _is_shown(alert)]
+        worst = max((stage(alert.kind, alert.severity) for alert in members), default=BEFORE_ANY)
+        if worst <= self._logged_stages.get(incident_id, BEFORE_ANY):
+            return
+        self._logged_stages[incident_id] = worst
+        if len(self._logged_stages) > MAX_WAITING:
+            del self._logged_stages[next(iter(self._logged_stages))]
+        lead = lead_of(members)
+        severity = severity_of(members)
+        message = lead.message
+        if len(members) > 1:
+            message = incident_message(lead, incident_title(members), severity)
+        word = severity.upper()
+        server_lines.log(LOG_LEVELS[severity], "%s %s %s", word, message.removeprefix(f"{word} "), lead.url, word=word)
 
     def _hold(self, alert: Alert) -> bool:
         """Put an alert in the place of its earlier version, and drop the oldest ones where there is no room for it.
@@ -109,6 +142,11 @@ class AlertDispatcher:
             self._queue.put(LoggedScalar(step, name, value))
         elif isinstance(result, RetryLater) and alert.id not in self._postponed:
             self._postponed.append(alert.id)
+
+
+def _is_shown(alert: Alert) -> bool:
+    """Return True for an alert that counts for the line about its incident: it holds, and is not held back."""
+    return alert.holds and alert.state != "pending" and not (alert.inhibited_by or alert.silenced_by)
 
 
 def should_notify(alert: Alert, previous: Alert | None) -> bool:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 from relumine._runtime.text import plural
-from relumine.schemas.alert import Alert
+from relumine.schemas.alert import Alert, Kind
 from relumine.schemas.health import Health, counts
-from relumine.schemas.upload import Coverage
+from relumine.schemas.upload import Coverage, FinalStatus
 from relumine.schemas.watching import Watching
 
 # Steps without a sampled one at the end of a run, after which nothing reassuring can be said.
 MAX_UNSAMPLED_STEPS = 250
+
+# Layers that the closing line lists.
+MAX_LISTED = 5
+
+WORST_FIRST: tuple[Kind, ...] = ("diverged", "constant_output", "dead", "born_dead", "dying")
 
 # The share of sampled steps that may be lost before nothing reassuring can be said.
 MAX_LOST_SHARE = 0.1
@@ -103,25 +108,57 @@ def _nothing_accepted(stats: dict[str, Any]) -> str:
     return f"no upload reached the server, nothing is known of its layers ({stats['sampled_steps']} steps sampled)"
 
 
-def finished(
-    label: str, health: Health, watching: Watching, alerts: Sequence[Alert], stats: dict[str, Any], url: str
-) -> str:
-    """Return the closing line: the state of the layers, or that it is unknown and why."""
-    parts = []
+class Ending(NamedTuple):
+    """What the closing line of a run is made of: its name, its page, how it ended, and its health and watching."""
+
+    label: str
+    url: str
+    final_status: FinalStatus
+    health: Health
+    watching: Watching
+
+
+def finished(ending: Ending, alerts: Sequence[Alert], stats: dict[str, Any]) -> str:
+    """Return the closing line: the health, the worst layers, or why nothing is known of them, and the run's page."""
+    health = ending.health
     worrying = [alert for alert in alerts if counts(alert.kind, alert.severity)]
+    parts = []
     if worrying:
-        listed = ", ".join(_summary(alert) for alert in worrying[:5])
-        parts.append(f"{plural(len(worrying), 'alert')}: {listed}")
-    if watching.reason is not None:
-        parts.append(_unwatched("", watching))
+        parts.append(_worst_layers(worrying))
+    if ending.watching.reason is not None:
+        parts.append(_unwatched("", ending.watching))
     elif health.status == "unknown":
         parts.append(str(health.reason))
     elif not worrying:
-        parts.append(f"no layer was lost, {stats['sampled_steps']} of {stats['steps']} steps sampled")
+        parts.append(f"no dead layers ({stats['sampled_steps']:,} of {stats['steps']:,} steps sampled)")
     lost_steps = sum(stats["dropped_steps"].values())
     if lost_steps and health.status != "unknown":
         parts.append(f"{plural(lost_steps, 'sampled step')} not delivered")
-    return f"{label}: {'; '.join(parts)}. {url}"
+    text = f"{ending.label} {ending.final_status}: {'; '.join(parts)}."
+    return f"{health_word(health)}: {text} {ending.url}"
+
+
+def health_word(health: Health) -> str:
+    """Return the health as a word: ``at risk``."""
+    return health.status.replace("_", " ")
+
+
+def _worst_layers(alerts: Iterable[Alert]) -> str:
+    """Return at most five layers with their worst alert: the run's own problems and dead layers first, then dying."""
+    worst: dict[int, Alert] = {}
+    for alert in sorted(alerts, key=_badness):
+        worst.setdefault(alert.layer_id, alert)
+    listed = [_summary(alert) for alert in worst.values()]
+    if len(listed) > MAX_LISTED:
+        return f"{', '.join(listed[:MAX_LISTED])} and {len(listed) - MAX_LISTED} more"
+    return ", ".join(listed)
+
+
+def _badness(alert: Alert) -> tuple[bool, int, int]:
+    """Return a sort key that puts the worst problem first, and those that were over before the run ended last."""
+    is_over = alert.state == "resolved"
+    rank = WORST_FIRST.index(alert.kind) if alert.kind in WORST_FIRST else len(WORST_FIRST)
+    return is_over, rank, alert.opened_step
 
 
 def _unwatched(label: str, watching: Watching) -> str:
@@ -131,5 +168,7 @@ def _unwatched(label: str, watching: Watching) -> str:
 
 
 def _summary(alert: Alert) -> str:
-    state = "open to the end" if alert.state == "ended" else alert.state
-    return f"{alert.layer or 'the run'} {alert.kind.replace('_', ' ')} (step {alert.opened_step:,}, {state})"
+    """Return *fc2 is dead (since step 121)*; of a problem that is over, how it ended."""
+    if alert.holds:
+        return f"{alert.title} (since step {alert.opened_step:,})"
+    return f"{alert.title} (step {alert.opened_step:,}, {alert.outcome or alert.state})"

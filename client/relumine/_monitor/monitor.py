@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 from relumine._capture.step_stats import Number
 from relumine._export.sender import Sender
-from relumine._monitor import messages
+from relumine._monitor import messages, monitor_card
 from relumine._monitor.session import MonitorSession
 from relumine._monitor.user_input import UserInput
 from relumine._runtime import open_runs
-from relumine._runtime.log import logger
+from relumine._runtime.log import begin, logger
 from relumine._runtime.open_runs import EXIT_TIMEOUT_S
 from relumine._runtime.sendable import MAX_NAME, UnusableValue, sendable_name
 from relumine._runtime.settings import Settings
@@ -22,7 +22,6 @@ from relumine._torch.modules import ModuleNames
 from relumine.schemas.alert import Alert
 from relumine.schemas.health import Health, health_of
 from relumine.schemas.upload import FinalStatus, RunInfo
-from relumine.schemas.watching import Watching
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -103,9 +102,10 @@ class Monitor:
     def metrics(self) -> dict[str, float]:
         """Return the latest sampled step as flat numbers for other loggers: ``relumine/act1/active_rate`` and so on.
 
-        ``silent_fraction`` is the fraction of units that were active on no example of that step, ``dead_fraction`` the
-        fraction that is dead by the detector's own test: silent on so many sampled examples that neither chance nor the
-        layer's sparsity explains it.
+        ``silent_fraction`` is the fraction of units that were active on no example of that step. ``dead_fraction`` is
+        the fraction that was active and is dead by the detector's own test: silent on so many sampled examples that
+        neither chance nor the layer's sparsity explains it. ``born_dead_fraction`` is the fraction that was never
+        active; no unit counts in both.
         """
         return self._session.metrics()
 
@@ -156,6 +156,14 @@ class Monitor:
     ) -> None:
         self.close(final_status="finished" if kind is None else "failed")
 
+    def __repr__(self) -> str:
+        """Return the run, its health and its page in one line."""
+        return f"<Monitor {self._run.label}: {messages.health_word(self.health())} {self.url}>"
+
+    def _repr_html_(self) -> str:
+        """Return the run as a card for notebooks."""
+        return monitor_card.html(self._run.label, self.health(), self.alerts(), self.sdk_stats(), self.url)
+
     @property
     def _is_active(self) -> bool:
         return not self._is_closed and self._session.in_owner_process
@@ -175,17 +183,19 @@ class Monitor:
         session = self._session
         with session.guard.suppress("close"):
             session.close(final_status, timeout_s)
-            self._log_end(session.account.watching.current)
+            self._log_end(final_status)
             if session.has_backlog:
                 directory = self._settings.directory
                 logger.warning("unsent uploads are in %s; send them with: relumine sync %s", directory, directory)
         open_runs.discard(self)
 
-    def _log_end(self, watching: Watching) -> None:
+    def _log_end(self, final_status: FinalStatus) -> None:
         health = self.health()
-        line = messages.finished(self._run.label, health, watching, self.alerts(), self.sdk_stats(), self.url)
-        is_reassuring = health.status == "healthy"
-        logger.log(logging.INFO if is_reassuring else logging.WARNING, "%s", line)
+        watching = self._session.account.watching.current
+        ending = messages.Ending(self._run.label, self.url, final_status, health, watching)
+        line = messages.finished(ending, self.alerts(), self.sdk_stats())
+        level = logging.INFO if health.status == "healthy" else logging.WARNING
+        logger.log(level, "%s", line, extra=begin(messages.health_word(health)))
 
     def _shares_model_with(self, names: ModuleNames) -> bool:
         return self._is_active and self._session.hooks.names.shares_model_with(names)
@@ -224,67 +234,6 @@ def _release(sender: Sender, label: str) -> None:
     run = _ReleasedRun(sender, label)
     open_runs.add_released(run)
     sender.release(run.log_end)
-
-
-class NoOpMonitor(Monitor):
-    """The monitor of a process that does not watch: with ``mode="disabled"``, or in any rank but 0.
-
-    With several processes rank 0 watches for all: the statistics of its share of the data are a fair sample.
-    """
-
-    def __init__(self, run: RunInfo, settings: Settings) -> None:
-        self._run = run
-        self._settings = settings
-
-    @property
-    def run_id(self) -> str:
-        """The run's id where one was given; else empty: this process has no run, and does not know that of rank 0."""
-        return self._settings.run_id or ""
-
-    @property
-    def url(self) -> str:
-        """The run's page where its id was given, else empty."""
-        return super().url if self.run_id else ""
-
-    def log(self, numbers: Mapping[str, Number] | None = None, step: int | None = None, **named: Number) -> None:
-        """Do nothing."""
-
-    def step(self) -> None:
-        """Do nothing."""
-
-    def mark(self, name: str) -> None:
-        """Do nothing."""
-
-    def tap(self, name: str, z: Tensor, threshold: float | Tensor = 0.0, mask: Tensor | None = None) -> None:
-        """Do nothing."""
-
-    def health(self) -> Health:
-        """Return ``unknown``: this process does not watch."""
-        return Health(status="unknown", reason="this process does not watch")
-
-    def metrics(self) -> dict[str, float]:
-        """Return nothing."""
-        return {}
-
-    def alerts(self) -> list[Alert]:
-        """Return nothing."""
-        return []
-
-    def coverage(self) -> dict[str, dict[str, Any]]:
-        """Return nothing."""
-        return {}
-
-    def sdk_stats(self) -> dict[str, Any]:
-        """Return nothing."""
-        return {}
-
-    def flush(self, timeout: float = 10.0) -> bool:
-        """Return True: there is nothing to wait for."""
-        del timeout
-        return True
-
-    def close(self, timeout: float = 10.0, final_status: FinalStatus = "finished") -> None:
-        """Do nothing."""
 
 
 def run_url(run_id: str, settings: Settings) -> str:

@@ -17,7 +17,8 @@ from relumine._export.transport import BackgroundTransport, HttpTransport, Trans
 from relumine._export.upload_builder import UploadBuilder, UploadSource
 from relumine._monitor import messages
 from relumine._monitor.alert_dispatcher import AlertDispatcher
-from relumine._monitor.monitor import Monitor, NoOpMonitor, end_earlier_monitors, run_url
+from relumine._monitor.monitor import Monitor, end_earlier_monitors, run_url
+from relumine._monitor.noop_monitor import NoOpMonitor
 from relumine._monitor.run_info import Labels, run_info
 from relumine._monitor.sampling import SamplingSchedule
 from relumine._monitor.server_run import ServerRun

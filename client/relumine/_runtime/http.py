@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import base64
 import ipaddress
+import logging
+import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,9 +22,39 @@ from relumine.schemas.base import Problem
 
 NOT_RELUMINE = "the response is not from a Relumine server"
 
+REQUEST_LOGGERS = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.proxy", "httpcore.socks")
+"""Loggers of the HTTP library that write a line or more for every request."""
+
 
 class UnboundedResponse(Exception):
     """A response that is larger, slower or otherwise encoded than was asked for. The message says so."""
+
+
+class _OurRequests(logging.Filter):
+    """A filter that drops what the HTTP library logs of this thread's request. Other requests are logged as ever."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.thread = threading.local()
+
+    def filter(self, _record: logging.LogRecord) -> bool:
+        return not getattr(self.thread, "is_sending", False)
+
+
+_our_requests = _OurRequests()
+
+
+@contextmanager
+def unlogged_request() -> Iterator[None]:
+    """Keep the request in this block out of the application's log: an upload every few seconds would fill it."""
+    for name in REQUEST_LOGGERS:
+        logging.getLogger(name).addFilter(_our_requests)  # once, whatever happened to the loggers meanwhile
+    was_sending = getattr(_our_requests.thread, "is_sending", False)
+    _our_requests.thread.is_sending = True
+    try:
+        yield
+    finally:
+        _our_requests.thread.is_sending = was_sending
 
 
 def client_options(settings: Settings) -> dict[str, Any]:

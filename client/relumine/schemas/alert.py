@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias, get_args
 
+from relumine.schemas import notebook
 from relumine.schemas.base import View
+from relumine.schemas.printable import printable
 
 Kind: TypeAlias = Literal["dying", "dead", "born_dead", "constant_output", "diverged", "no_data", "stalled"]
 Severity: TypeAlias = Literal["info", "warning", "critical"]
@@ -137,6 +139,17 @@ class Alert(View):
     def holds(self) -> bool:
         """True while the problem holds, or if it held when the run ended."""
         return self.is_open or self.state == "ended"
+
+    def _repr_html_(self) -> str:
+        """Return the alert as a card for notebooks."""
+        lines = [f"{self.state}, since step {self.opened_step:,}", self.message]
+        lines += [f"Fix: {remedy.reason}" for remedy in self.remedies]
+        return notebook.card(self.title, self.severity, lines, notebook.link(self.url))
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: FBT001, ARG002 - the interface of IPython
+        """Print one line: IPython shows lists of alerts by it."""
+        line = f"<Alert {self.severity.upper()} {self.state}: {self.title}, step {self.opened_step:,}>"
+        printer.text(printable(line))
 
 
 class RemedyEffect(View):

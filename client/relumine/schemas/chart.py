@@ -49,11 +49,12 @@ class LoggedMetrics(View):
 
 
 class Trace(View):
-    """The state of one layer over steps, for the heat map."""
+    """The state of one layer over steps, for the heat map. No unit counts in two of the fractions."""
 
     layer_id: int
     step: list[int]
     dead_fraction: list[float | None]
+    born_dead_fraction: list[float | None]
     dying_fraction: list[float | None]
     active_rate: list[float | None]
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
-
 from relumine.schemas.base import View
-
-Scope: TypeAlias = Literal["ingest", "read", "write", "admin"]
+from relumine.schemas.scope import Scope
 
 
 class Key(View):

@@ -12,6 +12,12 @@ from relumine.schemas.watching import Watching
 
 RunStatus: TypeAlias = Literal["running", "finished", "stalled", "failed"]
 
+RunSort: TypeAlias = Literal[
+    "created_at", "-created_at", "updated_at", "-updated_at", "name", "-name", "last_step", "-last_step",
+    "health", "-health", "final_loss", "-final_loss",
+]  # fmt: skip
+"""Orders of a list of runs; ``-`` is from the largest value to the smallest. ``health`` begins with the worst."""
+
 LayerState: TypeAlias = Literal["waiting", "healthy", "dying", "dead", "born_dead", "diverged", "cannot_die"]
 
 

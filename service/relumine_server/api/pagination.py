@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from relumine.schemas.limits import MAX_STEP
 from relumine_server.errors import InvalidCursor
 
-Kind: TypeAlias = type[datetime] | type[str] | range
+
+class Nullable(NamedTuple):
+    """A value of a kind, or null."""
+
+    kind: type[datetime | str | float] | range
+
+
+Kind: TypeAlias = type[datetime | str | float] | range | Nullable | str
+"""What a value of a cursor may be; a text is that very text."""
 STEPS = range(MAX_STEP + 1)
 COUNTS = range(2**31)  # of a column of type Integer: Postgres refuses to compare it with more
 RowT = TypeVar("RowT")
@@ -30,7 +39,7 @@ def cut(rows: Sequence[RowT], limit: int, key: Callable[[RowT], Sequence[Any]]) 
 def encode(values: Sequence[Any]) -> str:
     """Return the cursor of a page that ends with these values."""
     texts = [value.isoformat() if isinstance(value, datetime) else value for value in values]
-    return base64.urlsafe_b64encode(json.dumps(texts).encode()).decode()
+    return base64.urlsafe_b64encode(json.dumps(texts, ensure_ascii=False).encode()).decode()
 
 
 def decode(cursor: str | None, *kinds: Kind) -> list[Any] | None:
@@ -45,11 +54,23 @@ def decode(cursor: str | None, *kinds: Kind) -> list[Any] | None:
 
 
 def _read(value: Any, kind: Kind) -> Any:
+    if isinstance(kind, str):
+        return _read_constant(value, kind)
+    if isinstance(kind, Nullable):
+        return None if value is None else _read(value, kind.kind)
     if kind is datetime:
         return _read_time(value)
     if isinstance(kind, range):
         return _read_integer(value, kind)
+    if kind is float:
+        return _read_number(value)
     return _read_text(value)
+
+
+def _read_constant(value: Any, text: str) -> str:
+    if value != text:
+        raise ValueError("a cursor of another list")
+    return text
 
 
 def _read_time(value: Any) -> datetime:
@@ -63,6 +84,12 @@ def _read_integer(value: Any, allowed: range) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value not in allowed:
         raise ValueError("not an integer that the column can hold")
     return value
+
+
+def _read_number(value: Any) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        raise ValueError("not a finite number")
+    return float(value)
 
 
 def _read_text(value: Any) -> str:

@@ -15,7 +15,7 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Literal, NamedTuple, cast, get_args
 
-from relumine.schemas.key import Scope
+from relumine.schemas.scope import Scope
 
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 RANDOM_CHARS = 30

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from starlette.routing import compile_path
 
-from relumine.schemas.key import Scope
+from relumine.schemas.scope import Scope
 
 Permission: TypeAlias = Literal["nothing", "ingest", "read", "write", "admin"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -14,10 +15,14 @@ from relumine_server.cli.progress import progress
 from relumine_server.errors import FileInUseError, NotDistributableError, ProblemError, UnknownDatabaseError
 
 if TYPE_CHECKING:
+    import sqlalchemy as sa
+
     from relumine_server.db.database import Database
     from relumine_server.settings import Settings
 
-DatabaseUrl = Annotated[str | None, typer.Option(help="default: RELUMINE_DATABASE_URL, or sqlite:///relumine.db")]
+DatabaseUrl = Annotated[
+    str | None, typer.Option(help="the database (default: RELUMINE_DATABASE_URL, or sqlite:///relumine.db)")
+]
 
 
 def load_settings(**options: Any) -> Settings:
@@ -42,6 +47,24 @@ def _name_of(setting: str, options: Collection[str]) -> str:
     return f"--{setting.replace('_', '-')}" if setting in options else f"RELUMINE_{setting.upper()}"
 
 
+def sqlite_file(settings: Settings) -> Path | None:
+    """Return the file of a SQLite database; None for Postgres."""
+    from relumine_server.maintenance.doctor import sqlite_path
+
+    with clear_database_errors(settings):
+        return sqlite_path(settings.database_url)
+
+
+def require_file(settings: Settings) -> None:
+    """End the command if the SQLite file is missing, rather than create an empty one in a wrong folder."""
+    file = sqlite_file(settings)
+    if file is not None and not file.is_file():
+        fail(
+            f"there is no database {file}: run the command in the folder of the server, "
+            "or name the database with --database-url or RELUMINE_DATABASE_URL"
+        )
+
+
 @contextmanager
 def open_database(settings: Settings) -> Iterator[Database]:
     """Open the database of the settings, and close it in the end. End the command with one sentence if that fails."""
@@ -54,8 +77,8 @@ def open_database(settings: Settings) -> Iterator[Database]:
 
 
 @contextmanager
-def migrated(settings: Settings) -> Iterator[Database]:
-    """Open the database and bring it to the schema of this version."""
+def migrated(settings: Settings, in_use_hint: str = "stop it first") -> Iterator[Database]:
+    """Open the database and migrate it. ``in_use_hint`` says what to do where another process has the SQLite file."""
     from relumine_server import log_config
     from relumine_server.db import migrations
     from relumine_server.db.database import Database
@@ -65,11 +88,39 @@ def migrated(settings: Settings) -> Iterator[Database]:
         try:
             database = Database.open(settings.database_url)
         except FileInUseError as error:
-            raise FileInUseError(f"{error}; use /v1/keys of that server, or stop it first") from error
+            raise FileInUseError(f"{error}; {in_use_hint}") from error
         with closing(database):
             with progress("migrating the database"):
                 migrations.upgrade(database.writing_engine)
             yield database
+
+
+@contextmanager
+def reading(settings: Settings) -> Iterator[sa.Connection]:
+    """Open a transaction that only reads, also while a server runs on the SQLite file."""
+    from relumine_server import log_config
+    from relumine_server.db.sqlite_reading import read_only
+
+    require_file(settings)
+    file = sqlite_file(settings)
+    if file is None:
+        with open_database(settings) as database, database.read() as connection:
+            require_schema(connection)
+            yield connection
+        return
+    log_config.to_stderr(settings.log_level, settings.log_format)  # standard output is for the result
+    with clear_database_errors(settings), read_only(file) as connection:
+        require_schema(connection)
+        yield connection
+
+
+def require_schema(connection: sa.Connection) -> None:
+    """End the command unless the database is at the schema of this version."""
+    from relumine_server.db import migrations
+
+    current = migrations.current(connection)
+    if current != migrations.head():
+        fail(f"the database is not of this version (schema {current}): run `relumine-server migrate`")
 
 
 @contextmanager
@@ -108,10 +159,7 @@ def clear_address_errors(settings: Settings) -> Iterator[None]:
 
 def is_sqlite(settings: Settings) -> bool:
     """Return True if the database is a SQLite file, which takes one process."""
-    from relumine_server.db.database import parse_url
-
-    with clear_database_errors(settings):
-        return parse_url(settings.database_url).get_backend_name() == "sqlite"
+    return sqlite_file(settings) is not None
 
 
 def say(line: str, *, err: bool = False) -> None:

@@ -11,7 +11,7 @@ import sqlite3
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 if importlib.util.find_spec("sqlalchemy") is None or importlib.util.find_spec("typer") is None:
     # Installed without the extra.
@@ -31,15 +31,36 @@ from relumine_server.cli.common import (
     load_settings,
     migrated,
     open_database,
+    reading,
+    require_file,
+    require_schema,
     say,
 )
+from relumine_server.cli.group import CommandGroup
 from relumine_server.cli.progress import progress
 
 if TYPE_CHECKING:
     from relumine_server.settings import Settings
 
+
+class _Root(CommandGroup):
+    """The command without a subcommand, with ``--version``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Print the version if it is asked for."""
+        if args[:1] == ["--version"]:
+            say(f"relumine-server {__version__}")
+            ctx.exit()
+        return super().parse_args(ctx, args)
+
+    def options(self) -> list[tuple[str, str]]:
+        """Return the options and what they do."""
+        return [("--version", "Print the version and exit."), *super().options()]
+
+
 cli = typer.Typer(
-    help="Relumine's server.",
+    cls=_Root,
+    help="Run and maintain a Relumine server.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -48,31 +69,26 @@ cli = typer.Typer(
 cli.add_typer(keys.cli, name="keys")
 
 
-def _print_version(is_asked: bool) -> None:  # noqa: FBT001 - typer calls it so
-    if is_asked:
-        say(f"relumine-server {__version__}")
-        raise typer.Exit
-
-
-@cli.callback()
-def _root(
-    *,
-    version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
-    ] = False,
-) -> None:
-    """Relumine's server."""
-
-
-@cli.command()
+@cli.command(short_help="Start the server: the API and the dashboard.")
 def serve(
-    host: Annotated[str | None, typer.Option(help="default: RELUMINE_HOST, or 127.0.0.1")] = None,
-    port: Annotated[int | None, typer.Option(help="0: any free port; default: RELUMINE_PORT, or 7358")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="address to listen on (default: RELUMINE_HOST, or 127.0.0.1)")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(help="port to listen on, 0 for any free port (default: RELUMINE_PORT, or 7358)")
+    ] = None,
     database_url: DatabaseUrl = None,
-    workers: Annotated[int | None, typer.Option(help="processes on the port; default: RELUMINE_WORKERS, or 1")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="number of server processes (default: RELUMINE_WORKERS, or 1)")
+    ] = None,
     *,
-    insecure_no_auth: Annotated[bool, typer.Option(help="Require no key, on any address.")] = False,
-    no_dispatcher: Annotated[bool, typer.Option(help="Leave sending to relumine-server worker.")] = False,
+    insecure_no_auth: Annotated[
+        bool, typer.Option("--insecure-no-auth", help="require no API key, whatever the address")
+    ] = False,
+    no_dispatcher: Annotated[
+        bool,
+        typer.Option("--no-dispatcher", help="send no webhooks from this process: `relumine-server worker` sends them"),
+    ] = False,
 ) -> None:
     """Migrate the database and serve the API and the dashboard."""
     settings = load_settings(
@@ -84,7 +100,10 @@ def serve(
         dispatcher=False if no_dispatcher else None,
     )
     if settings.workers > 1 and is_sqlite(settings):
-        fail("SQLite takes one process: --workers (RELUMINE_WORKERS) above 1 needs Postgres as RELUMINE_DATABASE_URL")
+        fail(
+            "SQLite allows one server process: with --workers (RELUMINE_WORKERS) above 1, RELUMINE_DATABASE_URL "
+            "must be a Postgres database"
+        )
     _bind_and_serve(settings, database_url)
 
 
@@ -116,7 +135,7 @@ def _require_protection(settings: Settings, database_url: str | None, *, has_key
     fail(
         f"{settings.host} can be reached from other machines and there is no key yet: create one with "
         f"`relumine-server keys create --scope admin{option}`, listen on 127.0.0.1, "
-        "or pass --insecure-no-auth if the network is yours alone"
+        "or pass --insecure-no-auth if everyone on the network may use the server"
     )
 
 
@@ -150,31 +169,30 @@ def _key_policy(settings: Settings, *, has_keys: bool) -> str:
     return "off although there are keys" if settings.insecure_no_auth else "needed"
 
 
-@cli.command()
+@cli.command(short_help="Deliver webhooks from a process of its own.")
 def worker(database_url: DatabaseUrl = None) -> None:
-    """Send notifications from a process of its own; several of these may share one Postgres database."""
-    from relumine_server.db import migrations
+    """Run a standalone webhook delivery worker (Postgres; run as many as you need)."""
     from relumine_server.db.database import without_password
     from relumine_server.webhooks import dispatcher
 
     settings = load_settings(database_url=database_url)
+    require_file(settings)
     with open_database(settings) as database:
         with database.read() as connection:
-            if migrations.current(connection) != migrations.head():
-                fail("the database is not at the schema of this version: relumine-server migrate")
+            require_schema(connection)
         say(f"relumine-server: worker (database {without_password(settings.database_url)})", err=True)
         dispatcher.run_until_signalled(database, settings)
 
 
-@cli.command()
+@cli.command(short_help="Migrate the database to this version.")
 def migrate(
     database_url: DatabaseUrl = None,
     *,
     distribute: Annotated[
-        bool, typer.Option(help="Then distribute the runs over the hosts of a Citus cluster.")
+        bool, typer.Option("--distribute", help="then distribute the runs over the nodes of a Citus cluster")
     ] = False,
 ) -> None:
-    """Bring the database to the schema of this version."""
+    """Migrate the database to the schema of this version."""
     from relumine_server.db import citus, migrations
 
     settings = load_settings(database_url=database_url)
@@ -195,43 +213,54 @@ def migrate(
         say(f"distributed by run_id: {', '.join(distributed) or 'no further table'}")
 
 
-@cli.command()
-def replay(run_id: Annotated[str, typer.Argument(help="the run's id")], database_url: DatabaseUrl = None) -> None:
-    """Run the detector over a stored run again and print the findings; exit 1 if its alerts differ."""
+@cli.command(short_help="Re-run detection on a stored run.")
+def replay(run_id: Annotated[str, typer.Argument(help="the id of the run")], database_url: DatabaseUrl = None) -> None:
+    """Re-run detection on a stored run and compare with its recorded alerts (exit 1 if they differ)."""
     from relumine_server.cli.replay import replay_stored_run
+    from relumine_server.db.database import without_password
 
     settings = load_settings(database_url=database_url)
-    with open_database(settings) as database, database.read() as connection:
+    with reading(settings) as connection:
         result = replay_stored_run(connection, run_id)
     if result is None:
-        fail(f"no run {run_id}")
+        fail(f"there is no run {run_id} in {without_password(settings.database_url)}")
     for line in result.lines:
         say(line)
     raise typer.Exit(0 if result.matches else 1)
 
 
-@cli.command()
+@cli.command(short_help="Back up a SQLite database.")
 def backup(
-    target: Annotated[Path, typer.Argument(help="the file to write; must not exist")], database_url: DatabaseUrl = None
+    target: Annotated[Path, typer.Argument(help="the file to write; it must not exist")],
+    database_url: DatabaseUrl = None,
 ) -> None:
-    """Copy a SQLite database, even while a server writes to it."""
+    """Back up a SQLite database, also while a server writes to it."""
     from relumine_server.errors import UnknownDatabaseError
     from relumine_server.maintenance.backup import backup as copy_database
 
+    settings = load_settings(database_url=database_url)
+    require_file(settings)
     try:
-        database_to_copy = load_settings(database_url=database_url).database_url
         with progress("copying and checking the database"):
-            size = copy_database(database_to_copy, target)
+            size = copy_database(settings.database_url, target)
     except UnknownDatabaseError as error:
         fail(str(error))
     except (ValueError, OSError, sqlite3.Error) as error:
-        fail(f"no backup: {type(error).__name__}: {error}")
+        fail(f"no backup was made: {_reason(error, target)}")
     say(f"{target}: {size:,} bytes, checked")
 
 
-@cli.command()
+def _reason(error: Exception, target: Path) -> str:
+    if isinstance(error, FileExistsError):
+        return f"{target} exists already"
+    if isinstance(error, OSError):
+        return f"{error.filename or target}: {error.strerror or error}"
+    return str(error)
+
+
+@cli.command(short_help="Check the database and its surroundings.")
 def doctor(database_url: DatabaseUrl = None) -> None:
-    """Check version, file system, disk, schema and clock; exit 1 if something is wrong."""
+    """Check the version, file system, disk, schema and clock (exit 1 if something is wrong)."""
     from relumine_server.maintenance.doctor import examine
 
     settings = load_settings(database_url=database_url)

@@ -107,7 +107,7 @@ def lock(database: Path) -> IO[str]:
     except OSError as error:
         file.close()
         raise FileInUseError(
-            f"{database} is already served by another process; SQLite takes one, Postgres many"
+            f"{database} is already served by another process (SQLite allows one, Postgres several)"
         ) from error
     return file
 

@@ -25,7 +25,10 @@ def test_an_absent_server_costs_one_warning_and_no_number(mlp, train, capsys):
     bare = train(model, torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9), steps=60)
     losses, monitor, lines = run(mlp, train, "http://127.0.0.1:9", capsys)
     assert losses == bare
-    assert sum("cannot reach the server" in line for line in lines) == 1
+    (warning,) = [line for line in lines if "cannot reach http://127.0.0.1:9 (connection refused)" in line]
+    assert warning.startswith("relumine: WARNING ")
+    assert "`relumine-server serve`" in warning
+    assert "RELUMINE_URL" in warning
     assert "no upload reached the server" in lines[-2]
     assert "relumine sync" in lines[-1]
     assert monitor.sdk_stats()["errors"] == 0
@@ -66,7 +69,7 @@ def test_unexpected_responses_do_not_end_the_training(status, body, responding, 
     losses, monitor, lines = run(mlp, train, responding(status, body), capsys)
     assert len(losses) == 60
     assert monitor.sdk_stats()["errors"] == 0
-    said = ("cannot reach the server", "upload rejected", "is larger than the server or a proxy takes")
+    said = ("data is buffered in", "upload rejected", "is larger than the server or a proxy takes")
     warnings = [line for line in lines if any(words in line for words in said)]
     assert len(warnings) == 1
 

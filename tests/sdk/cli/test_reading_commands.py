@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import io
 import json
+from typing import get_args
 
 import pytest
 
 import relumine
+from relumine import cli
 from relumine._cli import browser, output, report, run_lookup
+from relumine._runtime import terminal
 from relumine.cli import main
+from relumine.schemas.health import HealthStatus
 from relumine.schemas.printable import printable
+from relumine.schemas.run import RunSort, RunStatus
 from tests.helpers.live_server import listening
 
 HOSTILE = "\x1b]0;x\x07\rforged\nline\x9b1m\u202eevil"
@@ -224,12 +229,14 @@ class Terminal(io.StringIO):
         (Terminal, {}, True),
         (Terminal, {"NO_COLOR": "1"}, False),
         (Terminal, {"TERM": "dumb"}, False),
+        (Terminal, {"FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
+        (io.StringIO, {"FORCE_COLOR": "1"}, True),
         (io.StringIO, {}, False),
     ],
 )
 def test_colours_are_for_terminals_that_want_them(client, stream, variables, is_coloured, monkeypatch):
     send_run(client, "r1", name=HOSTILE)
-    for name in ("NO_COLOR", "TERM"):
+    for name in ("NO_COLOR", "FORCE_COLOR", "TERM"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
@@ -238,7 +245,7 @@ def test_colours_are_for_terminals_that_want_them(client, stream, variables, is_
     assert [main(["runs"]), main(["alerts"]), main(["report", "r1"])] == [0, 0, 0]
     text = shown.getvalue()
     assert ("\x1b[31m" in text) is is_coloured
-    for code in (output.RED, output.YELLOW, output.GREEN, output.DIM, output.BOLD, "0"):
+    for code in (terminal.RED, terminal.YELLOW, terminal.GREEN, terminal.DIM, output.BOLD, "0"):
         text = text.replace(f"\x1b[{code}m", "")
     assert "\x1b" not in text
 
@@ -267,3 +274,33 @@ def test_a_search_by_name_is_bounded(client, capsys, monkeypatch):
     assert main(["report", "name1"]) == 0
     assert main(["report", "name0"]) == 1
     assert "newest 2 runs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        (["--sort", "name"], ["digits/a", "digits/b", "digits/c"]),
+        (["--sort=-name"], ["digits/c", "digits/b", "digits/a"]),
+        (["--tag", "ci"], ["digits/c"]),
+        (["--q", "run-b"], ["digits/b"]),
+    ],
+)
+def test_runs_are_sorted_and_filtered(options, names, client, capsys):
+    for name in ("b", "a", "c"):
+        send_run(client, f"run-{name}", name=name)
+    client.change_run("run-c", tags=["ci"])
+    assert main(["runs", *options]) == 0
+    assert names_of_runs(printed(capsys)) == names
+
+
+def test_filters_that_match_nothing_are_said_to_in_one_sentence(client, capsys):
+    send_run(client, "r1")
+    assert main(["runs", "--tag", "other"]) == 0
+    (line,) = printed(capsys)
+    assert line == f"No run of {client.url} matches these filters. `relumine runs` lists all."
+
+
+def test_the_command_knows_the_words_of_the_api():
+    assert set(cli.SORTS) == set(get_args(RunSort))
+    assert set(cli.HEALTHS) == set(get_args(HealthStatus))
+    assert set(cli.STATUSES) == set(get_args(RunStatus))

@@ -27,7 +27,7 @@ def refusal(arguments, capsys):
 def test_a_server_that_does_not_respond_is_named_with_what_helps(command, capsys, monkeypatch):
     monkeypatch.setenv("RELUMINE_URL", "http://127.0.0.1:9")
     line = refusal(command, capsys)
-    assert "http://127.0.0.1:9 does not respond" in line
+    assert "cannot reach http://127.0.0.1:9 (connection refused)" in line
     assert "relumine serve" in line
     assert "RELUMINE_URL" in line
 

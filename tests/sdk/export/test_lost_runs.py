@@ -137,5 +137,5 @@ def test_the_closing_line_does_not_reassure_where_records_were_refused(memory, c
     stats = assert_balanced(training.monitor)
     assert 0 < stats["dropped_steps"]["refused"] <= 3
     line = capsys.readouterr().err.splitlines()[-1]
-    assert "no layer was lost" not in line
+    assert "no dead layers" not in line
     assert "refused by the server" in line

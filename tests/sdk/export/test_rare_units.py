@@ -28,14 +28,14 @@ def latent_rates(generator):
     return rates
 
 
-def detected_dead_fraction(uploads):
+def detected_fractions(uploads):
     layers = {info.layer_id: info for upload in uploads for info in upload.layers}
     memory = state.describe(state.empty(), list(layers.values()))
     latest = None
     for upload in uploads:
         memory, readings, _ = detector.advance(memory, list(upload.records), Policy())
         latest = next((reading for reading in reversed(readings) if reading.layer_id), latest)
-    return latest.dead_fraction + latest.born_dead_fraction
+    return latest.dead_fraction, latest.born_dead_fraction
 
 
 def test_the_rare_latents_of_a_sparse_autoencoder_are_not_dead(memory):
@@ -47,9 +47,10 @@ def test_the_rare_latents_of_a_sparse_autoencoder_are_not_dead(memory):
             monitor.tap("latents", latents(rates, generator))
             monitor.step()
         assert monitor.flush()
-        fraction = monitor.metrics()["relumine/latents/dead_fraction"]
-    assert fraction == pytest.approx(NEVER / LATENTS, abs=0.01)
-    assert fraction == pytest.approx(detected_dead_fraction(memory.uploads), abs=0.01)
+        metrics = monitor.metrics()
+    fractions = (metrics["relumine/latents/dead_fraction"], metrics["relumine/latents/born_dead_fraction"])
+    assert fractions == pytest.approx((0.0, NEVER / LATENTS), abs=0.01)
+    assert fractions == pytest.approx(detected_fractions(memory.uploads), abs=0.01)
 
 
 def test_units_that_fell_silent_are_dead_after_as_many_examples_as_the_detector_asks_for(memory):
@@ -69,7 +70,7 @@ def test_units_that_fell_silent_are_dead_after_as_many_examples_as_the_detector_
     # (1 - 0.01)^n <= 0.05 / 64 after 716 examples, which are 12 steps of 64.
     assert fractions[:41] == [0.0] * 41
     assert fractions[41:] == [0.25] * 19
-    assert detected_dead_fraction(memory.uploads) == 0.25
+    assert detected_fractions(memory.uploads) == (0.25, 0.0)
 
 
 def test_where_n_counts_positions_ten_of_them_count_as_one(memory):
@@ -83,6 +84,6 @@ def test_where_n_counts_positions_ten_of_them_count_as_one(memory):
             monitor.tap("tokens", (torch.rand(64, 64, generator=generator) < rates).float() - 0.5, mask=mask)
             monitor.step()
             assert monitor.flush()
-            fractions.append(monitor.metrics()["relumine/tokens/dead_fraction"])
+            fractions.append(monitor.metrics()["relumine/tokens/born_dead_fraction"])
     assert fractions[30] == 0.0
     assert fractions[-1] == 0.25

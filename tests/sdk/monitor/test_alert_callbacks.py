@@ -65,12 +65,31 @@ def test_a_quiet_or_pending_alert_is_listed_but_not_dispatched_until_it_fires(re
 def test_the_closing_line_lists_alerts_that_were_open_to_the_end(respond, capsys):
     respond(alert(state="ended", ended_step=9, outcome="at_risk"))
     respond(
-        alert(id="r.3.dying", layer="fc3", kind="dead", state="resolved", resolved_step=5, resolved_reason="returned")
+        alert(
+            id="r.3.dying", layer="fc3", layer_id=3, kind="dead", state="resolved", resolved_step=5, outcome="recovered"
+        )
     )
     respond.monitor.close()
     output = capsys.readouterr().err
-    assert "fc2 dying (step 4,410, open to the end)" in output
-    assert "fc3 dead (step 4,410, resolved)" in output
+    assert "fc2 is dying (since step 4,410)" in output
+    assert "fc3 is dead (step 4,410, recovered)" in output
+
+
+def test_sixty_layers_that_die_are_one_line_and_another_where_it_gets_worse(respond, capsys):
+    def layers(**changes):
+        return [alert(id=f"r.{n}.dying", layer=f"fc{n}", layer_id=n, opened_step=n, **changes) for n in range(1, 61)]
+
+    capsys.readouterr()
+    for changes in ({"severity": "warning"}, {"severity": "critical"}, {"severity": "critical", "kind": "dead"}):
+        for received in layers(**changes):
+            respond(received)
+    respond.monitor.close()
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("relumine: ")]
+    assert len(lines) <= 5
+    assert lines[1].startswith("relumine: WARNING digits/baseline · fc1 is dying")
+    assert lines[2].startswith("relumine: CRITICAL digits/baseline · 60 layers are dying, the first is fc1 at step 1.")
+    assert lines[3].startswith("relumine: CRITICAL digits/baseline · 1 layer is dead, 59 layers are dying")
+    assert "and 55 more" in lines[-1]
 
 
 def test_a_postponed_alert_is_dispatched_again_until_it_is_handled_or_resolved():

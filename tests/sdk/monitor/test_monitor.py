@@ -174,9 +174,8 @@ def test_metrics_are_flat_numbers_for_other_loggers(mlp, train, memory):
         train(model, optimizer)
         monitor.flush()
         metrics = monitor.metrics()
-    names = {
-        f"relumine/{layer}/{rate}" for layer in "13" for rate in ("active_rate", "silent_fraction", "dead_fraction")
-    }
+    rates = ("active_rate", "silent_fraction", "dead_fraction", "born_dead_fraction")
+    names = {f"relumine/{layer}/{rate}" for layer in "13" for rate in rates}
     assert set(metrics) == names
     assert all(0 <= value <= 1 for value in metrics.values())
 

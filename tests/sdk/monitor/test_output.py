@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+from typing import get_args
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ import relumine
 from relumine._export import queue
 from relumine._monitor import messages
 from relumine._runtime.log import StderrHandler, logger
-from relumine.schemas.health import health_of
+from relumine.schemas.health import Health, HealthStatus, health_of
 from relumine.schemas.upload import Coverage
 from relumine.schemas.watching import Watching
 from tests.helpers.notification_samples import alert
@@ -35,7 +36,8 @@ STATS = {
 
 def closing_line(alerts, stats, watching=WATCHING, mode="online"):
     unknown = messages.unknown_reason(stats, mode, has_ended=True)
-    return messages.finished("p/r", health_of(watching, alerts, unknown), watching, alerts, stats, "URL")
+    ending = messages.Ending("p/r", "URL", "finished", health_of(watching, alerts, unknown), watching)
+    return messages.finished(ending, alerts, stats)
 
 
 @pytest.fixture
@@ -56,7 +58,7 @@ def test_a_run_writes_a_start_line_and_a_closing_line_to_stderr(train_watched, c
     train_watched()
     first, last = capsys.readouterr().err.splitlines()
     assert first.startswith("relumine: 2/2 ReLUs, 24 units, watching default/demo at http://")
-    assert last.startswith("relumine: default/demo: no layer was lost, 10 of 10 steps sampled. http://")
+    assert last.startswith("relumine: healthy: default/demo finished: no dead layers (10 of 10 steps sampled). http://")
 
 
 def test_relumine_quiet_silences_everything(train_watched, monkeypatch, capsys):
@@ -80,7 +82,7 @@ def test_a_handler_of_the_application_replaces_stderr(name, train_watched, monke
     assert capsys.readouterr().err == ""
     first, last = stream.getvalue().splitlines()
     assert first.startswith("2/2 ReLUs")
-    assert last.startswith("default/demo: no layer was lost")
+    assert last.startswith("healthy: default/demo finished: no dead layers")
 
 
 def test_a_missing_or_closed_stderr_does_not_end_the_training(train_watched, monkeypatch):
@@ -93,7 +95,7 @@ def test_a_missing_or_closed_stderr_does_not_end_the_training(train_watched, mon
 
 def test_control_characters_are_escaped_and_a_message_stays_one_line(capsys):
     logger.warning("layer \x1b[2J of\nrun é")
-    assert capsys.readouterr().err == "relumine: layer \\x1b[2J of\\nrun é\n"
+    assert capsys.readouterr().err == "relumine: WARNING layer \\x1b[2J of\\nrun é\n"
 
 
 @pytest.fixture
@@ -142,16 +144,16 @@ def test_dropped_metrics_are_not_counted_among_the_sampled_steps(train_watched, 
     dropped = sum(stats["dropped_steps"].values())
     assert stats["acked_steps"] + stats["spooled_steps"] + stats["pending_steps"] + dropped == 10
     line = capsys.readouterr().err.splitlines()[-1]
-    assert ("no layer was lost" in line) == (not dropped)
+    assert ("no dead layers" in line) == (not dropped)
 
 
 def test_the_closing_line_counts_sampled_steps():
     def line(**changes):
         return closing_line([], STATS | changes)
 
-    assert line() == "p/r: no layer was lost, 20 of 100 steps sampled. URL"
+    assert line() == "healthy: p/r finished: no dead layers (20 of 100 steps sampled). URL"
     assert line(dropped_steps={"buffer_full": 2}, dropped_metrics=7) == (
-        "p/r: no layer was lost, 20 of 100 steps sampled; 2 sampled steps not delivered. URL"
+        "healthy: p/r finished: no dead layers (20 of 100 steps sampled); 2 sampled steps not delivered. URL"
     )
 
 
@@ -164,16 +166,30 @@ def test_the_closing_line_never_reassures_about_what_was_not_analyzed():
         {"dropped_steps": {"refused": 5}},
     ):
         line = closing_line([], STATS | changes)
-        assert "no layer was lost" not in line, line
+        assert "no dead layers" not in line, line
         assert any(word in line for word in ("unknown", "nothing is known", "spooled on disk")), line
     assert "not analyzed yet" in closing_line([], STATS, mode="offline")
     unwatched = closing_line([], STATS, watching=Watching(state="unwatched", reason="eval_mode", last_step=40))
-    assert unwatched.startswith("p/r: not watched since step 40 (the model trains in eval mode")
+    assert unwatched.startswith("unwatched: p/r finished: not watched since step 40 (the model trains in eval mode")
 
 
 def test_the_closing_line_lists_alerts_above_info():
-    alerts = [alert(), alert(severity="info")]
-    assert closing_line(alerts, STATS) == "p/r: 1 alert: fc2 dying (step 4,410, firing). URL"
+    alerts = [alert(), alert(severity="info", layer="fc3", layer_id=3)]
+    assert closing_line(alerts, STATS) == "at risk: p/r finished: fc2 is dying (since step 4,410). URL"
+
+
+def test_the_closing_line_begins_with_the_health_and_lists_five_layers_the_dead_ones_first():
+    dying = [alert(id=f"d{n}", layer=f"fc{n}", layer_id=n, opened_step=n) for n in range(1, 8)]
+    dead = [alert(id="x", layer="fc7", layer_id=7, kind="dead", severity="info", opened_step=900)]
+    line = closing_line([*dying, *dead], STATS)
+    assert line.startswith("damaged: p/r finished: fc7 is dead (since step 900), fc1 is dying")
+    assert line.endswith("fc4 is dying (since step 4) and 2 more. URL")
+
+
+@pytest.mark.parametrize("health", get_args(HealthStatus))
+def test_the_closing_line_begins_with_each_word_of_health(health):
+    ending = messages.Ending("p/r", "URL", "failed", Health(status=health, reason="why"), WATCHING)
+    assert messages.finished(ending, [], STATS).startswith(f"{health.replace('_', ' ')}: p/r failed: ")
 
 
 def test_the_start_line_names_what_is_not_observed():

@@ -149,7 +149,7 @@ def test_a_training_that_is_no_longer_seen_is_reported(way, scene, clock, capsys
     assert training.monitor._session.account.watching.reason == WAYS[way]
     assert WAYS[way] in training.reasons_sent()
     output = capsys.readouterr().err
-    assert "no layer was lost" not in output
+    assert "no dead layers" not in output
     assert not torch.nn.modules.module._has_any_global_hook()
     assert output.count("not watched since step") >= 2  # the moment it is certain, and at the end
 
@@ -192,7 +192,7 @@ def test_a_model_in_which_nothing_was_ever_seen_is_reported(activation, reason, 
     assert training.reasons_sent()[-1] == reason
     output = capsys.readouterr().err
     assert "never watched" in output
-    assert "no layer was lost" not in output
+    assert "no dead layers" not in output
 
 
 class Refusing(InMemoryTransport):
@@ -210,7 +210,7 @@ def test_uploads_that_the_server_refuses_are_reported(mlp, capsys):
             training.monitor.flush()
         assert training.monitor.health().status == "unwatched"
         training.monitor.close()
-    assert "no layer was lost" not in capsys.readouterr().err
+    assert "no dead layers" not in capsys.readouterr().err
 
 
 def test_uploads_that_are_stored_but_not_analyzed_are_no_evidence_of_health(mlp, monkeypatch, capsys):
@@ -224,7 +224,7 @@ def test_uploads_that_are_stored_but_not_analyzed_are_no_evidence_of_health(mlp,
         training = Scene(mlp(), memory)
         training.train(60)
         training.monitor.close()
-    assert "no layer was lost" not in capsys.readouterr().err
+    assert "no dead layers" not in capsys.readouterr().err
 
 
 def test_a_frozen_backbone_and_a_trained_head_are_being_watched(scene):

@@ -19,7 +19,7 @@ import relumine
 from relumine._export.transport import TransportError
 from relumine._monitor import training_account
 
-REASSURING = "no layer was lost"
+REASSURING = "no dead layers"
 FAR = -60.0
 
 

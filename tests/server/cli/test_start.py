@@ -14,8 +14,19 @@ from relumine_server.cli import progress as progress_line
 from relumine_server.cli.progress import progress
 from tests.helpers.command_line import run_command
 
-COMMANDS = ["serve", "worker", "migrate", "replay", "backup", "doctor", "keys"]
-HEAVY = ("torch", "httpx", "numpy", "sqlalchemy", "fastapi", "rich", "structlog")  # typer itself loads pydantic
+COMMANDS = [
+    "serve",
+    "worker",
+    "migrate",
+    "replay",
+    "backup",
+    "doctor",
+    "keys",
+    "keys create",
+    "keys list",
+    "keys revoke",
+]
+HEAVY = ("torch", "httpx", "numpy", "pydantic", "sqlalchemy", "fastapi", "rich", "structlog")
 HELP = """
 import sys
 from relumine_server.cli.main import main
@@ -27,11 +38,18 @@ print("loaded:", sorted(set(sys.modules) & set({heavy})))
 """
 
 
-@pytest.mark.parametrize("arguments", [["--version"], ["--help"], *[[name, "--help"] for name in COMMANDS]])
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], *[[*name.split(), "--help"] for name in COMMANDS]])
 def test_help_and_version_load_nothing_heavy(arguments):
     program = HELP.replace("{heavy}", repr(HEAVY))
     output = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True)
     assert output.stdout.splitlines()[-1] == "loaded: []"
+
+
+def test_help_lists_the_version_and_no_option_denies_itself():
+    result = run_command(["--help"])
+    assert "--version" in result.output
+    for command in COMMANDS:
+        assert "--no-no-" not in run_command([*command.split(), "--help"]).output
 
 
 def test_the_version_names_the_program():

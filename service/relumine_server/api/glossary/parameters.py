@@ -37,6 +37,8 @@ PARAMETERS: Mapping[str, tuple[str, Any]] = {
     "list_incidents.run_id": ("Only incidents of this run.", "resnet-7"),
     "cause": ("Only incidents with this cause.", "high_learning_rate"),
     "state": ("Only alerts in this state; open for every state before the alert is resolved or ends.", "firing"),
+    "sort": ("The order; - begins with the largest value, health with the worst.", "-created_at"),
+    "tag": ("Only runs with this tag.", "ci"),
     "list_deliveries.state": ("Only deliveries in this state.", "failed"),
     "statistics": ("The names of statistics, separated by commas.", "active_rate,dead_fraction"),
     "status": ("Only runs with this status.", "running"),

@@ -8,7 +8,8 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Response
 
 from relumine.schemas.base import Page, rfc3339
-from relumine.schemas.key import Key, Scope
+from relumine.schemas.key import Key
+from relumine.schemas.scope import Scope
 from relumine_server.api import pagination, problem_details
 from relumine_server.api.dependencies import AuthenticatorDep, ClockDep, DatabaseDep, KeyProject
 from relumine_server.api.schemas.common import Cursor, Limit, RequestBody, ShortName, UtcTime

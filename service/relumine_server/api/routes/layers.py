@@ -41,7 +41,7 @@ def read_series(
     run_id: RunId,
     layer_id: LayerId,
     database: DatabaseDep,
-    statistics: Annotated[str, Query(max_length=2000)] = "active_rate,dying_fraction,dead_fraction",
+    statistics: Annotated[str, Query(max_length=2000)] = "active_rate,dying_fraction,dead_fraction,born_dead_fraction",
     from_step: StepQuery = None,
     to_step: StepQuery = None,
     points: Annotated[int, Query(ge=1, le=10_000)] = 1_000,

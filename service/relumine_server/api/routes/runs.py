@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from typing import Annotated, Literal
 
 import numpy as np
@@ -20,9 +19,8 @@ from relumine.schemas.chart import LoggedMetrics, MetricPoint
 from relumine.schemas.health import HealthStatus
 from relumine.schemas.limits import MAX_STEP
 from relumine.schemas.printable import printable
-from relumine.schemas.record_table import Array
 from relumine_server.alerts import queries as alert_queries
-from relumine_server.api import pagination, problem_details
+from relumine_server.api import pagination, problem_details, run_cursors
 from relumine_server.api.dependencies import (
     AlertsDep,
     ClockDep,
@@ -42,7 +40,7 @@ from relumine_server.api.schemas.common import (
 from relumine_server.api.strict_query import StrictQueryRoute
 from relumine_server.db.database import Database
 from relumine_server.errors import InvalidCursor, RunNotFound
-from relumine_server.runs import listing, retention, views
+from relumine_server.runs import listing, retention, sorting, views
 from relumine_server.runs import repository as run_repository
 from relumine_server.runs.rows import RunRow
 from relumine_server.timeseries import codec, downsampling, logged_metrics
@@ -72,17 +70,19 @@ def list_runs(
     group: NameQuery = None,
     status: Literal["running", "finished", "stalled", "failed"] | None = None,
     health: HealthStatus | None = None,
+    tag: NameQuery = None,
     q: NameQuery = None,
+    sort: schema_run.RunSort = sorting.NEWEST_FIRST,
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> base.Page[schema_run.Run]:
-    """List runs, newest first. ``q`` finds a part of the id, the name or the group."""
-    position = pagination.decode(cursor, datetime, str)
-    filters = {"project": project, "group": group, "status": status, "health": health, "q": q}
+    """List runs, newest first unless ``sort`` says otherwise. ``q`` finds a part of the id, the name or the group."""
+    position = run_cursors.decode(cursor, sort)
+    filters = {"project": project, "group": group, "status": status, "health": health, "tag": tag, "q": q}
     with database.read() as connection:
-        limit = min(limit, listing.page_length(connection, filters, position, limit))
-        runs = listing.select_page(connection, filters, position, limit)
-        runs, next_cursor = pagination.cut(runs, limit, lambda run: (run.created_at, run.run_id))
+        limit = min(limit, listing.page_length(connection, filters, position, limit, sort))
+        runs = listing.select_page(connection, filters, position, limit, sort)
+        runs, next_cursor = run_cursors.cut(runs, limit, sort)
         items = views.run_views(connection, runs, settings.base_url)
     return base.Page(items=items, next_cursor=next_cursor)
 
@@ -190,18 +190,14 @@ def _layer_traces(
 
 def _layer_trace(layer_id: int, series: Downsampled) -> chart.Trace:
     trace = downsampling.downsample(series, OVERVIEW_POINTS)
-    dead_fraction = _zero_for_nan(trace.max["dead_fraction"]) + _zero_for_nan(trace.max["born_dead_fraction"])
     return chart.Trace(
         layer_id=layer_id,
         step=downsampling.to_ints(trace.step),
-        dead_fraction=downsampling.to_json_numbers(dead_fraction),
+        dead_fraction=downsampling.to_json_numbers(trace.max["dead_fraction"]),
+        born_dead_fraction=downsampling.to_json_numbers(trace.max["born_dead_fraction"]),
         dying_fraction=downsampling.to_json_numbers(trace.max["dying_fraction"]),
         active_rate=downsampling.to_json_numbers(trace.last["active_rate"]),
     )
-
-
-def _zero_for_nan(values: Array) -> Array:
-    return np.where(np.isnan(values), 0.0, values)
 
 
 def _run_trace(connection: sa.Connection, run_id: str, after_step: int | None) -> chart.RunTrace:

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, StringConstraints
 from starlette.concurrency import run_in_threadpool
 
-from relumine.schemas.key import Scope
+from relumine.schemas.scope import Scope
 from relumine_server.api import problem_details
 from relumine_server.api.dependencies import AuthenticatorDep, DatabaseDep, ServicesDep, SettingsDep
 from relumine_server.api.rate_limit import client_address

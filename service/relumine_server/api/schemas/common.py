@@ -27,7 +27,7 @@ RUN_ID = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 RunId: TypeAlias = Annotated[str, Path(pattern=RUN_ID)]
 StepQuery: TypeAlias = Annotated[int | None, Query(ge=0, le=MAX_STEP)]
 NameQuery: TypeAlias = Annotated[str | None, Query(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
-Cursor: TypeAlias = Annotated[str | None, Query(max_length=1000)]
+Cursor: TypeAlias = Annotated[str | None, Query(max_length=2000)]
 Limit: TypeAlias = Annotated[int, Query(ge=1, le=200)]
 NoteText: TypeAlias = Annotated[str, StringConstraints(max_length=2000, pattern=r"^[^\x00]*$")]
 AuthorName: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]

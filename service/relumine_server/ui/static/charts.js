@@ -54,9 +54,9 @@ function binSteps(steps) {
 }
 
 function lostShare(trace, index) {
-  const dead = trace.dead_fraction[index];
-  const dying = trace.dying_fraction[index];
-  return dead === null && dying === null ? null : Math.min(1, (dead ?? 0) + (dying ?? 0));
+  const shares = [trace.dead_fraction[index], trace.born_dead_fraction[index], trace.dying_fraction[index]];
+  const present = shares.filter((value) => value !== null);
+  return present.length ? Math.min(1, present.reduce((sum, value) => sum + value, 0)) : null;
 }
 
 // Returns the maximum of the values, or null if all of them are missing.
@@ -86,7 +86,7 @@ export function heatMap(node, layers, traces, alerts, onLayer) {
   const marked = alerts.filter((alert) => labels.has(alert.layer_id));
   const height = Math.min(900, Math.max(220, 110 + 22 * layers.length));
   node.style.height = `${height}px`;
-  const chartLayout = layout("Dead and dying share of the units, by layer and step", {
+  const chartLayout = layout("Dead, born dead and dying share of the units, by layer and step", {
     height, xaxis: { title: { text: "step" } }, yaxis: { type: "category", autorange: "reversed" },
   });
   const description = `Heat map of ${layers.length} layers over ${steps.length} steps: the share of dead and dying units; ${marked.length} alerts are marked.`;

@@ -4,7 +4,7 @@ import { ApiError, get, path } from "/static/api.js";
 import { clear, lineChart, unitBars } from "/static/charts.js";
 import { count, el, facts, plain, replace, share, tag } from "/static/dom.js";
 
-const STATISTICS = ["active_rate", "dead_fraction", "dying_fraction"];
+const STATISTICS = ["active_rate", "dead_fraction", "born_dead_fraction", "dying_fraction"];
 const POINTS = 500;
 
 export function layerPanel(runId, signal) {
@@ -41,6 +41,7 @@ export function layerPanel(runId, signal) {
     lineChart(series, "Unit rates by step", [
       line("active rate (mean of the units)", "active_rate", "info"),
       line("dead", "dead_fraction", "critical"),
+      line("born dead", "born_dead_fraction", "quiet"),
       line("dying", "dying_fraction", "warning"),
     ], { percent: true });
     const rates = unitStats && activeRates(unitStats);

@@ -1,6 +1,6 @@
 // The traces of a run that the page has received so far. Each overview contains new points only; they are appended here.
 
-const LAYER_COLUMNS = ["dead_fraction", "dying_fraction", "active_rate"];
+const LAYER_COLUMNS = ["dead_fraction", "born_dead_fraction", "dying_fraction", "active_rate"];
 const RUN_COLUMNS = ["learning_rate", "update_ratio", "loss"];
 
 export function emptyTraces() {

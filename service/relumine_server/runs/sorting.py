@@ -1,0 +1,91 @@
+"""The orders of a list of runs, and pages of them.
+
+A page begins after the position of the last run before it, so that runs that are added or deleted meanwhile neither
+repeat nor hide others. Runs that are equal are listed newest first, runs without a value last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from relumine.schemas.health import HealthStatus
+from relumine.schemas.run import RunSort
+from relumine_server.db import keyset, tables
+from relumine_server.runs.rows import RunRow
+
+NEWEST_FIRST: RunSort = "-created_at"
+
+_r = tables.runs.c
+WORST_FIRST: tuple[HealthStatus, ...] = (
+    "diverged", "collapsed", "damaged", "unwatched", "at_risk", "unknown", "healthy",
+)  # fmt: skip
+_HEALTH_RANKS = {health: rank for rank, health in enumerate(WORST_FIRST)}
+_VALUES: dict[str, sa.ColumnElement[Any]] = {
+    "updated_at": _r.updated_at,
+    "name": sa.func.lower(_r.name),
+    "last_step": _r.last_step,
+    "health": sa.case(_HEALTH_RANKS, value=_r.health, else_=len(_HEALTH_RANKS)),
+    "final_loss": _r.final_loss,
+}
+
+
+def field_of(sort: str) -> str:
+    """Return the field that an order is by."""
+    return sort.removeprefix("-")
+
+
+def position(run: RunRow, sort: str) -> tuple[Any, ...]:
+    """Return the position of a run in an order: its value, if the order is by one, its time of creation and its id."""
+    field = field_of(sort)
+    if field == "created_at":
+        return run.created_at, run.run_id
+    value = _HEALTH_RANKS.get(run.health, len(_HEALTH_RANKS)) if field == "health" else getattr(run, field)
+    return value, run.created_at, run.run_id
+
+
+def page(
+    query: sa.Select[Any], sort: str, last: Sequence[Any] | None, limit: int, connection: sa.Connection
+) -> sa.Select[Any]:
+    """Order runs and keep ``limit`` of them, and one more.
+
+    ``last`` is the position of the last run of the page before; None for the first page.
+    """
+    field = field_of(sort)
+    is_descending = sort.startswith("-")
+    newest = (_r.created_at, _r.run_id)
+    if field == "created_at":
+        return keyset.page(query, newest, last, limit, descending=is_descending)
+    value = _value(field, connection)
+    order = value.desc() if is_descending else value.asc()
+    query = query.order_by(order.nulls_last(), _r.created_at.desc(), _r.run_id.desc()).limit(limit + 1)
+    if last is None:
+        return query
+    return query.where(_follows(value, last, is_descending=is_descending))
+
+
+def _value(field: str, connection: sa.Connection) -> sa.ColumnElement[Any]:
+    value = _VALUES[field]
+    if field == "name" and connection.dialect.name == "postgresql":
+        return sa.collate(value, "C")  # by bytes, as SQLite orders
+    return value
+
+
+def _follows(value: sa.ColumnElement[Any], last: Sequence[Any], *, is_descending: bool) -> sa.ColumnElement[bool]:
+    """Return the condition of the runs behind a position."""
+    last_value, created_at, run_id = last
+    newest = sa.tuple_(_r.created_at, _r.run_id)
+    older = newest < sa.tuple_(sa.literal(created_at, _r.created_at.type), sa.literal(run_id, _r.run_id.type))
+    if last_value is None:
+        return sa.and_(value.is_(None), older)
+    literal = _literal(value, last_value)
+    beyond = value < literal if is_descending else value > literal
+    return sa.or_(beyond, sa.and_(value == literal, older), value.is_(None))
+
+
+def _literal(value: sa.ColumnElement[Any], last_value: Any) -> sa.ColumnElement[Any]:
+    """Return the value of the last run as it is compared: a name as the database lowers it."""
+    literal = sa.literal(last_value, value.type)
+    return sa.func.lower(literal) if isinstance(last_value, str) else literal

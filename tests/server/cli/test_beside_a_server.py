@@ -1,0 +1,135 @@
+"""Commands beside a server that runs on the same SQLite file, on an empty database, and in a wrong folder."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+
+import httpx
+import pytest
+
+from relumine_server.db.database import Database
+from tests.helpers.command_line import run_command
+from tests.helpers.server_process import ServerProcess
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """A server process on a SQLite file that the commands use as well."""
+    monkeypatch.setenv("RELUMINE_DATABASE_URL", f"sqlite:///{tmp_path / 'x.db'}")
+    process = ServerProcess(f"sqlite:///{tmp_path / 'x.db'}", tmp_path / "server")
+    yield process.wait_until_ready()
+    process.kill()
+
+
+def upload(server):
+    layers = [{"layer_id": 1, "name": "act1", "units": 4}]
+    records = [{"layer_id": 1, "first_step": 1, "step": 1, "n_examples": 100, "active": [9] * 4}]
+    body = {"run": {"id": "r1"}, "session": "s", "seq": 1, "layers": layers, "records": records}
+    assert httpx.post(f"{server.url}/v1/uploads", json=body).status_code == 202
+
+
+def test_keys_are_listed_and_runs_replayed_beside_a_running_server(server):
+    upload(server)
+    replayed = run_command(["replay", "r1"])
+    assert (replayed.exit_code, "as stored" in replayed.stdout) == (0, True), replayed.output
+    key = httpx.post(f"{server.url}/v1/keys", json={"scope": "admin", "name": "me"}).json()
+    listed = run_command(["keys", "list"])
+    assert listed.exit_code == 0
+    heading, row = listed.stdout.splitlines()
+    assert heading.split()[:2] == ["KEY", "SCOPE"]
+    assert row.split()[:3] == [key["key_id"], "admin", "valid"]
+
+
+def test_keys_create_and_revoke_say_what_to_send_to_the_running_server(server, monkeypatch):
+    monkeypatch.setenv("RELUMINE_PORT", server.url.rpartition(":")[2])
+    admin = sent(["keys", "create", "--scope", "admin", "--name", "it's me"], "")
+    assert (admin["scope"], admin["name"]) == ("admin", "it's me")
+    read = sent(["keys", "create", "--scope", "read"], admin["key"])
+    sent(["keys", "revoke", read["key_id"]], admin["key"])
+    keys = httpx.get(f"{server.url}/v1/keys", headers={"authorization": f"Bearer {admin['key']}"}).json()["items"]
+    assert {key["key_id"]: key["revoked_at"] is not None for key in keys} == {
+        admin["key_id"]: False,
+        read["key_id"]: True,
+    }
+
+
+def sent(arguments, key):
+    """The answer to the request that a command prints instead of doing its work, sent as printed."""
+    result = run_command(arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    (line,) = result.stderr.strip().splitlines()
+    words = shlex.split(re.search(r"curl (.*)", line)[1])
+    method, url = words[1], words[2]
+    headers = dict(words[i + 1].replace("$RELUMINE_API_KEY", key).split(": ") for i, w in enumerate(words) if w == "-H")
+    body = words[words.index("-d") + 1] if "-d" in words else None
+    if not key:
+        del headers["Authorization"]
+    answer = httpx.request(method, url, headers=headers, content=body)
+    assert answer.is_success, answer.text
+    return answer.json() if answer.content else None
+
+
+@pytest.mark.parametrize(
+    "command", [["keys", "list"], ["keys", "revoke", "key_x"], ["replay", "r1"], ["backup", "copy.db"], ["worker"]]
+)
+def test_a_command_in_a_wrong_folder_says_so_and_creates_nothing(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RELUMINE_DATABASE_URL", raising=False)
+    result = run_command(command)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.strip() == (
+        "relumine-server: there is no database relumine.db: run the command in the folder of the server, "
+        "or name the database with --database-url or RELUMINE_DATABASE_URL"
+    )
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_empty_list_of_keys_says_so(tmp_path):
+    url = f"sqlite:///{tmp_path / 'x.db'}"
+    run_command(["migrate", "--database-url", url])
+    result = run_command(["keys", "list", "--database-url", url])
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr.strip() == "No API keys. `relumine-server keys create --scope admin` creates the first."
+
+
+def test_an_unknown_run_or_key_is_named(tmp_path):
+    url = f"sqlite:///{tmp_path / 'x.db'}"
+    run_command(["migrate", "--database-url", url])
+    for command, words in (["replay", "nope"], "there is no run nope in"), (["keys", "revoke", "nope"], "no key nope"):
+        result = run_command([*command, "--database-url", url])
+        assert result.exit_code == 2
+        assert words in result.stderr
+
+
+def test_an_existing_backup_is_kept_and_named(tmp_path):
+    url = f"sqlite:///{tmp_path / 'x.db'}"
+    run_command(["migrate", "--database-url", url])
+    target = tmp_path / "copy.db"
+    target.write_text("mine")
+    result = run_command(["backup", str(target), "--database-url", url])
+    assert (result.exit_code, target.read_text()) == (2, "mine")
+    assert result.stderr.strip() == f"relumine-server: no backup was made: {target} exists already"
+
+
+@pytest.mark.parametrize("folder", ["nosuchfolder", "file"])
+def test_sync_of_a_wrong_folder_says_so(folder, tmp_path):
+    (tmp_path / "file").touch()
+    command = [sys.executable, "-m", "relumine", "sync", str(tmp_path / folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert len(done.stderr.splitlines()) == 1
+    assert str(tmp_path / folder) in done.stderr
+
+
+def test_reading_beside_a_server_leaves_its_database_open_to_it_alone(server):
+    assert run_command(["keys", "list"]).exit_code == 0
+    upload(server)
+    with pytest.raises(Exception, match="already served"):
+        Database.open(f"sqlite:///{server_file(server)}")
+
+
+def server_file(server):
+    return re.search(r"sqlite:///(\S+?)[,)]", server.stderr)[1]

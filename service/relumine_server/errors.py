@@ -44,7 +44,9 @@ class Unauthorized(ProblemError, status=401):
     headers: ClassVar[dict[str, str]] = {"WWW-Authenticate": 'Bearer realm="relumine", error="invalid_token"'}
 
     def __init__(self) -> None:
-        super().__init__("send a valid key as Authorization: Bearer rlm_…; SDK: RELUMINE_API_KEY or api_key=")
+        super().__init__(
+            "send a valid API key as Authorization: Bearer rlm_…; in the SDK, set RELUMINE_API_KEY or api_key="
+        )
 
 
 class KeyMissing(Unauthorized, code="key_missing"):
@@ -132,7 +134,7 @@ class DeliveryPending(ProblemError, status=409, code="delivery_pending"):
 
 
 class NothingToDeliver(ProblemError, status=409, code="nothing_to_deliver"):
-    """The delivery was never written, and none of its alerts holds any more."""
+    """There is nothing left to deliver: none of its alerts is open any more."""
 
 
 class FirstKeyMustBeAdmin(ProblemError, status=409, code="first_key_must_be_admin"):
@@ -170,7 +172,7 @@ class UnsupportedEncoding(ProblemError, status=415, code="unsupported_encoding")
 
 
 class UnknownHost(ProblemError, status=421, code="unknown_host"):
-    """This server is not known by that host name."""
+    """This server does not answer to that host name; RELUMINE_ALLOWED_HOSTS lists further names."""
 
 
 class InvalidRequest(ProblemError, status=422, code="invalid_request"):
@@ -186,7 +188,7 @@ class TooManyUnits(ProblemError, status=422, code="too_many_units"):
 
 
 class TooManyRuns(ProblemError, status=422, code="too_many_runs"):
-    """The project is full: delete runs, or let them expire."""
+    """The project has reached its limit of runs: delete runs, or set a retention."""
 
 
 class TooManyProjects(ProblemError, status=422, code="too_many_projects"):
@@ -202,11 +204,11 @@ class UnknownLayer(ProblemError, status=422, code="unknown_layer"):
 
 
 class UnitCountMismatch(ProblemError, status=422, code="unit_count_mismatch"):
-    """A record has another number of units than its layer."""
+    """The number of units of a record differs from that of its layer."""
 
 
 class InvalidCursor(ProblemError, status=422, code="invalid_cursor"):
-    """The cursor is not from this server."""
+    """The cursor is not valid for this list."""
 
 
 class UnknownStatistic(ProblemError, status=422, code="unknown_statistic"):

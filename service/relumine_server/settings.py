@@ -48,19 +48,19 @@ class Settings(BaseSettings):
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     """processes that serve one port (also `serve --workers`); more than one needs Postgres"""
     drain_s: Annotated[float, Field(ge=0, le=300)] = 0.0
-    """seconds for which `/readyz` answers 503 after SIGTERM before the port closes, so that a load balancer notices"""
+    """seconds between SIGTERM and closing the port; `/readyz` answers 503 meanwhile: a load balancer can drain"""
     min_free_bytes: Annotated[int, Field(ge=0, le=MAX_COUNT)] = 64 * 2**20
     """free space beside a SQLite file below which `/readyz` answers 503"""
 
     insecure_no_auth: bool = False
-    """require no key, on any address, even if keys exist; see [security.md](security.md)"""
+    """require no API key, whatever the address, even if keys exist; see [security.md](security.md)"""
     bootstrap_key: bool = False
-    """if there never was a key, create an admin key at the start and print it on standard output, once; see
+    """create an admin key at the first start and print it once, on standard output, if no key was ever created; see
     [security.md](security.md#the-first-key)"""
     allowed_hosts: str = ""
-    """further host names of the server, separated by commas; `*` for any"""
+    """further host names that the server answers to, separated by commas; `*` for any"""
     trusted_proxies: str = ""
-    """addresses and networks of reverse proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed, separated
+    """addresses and networks of reverse proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are used, separated
     by commas: `127.0.0.1, 10.0.0.0/8`; from others these headers are ignored"""
     session_hours: Annotated[int, Field(ge=1, le=8760)] = 168
     """hours for which a browser stays logged in"""
@@ -98,7 +98,7 @@ class Settings(BaseSettings):
     unit_stats_bytes_per_run: Annotated[int, Field(ge=2**16, le=MAX_COUNT)] = 128 * 2**20
     """bytes of per-unit statistics that a run keeps before they are thinned; a project may set its own"""
     unit_stats_keep_every: Annotated[int, Field(ge=2, le=MAX_COUNT)] = 10
-    """thinning keeps one in so many rows of per-unit statistics"""
+    """thinning keeps one of this many rows of per-unit statistics"""
     run_retention_days: Annotated[int | None, Field(ge=1, le=MAX_DAYS)] = None
     """days after its end at which a run is deleted; empty for never"""
     maintenance_interval_s: Seconds = 10.0
@@ -109,37 +109,37 @@ class Settings(BaseSettings):
     max_request_bytes: Bytes = 256 * 2**10
     """largest body of any other request; beyond it 413 `body_too_large`"""
     max_inflight_upload_bytes: Annotated[int, Field(ge=2**20, le=MAX_COUNT)] = 256 * 2**20
-    """bytes of uploads in flight in one process; beyond it 429 `busy`"""
+    """most bytes of uploads in flight in one process; beyond it 429 `busy`"""
     max_values_per_upload: Annotated[int, Field(ge=100, le=MAX_COUNT)] = 300_000
-    """JSON values of an upload, which need up to a thousand bytes each while they are read; an object or a list counts
-    for eight, a packed column for next to nothing; beyond it 413 `too_many_values`"""
+    """most JSON values of an upload, each of which takes up to a thousand bytes while it is read; an object or a list
+    counts as eight, a packed column as very few; beyond it 413 `too_many_values`"""
     max_records_per_upload: Annotated[int, Field(ge=1, le=MAX_RECORDS)] = MAX_RECORDS
-    """records of an upload; cannot be raised; beyond it 413 `too_many_records`"""
+    """most records of an upload; cannot be raised; beyond it 413 `too_many_records`"""
     max_metrics_per_upload: Annotated[int, Field(ge=1, le=MAX_METRICS)] = MAX_METRICS
-    """logged metrics of an upload; cannot be raised; beyond it 413 `too_many_metrics`"""
+    """most logged metrics of an upload; cannot be raised; beyond it 413 `too_many_metrics`"""
     max_layers_per_upload: Annotated[int, Field(ge=1, le=MAX_LAYERS)] = MAX_LAYERS
-    """layers that an upload describes; cannot be raised; beyond it 422 `too_many_layers`"""
+    """most layers that an upload describes; cannot be raised; beyond it 422 `too_many_layers`"""
     max_layers_per_run: Count = 10_000
-    """layers of a run; beyond it 422 `too_many_layers`"""
+    """most layers of a run; beyond it 422 `too_many_layers`"""
     max_units_per_run: Count = 4 * 10**6
-    """units of all layers of a run; the detector keeps up to 32 bytes of each; beyond it 422 `too_many_units`"""
+    """most units of all layers of a run; the detector keeps up to 32 bytes of each; beyond it 422 `too_many_units`"""
     max_layers_per_project: Count = 1_000_000
-    """layers of all runs of a project; beyond it 422 `too_many_layers`"""
+    """most layers of all runs of a project; beyond it 422 `too_many_layers`"""
     max_runs_per_project: Count = 100_000
-    """runs of a project; beyond it 422 `too_many_runs`"""
+    """most runs of a project; beyond it 422 `too_many_runs`"""
     max_projects: Count = 10_000
-    """projects; beyond it 422 `too_many_projects`"""
+    """most projects; beyond it 422 `too_many_projects`"""
     requests_per_second: Annotated[int, Field(ge=0, le=MAX_COUNT)] = 500
-    """requests of one key over ten seconds, in each process, or of one address (IPv6: one /64 network) without a valid
-    key; 0 for no limit; beyond it 429 `too_many_requests`"""
+    """requests per second of one key, averaged over ten seconds in each process, or of one address (IPv6: one /64
+    network) without a valid key; 0 for no limit; beyond it 429 `too_many_requests`"""
     max_concurrent_requests: Annotated[int, Field(ge=1, le=36)] = 32
     """requests handled at once beside uploads; others wait for up to two seconds; beyond it 503 `overloaded`"""
     max_connections: Annotated[int, Field(ge=8, le=MAX_CONNECTIONS)] = 1000
-    """open connections of a process; for a further one an idle connection is closed, of the address that has most; if
-    none is idle, 503 `too_many_connections`, except to `/livez` and `/readyz`"""
+    """most open connections of a process; beyond it an idle connection of the address with the most is closed; if none
+    is idle, 503 `too_many_connections`, except to `/livez` and `/readyz`"""
     max_connections_per_address: Annotated[int, Field(ge=0, le=MAX_CONNECTIONS)] = 0
-    """open connections of one address (IPv6: one /64 network) in a process, except of trusted proxies; 0 for no limit;
-    for a further one an idle connection of the address is closed; if none is idle, 503 `too_many_connections`"""
+    """most open connections of one address (IPv6: one /64 network) in a process, except of trusted proxies; 0 for no
+    limit; beyond it an idle connection of the address is closed; if none is idle, 503 `too_many_connections`"""
     header_timeout_s: Seconds = 10.0
     """seconds for the headers of a request, which may have 64 KiB (431 `headers_too_large`); beyond it 408
     `header_timeout`"""

@@ -7,6 +7,17 @@ from typing import Any
 
 MAX_ERRORS = 5
 
+MAX_MESSAGE = 200
+"""Characters of the message of one error."""
+
+WITHOUT_INPUT = {
+    "json_invalid": "is not valid JSON",
+    "literal_error": "is not one of the allowed values",
+    "enum": "is not one of the allowed values",
+    "string_pattern_mismatch": "has characters that are not allowed here, or not the expected form",
+    "union_tag_invalid": "is not one of the allowed kinds",
+}
+
 OTHER_UNION_MEMBER = frozenset({"is_instance_of", "list_type", "model_type"})
 """Errors of the members of a union that were not sent: of interest only if there is no other error."""
 
@@ -26,7 +37,7 @@ def describe_errors(errors: Any) -> str:
 
 def message(error: Mapping[str, Any]) -> str:
     """Return the message of an error, at most 200 characters, without pydantic's prefix for our own messages."""
-    return str(error["msg"]).removeprefix("Value error, ").encode("utf-8", "replace").decode()[:200]
+    return str(error["msg"]).removeprefix("Value error, ").encode("utf-8", "replace").decode()[:MAX_MESSAGE]
 
 
 def field_name(name: str) -> str:
@@ -36,8 +47,8 @@ def field_name(name: str) -> str:
 
 
 def _reason(error: Mapping[str, Any]) -> str:
-    """Return the message of an error; a message that pydantic fills with the input is reduced to its type."""
+    """Return the message of an error; in place of one that pydantic fills with the input, a sentence without it."""
     kind = str(error["type"])
-    if kind in ("json_invalid", "literal_error", "string_pattern_mismatch", "enum", "union_tag_invalid"):
-        return kind.replace("_", " ")
-    return message(error)
+    if kind in ("literal_error", "enum") and "expected" in error.get("ctx", {}):
+        return f"must be {error['ctx']['expected']}"[:MAX_MESSAGE]
+    return WITHOUT_INPUT.get(kind) or message(error)

@@ -36,17 +36,21 @@ def run_sync(options: argparse.Namespace) -> int:
     with ProgressLine() as line:
         result = send_spooled(folder, transport, lambda result: line.show(_progress(result)))
     transport.close()
+    _print_problems(result)
+    if options.json:
+        print_json(_as_dict(result, settings.url))
+    else:
+        print_line(_summary(result, folder, settings.url))
+    return 1 if result.problems else 0
+
+
+def _print_problems(result: SyncResult) -> None:
     for note in result.notes:
         print_error(note)
     for problem in result.problems:
         print_error(f"not sent: {problem}")
     if result.hint:
         print_error(result.hint)
-    if options.json:
-        print_json(_as_dict(result, settings.url))
-    else:
-        print_line(_summary(result, folder, settings.url))
-    return 1 if result.problems else 0
 
 
 def _progress(result: SyncResult) -> str:

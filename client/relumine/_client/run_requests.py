@@ -17,7 +17,7 @@ from relumine.schemas.upload import UploadResponse
 
 
 class RunFilters(TypedDict, total=False):
-    """What ``runs`` takes; None is as if it were not given."""
+    """Filters and order of ``runs``; None is as if it were not given."""
 
     project: str | None
     group: str | None

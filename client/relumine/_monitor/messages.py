@@ -109,7 +109,7 @@ def _nothing_accepted(stats: dict[str, Any]) -> str:
 
 
 class Ending(NamedTuple):
-    """What the closing line of a run is made of: its name, its page, how it ended, and its health and watching."""
+    """The end of a run for its closing line: name, page, final status, health and watching."""
 
     label: str
     url: str

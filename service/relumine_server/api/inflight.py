@@ -57,5 +57,5 @@ class InflightBytes:
 
     def _reserve(self, size: int) -> None:
         if self.held + size > self._limit:
-            raise Busy("too many bytes are in flight; try again shortly")
+            raise Busy("too many bytes of uploads are in flight; try again shortly")
         self.held += size

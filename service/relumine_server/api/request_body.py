@@ -46,7 +46,7 @@ async def read_body(
     """
     declared = headers.get("content-length", "")
     if declared.isdecimal() and (len(declared) > 18 or int(declared) > limit):
-        raise BodyTooLarge(f"at most {limit} bytes")
+        raise BodyTooLarge(f"at most {limit} bytes are accepted")
     try:
         async with asyncio.timeout(timeout_s):
             # BytesIO returns its content without a copy, and frees it at once.
@@ -55,10 +55,10 @@ async def read_body(
                 while more:
                     more = await _read_part(receive, body, reserve)
                     if body.tell() > limit:
-                        raise BodyTooLarge(f"at most {limit} bytes")
+                        raise BodyTooLarge(f"at most {limit} bytes are accepted")
                 return body.getvalue()
     except TimeoutError:
-        raise BodyTimeout(f"within {timeout_s:g} s") from None
+        raise BodyTimeout(f"the body must arrive within {timeout_s:g} s") from None
 
 
 async def _read_part(receive: Receive, body: io.BytesIO, reserve: Callable[[int], None] | None) -> bool:
@@ -84,7 +84,7 @@ def check_values(body: bytes, limit: int) -> None:
         containers = body.count(b"[", start, end) + body.count(b"{", start, end)
         count += body.count(b",", start, end) + CONTAINER_VALUES * containers
         if count > limit:
-            raise TooManyValues(f"at most {limit}; packed columns count for little")
+            raise TooManyValues(f"at most {limit} JSON values are accepted; packed columns count for little")
 
 
 def check_json(body: bytes) -> None:
@@ -95,7 +95,9 @@ def check_json(body: bytes) -> None:
     try:
         from_json(body, allow_inf_nan=False, cache_strings="none")
     except (ValueError, RecursionError):
-        raise InvalidRequest("body: not JSON, or nested too deeply, or with too long numbers") from None
+        raise InvalidRequest(
+            "the request body is not valid JSON, or exceeds the limit of nesting or of the length of a number"
+        ) from None
 
 
 def replay(body: bytes, receive: Receive) -> Receive:
@@ -120,7 +122,7 @@ def decompress(body: bytes, encoding: str, limit: int) -> bytes:
         return _gunzip(body, limit)
     if encoding == "zstd":
         return _unzstd(body, limit)
-    raise UnsupportedEncoding("supported are gzip and zstd")
+    raise UnsupportedEncoding("only gzip and zstd are supported")
 
 
 def _gunzip(body: bytes, limit: int) -> bytes:
@@ -174,9 +176,9 @@ def _unzstd(body: bytes, limit: int) -> bytes:
 def _check_parts(number: int) -> None:
     """Raise InvalidUpload beyond ``MAX_PARTS``: an empty part costs time, and no limit of size ever meets it."""
     if number > MAX_PARTS:
-        raise InvalidUpload(f"at most {MAX_PARTS} gzip members or zstd frames")
+        raise InvalidUpload(f"a body may have at most {MAX_PARTS} gzip members or zstd frames")
 
 
 def _write(out: io.BytesIO, chunk: bytes, limit: int) -> None:
     if out.write(chunk) and out.tell() > limit:
-        raise BodyTooLarge(f"at most {limit} bytes after decoding")
+        raise BodyTooLarge(f"at most {limit} bytes are accepted after decompression")

@@ -26,6 +26,7 @@ from relumine_server.cli.common import (
 from relumine_server.cli.group import CommandGroup
 
 if TYPE_CHECKING:
+    from relumine_server.api.routes.keys import NewKey
     from relumine_server.db.database import Database
     from relumine_server.settings import Settings
 
@@ -58,8 +59,6 @@ def create_key(
 
     from relumine_server import validation_messages
     from relumine_server.api.routes.keys import NewKey
-    from relumine_server.auth import repository as auth_repository
-    from relumine_server.auth.api_keys import new_key
 
     now = datetime.now(UTC)
     expires_at = None if days is None else now + timedelta(days=days)
@@ -67,8 +66,14 @@ def create_key(
         request = NewKey(scope=scope, project=project, name=name, expires_at=expires_at)
     except ValidationError as error:
         fail(f"this key cannot be created: {validation_messages.describe_errors(error.errors())}")
+    _store(request, load_settings(database_url=database_url), now)
+
+
+def _store(request: NewKey, settings: Settings, now: datetime) -> None:
+    from relumine_server.auth import repository as auth_repository
+    from relumine_server.auth.api_keys import new_key
+
     secret, row = new_key(request.scope, request.project, request.name, now=now, expires_at=request.expires_at)
-    settings = load_settings(database_url=database_url)
     body = shlex.quote(request.model_dump_json(exclude_none=True))
     asking = f"POST {settings.base_url}/v1/keys -H 'content-type: application/json' -d {body}"
     with _writing(settings, asking) as database:

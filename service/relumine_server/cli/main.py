@@ -71,23 +71,16 @@ cli.add_typer(keys.cli, name="keys")
 
 @cli.command(short_help="Start the server: the API and the dashboard.")
 def serve(
-    host: Annotated[
-        str | None, typer.Option(help="address to listen on (default: RELUMINE_HOST, or 127.0.0.1)")
-    ] = None,
-    port: Annotated[
-        int | None, typer.Option(help="port to listen on, 0 for any free port (default: RELUMINE_PORT, or 7358)")
-    ] = None,
+    host: Annotated[str | None, typer.Option(help="address (default: RELUMINE_HOST, or 127.0.0.1)")] = None,
+    port: Annotated[int | None, typer.Option(help="port, 0 for any free one (default: RELUMINE_PORT, or 7358)")] = None,
     database_url: DatabaseUrl = None,
-    workers: Annotated[
-        int | None, typer.Option(help="number of server processes (default: RELUMINE_WORKERS, or 1)")
-    ] = None,
+    workers: Annotated[int | None, typer.Option(help="server processes (default: RELUMINE_WORKERS, or 1)")] = None,
     *,
     insecure_no_auth: Annotated[
         bool, typer.Option("--insecure-no-auth", help="require no API key, whatever the address")
     ] = False,
     no_dispatcher: Annotated[
-        bool,
-        typer.Option("--no-dispatcher", help="send no webhooks from this process: `relumine-server worker` sends them"),
+        bool, typer.Option("--no-dispatcher", help="leave webhooks to `relumine-server worker`")
     ] = False,
 ) -> None:
     """Migrate the database and serve the API and the dashboard."""
@@ -100,10 +93,7 @@ def serve(
         dispatcher=False if no_dispatcher else None,
     )
     if settings.workers > 1 and is_sqlite(settings):
-        fail(
-            "SQLite allows one server process: with --workers (RELUMINE_WORKERS) above 1, RELUMINE_DATABASE_URL "
-            "must be a Postgres database"
-        )
+        fail("SQLite allows one server process: --workers (RELUMINE_WORKERS) above 1 needs Postgres")
     _bind_and_serve(settings, database_url)
 
 

@@ -246,7 +246,7 @@ def build(values: Mapping[str, float]) -> Policy:
     Raises InvalidPolicy for an unknown name or a number out of range, without repeating what was sent.
     """
     if values.keys() - THRESHOLDS.keys():
-        raise InvalidPolicy("there is no such threshold; the policy of a project lists them all")
+        raise InvalidPolicy("unknown threshold; GET /v1/projects/{project}/policy lists all of them")
     for name, value in values.items():
         threshold = THRESHOLDS[name]
         if not threshold.allows(value):

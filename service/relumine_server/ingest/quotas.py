@@ -57,11 +57,11 @@ class Quotas:
         """Raise TooManyLayers, TooManyRecords or TooManyMetrics where an upload carries more than one may."""
         limits = self._limits
         if len(upload.layers) > limits.max_layers_per_upload:
-            raise TooManyLayers(f"at most {limits.max_layers_per_upload} in an upload")
+            raise TooManyLayers(f"an upload may describe at most {limits.max_layers_per_upload} layers")
         if len(upload.records) > limits.max_records_per_upload:
-            raise TooManyRecords(f"at most {limits.max_records_per_upload}")
+            raise TooManyRecords(f"an upload may have at most {limits.max_records_per_upload} records")
         if len(upload.metrics) > limits.max_metrics_per_upload:
-            raise TooManyMetrics(f"at most {limits.max_metrics_per_upload}")
+            raise TooManyMetrics(f"an upload may have at most {limits.max_metrics_per_upload} metrics")
 
     def has_room_for(self, layers: Sequence[LayerInfo]) -> bool:
         """Return whether these layers alone are within the limits of a run."""
@@ -71,23 +71,23 @@ class Quotas:
     def admit_run(self, connection: sa.Connection, project: str, now: datetime) -> None:
         """Raise TooManyRuns if the project is full, TooManyProjects if it is new and the server is full."""
         if self._counts_of(connection, project, now).runs >= self._limits.max_runs_per_project:
-            raise TooManyRuns(f"at most {self._limits.max_runs_per_project} in a project")
+            raise TooManyRuns(f"a project may have at most {self._limits.max_runs_per_project} runs")
         exists = connection.scalar(sa.select(sa.exists().where(tables.projects.c.project == project)))
         if not exists:
             projects = connection.scalar(sa.select(sa.func.count()).select_from(tables.projects)) or 0
             if projects >= self._limits.max_projects:
-                raise TooManyProjects(f"at most {self._limits.max_projects}")
+                raise TooManyProjects(f"a server may have at most {self._limits.max_projects} projects")
 
     def check_layers(self, connection: sa.Connection, run: LockedRun, now: datetime) -> None:
         """Raise TooManyLayers or TooManyUnits where a run, or its project, has too many after an upload's layers."""
         query = sa.select(sa.func.count(), sa.func.sum(tables.layers.c.units))
         layers, units = connection.execute(query.where(tables.layers.c.run_id == run.run_id)).one()
         if layers > self._limits.max_layers_per_run:
-            raise TooManyLayers(f"at most {self._limits.max_layers_per_run} in a run")
+            raise TooManyLayers(f"a run may have at most {self._limits.max_layers_per_run} layers")
         if (units or 0) > self._limits.max_units_per_run:
-            raise TooManyUnits(f"at most {self._limits.max_units_per_run}")
+            raise TooManyUnits(f"a run may have at most {self._limits.max_units_per_run} units")
         if self._counts_of(connection, run.project, now).layers > self._limits.max_layers_per_project:
-            raise TooManyLayers(f"at most {self._limits.max_layers_per_project} in a project")
+            raise TooManyLayers(f"a project may have at most {self._limits.max_layers_per_project} layers")
 
     def _counts_of(self, connection: sa.Connection, project: str, now: datetime) -> _ProjectCounts:
         with self._lock:

@@ -67,7 +67,7 @@ def _parse_statistics(text: str) -> list[str]:
     """Return the names in a comma-separated list, each once. Raises UnknownStatistic."""
     names = [name.strip() for name in text.split(",") if name.strip()]
     if not set(names) <= set(SERIES_STATISTICS):
-        raise UnknownStatistic(f"known are {', '.join(SERIES_STATISTICS)}")
+        raise UnknownStatistic(f"the statistics are {', '.join(SERIES_STATISTICS)}")
     return list(dict.fromkeys(names))
 
 

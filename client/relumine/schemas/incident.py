@@ -68,7 +68,7 @@ class Incident(View):
 
 
 class IncidentAlert(Protocol):
-    """What the title of an incident needs of an alert."""
+    """Fields of an alert that the title of an incident needs."""
 
     @property
     def layer_id(self) -> int: ...  # noqa: D102 - as in the alert

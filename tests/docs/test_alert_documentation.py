@@ -24,7 +24,7 @@ def test_every_kind_of_alert_has_a_section(kind):
     assert f"\n### `{kind}`\n" in ALERTS
 
 
-@pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.parametrize("action", sorted(ACTIONS))
 def test_every_action_of_an_alert_is_in_the_table_of_functions(action):
     assert re.search(rf"^\| `{action}` \| (`{action}`|–) \| ", REMEDIES, re.MULTILINE)
 

@@ -122,6 +122,8 @@ def finished(ending: Ending, alerts: Sequence[Alert], stats: dict[str, Any]) -> 
     """Return the closing line: the health, the worst layers, or why nothing is known of them, and the run's page."""
     health = ending.health
     worrying = [alert for alert in alerts if counts(alert.kind, alert.severity)]
+    if ending.watching.reason is not None:
+        worrying = [alert for alert in worrying if alert.kind != "no_data" or alert.layer_id]  # it is said below
     parts = []
     if worrying:
         parts.append(_worst_layers(worrying))

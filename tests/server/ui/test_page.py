@@ -22,6 +22,23 @@ def test_a_run_is_listed_and_opens_with_its_alerts(page, dying):
     assert "relumine.remedies.lower_learning_rate(optimizer, " in card.inner_text()
 
 
+def test_layers_that_die_of_one_cause_are_one_card_with_the_others_folded(page, api):
+    layers = [{"layer_id": number, "name": f"fc{number}", "units": 8} for number in range(1, 61)]
+    for seq, step in enumerate(range(0, 40, 10), 1):
+        records = [
+            {"layer_id": number, "first_step": step, "step": step, "n_examples": 64, "active": [0] * 8}
+            for number in range(1, 61)
+        ]
+        run = {"id": "sixty", "name": "sixty"}
+        body = {"run": run, "session": "s1", "seq": seq, "layers": layers, "records": records}
+        assert api.post("/v1/uploads", json=body).status_code == 202
+    assert len(api.get("/v1/alerts", params={"run_id": "sixty", "limit": 200}).json()["items"]) == 60
+    page.goto("/#/runs/sixty")
+    page.get_by_text("59 more alerts with this cause").click()
+    assert page.locator("li.card").count() == 1
+    assert page.get_by_role("link", name="fc60 was born dead").is_visible()
+
+
 def test_the_heat_map_and_the_learning_rate_are_drawn(page, dying):
     page.goto("/#/runs/run1")
     page.locator("#heat-map .heatmaplayer image").first.wait_for()
@@ -97,7 +114,7 @@ def test_an_alert_is_resolved_and_its_events_shown(page, api, alerts_of):
     page.locator("header .tag.resolved").wait_for()
     rows = page.locator("table tbody tr")
     events = [row.split("\t")[2:4] for row in rows.all_inner_texts()]
-    assert events == [["raised", "firing"], ["resolved by user", "resolved"]]
+    assert events == [["raised", "firing"], ["escalated", "firing"], ["resolved by user", "resolved"]]
     assert "Grace: restarted" in rows.last.inner_text()
     assert page.get_by_role("button", name="Resolve").count() == 0
 

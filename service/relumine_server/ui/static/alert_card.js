@@ -30,6 +30,40 @@ export function alertCard(alert, { showRun = false, onChange }) {
   );
 }
 
+// One card for each incident: the alert that explains it, with the others folded below.
+export function incidentCards(alerts, options) {
+  const incidents = new Map();
+  for (const alert of alerts) incidents.set(alert.incident_id, [...(incidents.get(alert.incident_id) || []), alert]);
+  return el("ul", { class: "cards" }, [...incidents.values()].map((members) => incidentCard(members, options)));
+}
+
+function incidentCard(alerts, options) {
+  const [lead, ...others] = [...alerts].sort((a, b) => compare(leadRank(a), leadRank(b)));
+  const card = alertCard(lead, options);
+  if (!others.length) return card;
+  const inOrder = others.sort((a, b) => a.opened_step - b.opened_step || a.layer_id - b.layer_id);
+  const item = (alert) => el("li", { "data-alert": alert.id },
+    el("a", { href: `#/alerts/${encodeURIComponent(alert.id)}`, id: `alert-${alert.id}` }, alert.title), " ",
+    tag(alert.severity), " ", tag(alert.state), ` since step ${count(alert.opened_step)}`);
+  const noun = others.length === 1 ? "alert" : "alerts";
+  card.append(el("details", {},
+    el("summary", {}, `${count(others.length)} more ${noun} with this cause`),
+    el("ul", {}, inOrder.map(item)),
+  ));
+  return card;
+}
+
+// As in the API: an alert that holds, is not inhibited or starved, and was the first to begin explains the others.
+function leadRank(alert) {
+  const flags = [alert.state === "resolved", alert.inhibited_by !== null, alert.cause === "upstream_collapse", alert.layer_id === 0];
+  return [...flags.map(Number), alert.opened_step, alert.layer_id];
+}
+
+function compare(a, b) {
+  const index = a.findIndex((value, position) => value !== b[position]);
+  return index < 0 ? 0 : a[index] - b[index];
+}
+
 // The reason why an open alert sends no notifications.
 function suppressionTag(alert) {
   if (alert.silenced_by) return tag("silenced");

@@ -1,7 +1,7 @@
 // One run: alerts, heat map, learning rate and loss, layers by risk. Polled often while the run is running.
 
 import { conditionalGet, path, poll } from "/static/api.js";
-import { alertCard, isOpen } from "/static/alert_card.js";
+import { incidentCards, isOpen } from "/static/alert_card.js";
 import { heatMap, lineChart } from "/static/charts.js";
 import { count, el, facts, isBeingEdited, moment, number, replace, runLabel, share, table, tag } from "/static/dom.js";
 import { layerPanel } from "/static/layer.js";
@@ -76,7 +76,7 @@ function renderAlerts(view, alerts) {
   if (current === view.renderedAlerts || isBeingEdited(view.alerts)) return;
   view.renderedAlerts = current;
   const openFirst = [...alerts].sort((a, b) => Number(isOpen(b)) - Number(isOpen(a)));
-  const cards = () => el("ul", { class: "cards" }, openFirst.map((alert) => alertCard(alert, { onChange: replaceAlert })));
+  const cards = () => incidentCards(openFirst, { onChange: replaceAlert });
   function replaceAlert(changed) {
     document.activeElement?.blur();
     renderAlerts(view, alerts.map((alert) => (alert.id === changed.id ? changed : alert)));

@@ -16,7 +16,16 @@ class AlarmingTransport(InMemoryTransport):
 
 def critical() -> Alert:
     fields = dict.fromkeys(Alert.model_fields)
-    fields |= {"id": "a", "run_id": "r", "project": "p", "layer": "1", "layer_id": 1, "kind": "dead", "state": "firing"}
+    fields |= {
+        "id": "a",
+        "incident_id": "r.1",
+        "run_id": "r",
+        "project": "p",
+        "layer": "1",
+        "layer_id": 1,
+        "kind": "dead",
+        "state": "firing",
+    }
     fields |= {"severity": "critical", "cause": "unknown", "confidence": 1.0, "opened_step": 1, "remedies": []}
     fields |= {"title": "dead", "message": "1 is dead", "url": "", "evidence": {}, "opened_at": "", "updated_at": ""}
     return Alert.model_validate(fields | {"run": AlertRun(name=None, group=None, url="")})

@@ -32,7 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_runs(commands.add_parser("runs", help="list runs, newest first"))
     _add_alerts(commands.add_parser("alerts", help="list open alerts, the most severe first"))
-    _add_report(commands.add_parser("report", help="print the state of a run, its layers and its alerts"))
+    _add_report(commands.add_parser("report", help="print the state of a run, its layers and its incidents"))
     _add_open(commands.add_parser("open", help="open the dashboard or the page of a run in a browser"))
     _add_sync(commands.add_parser("sync", help="send spooled uploads; safe to repeat"))
     check_help = "check a model before it is trained; exits 1 if something is flagged"

@@ -1,4 +1,4 @@
-"""``relumine report``: prints the state of a run, its layers and its alerts."""
+"""``relumine report``: prints the state of a run, its layers and its incidents."""
 
 from __future__ import annotations
 
@@ -25,13 +25,18 @@ from relumine._runtime.text import plural
 from relumine.schemas.printable import printable
 
 if TYPE_CHECKING:
-    from relumine.schemas.alert import Alert
     from relumine.schemas.chart import Overview
+    from relumine.schemas.incident import Incident
     from relumine.schemas.run import Layer
 
-# Layers and alerts that are printed without --all.
+# Layers and incidents that are printed without --all.
 MAX_SHOWN = 20
 
+# Incidents that are read without --all.
+MAX_READ = 200
+
+STATES = ("open", "ended", "resolved")
+"""States of incidents, in the order in which they are printed."""
 WORST_FIRST = ("diverged", "born_dead", "dead", "dying")
 """States of layers with a problem. All others follow in the order of the server: by risk."""
 
@@ -40,20 +45,22 @@ def run_report(options: argparse.Namespace) -> int:
     """Print the report of a run; return the exit status."""
     with connected(options.url) as client:
         view = client.overview(find_run(client, options.run).run_id)
+        incidents = list(client.incidents(run_id=view.run.run_id, limit=None if options.all else MAX_READ))
         if options.json:
-            print_json(_as_dict(view))
+            print_json(_as_dict(view, incidents))
             return 0
         page = f"{client.url}/#/runs/{view.run.run_id}"
     _print_summary(view, page)
     limit = None if options.all else MAX_SHOWN
     _print_layers(_worst_first(view.layers), limit)
-    _print_alerts(sorted(view.alerts, key=lambda alert: not alert.is_open), limit)
+    _print_incidents(sorted(incidents, key=lambda incident: STATES.index(incident.state)), limit)
     return 0
 
 
-def _as_dict(view: Overview) -> dict[str, Any]:
+def _as_dict(view: Overview, incidents: Sequence[Incident]) -> dict[str, Any]:
     report = view.model_dump(mode="json", exclude={"traces", "run_trace"})
     report["layers"] = [layer.model_dump(mode="json") for layer in _worst_first(view.layers)]
+    report["incidents"] = [incident.model_dump(mode="json") for incident in incidents]
     return report
 
 
@@ -98,13 +105,13 @@ def _row(layer: Layer) -> list[Cell]:
     return [word_cell(layer.state), Cell(layer.name), number_cell(f"{layer.units:,}"), *shares]
 
 
-def _print_alerts(alerts: Sequence[Alert], limit: int | None) -> None:
+def _print_incidents(incidents: Sequence[Incident], limit: int | None) -> None:
     print()
-    if not alerts:
+    if not incidents:
         print_line("No alert was raised.")
-    for alert in alerts[:limit]:
-        severity = coloured(alert.severity, alert.severity)
-        reason = f" ({alert.resolved_reason})" if alert.resolved_reason else ""  # the end of the run is no recovery
-        print(f"[{severity}] {alert.state}{printable(reason)}: {printable(alert.message)}")
-    if limit is not None and len(alerts) > limit:
-        print_line(f"and {len(alerts) - limit:,} more alerts: --all prints them")
+    for incident in incidents[:limit]:
+        word = incident.severity.upper()
+        text = printable(incident.message.removeprefix(f"{word} "))
+        print(f"{coloured(word, incident.severity)} [{incident.state}] {text}")
+    if limit is not None and len(incidents) > limit:
+        print_line(f"and {len(incidents) - limit:,} more incidents: --all prints them")

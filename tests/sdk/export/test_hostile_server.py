@@ -169,7 +169,8 @@ def test_alerts_and_lines_of_an_answer_are_bounded_and_the_rest_is_counted(hosti
 
     def flood(handler):
         alert = critical().model_dump(mode="json")
-        alerts = [alert | {"id": f"a{next(numbers)}", "message": "dead"} for _ in range(1_000)]
+        ids = [f"a{next(numbers)}" for _ in range(1_000)]
+        alerts = [alert | {"id": name, "incident_id": name, "message": "dead"} for name in ids]
         send(handler, 202, response(alerts=alerts))
 
     calls = []

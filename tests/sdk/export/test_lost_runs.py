@@ -67,15 +67,15 @@ def test_uploads_that_waited_on_disk_find_a_deleted_run_and_drop_nothing(server,
     training = Training(server)
     training.steps(10)
     transport = training.monitor._session.sender.delivery._transport._transport
-    address = transport._url
-    transport._url = "http://127.0.0.1:9/v1/uploads"
+    address = transport._server
+    transport._server = "http://127.0.0.1:9"
     training.monitor.flush(0.0)
     for _ in range(3):
         training.model(torch.randn(4, 6)).square().mean().backward()
         training.optimizer.step()
         training.monitor.flush(0.3)
     httpx.delete(f"{server}/v1/runs/{training.monitor.run_id}").raise_for_status()
-    transport._url = address
+    transport._server = address
     training.steps(5)
     training.monitor.close()
     stats = assert_balanced(training.monitor)
@@ -86,7 +86,7 @@ def test_uploads_that_waited_on_disk_find_a_deleted_run_and_drop_nothing(server,
 def test_a_file_of_an_outage_can_be_synced_to_a_server_that_knows_nothing(server, tmp_path, monkeypatch):
     training = Training(server)
     training.steps(10)
-    training.monitor._session.sender.delivery._transport._transport._url = "http://127.0.0.1:9/v1/uploads"
+    training.monitor._session.sender.delivery._transport._transport._server = "http://127.0.0.1:9"
     for _ in range(5):
         training.model(torch.randn(4, 6)).square().mean().backward()
         training.optimizer.step()

@@ -232,5 +232,5 @@ def test_several_processes_on_sqlite_are_refused_with_a_message(tmp_path, monkey
     for options, environment in ((["--workers", "2"], {}), ([], {"RELUMINE_WORKERS": "2"})):
         result = run_command(["serve", *options], **environment)
         assert result.exit_code == 2
-        assert "SQLite takes one process" in result.stderr
+        assert "SQLite allows one server process" in result.stderr
         assert not list(tmp_path.iterdir())

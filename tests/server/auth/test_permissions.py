@@ -80,7 +80,9 @@ def test_an_invalid_key_is_refused_on_every_route(server, key):
             "type": f"urn:relumine:{REFUSED[key]}",
             "status": 401,
             "title": "An API key is required",
-            "detail": "send a valid key as Authorization: Bearer rlm_…; SDK: RELUMINE_API_KEY or api_key=",
+            "detail": (
+                "send a valid API key as Authorization: Bearer rlm_…; in the SDK, set RELUMINE_API_KEY or api_key="
+            ),
         }
 
 

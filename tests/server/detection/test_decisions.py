@@ -64,8 +64,8 @@ def test_a_slow_death_raises_a_warning_before_half_of_the_layer_is_lost(train, p
     assert first.evidence["units_silent"] <= 16
     warning = next(f for f in findings if f.severity != "info")
     assert (warning.kind, warning.transition, warning.evidence["units_silent"] < 32) == ("dying", "changed", True)
-    assert [(f.kind, f.transition) for f in findings if f.transition != "changed"][:3] == [
-        ("dying", "raised"), ("dead", "raised"), ("dying", "resolved"),
+    assert [(f.kind, f.transition) for f in findings if f.transition != "changed"][:2] == [
+        ("dying", "raised"), ("dead", "raised"),
     ]  # fmt: skip
 
 

@@ -76,7 +76,8 @@ def send(call, run, records, **options):
 def alerts_of(call, run):
     """The alerts of a run, without the fields that differ between runs."""
     items = call("GET", "/v1/alerts", params={"run_id": run}).json()["items"]
-    omitted = {"id", "run_id", "run", "url", "message", "opened_at", "updated_at", "resolved_at"}
+    omitted = {"id", "incident_id", "run_id", "run", "url", "message"}
+    omitted |= {"opened_at", "updated_at", "resolved_at", "ended_at"}
     alerts = [{name: value for name, value in alert.items() if name not in omitted} for alert in items]
     return sorted(alerts, key=lambda alert: alert["kind"])
 

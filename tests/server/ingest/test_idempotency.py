@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 
+from relumine.schemas.alert import problem_of
 from relumine.schemas.record import Record
 from relumine.schemas.record_table import Row
 from relumine.schemas.upload import LayerInfo, RunInfo, Upload
@@ -115,8 +116,8 @@ def send_in_parts(url, cuts, restarts, alerts_of_one_upload):
     with database.read() as connection:
         records = processed_records(connection)
     _, findings = replay(LAYERS, records, Policy())
-    problems = {(finding.layer_id, finding.kind) for finding in findings}
-    assert problems == {(alert["layer_id"], alert["kind"]) for alert in alerts_of_one_upload}
+    problems = {(finding.layer_id, problem_of(finding.kind)) for finding in findings}
+    assert problems == {(alert["layer_id"], problem_of(alert["kind"])) for alert in alerts_of_one_upload}
     database.close()
 
 

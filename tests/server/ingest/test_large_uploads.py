@@ -40,7 +40,7 @@ def send(call, run, seq, part):
 
 def alerts_of(call, run):
     alerts = call("GET", f"/v1/alerts?run_id={run}").json()["items"]
-    varying = ("id", "run_id", "run", "url", "message", "opened_at", "updated_at", "resolved_at")
+    varying = ("id", "incident_id", "run_id", "run", "url", "message", "opened_at", "updated_at", "resolved_at")
     return [{name: value for name, value in alert.items() if name not in varying} for alert in alerts]
 
 

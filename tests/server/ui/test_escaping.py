@@ -112,7 +112,7 @@ def test_an_alert_with_its_history_shows_names_as_text(watch, api, number):
     name = shown(NAMED[number])
     watch.show(f"alerts/{alert_id(api, number)}")
     expect(watch.tab.locator("tbody")).to_contain_text(f"{name}: {name}")
-    assert name in watch.tab.title()
+    assert name[:20].strip() in watch.tab.title()
     watch.shows(f"Acknowledged by {name}", f"run {name}")
 
 

@@ -103,7 +103,9 @@ def test_the_hover_text_of_a_chart_shows_names_as_text(watch, number):
     drawn = watch.tab.locator("#heat-map .heatmaplayer image").first
     drawn.scroll_into_view_if_needed()
     watch.tab.locator("#heat-map .nsewdrag").first.hover()
-    expect(watch.tab.locator("#heat-map .hoverlayer .hovertext").first).to_contain_text(shown(NAMED[number])[:20].strip())
+    expect(watch.tab.locator("#heat-map .hoverlayer .hovertext").first).to_contain_text(
+        shown(NAMED[number])[:20].strip()
+    )
     watch.shows()
 
 

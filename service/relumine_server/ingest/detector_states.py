@@ -30,10 +30,10 @@ KEPT_SESSIONS = 4
 """States that are stored of a run, those of its latest sessions. A training that still uploads in an older session is
 stored and no longer analyzed."""
 
-LAYER_BYTES = 3_000
+LAYER_BYTES = 4_800
 STATE_BYTES = 17_000
-"""Approximate memory of a layer besides its units, and of a state besides its layers, after many uploads: 2,000 runs of
-two layers took 22 kB each, 14 runs of 10,000 layers 26 MiB each."""
+"""Approximate memory of a layer besides its units, and of a state besides its layers, once their histories are full.
+The test of the cache compares them with what Python allocates."""
 
 Version: TypeAlias = tuple[str, int, datetime | None]
 """Session, seq and time of receipt of the last upload that a state includes."""

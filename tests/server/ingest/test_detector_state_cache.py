@@ -30,7 +30,7 @@ def advance(layers, units, seq, state):
     return detector.advance(detection_state.describe(state, upload.layers), upload.records, DEFAULT)[0]
 
 
-@pytest.mark.parametrize(("layers", "units"), [(1, 4), (2, 4), (8, 64)])
+@pytest.mark.parametrize(("layers", "units"), [(1, 4), (2, 4), (8, 64), (30, 16)])
 def test_the_cache_counts_what_its_states_use(layers, units):
     cache = DetectorStates(2**30)
     advance(layers, units, 1, advance(layers, units, 0, detection_state.empty()))  # fills caches of other modules

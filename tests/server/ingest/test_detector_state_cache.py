@@ -14,8 +14,8 @@ from relumine_server.detection.policy import DEFAULT
 from relumine_server.ingest.detector_states import DetectorCheckpoint, DetectorStates, _size_bytes
 
 RUNS = 4
-UPLOADS = 6
-STEPS = 100
+UPLOADS = 2
+STEPS = 40  # more than a history holds
 
 
 def advance(layers, units, seq, state):

@@ -5,13 +5,13 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 SOURCES := client service migrations tests examples benchmarks research
 
-.PHONY: demo test quick check chaos lock serve chromium receivers clean
+.PHONY: demo test quick check chaos lock serve chromium receivers generators clean
 .DEFAULT_GOAL := check
 
 demo: $(VENV)/demo.stamp  ## run a demo: a server, a network whose ReLUs die, and its alert
 	$(BIN)/python examples/demo.py $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-test: $(VENV)/dev.stamp chromium receivers check  ## run everything: style, types, import contracts, all tests
+test: $(VENV)/dev.stamp chromium receivers generators check  ## run everything: style, types, import contracts, all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --durations=25
 
 quick: $(VENV)/dev.stamp  ## run the tests that start no other process, about two minutes
@@ -68,6 +68,12 @@ $(VENV)/receivers.stamp: Makefile | $(VENV)/bin/python
 $(VENV)/node/stamp: examples/receivers/package-lock.json | $(VENV)/bin/python
 	@command -v npm >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends nodejs npm; }
 	mkdir -p $(@D) && cp examples/receivers/package*.json $(@D) && cd $(@D) && npm ci --silent --no-audit --no-fund
+	@touch $@
+
+generators: $(VENV)/generators/stamp  # for the tests that generate clients from the OpenAPI document
+
+$(VENV)/generators/stamp: tests/contract/generators/package-lock.json | $(VENV)/node/stamp
+	mkdir -p $(@D) && cp tests/contract/generators/package*.json $(@D) && cd $(@D) && npm ci --silent --no-audit --no-fund
 	@touch $@
 
 .PHONY: unpack-receivers

@@ -100,6 +100,7 @@ def upgrade() -> None:
         sa.Column("run_id", sa.Text(), nullable=False),
         sa.Column("layer_id", sa.BigInteger(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("label", sa.Text(), nullable=False),
         sa.Column("units", sa.Integer(), nullable=False),
         sa.Column("info", Document, nullable=False),
         sa.PrimaryKeyConstraint("run_id", "layer_id", name=op.f("pk_layers")),

@@ -22,6 +22,7 @@ def critical() -> Alert:
         "run_id": "r",
         "project": "p",
         "layer": "1",
+        "layer_label": "1",
         "layer_id": 1,
         "kind": "dead",
         "state": "firing",

@@ -78,7 +78,15 @@ class AlertHarness:
         return 0
 
     def upload(
-        self, *findings: Finding, run="r1", session="s1", layers=6, final_status=None, watching=None, **run_info
+        self,
+        *findings: Finding,
+        run="r1",
+        session="s1",
+        layers=6,
+        records=(),
+        final_status=None,
+        watching=None,
+        **run_info,
     ):
         """Ingest an upload in which the detector finds ``findings``; return the alerts of the response."""
         self.findings = list(findings)
@@ -88,7 +96,7 @@ class AlertHarness:
             session=session,
             seq=seq,
             layers=[LayerInfo(layer_id=i, name=f"act{i}", units=4) for i in range(1, layers + 1)] if seq == 1 else [],
-            records=[],
+            records=list(records),
             watching=watching,
             final_status=final_status,
         )
@@ -127,6 +135,10 @@ class AlertHarness:
             notifications.append((event, [alert_id.split(".", 1)[1] for alert_id, _ in alerts]))
         self.notifications.clear()
         return notifications
+
+    def run_health(self, run="r1"):
+        """Return the health of a run."""
+        return self.call("GET", f"/v1/runs/{run}").json()["health"]
 
     def run_status(self, run="r1"):
         """Return the status of a run."""

@@ -38,7 +38,7 @@ def alert(**changes: Any) -> Alert:
     values = {
         "id": f"{RUN}.2.dying", "incident_id": f"{RUN}.1", "run_id": RUN, "project": "digits",
         "run": {"name": name, "group": "sweep 7", "url": RUN_URL},
-        "layer": "fc2", "layer_id": 2, "kind": "dying", "state": "firing", "severity": "critical",
+        "layer": "fc2", "layer_label": layer, "layer_id": 2, "kind": "dying", "state": "firing", "severity": "critical",
         "cause": "high_learning_rate", "confidence": 0.9, "opened_step": 4410, "dead_step": None, "resolved_step": None,
         "ended_step": None, "ended_at": None, "outcome": None,
         "opened_at": "2026-11-23T14:03:00Z", "updated_at": "2026-11-23T14:03:00Z", "resolved_at": None,

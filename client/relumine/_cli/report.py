@@ -102,7 +102,7 @@ def _print_layers(layers: Sequence[Layer], limit: int | None) -> None:
 def _row(layer: Layer) -> list[Cell]:
     fractions = (layer.dead_fraction, layer.born_dead_fraction, layer.dying_fraction)
     shares = [number_cell(percent(fraction)) for fraction in fractions]
-    return [word_cell(layer.state), Cell(layer.name), number_cell(f"{layer.units:,}"), *shares]
+    return [word_cell(layer.state), Cell(layer.label), number_cell(f"{layer.units:,}"), *shares]
 
 
 def _print_incidents(incidents: Sequence[Incident], limit: int | None) -> None:

@@ -122,6 +122,7 @@ class LocalTransport:
             project=self._run.project,
             run=self._run_view(),
             layer=finding.layer,
+            layer_label=finding.layer_label or finding.layer,
             layer_id=finding.layer_id,
             kind=finding.kind,
             cause=finding.cause,

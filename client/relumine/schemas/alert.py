@@ -92,6 +92,8 @@ class Acknowledgement(View):
 class Alert(View):
     """One problem of one layer, with its state. ``layer_id`` 0 and a null ``layer`` stand for the run itself.
 
+    ``layer`` is the layer's name in the model, ``layer_label`` the one that messages call it by.
+
     An alert of kind ``dying`` becomes one of kind ``dead``, at ``dead_step``. It is ``resolved`` where its problem
     passed or a person closed it, and ``ended`` where its run ended while it held; ``outcome`` is null until then.
     ``inhibited_by`` is the alert that explains this one, ``silenced_by`` a silence: while either is set, no
@@ -104,6 +106,7 @@ class Alert(View):
     project: str
     run: AlertRun
     layer: str | None
+    layer_label: str | None
     layer_id: int
     kind: Kind
     state: AlertState

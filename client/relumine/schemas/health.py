@@ -21,16 +21,20 @@ _BY_KIND: Mapping[Kind, HealthStatus] = {
     "dead": "damaged",
     "born_dead": "damaged",
     "dying": "at_risk",
+    "stalled": "unknown",
 }
-_WORST_FIRST: tuple[HealthStatus, ...] = ("diverged", "collapsed", "damaged", "at_risk")
+_WORST_FIRST: tuple[HealthStatus, ...] = ("diverged", "collapsed", "damaged", "at_risk", "unknown")
+_UNLESS_UNWATCHED: frozenset[HealthStatus] = frozenset({"at_risk", "unknown"})
+"""Not final: a dying layer may be dead by now, and a run that stopped reporting may have been unwatched before."""
 
 
 class Health(View):
     """The health of a run, and the reason for it in words; the reason is null for ``healthy``.
 
-    ``unknown``: nothing was analyzed so far, or not to the end. ``unwatched``: the training goes on and is not being
-    watched. ``healthy``: layers were sampled up to the end and none is dying or dead. ``at_risk``: a layer is dying.
-    ``damaged``: a layer is dead or was born dead. ``collapsed``: the output no longer depends on the input.
+    ``unknown``: nothing was analyzed so far, or not to the end, or the run stopped reporting. ``unwatched``: the
+    training goes on and is not being watched. ``healthy``: layers were sampled up to the end and none is dying or dead.
+    ``at_risk``: a layer is dying. ``damaged``: a layer is dead or was born dead. ``collapsed``: the output no longer
+    depends on the input.
     ``diverged``: values are not finite.
     """
 
@@ -39,7 +43,7 @@ class Health(View):
 
 
 class Problem(NamedTuple):
-    """A problem of a layer, or of the run where ``layer`` is None, that holds now or held when the run ended."""
+    """A problem that holds now, or held when the run ended. ``layer`` is the layer's label; None stands for the run."""
 
     kind: Kind
     layer: str | None
@@ -69,7 +73,7 @@ def run_health(problems: Health | None, watching: Watching, unknown: str | None)
     ``unknown`` says why nothing can be said of layers without a problem; None where they were analyzed to the end. A
     dying layer that is no longer watched may be dead by now, so ``unwatched`` is worse than ``at_risk``.
     """
-    if problems is not None and problems.status != "at_risk":
+    if problems is not None and problems.status not in _UNLESS_UNWATCHED:
         return problems
     if watching.reason is not None:
         return Health(status="unwatched", reason=watching.explanation)
@@ -83,7 +87,7 @@ def run_health(problems: Health | None, watching: Watching, unknown: str | None)
 def health_of(watching: Watching, alerts: Iterable[Alert], unknown: str | None) -> Health:
     """Return the health from the alerts that hold, or held when the run ended; ``unknown`` as for ``run_health``."""
     counted = [alert for alert in alerts if counts(alert.kind, alert.severity) and alert.holds]
-    holding = [Problem(alert.kind, alert.layer) for alert in counted]
+    holding = [Problem(alert.kind, alert.layer_label) for alert in counted]
     return run_health(problem_health(holding), watching, unknown)
 
 
@@ -101,6 +105,8 @@ def _phrase(kind: Kind, layers: list[str]) -> str:
         return "the output no longer depends on the input"
     if kind == "diverged":
         return "values are not finite"
+    if kind == "stalled":
+        return "the run stopped reporting, so the present state of its layers is not known"
     listed = ", ".join(layers[:MAX_NAMED])
     if len(layers) > MAX_NAMED:
         listed += f" and {len(layers) - MAX_NAMED} more"

@@ -9,6 +9,7 @@ from typing import Literal, Protocol, TypeAlias, TypeVar
 
 from relumine.schemas.alert import Alert, AlertRun, AlertState, Cause, Kind, Remedy, Severity, severity_rank
 from relumine.schemas.base import View
+from relumine.schemas.layer_label import MAX_LABEL_CHARS, shortened
 
 IncidentState: TypeAlias = Literal["open", "ended", "resolved"]
 """``open`` while one of its alerts is open; ``ended`` where its run ended with one of them."""
@@ -35,6 +36,7 @@ class IncidentLayer(View):
 
     alert_id: str
     layer: str | None
+    layer_label: str | None
     layer_id: int
     kind: Kind
     state: AlertState
@@ -73,7 +75,7 @@ class IncidentAlert(Protocol):
     @property
     def layer_id(self) -> int: ...  # noqa: D102 - as in the alert
     @property
-    def layer(self) -> str | None: ...  # noqa: D102
+    def layer_label(self) -> str | None: ...  # noqa: D102
     @property
     def kind(self) -> Kind: ...  # noqa: D102
     @property
@@ -148,11 +150,8 @@ def _layers(count: int, verbs: tuple[str, str]) -> str:
 
 
 def label_of(alert: IncidentAlert) -> str:
-    """Return the name of a layer for people, which the title of its alert begins with."""
-    for _, verbs in _STATES_OF_LAYERS:
-        if alert.title.endswith(f" {verbs[0]}"):
-            return alert.title.removesuffix(f" {verbs[0]}")
-    return alert.layer or "the run"
+    """Return the name of a layer for people, as the title of its alert has it."""
+    return "the run" if alert.layer_label is None else shortened(alert.layer_label, MAX_LABEL_CHARS)
 
 
 def stage(kind: Kind, severity: Severity) -> Stage:

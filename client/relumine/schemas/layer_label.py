@@ -19,6 +19,8 @@ ACTIVATIONS = {
     "hardswish": "Hardswish",
 }
 """Activations by the name that the SDK gives them, as PyTorch spells their modules."""
+MAX_LABEL_CHARS = 48
+"""Characters of a label in a title or a message; a longer one loses its middle."""
 ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 
 

@@ -107,6 +107,8 @@ class Layer(View):
 
     layer_id: int
     name: str
+    label: str
+    """The name of the layer for people."""
     units: int
     activation: str
     can_die: bool

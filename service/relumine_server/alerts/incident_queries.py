@@ -33,6 +33,7 @@ class _ListedAlert(NamedTuple):
     alert_id: str
     layer_id: int
     layer: str | None
+    layer_label: str | None
     kind: Kind
     cause: Cause
     severity: Severity
@@ -86,7 +87,8 @@ def _listed_alerts(connection: sa.Connection, keys: Sequence[IncidentKey]) -> di
     order = (_a.opened_step, _a.layer_id, _a.alert_id)
     number = sa.func.row_number().over(partition_by=(_a.run_id, _a.incident_id), order_by=order)
     layers = tables.layers.c
-    columns = [layers.name.label("layer") if name == "layer" else _a[name] for name in _ListedAlert._fields]
+    of_layer = {"layer": layers.name.label("layer"), "layer_label": layers.label.label("layer_label")}
+    columns = [of_layer[name] if name in of_layer else _a[name] for name in _ListedAlert._fields]
     members = (
         sa.select(*columns, number.label("number"))
         .outerjoin(tables.layers, (layers.run_id == _a.run_id) & (layers.layer_id == _a.layer_id))
@@ -153,6 +155,7 @@ def _layer(alert: _ListedAlert) -> IncidentLayer:
     return IncidentLayer(
         alert_id=alert.alert_id,
         layer=alert.layer,
+        layer_label=alert.layer_label,
         layer_id=alert.layer_id,
         kind=alert.kind,
         state=alert.state,

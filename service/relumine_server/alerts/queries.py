@@ -106,6 +106,7 @@ def _with_run_and_layer() -> sa.Select[Any]:
         sa.select(
             tables.alerts,
             layers.name.label("layer"),
+            layers.label.label("layer_label"),
             tables.runs.c.name.label("run_name"),
             tables.runs.c.group_name,
             tables.runs.c.health.label("run_health"),
@@ -137,8 +138,8 @@ def alert_view(row: sa.Row[Any], base_url: str) -> schema_alert.Alert:
 
 
 _AS_STORED = (
-    "incident_id", "run_id", "project", "layer", "layer_id", "kind", "state", "severity", "cause", "confidence",
-    "opened_step", "dead_step", "resolved_step", "ended_step", "resolved_reason", "title", "message",
+    "incident_id", "run_id", "project", "layer", "layer_label", "layer_id", "kind", "state", "severity", "cause",
+    "confidence", "opened_step", "dead_step", "resolved_step", "ended_step", "resolved_reason", "title", "message",
     "inhibited_by", "silenced_by",
 )  # fmt: skip
 """Columns that the API answers as they are stored."""

@@ -31,7 +31,7 @@ _LOAD = (
     sa.select(
         _c.alert_id, _c.incident_id, _c.layer_id, _c.kind, _c.cause, _c.upstream, _c.updated_at,
         *(_c[name] for name in STATUS_COLUMNS),
-        tables.layers.c.name.label("layer"),
+        tables.layers.c.name.label("layer"), tables.layers.c.label.label("layer_label"),
     )
     .outerjoin(tables.layers, (tables.layers.c.run_id == _c.run_id) & (tables.layers.c.layer_id == _c.layer_id))
     .where(_c.run_id == sa.bindparam("run"))
@@ -53,6 +53,7 @@ class AlertRecord:
     cause: Cause = "unknown"
     upstream: Sequence[int] = ()
     layer: str | None = None
+    layer_label: str | None = None
     status: AlertStatus | None = None
     stored_status: AlertStatus | None = None
     updated_at: datetime | None = None
@@ -103,6 +104,7 @@ def load_alerts(connection: sa.Connection, run_id: str) -> dict[str, AlertRecord
             cause=row.cause,
             upstream=row.upstream or (),
             layer=row.layer,
+            layer_label=row.layer_label,
             status=status,
             stored_status=status,
             updated_at=row.updated_at,

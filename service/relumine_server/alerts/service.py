@@ -169,6 +169,7 @@ class AlertService:
 def _apply_finding(alerts: RunAlerts, finding: Finding) -> None:
     alert = alerts.get_or_new(finding.layer_id, finding.kind)
     alert.layer = finding.layer
+    alert.layer_label = finding.layer_label or finding.layer
     name = event_for_finding(finding.kind, finding.transition, finding.severity, alert.status, alert.kind)
     if name == "cleared":
         alerts.apply(alert, AlertEvent(name, alerts.now, finding.step, note=finding.reason or ""))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from enum import IntEnum
 
-from relumine.schemas.layer_label import ELLIPSIS, shortened
+from relumine.schemas.layer_label import ELLIPSIS, MAX_LABEL_CHARS, shortened
 from relumine_server.detection.findings import Finding, Forecast
 from relumine_server.detection.message_cause import cause_sentence
 from relumine_server.detection.message_evidence import evidence_clause, has_lost_half
@@ -17,7 +17,6 @@ from relumine_server.detection.message_fix import LOSS_UNAFFECTED, fix_sentence,
 from relumine_server.detection.number_words import duration, percent
 
 MAX_MESSAGE_CHARS = 320
-MAX_LAYER_CHARS = 48
 MAX_RUN_CHARS = 50
 MAX_UPSTREAM_CHARS = 40
 """Characters of names. Longer ones lose their middle."""
@@ -42,7 +41,7 @@ def title(finding: Finding) -> str:
     """Return the problem in a few words: *fc2 is dying*."""
     if finding.layer is None:
         return _RUN_TITLES.get(finding.kind, f"The run {_LAYER_TITLES.get(finding.kind, finding.kind)}")
-    label = shortened(finding.layer_label or finding.layer, MAX_LAYER_CHARS)
+    label = shortened(finding.layer_label or finding.layer, MAX_LABEL_CHARS)
     return f"{label} {_LAYER_TITLES.get(finding.kind, finding.kind.replace('_', ' '))}"
 
 

@@ -201,6 +201,7 @@ def save_layers(connection: sa.Connection, run_id: str, layers: Sequence[LayerIn
             "run_id": run_id,
             "layer_id": layer.layer_id,
             "name": layer.name,
+            "label": layer.label,
             "units": layer.units,
             "info": layer.model_dump(),
         }
@@ -210,7 +211,7 @@ def save_layers(connection: sa.Connection, run_id: str, layers: Sequence[LayerIn
     if not replace:
         connection.execute(statement.on_conflict_do_nothing(), rows)
         return
-    new = {name: statement.excluded[name] for name in ("name", "units", "info")}
+    new = {name: statement.excluded[name] for name in ("name", "label", "units", "info")}
     connection.execute(statement.on_conflict_do_update(index_elements=["run_id", "layer_id"], set_=new), rows)
 
 

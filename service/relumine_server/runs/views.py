@@ -138,6 +138,7 @@ def _layer_view(layer: LayerInfo, reading: Mapping[str, float]) -> schema_run.La
         state = codec.STATES[int(measured["state"])]
     return schema_run.Layer(
         **layer.model_dump(),
+        label=layer.label,
         state=state,
         risk=measured.get("risk", 0.0),
         last_step=int(measured["step"]) if "step" in measured else None,

@@ -48,13 +48,13 @@ def _dead_layers(connection: sa.Connection, run_id: str) -> list[str]:
     a = tables.alerts.c
     layer = tables.layers.c
     query = (
-        sa.select(layer.layer_id, layer.name)
+        sa.select(layer.layer_id, layer.label.label("layer_label"))
         .join(tables.alerts, sa.and_(a.run_id == layer.run_id, a.layer_id == layer.layer_id))
         .where(a.run_id == run_id, a.kind.in_(["dead", "born_dead"]), a.resolved_by.is_distinct_from("detector"))
         .distinct()
         .order_by(layer.layer_id)
     )
-    return [row.name for row in connection.execute(query)]
+    return [row.layer_label for row in connection.execute(query)]
 
 
 def _counts_by_severity(connection: sa.Connection, run_id: str) -> dict[alert.Severity, int]:

@@ -43,6 +43,8 @@ RUN_FIELDS: Mapping[str, tuple[str, Any]] = {
     "later": ("The common problems that the proposed policy raised later.", 0),
     "layer": ("The name of the layer; null for the run itself.", "act1"),
     "Matchers.layer": ("The name of the layer, as text or as a glob.", "act1"),
+    "layer_label": ("The name of the layer for people; null for the run itself.", "layer 1 (ReLU after Linear 0)"),
+    "Layer.label": ("The name of the layer for people.", "layer 1 (ReLU after Linear 0)"),
     "layers": ("The layers, those at most risk first.", None),
     "Run.layers": ("The number of layers.", 12),
     "layers_dead": ("The number of layers that are dead or born dead.", 0),

@@ -96,6 +96,7 @@ layers = sa.Table(
     sa.Column("run_id", sa.Text, primary_key=True),
     sa.Column("layer_id", sa.BigInteger, primary_key=True),
     required("name", sa.Text),
+    required("label", sa.Text),
     required("units", sa.Integer),
     required("info", JsonObject()),
 )

@@ -68,8 +68,8 @@ function maximum(values) {
 // Returns the label of each layer's row by layer_id. Plotly joins rows of one label, so layers of one name get their id.
 function rowLabels(layers) {
   const counts = new Map();
-  for (const { name } of layers) counts.set(name, (counts.get(name) ?? 0) + 1);
-  return new Map(layers.map(({ layer_id: id, name }) => [id, label(counts.get(name) > 1 ? `${name} (layer ${id})` : name)]));
+  for (const { label: text } of layers) counts.set(text, (counts.get(text) ?? 0) + 1);
+  return new Map(layers.map(({ layer_id: id, label: text }) => [id, label(counts.get(text) > 1 ? `${text} (layer ${id})` : text)]));
 }
 
 // Draws a heat map of layers × steps and marks each alert at the step where it opened. layers are in the order of the

@@ -19,7 +19,7 @@ export function layerPanel(runId, signal) {
 
   async function show(layer) {
     root.hidden = false;
-    heading.textContent = `Layer ${plain(layer.name)}`;
+    heading.textContent = `Layer ${plain(layer.label.replace(/^layer /, ""))}`;
     replace(properties, layerFacts(layer));
     const version = `${layer.layer_id}@${layer.last_step}`;
     if (version === drawnVersion) return;

@@ -129,7 +129,7 @@ function layerHash(runId, layerId) {
 
 function layerTable(runId, layers, selectedId) {
   const current = (layer) => (layer.layer_id === selectedId ? "true" : null);
-  const link = (layer) => el("a", { href: layerHash(runId, layer.layer_id), id: `layer-${layer.layer_id}`, "aria-current": current(layer) }, layer.name);
+  const link = (layer) => el("a", { href: layerHash(runId, layer.layer_id), id: `layer-${layer.layer_id}`, "aria-current": current(layer) }, layer.label);
   return table("Highest risk first. Select a layer to see its units.", [
     { title: "Layer", cell: link },
     { title: "State", cell: (layer) => tag(layer.state) },

@@ -47,10 +47,11 @@ class RunSummary(View):
 
 
 class Project(View):
-    """A project, and the number of its runs."""
+    """A project, the number of its runs, and how many of them have each health."""
 
     project: str
     runs: int
+    health_counts: dict[HealthStatus, int]
     created_at: str
 
 

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from relumine.schemas import run as schema_run
 from relumine.schemas.base import rfc3339
+from relumine.schemas.health import HealthStatus
 from relumine.schemas.upload import LayerInfo
 from relumine_server.db import keyset, tables
 from relumine_server.db.tables.runs import run_is_visible
@@ -103,23 +104,35 @@ def _run_view(run: RunRow, counts: RunCounts, base_url: str) -> schema_run.Run:
 def project_views(
     connection: sa.Connection, position: Sequence[str] | None, limit: int, only: str | None = None
 ) -> list[schema_run.Project]:
-    """Return a page of projects by name with the number of their runs, and one more; or ``only`` one project.
+    """Return a page of projects by name with the health of their runs, and one more; or ``only`` one project.
 
     ``position`` is (project,).
     """
     p = tables.projects.c
-    visible = sa.select(tables.runs.c.project, sa.func.count().label("runs")).where(run_is_visible)
-    counts = visible.group_by(tables.runs.c.project).subquery()
-    projects = sa.select(p.project, p.created_at, sa.func.coalesce(counts.c.runs, 0).label("runs")).outerjoin(
-        counts, counts.c.project == p.project
-    )
-    query = keyset.page(projects, (p.project,), position, limit)
+    query = keyset.page(sa.select(p.project, p.created_at), (p.project,), position, limit)
     if only is not None:
         query = query.where(p.project == only)
+    rows = connection.execute(query).all()
+    counts = _health_counts(connection, [row.project for row in rows])
     return [
-        schema_run.Project(project=row.project, runs=row.runs, created_at=rfc3339(row.created_at))
-        for row in connection.execute(query)
+        schema_run.Project(
+            project=row.project,
+            runs=counts[row.project].total(),
+            health_counts=dict(counts[row.project]),
+            created_at=rfc3339(row.created_at),
+        )
+        for row in rows
     ]
+
+
+def _health_counts(connection: sa.Connection, projects: Sequence[str]) -> dict[str, Counter[HealthStatus]]:
+    """Return the numbers of visible runs by health, of each project."""
+    r = tables.runs.c
+    query = sa.select(r.project, r.health, sa.func.count()).where(r.project.in_(projects), run_is_visible)
+    counts: dict[str, Counter[HealthStatus]] = {project: Counter() for project in projects}
+    for project, health, count in connection.execute(query.group_by(r.project, r.health)):
+        counts[project][health] = int(count)
+    return counts
 
 
 def ranked_layers(connection: sa.Connection, run_id: str) -> list[schema_run.Layer]:

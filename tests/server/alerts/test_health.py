@@ -31,3 +31,12 @@ def test_a_run_that_stopped_reporting_keeps_a_health_that_is_worse(harness, kind
     harness.wait(seconds=600)
     harness.wait(seconds=300)
     assert (harness.run_status(), harness.run_health()) == ("stalled", health)
+
+
+def test_a_project_lists_how_many_of_its_runs_have_each_health(harness):
+    record = Record(layer_id=1, first_step=1, step=1, n_examples=8, active=[4] * 4)
+    harness.upload(run="r1", records=[record])
+    harness.upload(run="r2", records=[record], final_status="finished")
+    harness.upload(finding(kind="dead"), run="r3", records=[record])
+    (project,) = harness.call("GET", "/v1/projects").json()["items"]
+    assert (project["runs"], project["health_counts"]) == (3, {"healthy": 2, "damaged": 1})

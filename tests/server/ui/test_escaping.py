@@ -11,6 +11,7 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
+from relumine.schemas.layer_label import layer_label
 from relumine.schemas.webhook import FORMATS
 from tests.helpers import two_project_server
 from tests.helpers.hostile_names import HOSTILE_NAMES, shown
@@ -87,14 +88,15 @@ def test_runs_alerts_silences_and_webhooks_list_names_as_text(watch):
 @pytest.mark.parametrize("number", NAMED)
 def test_a_run_and_its_layer_show_names_as_text(watch, number):
     name = shown(NAMED[number])
+    label = shown(layer_label(NAMED[number], activation=NAMED[number], producer=NAMED[number]))
     watch.show(f"runs/run{number}/layers/1")
     expect(watch.tab.locator("h1")).to_have_text(name)
-    expect(watch.tab.locator("#layer-heading")).to_contain_text(f"Layer {name}")
-    expect(watch.tab.locator("#layer-1")).to_have_text(name)
+    expect(watch.tab.locator("#layer-heading")).to_have_text(f"Layer {label}")
+    expect(watch.tab.locator("#layer-1")).to_have_text(label)
     watch.tab.locator("#layer-units .barlayer .point").first.wait_for(state="attached")
     assert watch.tab.title() == f"{name} · Relumine"
     watch.shows(f"project{name}", f"group{name}", f"tags{name}", f"producer{name}")
-    assert watch.tab.locator("#heat-map .ytick text").text_content() == name
+    assert watch.tab.locator("#heat-map .ytick text").text_content() == label
 
 
 @pytest.mark.parametrize("number", NAMED)

@@ -83,6 +83,7 @@ RUN_FIELDS: Mapping[str, tuple[str, Any]] = {
     "run_retention_days": ("Days after which a run is deleted; null to keep all runs.", 90),
     "run_trace": ("The statistics of the run itself over steps.", None),
     "runs": ("The number of runs.", 7),
+    "health_counts": ("The number of runs by health, without those that no run has.", {"healthy": 6, "damaged": 1}),
     "Backtest.runs": ("Each run under both policies.", None),
     "same_step": ("The common problems that both policies raised at the same step.", 1),
     "statistics": ("The statistics by name.", {"active_rate": {"last": [0.4], "min": [0.3], "max": [0.5]}}),

@@ -69,6 +69,7 @@ TINY: Mapping[str, Sequence[str]] = {
     "benchmarks.read.read_latency": ["--records 20000 --rounds 1 --databases sqlite"],
     "benchmarks.webhooks.fan_out": ["--rounds 1 --alerts 1 --databases sqlite"],
     "benchmarks.webhooks.isolation": ["--rounds 1 --others 2 --failures failing"],
+    "benchmarks.webhooks.volume": ["--layers 2"],
     "research.corpus.collect": ["--list"],
     "research.figures.draw": ["--from {corpus} --to {output}"],
     "research.fitting.forecast": ["--from {corpus} --folds 2"],
@@ -85,7 +86,7 @@ TINY: Mapping[str, Sequence[str]] = {
     "research.scoring.false_alarm_rate": ["--runs 1 --settings 1 --steps 20"],
     "research.scoring.forecasts": ["--from {corpus}"],
     "research.scoring.lead_time": ["--from {corpus}"],
-    "research.scoring.messages": ["--from {corpus}"],
+    "research.scoring.messages": ["--from {corpus}", "--from {corpus} --examples"],
     "research.scoring.sampling": ["--from {trained} --keep {output} --only 'every 50'"],
     "research.scoring.score": ["--from {corpus} --runs"],
 }

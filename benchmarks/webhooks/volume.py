@@ -111,8 +111,8 @@ def train(layers: int, url: str) -> list[str]:
                 nn.init.constant_(blocks[step - FIRST_DEATH].fc.bias, -60.0)
             x = torch.randn(64, WIDTH)
             optimizer.zero_grad()
-            loss: torch.Tensor = nn.functional.cross_entropy(model(x), (x[:, 0] > 0).long())
-            loss.backward()
+            loss = nn.functional.cross_entropy(model(x), (x[:, 0] > 0).long())
+            loss.backward()  # type: ignore[no-untyped-call]  # torch's
             optimizer.step()
             if step % 10 == 0:
                 monitor.flush(30)  # as often as a training of longer steps uploads

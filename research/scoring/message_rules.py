@@ -17,7 +17,7 @@ INTERNAL_WORDS = re.compile(
     r"\b0% sure\b|\bsilent\b|\bweakest\b|baseline_fraction|\blr\b",
     re.IGNORECASE,
 )
-SHARE = re.compile(r"(\d[\d,.]*) of (\d[\d,.]*) units \(([<>]?\d+)%(?:, baseline ([<>]?\d+)%)?")
+SHARE = re.compile(r"(\d[\d,.]*) of (\d[\d,.]*) units \(([<>]?\d+)%(?:, plus ([<>]?\d+)% from the start)?")
 ROSE = re.compile(r"rose from (\S+) to (\S+?)(?: at |\. |\.$)")
 FORECAST = re.compile(r"dead by step ([\d,]+)")
 CAUSE_STEP = re.compile(r"cause: [^.]* at step ([\d,]+)")
@@ -59,11 +59,11 @@ def _uses_internal_words(finding: Finding, text: str) -> bool:
     return INTERNAL_WORDS.search(own_words(finding, text)) is not None
 
 
-def _is_below_its_baseline(_: Finding, text: str) -> bool:
+def _loses_more_than_all_with_its_baseline(_: Finding, text: str) -> bool:
     match = SHARE.search(text)
     if match is None or match[4] is None:
         return False
-    return _number(match[4]) > _number(match[3])
+    return _number(match[4]) + _number(match[3]) > 101  # each share is rounded
 
 
 def _lost_more_than_all(_: Finding, text: str) -> bool:
@@ -134,7 +134,7 @@ _RULES: dict[str, Rule] = {
     "too long": _is_too_long,
     "does not begin with its severity": _does_not_begin_with_severity,
     "internal words": _uses_internal_words,
-    "fewer units than the baseline": _is_below_its_baseline,
+    "more units than the layer has, with those of the baseline": _loses_more_than_all_with_its_baseline,
     "more units than the layer has": _lost_more_than_all,
     "a rate that rises to less": _rises_to_less,
     "a fix that raises the rate": _lowers_to_more,

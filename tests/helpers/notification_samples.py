@@ -16,8 +16,8 @@ RUN_URL = f"{BASE}/#/runs/{RUN}"
 HOSTILE = "<!channel> <@U1> @everyone *b* _i_ `c` ~s~ |x| [a](https://evil.example) &amp; # \u202egnirts\x07\n> q \"'"
 
 DETAILS = (
-    "61 of 256 units (24%, baseline 2%) have been inactive for the last 3,840 examples. Forecast: half dead by step "
-    "5,150, in about 3 min. Likely cause: the learning rate rose from 0.05 to 0.30 at step 4,380. Fix: lower it to "
+    "61 of 256 units (24%, plus 2% from the start) have been inactive for the last 3,840 examples. Forecast: half dead "
+    "by step 5,150, in about 3 min. Likely cause: the learning rate rose from 0.05 to 0.30 at step 4,380. Fix: lower it to "
     "0.05, its last healthy value."
 )
 EVIDENCE = {

@@ -17,7 +17,7 @@ MIN_SHARE = 0.05
 """Share of the fall that is worth a word."""
 MOST = 0.5
 """Share from which one part made most of the fall."""
-SHIFT_PARTS = {"weight": "weight updates", "input": "its input", "bias": "bias"}
+SHIFT_PARTS = {"weight": "its weights", "input": "its input", "bias": "its biases"}
 
 
 def cause_sentence(finding: Finding) -> str:
@@ -111,7 +111,7 @@ def _first_bias_cause(evidence: dict[str, Any], negative: str) -> str:
 def _initialization_cause(finding: Finding) -> str:
     if finding.kind == "born_dead":
         return "the initialization leaves its units below zero"
-    return "the initial weights were far too large" if finding.layer is not None else "the initialization"
+    return "the initial weights were far too large" if finding.layer is not None else "the initialization of the model"
 
 
 def _input_cause(finding: Finding) -> str:
@@ -136,5 +136,5 @@ def _fall_sentence(evidence: dict[str, Any]) -> str:
     shares = _shares(evidence)
     if not shares:
         return ""
-    parts = ", ".join(f"{percent(share)} from {SHIFT_PARTS[part]}" for part, share in shares.items())
-    return f"Mean pre-activation is falling: {parts}."
+    parts = ", ".join(f"{percent(share)} through {SHIFT_PARTS[part]}" for part, share in shares.items())
+    return f"No clear cause: the mean pre-activation is falling, {parts}."

@@ -98,16 +98,10 @@ def _examples(n: int, evidence: dict[str, Any]) -> str:
 
 
 def _share(silent: int, units: int, baseline: float | None) -> str:
-    """Return *61 of 256 units (24%, baseline 2%)*.
-
-    Units of the baseline are not counted as silent, so a larger baseline is named as what comes on top.
-    """
-    share = silent / units
-    note = percent(share)
-    if baseline is not None and baseline >= share:
-        note += f", besides {percent(baseline)} from the start"
-    elif baseline is not None:
-        note += f", baseline {percent(baseline)}"
+    """Return *61 of 256 units (24%, plus 2% from the start)*: units of the baseline are not counted as silent."""
+    note = percent(silent / units)
+    if baseline:
+        note += f", plus {percent(baseline)} from the start"
     return f"{count(silent)} of {count(units)} units ({note})"
 
 
@@ -117,7 +111,7 @@ def _fragile_clause(evidence: dict[str, Any]) -> str:
     usual = measured(evidence, "headroom", "usual")
     step_share = measured(evidence, "kill_ratio") or 0.0
     if step_share >= 1:
-        return f"a single optimizer step was enough to keep {FRAGILE} from ever firing again"
+        return f"one optimizer step is now large enough to silence {FRAGILE} for good"
     if peak is not None and usual is not None and peak < usual - MIN_PEAK_CHANGE:
         return _peak_clause(peak, usual)
     if step_share >= MIN_STEP_SHARE:

@@ -12,6 +12,8 @@ MIN_LOSS_CHANGE = 0.05
 """Relative change of the loss that is worth a number."""
 RATE_ROSE = ("Likely cause: the learning rate rose", "Possible cause: the learning rate rose")
 """Sentences after which the learning rate is *it*."""
+CAUSE_REMOVERS = frozenset({"lower_learning_rate", "lower_weight_decay", "normalize_input", "check_loss"})
+"""Actions that keep further units alive, and leave lost ones as they are."""
 LOSS_UNAFFECTED = "Loss is unaffected so far."
 
 
@@ -24,15 +26,19 @@ def fix_sentence(finding: Finding, cause: str, *, is_short: bool = False) -> str
         return ""  # the explanation of a training that is not watched says what to do
     first, *others = finding.remedies
     text = _fix(first, finding)
-    if cause.startswith(RATE_ROSE):
+    if finding.kind == "diverged":
+        step = event_step(finding, "learning_rate") or f"step {finding.step:,}"
+        text = f"load a checkpoint from before {step}, and {text}"
+    elif cause.startswith(RATE_ROSE):
         text = text.replace("lower the learning rate", "lower it")
     if is_short:
         return f"Fix: {text}."
-    if finding.kind == "dead" and first.action == "lower_learning_rate" and _has(others, "revive_"):
-        text += ", then call revive_"
     lower = next((remedy for remedy in others if remedy.action == "lower_learning_rate"), None)
     if first.action == "check_loss" and lower is not None and lower.value is not None:
         text += f", or lower the learning rate to {rate(lower.value)}"
+    # A cause that is gone brings no unit back.
+    if finding.kind in {"dead", "constant_output"} and first.action in CAUSE_REMOVERS and _has(others, "revive_"):
+        text += ", then call revive_"
     return f"Fix: {text}."
 
 
@@ -68,7 +74,8 @@ def _lower_rate(remedy: Remedy, finding: Finding) -> str:
 
 def _normalize_input(_: Remedy, finding: Finding) -> str:
     step = event_step(finding, "input")
-    return f"normalize the input as before {step}" if step else "normalize the input as before"
+    check = f"check the data from {step} on, and normalize it" if step else "normalize the input"
+    return f"{check} with the mean and std of the training data"
 
 
 def _lower_weight_decay(remedy: Remedy, _: Finding) -> str:
@@ -91,12 +98,16 @@ def _treat_upstream(_: Remedy, finding: Finding) -> str:
     return f"revive {names[0]} first (revive_)" if names else "revive the layer before it first (revive_)"
 
 
+def _revive(_: Remedy, finding: Finding) -> str:
+    units = "all dead units of the model" if finding.layer is None else "the dead units"
+    return f"reinitialize {units} (revive_)"
+
+
 _FIXES = {
     "check_coverage": "see what relumine.check(model, inputs) no longer finds",
-    "revive_": "reinitialize the dead units (revive_)",
     "check_loss": "check whether a loss term or the targets push these units down",
     "clip_gradient": "clip the gradient norm at 1",
-    "check_job": "see whether the job is paused, waiting or cut off from the server",
+    "check_job": "check whether the job still runs, and whether it reaches the server",
 }
 """What to do, where the value of the remedy adds nothing."""
 _RENDERERS: Mapping[str, Callable[[Remedy, Finding], str]] = {
@@ -105,6 +116,7 @@ _RENDERERS: Mapping[str, Callable[[Remedy, Finding], str]] = {
     "normalize_input": _normalize_input,
     "replace_relu_": _replace_relu,
     "reset_bias_": _reset_bias,
+    "revive_": _revive,
     "treat_upstream": _treat_upstream,
 }
 ACTIONS = frozenset({*_FIXES, *_RENDERERS})

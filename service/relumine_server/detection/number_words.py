@@ -44,14 +44,14 @@ def rate(value: float) -> str:
 
 
 def rate_pair(first: float, second: float) -> tuple[str, str]:
-    """Return two numbers with as many decimals as the one that has more, where that is one more: ``0.05``, ``0.30``."""
+    """Return two numbers, the second with the decimals of the first where it has one fewer: ``0.05``, ``0.30``."""
     texts = (rate(first), rate(second))
     if any("e" in text or "," in text for text in texts):
         return texts
-    fewer, decimals = sorted(len(text.partition(".")[2]) for text in texts)
-    if decimals - fewer != 1:
+    decimals, second_decimals = (len(text.partition(".")[2]) for text in texts)
+    if decimals - second_decimals != 1:
         return texts
-    return f"{first:.{decimals}f}", f"{second:.{decimals}f}"
+    return texts[0], f"{second:.{decimals}f}"
 
 
 def factor(value: float) -> str:

@@ -135,7 +135,10 @@ def test_no_message_is_too_long_whatever_its_names(kind, cause, layer, run, evid
 @pytest.mark.parametrize(
     ("text", "broken"),
     [
-        ("CRITICAL a · fc2 is dying: 12 of 64 units (19%, baseline 28%) have been inactive. Fix: x.", "fewer units"),
+        (
+            "CRITICAL a · fc2 is dying: 48 of 64 units (75%, plus 28% from the start) have been inactive. Fix: x.",
+            "more units",
+        ),
         ("CRITICAL a · fc2 is dying: Likely cause: the learning rate rose from 0.3 to 0.05. Fix: x.", "rises to less"),
         ("CRITICAL a · fc2 is dying: Likely cause: the biases are falling. Fix: x.", "bias against its shares"),
         ("CRITICAL a · fc2 is dying: Loss is unaffected so far. Fix: x.", "unaffected loss"),

@@ -51,14 +51,14 @@ def test_a_message_states_severity_what_how_many_since_when_the_forecast_the_cau
     dying = replace(finding(), forecast=FORECAST)
     assert messages.title(dying) == "fc2 is dying"
     assert messages.message(dying, "digits/baseline") == (
-        "CRITICAL digits/baseline · fc2 is dying: 61 of 256 units (24%, baseline 2%) have been inactive for the last "
-        "3,840 examples. Forecast: half dead by step 5,150, in about 3 min. Likely cause: the learning rate rose from "
+        "CRITICAL digits/baseline · fc2 is dying: 61 of 256 units (24%, plus 2% from the start) have been inactive for the "
+        "last 3,840 examples. Forecast: half dead by step 5,150, in about 3 min. Likely cause: the learning rate rose from "
         "0.05 to 0.30 at step 4,380. Fix: lower it to 0.05, its last healthy value."
     )
     unknown = replace(finding(cause="unknown", shift={}), forecast=FORECAST)
     assert messages.message(unknown, "a/b").startswith(
-        "CRITICAL a/b · fc2 is dying: 61 of 256 units (24%, baseline 2%) have been inactive for the last 3,840 "
-        "examples. Forecast: half of the layer dead by step 5,150 (80%: 4,900–5,600), in about 3 min. "
+        "CRITICAL a/b · fc2 is dying: 61 of 256 units (24%, plus 2% from the start) have been inactive for the last "
+        "3,840 examples. Forecast: half of the layer dead by step 5,150 (80%: 4,900–5,600), in about 3 min. "
         "Fix: replace"
     )
 
@@ -77,8 +77,8 @@ def test_a_message_leaves_out_what_the_evidence_lacks():
         ({"n_unit": "positions"}, "have been inactive for the last 3,840 positions."),
         ({"n": 1}, "have been inactive for the last 1 example."),
         ({"n": 3_840_000}, "have been inactive for the last 3.84 million examples."),
-        ({"units": 4, "units_silent": 1}, "1 of 4 units (25%, baseline 2%) has been inactive"),
-        ({"baseline_fraction": 0.28}, "61 of 256 units (24%, besides 28% from the start) have been inactive"),
+        ({"units": 4, "units_silent": 1}, "1 of 4 units (25%, plus 2% from the start) has been inactive"),
+        ({"baseline_fraction": 0.28}, "61 of 256 units (24%, plus 28% from the start) have been inactive"),
     ],
 )
 def test_inactive_units_are_counted_against_what_was_inactive_before(evidence, text):
@@ -94,7 +94,7 @@ def test_inactive_units_are_counted_against_what_was_inactive_before(evidence, t
         ),
         (
             {"kill_ratio": 3.14},
-            "a single optimizer step was enough to keep the most fragile 10% of its units from ever firing again.",
+            "one optimizer step is now large enough to silence the most fragile 10% of its units for good.",
         ),
         (
             {"headroom": {"now": -0.8, "usual": 0.4}},
@@ -109,7 +109,7 @@ def test_inactive_units_are_counted_against_what_was_inactive_before(evidence, t
 def test_a_warning_before_units_are_inactive_says_what_is_happening_to_the_most_fragile_of_them(evidence, text):
     assert message(units_silent=0, **evidence).startswith(text)
     few = message(units_silent=5, cause="unknown", shift={}, **evidence)
-    assert few.startswith("5 of 256 units (2%, besides 2% from the start) have been inactive for the last 3,840 exam")
+    assert few.startswith("5 of 256 units (2%, plus 2% from the start) have been inactive for the last 3,840 exam")
     assert f", and {text}" in few
 
 
@@ -135,7 +135,7 @@ def test_a_warning_before_units_are_inactive_says_what_is_happening_to_the_most_
         (
             "negative_bias",
             {"shift": {"weight": 0.89, "input": 0.0, "bias": 0.11}},
-            "examples. Mean pre-activation is falling: 89% from weight updates, 11% from bias. Fix: check whether",
+            "No clear cause: the mean pre-activation is falling, 89% through its weights, 11% through its biases. Fix: che",
         ),
         (
             "negative_bias",
@@ -146,7 +146,7 @@ def test_a_warning_before_units_are_inactive_says_what_is_happening_to_the_most_
         (
             "input_shift",
             {"input": {"changed_at_step": 4300}},
-            "Likely cause: the model's input changed at step 4,300. Fix: normalize the input as before step 4,300.",
+            "the model's input changed at step 4,300. Fix: check the data from step 4,300 on, and normalize it with the ",
         ),
         (
             "upstream_collapse",
@@ -204,6 +204,23 @@ def test_the_effect_on_the_loss_is_stated_with_its_size(effect, text):
     assert message(loss_effect=effect).endswith(f" {text}")
 
 
+@pytest.mark.parametrize("kind", ["dead", "constant_output"])
+@pytest.mark.parametrize("cause", ["high_learning_rate", "input_shift"])
+def test_a_fix_that_brings_no_unit_back_is_followed_by_one_that_does(kind, cause):
+    layer = "fc2" if kind == "dead" else None
+    rose = {"now": 0.3, "before": 0.05, "changed_at_step": 4380, "slope": 0.0}
+    assert ", then call revive_." in message(kind, cause, layer=layer, learning_rate=rose, loss_effect=None)
+    assert "revive_" not in message("dying", cause, learning_rate=rose)
+
+
+def test_a_run_that_diverged_goes_back_to_a_checkpoint():
+    rose = {"now": 0.3, "before": 0.05, "changed_at_step": 4380, "slope": 0.0}
+    fix = "Fix: load a checkpoint from before step 4,380, and lower the learning rate to 0.05, its last healthy value."
+    assert fix in message("diverged", layer=None, learning_rate=rose)
+    unchanged = message("diverged", "unknown", layer=None, learning_rate=UNCHANGED_RATE)
+    assert "load a checkpoint from before step 4,410, and lower the learning rate to 0.005." in unchanged
+
+
 @pytest.mark.parametrize(("kind", "effect"), [("diverged", 0.0), ("dying", None), ("dying", float("nan"))])
 def test_nothing_is_said_about_a_loss_that_is_not_known_or_not_finite(kind, effect):
     assert "Loss" not in message(kind, layer=None if kind == "diverged" else "fc2", loss_effect=effect)
@@ -256,7 +273,7 @@ def test_a_stall_is_no_crash():
     stalled = stall_detection.finding(heartbeat, NOW + timedelta(minutes=12), 100, 600.0)
     assert messages.message(stalled, "a/b") == (
         "WARNING a/b · The run stopped reporting: no upload arrived for 12 min (longest pause so far: 2 min); it may "
-        "report again. Fix: see whether the job is paused, waiting or cut off from the server."
+        "report again. Fix: check whether the job still runs, and whether it reaches the server."
     )
 
 

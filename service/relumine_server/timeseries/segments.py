@@ -33,6 +33,15 @@ def insert(connection: sa.Connection, key: tuple[str, str, int, int], segments: 
     connection.exec_driver_sql(plain_insert(tables.segments, _COLUMNS), [(*key, *segment) for segment in segments])
 
 
+def has_layer(connection: sa.Connection, run_id: str, session: str, layer_id: int) -> bool:
+    """Return whether a session of a run has records of a layer."""
+    stored = [
+        sa.exists().where(table.c.run_id == run_id, table.c.layer_id == layer_id, table.c.session == session)
+        for table in (tables.segments, tables.chunks)
+    ]
+    return bool(connection.scalar(sa.select(sa.or_(*stored))))
+
+
 def latest_readings(connection: sa.Connection, run_id: str) -> dict[int, dict[str, float]]:
     """Return the last reading of each layer that has one in a segment, with its step, by layer."""
     newest = connection.execute(_newest_rows(run_id)).all()
@@ -81,7 +90,7 @@ def _last_readings(rows: Sequence[Any]) -> dict[int, dict[str, float]]:
     if not rows:
         return {}
     names = ("step", *codec.READINGS)
-    segments = [codec.StoredSegment(row.record_count, row.data, row.readings) for row in rows]
+    segments = codec.segments_of(rows)
     columns = codec.decode(segments, names)
     ends = np.cumsum([row.record_count for row in rows])
     starts = np.concatenate([[0], ends[:-1]])

@@ -13,7 +13,9 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, InvalidStateError
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -39,6 +41,7 @@ class PostgresWatch:
         """Prepare to watch; ``parameters`` are those of ``psycopg.connect``."""
         self._parameters = dict(parameters)
         self._connections: set[Any] = set()
+        self._connecting: set[Future[Any]] = set()
         self._lock = threading.Lock()
         self._answers = 0
         self._is_away = False
@@ -48,7 +51,7 @@ class PostgresWatch:
 
     def attach(self, engine: sa.Engine) -> None:
         """Watch the connections of an engine, and refuse new ones while Postgres is away."""
-        sa.event.listen(engine, "do_connect", self._refuse_connect)
+        sa.event.listen(engine, "do_connect", self._connect)
         sa.event.listen(engine, "connect", self._add)
         sa.event.listen(engine, "close", self._remove)
         sa.event.listen(engine, "close_detached", self._remove)
@@ -68,8 +71,22 @@ class PostgresWatch:
         if self._is_away:
             raise StorageOutage("the database does not answer")
 
-    def _refuse_connect(self, *_arguments: Any) -> None:
-        self.require()
+    def _connect(self, dialect: Any, _record: Any, arguments: Any, parameters: Any) -> Any:
+        """Return a new connection. Raises StorageOutage as soon as Postgres counts as away.
+
+        A thread of its own connects: libpq waits for at least two seconds, and only the end of those ends its wait.
+        """
+        connecting: Future[Any] = Future()
+        with self._lock:
+            self.require()
+            self._connecting.add(connecting)
+        connect = partial(dialect.connect, *arguments, **parameters)
+        threading.Thread(target=_connect_into, args=(connecting, connect), daemon=True).start()
+        try:
+            return connecting.result()
+        finally:
+            with self._lock:
+                self._connecting.discard(connecting)
 
     def _add(self, connection: Any, _record: Any) -> None:
         with self._lock:
@@ -90,10 +107,13 @@ class PostgresWatch:
         self._drop_probe()
 
     def _change(self, *, is_away: bool) -> None:
-        self._is_away = is_away
+        with self._lock:
+            self._is_away = is_away
+            connections = list(self._connections)
+            connecting = list(self._connecting) if is_away else []
+        for future in connecting:
+            _settle(future, error=StorageOutage("the database does not answer"))
         if is_away:
-            with self._lock:
-                connections = list(self._connections)
             _log.error("the database does not answer", connections=len(connections))
             for connection in connections:
                 _shut_down(connection)
@@ -151,6 +171,29 @@ class PostgresWatch:
             _shut_down(self._probe)
             self._probe.close()
         self._probe = None
+
+
+def _connect_into(future: Future[Any], connect: Callable[[], Any]) -> None:
+    """Connect, and close the connection at once where nobody waits for it any more."""
+    try:
+        connection = connect()
+    except Exception as error:  # noqa: BLE001 - raised where the connection is waited for
+        _settle(future, error=error)
+        return
+    if not _settle(future, result=connection):
+        connection.close()
+
+
+def _settle(future: Future[Any], *, result: Any = None, error: Exception | None = None) -> bool:
+    """Give a future its outcome; return False if it has one."""
+    try:
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)
+    except InvalidStateError:
+        return False
+    return True
 
 
 def _shut_down(connection: Any) -> None:

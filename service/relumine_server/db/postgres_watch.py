@@ -27,6 +27,7 @@ from relumine_server.errors import StorageOutage
 PERIOD_S = 0.5
 ANSWER_S = 1.0
 """How long a Postgres that works may take for ``SELECT 1`` while it answers nothing else."""
+POLL_S = 0.1
 CONNECT_S = 2  # the smallest that libpq takes
 STARVED_S = 0.5  # this process itself did not get to run: its clock says nothing about Postgres
 TOO_MANY_CONNECTIONS = "53300"
@@ -43,7 +44,7 @@ class PostgresWatch:
         self._connections: set[Any] = set()
         self._connecting: set[Future[Any]] = set()
         self._lock = threading.Lock()
-        self._answers = 0
+        self._answered_at = time.monotonic()
         self._is_away = False
         self._probe: psycopg.Connection[Any] | None = None
         self._stop_requested = threading.Event()
@@ -97,7 +98,7 @@ class PostgresWatch:
             self._connections.discard(connection)
 
     def _note_answer(self, *_arguments: Any) -> None:
-        self._answers += 1
+        self._answered_at = time.monotonic()
 
     def _run(self) -> None:
         while not self._stop_requested.wait(PERIOD_S):
@@ -150,16 +151,18 @@ class PostgresWatch:
         pgconn = probe.pgconn
         pgconn.send_query(b"SELECT 1")
         pgconn.flush()
+        silent_since = time.monotonic()
         while True:
-            answers = self._answers
-            asked_at = time.monotonic()
-            readable, _, _ = select.select([pgconn.socket], [], [], ANSWER_S)
+            polled_at = time.monotonic()
+            readable, _, _ = select.select([pgconn.socket], [], [], POLL_S)
             if readable:
                 pgconn.consume_input()
                 if not pgconn.is_busy():
                     break
-            is_starved = time.monotonic() - asked_at > ANSWER_S + STARVED_S
-            if self._stop_requested.is_set() or not (readable or is_starved or self._answers != answers):
+            now = time.monotonic()
+            is_starved = now - polled_at > POLL_S + STARVED_S
+            silent_since = now if readable or is_starved else max(silent_since, self._answered_at)
+            if self._stop_requested.is_set() or now - silent_since >= ANSWER_S:
                 return False
         while (result := pgconn.get_result()) is not None:
             if result.status != psycopg.pq.ExecStatus.TUPLES_OK:

@@ -49,9 +49,9 @@ def joined(connection: sa.Connection, upload: Upload) -> Upload:
     parts = [own]
     if _is_complete(connection, upload, own, units):
         parts += _load(connection, upload)
-    is_whole = _covers([(part.first_unit, part.units) for part in parts], units)
-    whole = _join(records, parts, units) if is_whole else records[:0]
-    return upload.model_copy(update={"records": whole, "first_unit": None})
+    is_complete = _covers([(part.first_unit, part.units) for part in parts], units)
+    complete = _join(records, parts, units) if is_complete else records[:0]
+    return upload.model_copy(update={"records": complete, "first_unit": None})
 
 
 def keep(connection: sa.Connection, upload: Upload, now: datetime) -> None:

@@ -98,8 +98,8 @@ class IngestService:
         session = session_order.locate(connection, run, upload, is_replayed=is_replayed)
         if not _is_analyzed(upload, session):
             return None
-        whole = record_parts.joined(connection, upload.model_copy(update={"session": session.key}))
-        return self._analyzer.prepare(connection, run, whole, session, now)
+        assembled = record_parts.joined(connection, upload.model_copy(update={"session": session.key}))
+        return self._analyzer.prepare(connection, run, assembled, session, now)
 
     def ingest(
         self,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import struct
 import zlib
 
@@ -291,22 +290,3 @@ def test_uploads_of_sync_are_marked_as_replayed_and_those_of_a_training_are_not(
     with relumine.watch(model, optimizer, every=1, url=server):
         take_steps(model, optimizer, 3)
     assert set(marks[1:]) == {None}
-
-
-def test_a_folder_of_another_user_is_named_and_not_passed_over(server, folder, monkeypatch, capsys):
-    write(folder / "own" / "a.uploads", [upload(1)])
-    write(folder / "foreign" / "b.uploads", [upload(2)])
-    foreign = folder / "foreign"
-    scandir = os.scandir
-
-    def deny(path):
-        if os.fspath(path) == str(foreign):
-            raise PermissionError(13, "Permission denied", str(path))
-        return scandir(path)
-
-    monkeypatch.setattr(os, "scandir", deny)
-    monkeypatch.setattr(os, "geteuid", lambda: foreign.lstat().st_uid + 1)
-    assert main(["sync", str(folder), "--url", server]) == 1
-    captured = capsys.readouterr()
-    assert "1 uploads accepted" in captured.out
-    assert f"not sent: {foreign}: belongs to another user, who alone can send it" in captured.err

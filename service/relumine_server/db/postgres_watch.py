@@ -177,7 +177,7 @@ class PostgresWatch:
 
 
 def _connect_into(future: Future[Any], connect: Callable[[], Any]) -> None:
-    """Connect, and close the connection at once where nobody waits for it any more."""
+    """Connect, and close the connection at once where no thread waits for it any more."""
     try:
         connection = connect()
     except Exception as error:  # noqa: BLE001 - raised where the connection is waited for

@@ -140,7 +140,7 @@ def _join(records: RecordTable, parts: Sequence[_Part], units: int) -> RecordTab
 
 
 def _drop_oldest(connection: sa.Connection, run_id: str) -> None:
-    """Delete the parts of records that nobody has completed for long, where a run has many."""
+    """Delete the parts of the records that have waited longest, where a run has many that are not complete."""
     key = (_p.session, _p.rank, _p.layer_id, _p.step)
     unfinished = sa.select(*key).where(_p.run_id == run_id).group_by(*key).order_by(sa.func.max(_p.received_at).desc())
     for row in connection.execute(unfinished.offset(MAX_UNFINISHED)).all():

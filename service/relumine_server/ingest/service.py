@@ -157,8 +157,7 @@ class IngestService:
             analysis = self._analyzer.apply(connection, run, upload, arrival.session, now, prepared)
         else:
             analysis = _not_analyzed(connection, upload)
-        if sent.first_unit is not None:
-            _keep_part(connection, sent, now, is_complete=len(upload.records) > 0)
+        _keep_part(connection, sent, now, is_complete=len(upload.records) > 0)
         change = _store(connection, self._observed(run), upload, arrival, analysis.encoded, now)
         news = self._news(run, analysis.findings, arrival)
         changed_ids = self._alerts.apply_upload(connection, run, news, change.effect, now)
@@ -226,7 +225,12 @@ def _not_analyzed(connection: sa.Connection, upload: Upload) -> Analysis:
 
 
 def _keep_part(connection: sa.Connection, sent: Upload, now: datetime, *, is_complete: bool) -> None:
-    """Store a part of a record, unless it completes the record: then the stored ones are not needed any more."""
+    """Store the part of a record in an upload, if it is one.
+
+    Where it completes the record, the stored ones are deleted instead.
+    """
+    if sent.first_unit is None:
+        return
     if is_complete:
         record_parts.delete(connection, sent)
     else:

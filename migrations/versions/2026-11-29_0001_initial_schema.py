@@ -161,6 +161,21 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("run_id", "step", "session", "rank", "seq", name=op.f("pk_unit_stats")),
     )
     op.create_table(
+        "record_parts",
+        sa.Column("run_id", sa.Text(), nullable=False),
+        sa.Column("session", SessionId, nullable=False),
+        sa.Column("rank", sa.Integer(), nullable=False),
+        sa.Column("layer_id", sa.BigInteger(), nullable=False),
+        sa.Column("step", sa.BigInteger(), nullable=False),
+        sa.Column("first_unit", sa.BigInteger(), nullable=False),
+        sa.Column("units", sa.BigInteger(), nullable=False),
+        sa.Column("received_at", UtcTime(), nullable=False),
+        sa.Column("columns", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint(
+            "run_id", "session", "rank", "layer_id", "step", "first_unit", name=op.f("pk_record_parts")
+        ),
+    )
+    op.create_table(
         "logged_metrics",
         sa.Column("run_id", sa.Text(), nullable=False),
         sa.Column("session", SessionId, nullable=False),
@@ -384,6 +399,7 @@ def downgrade() -> None:
     op.drop_table("incidents")
     op.drop_table("alerts")
     op.drop_table("logged_metrics")
+    op.drop_table("record_parts")
     op.drop_table("unit_stats")
     op.drop_table("chunks")
     op.drop_table("segments")

@@ -71,7 +71,8 @@ def _body(run: str, seq: int) -> dict[str, object]:
     return {"run": {"id": run}, "session": "s1", "seq": seq, "layers": layers, "records": records}
 
 
-def _recovery_s(url: str) -> float:
+def recovery_s(url: str) -> float:
+    """Return the seconds until a server is ready, at most a minute."""
     began_at = time.monotonic()
     while time.monotonic() - began_at < 60:
         if httpx.get(f"{url}/readyz", timeout=60).status_code == 200:
@@ -96,7 +97,7 @@ def report(rounds: int, frozen_s: float) -> bool:
                     time.sleep(3)  # traffic in between
                     with frozen(url):
                         time.sleep(frozen_s)  # the freeze itself
-                    recoveries.append(_recovery_s(server.url))
+                    recoveries.append(recovery_s(server.url))
                 time.sleep(3)  # traffic in between
                 traffic.stop()
                 for client in clients:

@@ -60,6 +60,12 @@ def stored_steps(url: str, run: str) -> list[int]:
     return [int(step) for step in answer.json().get("step", [])]
 
 
+def sampled_steps_stored(url: str, run: str) -> int:
+    """Return the sampled steps that are stored; where they come faster than they are sent, several share a record."""
+    answer = httpx.get(f"{url}/v1/runs/{run}/layers/1/series", params={"statistics": "sampled_steps", "points": 10_000})
+    return int(sum(answer.json()["statistics"]["sampled_steps"]["last"])) if answer.status_code == 200 else 0
+
+
 def sync(folder: str, url: str) -> str:
     """Run ``relumine sync``; return its output."""
     command = [sys.executable, "-m", "relumine", "sync", folder, "--url", url]

@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.chaos.harness import ROOT, server, stored_steps
+from tests.chaos.harness import ROOT, sampled_steps_stored, server, stored_steps
 
 # Runs a command of the package as on a file system without locks.
 WITHOUT_LOCKS = "from relumine._export import file_locks; file_locks.HAS_LOCKS = False; "
@@ -51,12 +51,13 @@ def run(steps: int, *, end: str, has_locks: bool) -> bool:
         exit_codes.append(sync(folder, url, has_locks=has_locks))
         stats = lines[-1]["stats"]
         stored = stored_steps(url, lines[0]["run"])
+        sampled = sampled_steps_stored(url, lines[0]["run"])
         left = sorted(path.name for path in Path(folder).rglob("*") if path.is_file())
     least = stats["sampled_steps"] if end == "close" else stats["acked_steps"]
-    is_complete = len(stored) >= least and stored == sorted(set(stored)) and not any(exit_codes) and not left
+    is_complete = sampled >= least and stored == sorted(set(stored)) and not any(exit_codes) and not left
     print(
         f"{'locks' if has_locks else 'no locks':<9} {end:<8} {len(exit_codes)} syncs with exit codes "
-        f"{sorted(set(exit_codes))}, sampled {stats['sampled_steps']}, stored {len(stored)}, "
+        f"{sorted(set(exit_codes))}, sampled {stats['sampled_steps']}, stored {sampled} in {len(stored)} records, "
         f"twice {len(stored) - len(set(stored))}, files left {left}: {'ok' if is_complete else 'LOST OR LEFT'}"
     )
     return is_complete

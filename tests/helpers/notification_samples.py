@@ -17,8 +17,8 @@ HOSTILE = "<!channel> <@U1> @everyone *b* _i_ `c` ~s~ |x| [a](https://evil.examp
 
 DETAILS = (
     "61 of 256 units (24%, plus 2% from the start) have been inactive for the last 3,840 examples. Forecast: half dead "
-    "by step 5,150, in about 3 min. Likely cause: the learning rate rose from 0.05 to 0.30 at step 4,380. Fix: lower it to "
-    "0.05, its last healthy value."
+    "by step 5,150, in about 3 min. Likely cause: the learning rate rose from 0.05 to 0.30 at step 4,380. Fix: lower "
+    "it to 0.05, its last healthy value."
 )
 EVIDENCE = {
     "units": 256, "units_silent": 61, "baseline_fraction": 0.02, "n": 3840, "n_unit": "examples",

@@ -48,6 +48,15 @@ def check_folder(folder: Path) -> None:
         raise UnsafePathError(f"{folder} belongs to another user")
 
 
+def reason_of(error: OSError, path: Path) -> str:
+    """Return why a file or folder cannot be read: that it is somebody else's, or what the system says."""
+    if isinstance(error, PermissionError) and hasattr(os, "geteuid"):
+        with contextlib.suppress(OSError):
+            if path.lstat().st_uid != os.geteuid():
+                return "belongs to another user, who alone can send it"
+    return error.strerror or str(error)
+
+
 def open_to_append(path: Path) -> io.FileIO:
     """Open a file for reading and appending; create it for this user alone, whatever the umask. Raises OSError."""
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | _NO_LINK | _NO_WAIT | _BINARY

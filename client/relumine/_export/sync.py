@@ -10,13 +10,13 @@ import io
 import os
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from relumine._export.file_locks import is_locked_by_writer
-from relumine._export.private_files import append_all, open_to_append, open_to_read
+from relumine._export.private_files import append_all, open_to_append, open_to_read, reason_of
 from relumine._export.spool import LARGE_SUFFIX, PROGRESS_SUFFIX, SUFFIX, progress_path
 from relumine._export.spool_contents import (
     Entry,
@@ -29,7 +29,7 @@ from relumine._export.spool_contents import (
 from relumine._export.spool_frames import encode
 from relumine._export.sync_progress import load_progress, save_progress
 from relumine._export.transport import Transport, TransportError
-from relumine._export.upload_split import UploadPart, split_upload, with_descriptions
+from relumine._export.upload_split import UploadPart, is_smallest_part, split_upload, with_descriptions
 from relumine._runtime.text import plural
 
 # Beside a file of uploads: bytes in it that are no upload, and uploads that the server will never accept.
@@ -74,8 +74,9 @@ def send_spooled(
 
     ``on_progress`` is called with the result so far, for each file and each upload.
     """
-    paths = sorted(directory.rglob(f"*{SUFFIX}"), key=_order)
-    result = SyncResult(files=len(paths), on_progress=on_progress)
+    result = SyncResult(on_progress=on_progress)
+    paths = sorted(_files_below(directory, SUFFIX, result), key=_order)
+    result.files = len(paths)
     for number, path in enumerate(paths, 1):
         result.file_number = number
         on_progress(result)
@@ -85,11 +86,22 @@ def send_spooled(
         except FileNotFoundError:
             continue  # its training has sent the rest, and deleted it
         except OSError as error:
-            result.problems.append(f"{path}: {error.strerror or error}")
-    for progress in directory.rglob(f"*{SUFFIX}{PROGRESS_SUFFIX}"):
+            result.problems.append(f"{path}: {reason_of(error, path)}")
+    for progress in _files_below(directory, f"{SUFFIX}{PROGRESS_SUFFIX}", SyncResult()):
         if not progress.with_name(progress.name.removesuffix(PROGRESS_SUFFIX)).exists():
             progress.unlink(missing_ok=True)
     return result
+
+
+def _files_below(directory: Path, suffix: str, result: SyncResult) -> Iterator[Path]:
+    """Yield the files of a suffix below a folder, and note the folders that cannot be read."""
+
+    def note(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            result.problems.append(f"{error.filename}: {reason_of(error, Path(error.filename))}")
+
+    for folder, _, names in os.walk(directory, onerror=note):
+        yield from (Path(folder, name) for name in names if name.endswith(suffix))
 
 
 def _order(path: Path) -> tuple[str, bool, str]:
@@ -116,6 +128,7 @@ class _FileSync:
         self._is_written = is_locked_by_writer(file)
         self._is_large = path.name.endswith(LARGE_SUFFIX)
         self._descriptions = SpooledDescriptions(path, file)
+        self._divides_units = True  # until the smallest part of a record was too large
 
     def run(self) -> None:
         """Send what was not sent yet; delete the file if that is all and no process writes to it."""
@@ -202,10 +215,11 @@ class _FileSync:
         except TransportError as error:
             if error.retryable:
                 raise
-            parts = _parts(body, previous_seq) if error.too_large else []
+            parts = _parts(body, previous_seq, divides_units=self._divides_units) if error.too_large else []
             for part in parts:
                 self._post(part.body, part.previous_seq, refused)
             if not parts and error.too_large:
+                self._divides_units = self._divides_units and not _is_part(body)
                 refused.append(_Leftover(body, LARGE_SUFFIX, f"{error}; the upload has {len(body):,} bytes"))
             elif not parts:
                 refused.append(_Leftover(body, REFUSED_SUFFIX, str(error)))
@@ -247,8 +261,15 @@ class _FileSync:
         return path.name
 
 
-def _parts(body: bytes, previous_seq: int) -> list[UploadPart]:
+def _parts(body: bytes, previous_seq: int, *, divides_units: bool) -> list[UploadPart]:
     try:
-        return split_upload(body, previous_seq)
+        return split_upload(body, previous_seq, divides_units=divides_units)
     except (ValueError, TypeError, LookupError):  # it is no upload
         return []
+
+
+def _is_part(body: bytes) -> bool:
+    try:
+        return is_smallest_part(body)
+    except (ValueError, AttributeError):  # it is no upload
+        return False

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from relumine._capture.step_stats import LoggedScalar, StepStats
 from relumine._export.aggregator import RecordAggregator
 from relumine._export.descriptions import Description, Descriptions
 from relumine._export.layer_record import LayerRecord
 from relumine._export.logged_numbers import LoggedNumbers
+from relumine._export.record_chunks import chunks_of
 from relumine._export.upload_split import (
     SEQ_STRIDE,
     count_sampled_steps,
     encode_upload,
+    is_smallest_part,
     split_upload,
     with_descriptions,
 )
@@ -90,6 +90,10 @@ class UploadBuilder:
         """Why sampled steps could not be read since the list was last emptied: one error each."""
         self._budget = ByteBudget()
         self._max_bytes = MAX_UPLOAD_BYTES
+        self._refused_bytes: int | None = None
+        """The size of the smallest upload that was too large; None while none was."""
+        self._divides_units = True
+        """False once the smallest part of a record was too large: others need not be tried."""
         self._started = time.monotonic()
         self._descriptions = Descriptions()
         # Reentrant: the SIGTERM handler may interrupt ``set_watching`` and close the run in the same thread.
@@ -173,10 +177,17 @@ class UploadBuilder:
         metrics = self._numbers.metrics(items)
         if not len(records) and not metrics and not self._has_news(final_status):
             return []
-        chunks = list(_chunks(records, self._max_bytes))
+        chunks = list(chunks_of(records, self._max_bytes))
         uploads = [self._upload(chunk, [], dropped, None) for chunk in chunks[:-1]]
         uploads.append(self._upload(chunks[-1], metrics, dropped, final_status))
-        return uploads
+        return [part for upload in uploads for part in self._within_limit(upload)]
+
+    def _within_limit(self, upload: EncodedUpload) -> list[EncodedUpload]:
+        """Return an upload in parts that are smaller than what was refused so far, where it has such parts."""
+        if self._refused_bytes is None or len(upload.body) < max(self._refused_bytes, MIN_UPLOAD_BYTES):
+            return [upload]
+        parts = self._parts(upload)
+        return [smaller for part in parts for smaller in self._within_limit(part)] or [upload]
 
     def _has_news(self, final_status: FinalStatus | None) -> bool:
         """Return True if an upload without records has something to say: the end of a known run, or a new state."""
@@ -253,11 +264,19 @@ class UploadBuilder:
 
         Later uploads are built smaller from the start.
         """
-        self._max_bytes = max(MIN_UPLOAD_BYTES, min(self._max_bytes, len(upload.body) // 2))
+        size = len(upload.body)
+        self._max_bytes = max(MIN_UPLOAD_BYTES, min(self._max_bytes, size // 2))
+        self._refused_bytes = min(self._refused_bytes or size, size)
+        parts = self._parts(upload)
+        if not parts and is_smallest_part(upload.body):
+            self._divides_units = False
+        return parts
+
+    def _parts(self, upload: EncodedUpload) -> list[EncodedUpload]:
         parts = []
-        for part in split_upload(upload.body, upload.previous_seq):
+        for part in split_upload(upload.body, upload.previous_seq, divides_units=self._divides_units):
             self._count_bytes(part.body)
-            parts.append(EncodedUpload(*part))
+            parts.append(EncodedUpload(*part)._replace(records=min(part.records, upload.records)))
         if parts:
             # What both describe together is acknowledged with the last of them.
             parts[-1] = parts[-1]._replace(description=upload.description)
@@ -268,15 +287,3 @@ def _table(records: Sequence[LayerRecord]) -> RecordTable:
     scalars = [record.scalars for record in records]
     columns = [record.columns for record in records]
     return RecordTable.from_values(scalars, columns).sorted_by_step()
-
-
-def _chunks(records: RecordTable, max_bytes: int) -> Iterator[RecordTable]:
-    """Yield the records in chunks of about ``max_bytes``; at least one chunk."""
-    if not len(records):
-        yield records
-        return
-    column_counts = np.array([int(bits).bit_count() for bits in records.present])
-    sizes = 100 + 5 * column_counts * records.units
-    chunk_numbers = np.cumsum(sizes) // max_bytes
-    for number in np.unique(chunk_numbers):
-        yield records.take(np.flatnonzero(chunk_numbers == number))

@@ -16,13 +16,23 @@ HALF_PRECISION_COLUMNS = frozenset({"var", "max", "update_shift"})
 # Sequence numbers leave gaps, so that an upload that turns out too large can be sent in parts, in order, later.
 SEQ_STRIDE = 1024
 
+# A record is divided into parts for as long as its units are a larger share of the body than this: what else there is
+# goes with every part, and would only be repeated.
+MIN_UNITS_SHARE = 0.25
+
+# A smaller upload is not divided by units: what is refused at this size is refused at any.
+MIN_DIVIDED_BYTES = 2**12
+
 # In a part that is not the first: the number of the part before it. The server ignores it; who finds the part on disk
 # and has to cut it again needs it.
 PREVIOUS_SEQ = "previous_seq"
 
 
 class UploadPart(NamedTuple):
-    """A part of an upload: its body, what it counts for, and the number that its own is greater than."""
+    """A part of an upload: its body, what it counts for, and the number that its own is greater than.
+
+    A record that is sent in parts counts with the last of them.
+    """
 
     body: bytes
     sampled_steps: int
@@ -31,8 +41,11 @@ class UploadPart(NamedTuple):
 
 
 def encode_upload(payload: Mapping[str, Any], records: RecordTable) -> bytes:
-    """Return the body of an upload: JSON without white space between its parts, and without a line feed."""
-    packed = pack(records, HALF_PRECISION_COLUMNS)
+    """Return the body of an upload: JSON without white space between its parts, and without a line feed.
+
+    A part of a record keeps the precision of the record: its own range says nothing about the other parts.
+    """
+    packed = pack(records, () if "first_unit" in payload else HALF_PRECISION_COLUMNS)
     return json.dumps({**payload, "records": packed}, separators=(",", ":"), allow_nan=False).encode()
 
 
@@ -74,34 +87,50 @@ def with_descriptions(
     return json.dumps(payload, separators=(",", ":"), allow_nan=False).encode()
 
 
-def split_upload(body: bytes, previous_seq: int) -> list[UploadPart]:
+def is_smallest_part(body: bytes) -> bool:
+    """Return True for a part of a record, which, where it is not split either, shows that no part is taken."""
+    return json.loads(body).get("first_unit") is not None
+
+
+def split_upload(body: bytes, previous_seq: int, *, divides_units: bool = True) -> list[UploadPart]:
     """Return two parts of an upload, numbered after ``previous_seq`` up to its own number.
 
-    What makes it large goes apart from the rest, or in halves. The list is empty for a single record, layer or number,
-    and where no number is left in between.
+    What makes it large goes apart from the rest, or in halves; a single record is divided by its units. The list is
+    empty for a single layer, number or unit, and where no number is left in between. Without ``divides_units`` it is
+    for a single record, too.
     """
     payload = json.loads(body)
     first_seq = (previous_seq + payload["seq"]) // 2
     records = from_json(payload["records"])
     parts = _divide(payload, records)
+    if parts is None and divides_units and len(records) and len(body) > MIN_DIVIDED_BYTES:
+        parts = _divide_units(payload, records)
     if parts is None or first_seq == previous_seq:
         return []
     first, second = parts
     first_payload = payload | first.fields | {"seq": first_seq, "final_status": None}
     second_payload = payload | second.fields | {PREVIOUS_SEQ: first_seq}
     return [
-        _encoded(first_payload, first.records, previous_seq),
-        _encoded(second_payload, second.records, first_seq),
+        _encoded(first_payload, first, previous_seq),
+        _encoded(second_payload, second, first_seq),
     ]
 
 
 class _Half(NamedTuple):
+    """A half of an upload: what differs in its payload, and its records.
+
+    ``is_completed_later``: its record is completed by the other half, and counts with that one.
+    """
+
     fields: dict[str, Any]
     records: RecordTable
+    is_completed_later: bool = False
 
 
-def _encoded(payload: Mapping[str, Any], records: RecordTable, previous_seq: int) -> UploadPart:
-    return UploadPart(encode_upload(payload, records), count_sampled_steps(records), len(records), previous_seq)
+def _encoded(payload: Mapping[str, Any], half: _Half, previous_seq: int) -> UploadPart:
+    records = half.records
+    count = 0 if half.is_completed_later else len(records)
+    return UploadPart(encode_upload(payload, records), count_sampled_steps(records), count, previous_seq)
 
 
 def _divide(payload: Mapping[str, Any], records: RecordTable) -> tuple[_Half, _Half] | None:
@@ -123,6 +152,20 @@ def _divide(payload: Mapping[str, Any], records: RecordTable) -> tuple[_Half, _H
         middle = 0 if count else len(metrics) // 2
         return _Half({"metrics": metrics[:middle]}, records), _Half({"metrics": metrics[middle:]}, empty)
     return None
+
+
+def _divide_units(payload: Mapping[str, Any], records: RecordTable) -> tuple[_Half, _Half] | None:
+    """Return the two halves of an upload of one record by its units; None where that would gain little."""
+    units = int(records.units[0])
+    size_of_units = len(json.dumps(payload["records"].get("units")))
+    if units < 2 or size_of_units < MIN_UNITS_SHARE * len(json.dumps(payload)):
+        return None
+    middle = units // 2
+    first_unit = payload.get("first_unit") or 0
+    return (
+        _Half({"first_unit": first_unit}, records.unit_range(0, middle), is_completed_later=True),
+        _Half({"first_unit": first_unit + middle}, records.unit_range(middle, units)),
+    )
 
 
 def _is_heavy(layers: Sequence[Any], payload: Mapping[str, Any]) -> bool:

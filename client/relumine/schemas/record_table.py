@@ -6,7 +6,7 @@ Records are sent, stored and analyzed in this form. Pure values; no JSON, HTTP o
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
@@ -210,6 +210,11 @@ class RecordTable(Sequence[Row]):
             columns=columns,
             learning_rates=tuple(self.learning_rates[index] for index in indices.tolist()),
         )
+
+    def unit_range(self, start: int, stop: int) -> RecordTable:
+        """Return the only record with its units from ``start`` up to, but without, ``stop``."""
+        columns = {name: values[start:stop] for name, values in self.columns.items()}
+        return replace(self, units=np.array([stop - start], np.int64), columns=columns)
 
 
 def _unit_count(arrays: Mapping[str, Array]) -> int:

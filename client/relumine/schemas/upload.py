@@ -160,6 +160,10 @@ class Upload(WireModel):
     the clocks of their machines say. Within a session uploads are ordered by ``seq``.
     ``dropped`` counts what the SDK dropped so far in the session, by reason. ``watching`` says whether the training is
     being watched; null where the client does not tell. ``final_status`` ends the run.
+
+    A record that is larger than a proxy takes is sent in several uploads, each with a range of its units. The first of
+    them is ``first_unit``, and the upload has no other record. The server puts the record together once it has all
+    units of the layer, and processes it as if it had come with the upload that completed it.
     """
 
     run: RunInfo
@@ -171,15 +175,25 @@ class Upload(WireModel):
     layers: Annotated[list[LayerInfo], Field(max_length=MAX_LAYERS)] = Field(default_factory=list)
     coverage: Coverage | None = None
     records: Annotated[RecordTable, AsTable] = Field(default_factory=lambda: RecordTable.from_records([]))
+    first_unit: Annotated[int, Field(ge=0, lt=MAX_UNITS)] | None = None
     metrics: Annotated[list[LoggedMetric], Field(max_length=MAX_METRICS)] = Field(default_factory=list)
     watching: Watching | None = None
     final_status: FinalStatus | None = None
+
+    @model_validator(mode="after")
+    def _has_one_part(self) -> Self:
+        records = self.records
+        is_part = len(records) == 1 and bool(records.scalars["layer_id"][0]) and bool(records.units[0])
+        if self.first_unit is not None and not is_part:
+            raise ValueError("first_unit needs one record, of a layer, with columns of its units")
+        return self
 
 
 class UploadResponse(View):
     """The server's answer to an upload. It steers the SDK, so that nothing polls.
 
-    ``accepted`` counts the records that were stored. ``analyzed`` is False where the detector does not process them:
+    ``accepted`` counts the records that were stored; one that is sent in parts counts with the part that completes it.
+    ``analyzed`` is False where the detector does not process them:
     they are older than others of the run, or of another rank. ``alerts`` are the open ones of the run and those that
     this upload resolved, at most the 200 most severe. ``sample_every`` asks for a sampling interval: a longer one than
     the SDK's own until further notice, a shorter one for a burst; null leaves it unchanged. ``run_id`` is the id under

@@ -13,7 +13,9 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, InvalidStateError
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -25,6 +27,7 @@ from relumine_server.errors import StorageOutage
 PERIOD_S = 0.5
 ANSWER_S = 1.0
 """How long a Postgres that works may take for ``SELECT 1`` while it answers nothing else."""
+POLL_S = 0.1
 CONNECT_S = 2  # the smallest that libpq takes
 STARVED_S = 0.5  # this process itself did not get to run: its clock says nothing about Postgres
 TOO_MANY_CONNECTIONS = "53300"
@@ -39,8 +42,9 @@ class PostgresWatch:
         """Prepare to watch; ``parameters`` are those of ``psycopg.connect``."""
         self._parameters = dict(parameters)
         self._connections: set[Any] = set()
+        self._connecting: set[Future[Any]] = set()
         self._lock = threading.Lock()
-        self._answers = 0
+        self._answered_at = time.monotonic()
         self._is_away = False
         self._probe: psycopg.Connection[Any] | None = None
         self._stop_requested = threading.Event()
@@ -48,7 +52,7 @@ class PostgresWatch:
 
     def attach(self, engine: sa.Engine) -> None:
         """Watch the connections of an engine, and refuse new ones while Postgres is away."""
-        sa.event.listen(engine, "do_connect", self._refuse_connect)
+        sa.event.listen(engine, "do_connect", self._connect)
         sa.event.listen(engine, "connect", self._add)
         sa.event.listen(engine, "close", self._remove)
         sa.event.listen(engine, "close_detached", self._remove)
@@ -68,8 +72,22 @@ class PostgresWatch:
         if self._is_away:
             raise StorageOutage("the database does not answer")
 
-    def _refuse_connect(self, *_arguments: Any) -> None:
-        self.require()
+    def _connect(self, dialect: Any, _record: Any, arguments: Any, parameters: Any) -> Any:
+        """Return a new connection. Raises StorageOutage as soon as Postgres counts as away.
+
+        A thread of its own connects: libpq waits for at least two seconds, and only the end of those ends its wait.
+        """
+        connecting: Future[Any] = Future()
+        with self._lock:
+            self.require()
+            self._connecting.add(connecting)
+        connect = partial(dialect.connect, *arguments, **parameters)
+        threading.Thread(target=_connect_into, args=(connecting, connect), daemon=True).start()
+        try:
+            return connecting.result()
+        finally:
+            with self._lock:
+                self._connecting.discard(connecting)
 
     def _add(self, connection: Any, _record: Any) -> None:
         with self._lock:
@@ -80,7 +98,7 @@ class PostgresWatch:
             self._connections.discard(connection)
 
     def _note_answer(self, *_arguments: Any) -> None:
-        self._answers += 1
+        self._answered_at = time.monotonic()
 
     def _run(self) -> None:
         while not self._stop_requested.wait(PERIOD_S):
@@ -90,10 +108,13 @@ class PostgresWatch:
         self._drop_probe()
 
     def _change(self, *, is_away: bool) -> None:
-        self._is_away = is_away
+        with self._lock:
+            self._is_away = is_away
+            connections = list(self._connections)
+            connecting = list(self._connecting) if is_away else []
+        for future in connecting:
+            _settle(future, error=StorageOutage("the database does not answer"))
         if is_away:
-            with self._lock:
-                connections = list(self._connections)
             _log.error("the database does not answer", connections=len(connections))
             for connection in connections:
                 _shut_down(connection)
@@ -130,16 +151,18 @@ class PostgresWatch:
         pgconn = probe.pgconn
         pgconn.send_query(b"SELECT 1")
         pgconn.flush()
+        silent_since = time.monotonic()
         while True:
-            answers = self._answers
-            asked_at = time.monotonic()
-            readable, _, _ = select.select([pgconn.socket], [], [], ANSWER_S)
+            polled_at = time.monotonic()
+            readable, _, _ = select.select([pgconn.socket], [], [], POLL_S)
             if readable:
                 pgconn.consume_input()
                 if not pgconn.is_busy():
                     break
-            is_starved = time.monotonic() - asked_at > ANSWER_S + STARVED_S
-            if self._stop_requested.is_set() or not (readable or is_starved or self._answers != answers):
+            now = time.monotonic()
+            is_starved = now - polled_at > POLL_S + STARVED_S
+            silent_since = now if readable or is_starved else max(silent_since, self._answered_at)
+            if self._stop_requested.is_set() or now - silent_since >= ANSWER_S:
                 return False
         while (result := pgconn.get_result()) is not None:
             if result.status != psycopg.pq.ExecStatus.TUPLES_OK:
@@ -151,6 +174,29 @@ class PostgresWatch:
             _shut_down(self._probe)
             self._probe.close()
         self._probe = None
+
+
+def _connect_into(future: Future[Any], connect: Callable[[], Any]) -> None:
+    """Connect, and close the connection at once where no thread waits for it any more."""
+    try:
+        connection = connect()
+    except Exception as error:  # noqa: BLE001 - raised where the connection is waited for
+        _settle(future, error=error)
+        return
+    if not _settle(future, result=connection):
+        connection.close()
+
+
+def _settle(future: Future[Any], *, result: Any = None, error: Exception | None = None) -> bool:
+    """Give a future its outcome; return False if it has one."""
+    try:
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)
+    except InvalidStateError:
+        return False
+    return True
 
 
 def _shut_down(connection: Any) -> None:

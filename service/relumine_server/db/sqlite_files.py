@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import pwd
 import stat
 import threading
 from pathlib import Path
@@ -87,7 +88,7 @@ def create_private(database: Path) -> None:
     SQLite gives the files that it creates beside a database the permissions of the database.
     """
     database.parent.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
-    os.close(os.open(database, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE))
+    os.close(_open(database, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC))
     for path in (database, *(_beside(database, suffix) for suffix in ("-wal", "-shm", "-journal"))):
         _withdraw(path)
 
@@ -95,21 +96,48 @@ def create_private(database: Path) -> None:
 def lock(database: Path) -> IO[str]:
     """Lock a file beside the database as long as the process exists; the kernel unlocks it even after kill -9.
 
-    Raises FileInUseError if another process has locked it.
+    Raises FileInUseError if another process has locked it, OSError if the file cannot be opened.
     """
     database.parent.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
     path = _beside(database, ".lock")
     # Another user who may open the file may lock it, and keep the server from starting.
-    file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_FILE), "a+")
+    file = os.fdopen(_open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW), "a+")
     _withdraw(path)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         file.close()
-        raise FileInUseError(
-            f"{database} is already served by another process (SQLite allows one, Postgres several)"
-        ) from error
+        served = f"{database} is already served by another process (SQLite allows one, Postgres several)"
+        owner = _other_owner(path)
+        if owner is not None:
+            served += f", or {owner}, to whom {path.name} belongs, holds its lock"
+        raise FileInUseError(served) from error
     return file
+
+
+def _open(path: Path, flags: int) -> int:
+    """Open a file of this user alone. Raises OSError, with a sentence where it is the file of another user."""
+    try:
+        return os.open(path, flags, PRIVATE_FILE)
+    except PermissionError as error:
+        owner = _other_owner(path)
+        if owner is None:
+            raise
+        raise OSError(f"{path} belongs to {owner}: only a server of that user can use the database") from error
+
+
+def _other_owner(path: Path) -> str | None:
+    """Return who a file belongs to; None if that is the user of this process, or there is no file."""
+    try:
+        owner = path.lstat().st_uid
+    except OSError:
+        return None
+    if owner == os.geteuid():
+        return None
+    try:
+        return f"user {pwd.getpwuid(owner).pw_name}"
+    except KeyError:
+        return f"the user with number {owner}"
 
 
 def _withdraw(path: Path) -> None:

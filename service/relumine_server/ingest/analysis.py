@@ -60,13 +60,15 @@ class Analysis(NamedTuple):
 class PreparedAnalysis(NamedTuple):
     """An analysis that is not stored yet.
 
-    It holds as long as the run is at the same ``session`` and ``newest_version``, and its project has the same
-    ``policy``. ``previous`` is the state that a new session takes over. ``is_due``: the new state is to be saved.
+    It holds as long as the run is at the same ``session`` and ``newest_version``, its project has the same ``policy``,
+    and the upload has ``record_count`` records: a part of a record may have come to complete it. ``previous`` is
+    the state that a new session takes over. ``is_due``: the new state is to be saved.
     """
 
     session: RunSession
     newest_version: Version
     policy: Policy
+    record_count: int
     checkpoint: DetectorCheckpoint
     analysis: Analysis
     previous: DetectorCheckpoint | None
@@ -114,6 +116,7 @@ class Analyzer:
             session=session,
             newest_version=detector_states.newest_version(run),
             policy=policy,
+            record_count=len(upload.records),
             checkpoint=DetectorCheckpoint(state, unsaved_uploads),
             analysis=Analysis(encode(upload.records, readings), findings + new_findings, len(state.layers)),
             previous=previous,
@@ -137,7 +140,8 @@ class Analyzer:
             prepared = self.prepare(connection, run, upload, session, now)
         newest = detector_states.newest_version(run)
         policy = self._policies.get(connection, run.project, now)
-        if (prepared.session, prepared.newest_version, prepared.policy) != (session, newest, policy):
+        prepared_for = (prepared.session, prepared.newest_version, prepared.policy, prepared.record_count)
+        if prepared_for != (session, newest, policy, len(upload.records)):
             raise OutdatedAnalysisError
         if session.is_new:
             self._save_previous(connection, run, prepared, now)

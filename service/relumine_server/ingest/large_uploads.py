@@ -23,6 +23,9 @@ from relumine_server.ingest.service import IngestResult, IngestService
 LARGE_BODY_BYTES = 64 * 2**10
 """Size from which a body is decoded before its transaction, to see whether it is dear to analyze."""
 
+FIRST_UNIT = b'"first_unit"'
+"""In a body with a part of a record: however small it is, the record that it completes may be dear to analyze."""
+
 LARGE_RECORDS = 256
 """Records from which an upload is analyzed ahead."""
 
@@ -36,7 +39,9 @@ MAX_WAITING = 32
 
 
 def is_large(upload: Upload) -> bool:
-    """Return whether an upload is too dear to analyze in its transaction."""
+    """Return whether an upload is too dear to analyze in its transaction, or may complete a record that is."""
+    if upload.first_unit is not None:
+        return True
     return len(upload.records) + int(upload.records.units.sum()) // UNITS_PER_RECORD > LARGE_RECORDS
 
 

@@ -27,13 +27,14 @@ class Arrival(NamedTuple):
 
     ``session`` is its session among those of the run. ``is_analyzed``: the detector processes it. ``is_replayed``: it
     comes from a disk, after its training. ``dropped_before`` counts what its process had dropped until its previous
-    upload, by reason.
+    upload, by reason. ``has_run_records``: the session has records of the run itself, which count its sampled steps.
     """
 
     session: RunSession
     is_analyzed: bool
     is_replayed: bool = False
     dropped_before: Mapping[str, int] = {}
+    has_run_records: bool = False
 
     @property
     def is_latest(self) -> bool:
@@ -72,7 +73,7 @@ def progress(run: LockedRun, upload: Upload, arrival: Arrival, written: RowsWrit
         values["dropped"] = {**run.dropped, **_added(run.dropped, newly_dropped)}
     values |= _values_by_arrival(run, upload, arrival, now)
     if arrival.is_analyzed:
-        values |= _sampled_values(run, upload)
+        values |= _sampled_values(run, upload, arrival)
     sampled_steps = values.get("sampled_steps", run.sampled_steps)
     watching = values.get("watching", run.watching)
     values |= health.columns(run.problems, watching, sampled_steps, values.get("dropped", run.dropped))
@@ -86,11 +87,16 @@ def progress(run: LockedRun, upload: Upload, arrival: Arrival, written: RowsWrit
     return RunProgress(values, _session_note(run, upload, arrival), effect, newly_dropped)
 
 
-def _sampled_values(run: LockedRun, upload: Upload) -> dict[str, Any]:
-    """Return the columns of what an analyzed upload adds: its sampled steps, and the loss where it has one."""
+def _sampled_values(run: LockedRun, upload: Upload, arrival: Arrival) -> dict[str, Any]:
+    """Return the columns of what an analyzed upload adds: its sampled steps, and the loss where it has one.
+
+    Only a client that sends no records of the run itself has its steps counted by those of layers: other uploads
+    without one hold the rest of a step that came in parts.
+    """
     scalars = upload.records.scalars
     is_run = scalars["layer_id"] == 0
-    sampled = scalars["sampled_steps"][is_run].sum() if is_run.any() else np.unique(scalars["step"]).size
+    has_run_records = arrival.has_run_records or is_run.any()
+    sampled = scalars["sampled_steps"][is_run].sum() if has_run_records else np.unique(scalars["step"]).size
     values: dict[str, Any] = {"sampled_steps": min(run.sampled_steps + int(sampled), MAX_STEP)}
     losses = scalars["loss"][is_run]
     measured = losses[~np.isnan(losses)].tolist()

@@ -18,6 +18,7 @@ from relumine_server.clock import Uptime
 from relumine_server.db.dialect import pipelined
 from relumine_server.detection import detector
 from relumine_server.detection.findings import Finding
+from relumine_server.ingest import record_parts
 from relumine_server.ingest.analysis import (
     CACHE_BYTES,
     Advance,
@@ -33,7 +34,7 @@ from relumine_server.runs import repository as run_repository
 from relumine_server.runs import session_order
 from relumine_server.runs.rows import LockedRun
 from relumine_server.runs.session_order import RunSession
-from relumine_server.timeseries import sessions
+from relumine_server.timeseries import segments, sessions
 from relumine_server.timeseries.append import EncodedRecords, append_upload, encode
 
 MAX_COMPUTING = 2
@@ -97,7 +98,8 @@ class IngestService:
         session = session_order.locate(connection, run, upload, is_replayed=is_replayed)
         if not _is_analyzed(upload, session):
             return None
-        return self._analyzer.prepare(connection, run, upload, session, now)
+        assembled = record_parts.joined(connection, upload.model_copy(update={"session": session.key}))
+        return self._analyzer.prepare(connection, run, assembled, session, now)
 
     def ingest(
         self,
@@ -122,7 +124,8 @@ class IngestService:
             stored_run = upload.run.model_copy(update={"id": run.run_id})
             stored = upload.model_copy(update={"run": stored_run, "session": session.key})
             dropped_before = run_repository.dropped_before(connection, stored) if upload.dropped else {}
-            arrival = Arrival(session, _is_analyzed(upload, session), is_replayed, dropped_before)
+            has_run_records = _follows_run_records(connection, stored)
+            arrival = Arrival(session, _is_analyzed(upload, session), is_replayed, dropped_before, has_run_records)
             return self._ingest_into(connection, run, stored, arrival, now, prepared)
 
     def _observed(self, run: LockedRun) -> LockedRun:
@@ -136,12 +139,13 @@ class IngestService:
         self,
         connection: sa.Connection,
         run: LockedRun,
-        upload: Upload,
+        sent: Upload,
         arrival: Arrival,
         now: datetime,
         prepared: PreparedAnalysis | None,
     ) -> IngestResult:
         """Ingest an upload whose run and session are named as they are stored."""
+        upload = record_parts.joined(connection, sent)
         is_late = upload.rank == 0 and not arrival.is_latest
         if not run_repository.claim_upload(connection, upload, late=is_late, processed=arrival.is_analyzed, now=now):
             duplicate = UploadResponse(accepted=0, analyzed=True, duplicate=True)
@@ -153,6 +157,7 @@ class IngestService:
             analysis = self._analyzer.apply(connection, run, upload, arrival.session, now, prepared)
         else:
             analysis = _not_analyzed(connection, upload)
+        _keep_part(connection, sent, now, is_complete=len(upload.records) > 0)
         change = _store(connection, self._observed(run), upload, arrival, analysis.encoded, now)
         news = self._news(run, analysis.findings, arrival)
         changed_ids = self._alerts.apply_upload(connection, run, news, change.effect, now)
@@ -196,6 +201,12 @@ def _is_analyzed(upload: Upload, session: RunSession) -> bool:
     return upload.rank == 0 and upload.seq > session.last_seq and session.has_state
 
 
+def _follows_run_records(connection: sa.Connection, upload: Upload) -> bool:
+    """Return whether an upload has records of layers alone, in a session that has sent records of the run itself."""
+    layer_ids = upload.records.scalars["layer_id"]
+    return bool(layer_ids.size and layer_ids.min()) and segments.has_layer(connection, upload.run.id, upload.session, 0)
+
+
 def _answer(upload: Upload, arrival: Arrival, analysis: Analysis, *, is_shared: bool) -> UploadResponse:
     return UploadResponse(
         accepted=len(upload.records),
@@ -211,6 +222,19 @@ def _not_analyzed(connection: sa.Connection, upload: Upload) -> Analysis:
     layers = run_repository.load_layers(connection, upload.run.id)
     check_records(upload.records, {layer.layer_id: layer.units for layer in layers})
     return Analysis(encode(upload.records, []))
+
+
+def _keep_part(connection: sa.Connection, sent: Upload, now: datetime, *, is_complete: bool) -> None:
+    """Store the part of a record in an upload, if it is one.
+
+    Where it completes the record, the stored ones are deleted instead.
+    """
+    if sent.first_unit is None:
+        return
+    if is_complete:
+        record_parts.delete(connection, sent)
+    else:
+        record_parts.keep(connection, sent, now)
 
 
 def _store(

@@ -23,6 +23,7 @@ from relumine_server.runs.rows import LockedRun, RunRow
 
 CHILDREN = {
     tables.unit_stats: 16,
+    tables.record_parts: 16,
     tables.chunks: 2_000,
     tables.segments: 2_000,
     tables.logged_metrics: 2_000,
@@ -217,12 +218,17 @@ def save_layers(connection: sa.Connection, run_id: str, layers: Sequence[LayerIn
 
 def load_layers(connection: sa.Connection, run_id: str) -> list[LayerInfo]:
     """Return the layers of a run in the order of their ids."""
+    return [layer_info(row) for row in layer_rows(connection, run_id)]
+
+
+def layer_rows(connection: sa.Connection, run_id: str) -> Sequence[Any]:
+    """Return the rows of the layers of a run in the order of their ids; ``info`` is the description as it was sent."""
     c = tables.layers.c
-    query = sa.select(c.layer_id, c.name, c.units, c.info).where(c.run_id == run_id).order_by(c.layer_id)
-    return [_layer_info(row) for row in connection.execute(query)]
+    query = sa.select(c.layer_id, c.name, c.label, c.units, c.info).where(c.run_id == run_id).order_by(c.layer_id)
+    return connection.execute(query).all()
 
 
-def _layer_info(row: Any) -> LayerInfo:
+def layer_info(row: Any) -> LayerInfo:
     """Return the description of a layer; where it is damaged, what other columns know of it."""
     try:
         return LayerInfo.model_validate(row.info)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from pydantic import ValidationError
@@ -14,7 +13,6 @@ from pydantic import ValidationError
 from relumine.schemas import run as schema_run
 from relumine.schemas.base import rfc3339
 from relumine.schemas.health import HealthStatus
-from relumine.schemas.upload import LayerInfo
 from relumine_server.db import keyset, tables
 from relumine_server.db.tables.runs import run_is_visible
 from relumine_server.runs import repository as run_repository
@@ -137,23 +135,32 @@ def _health_counts(connection: sa.Connection, projects: Sequence[str]) -> dict[s
 
 def ranked_layers(connection: sa.Connection, run_id: str) -> list[schema_run.Layer]:
     """Return the layers of a run with their latest reading, those at most risk first."""
-    layers = run_repository.load_layers(connection, run_id)
+    rows = run_repository.layer_rows(connection, run_id)
     readings = segments.latest_readings(connection, run_id)
-    views = [_layer_view(layer, readings.get(layer.layer_id, {})) for layer in layers]
+    views = [_layer_view(row, readings.get(row.layer_id, {})) for row in rows]
     return sorted(views, key=lambda layer: (-layer.risk, layer.layer_id))
 
 
-def _layer_view(layer: LayerInfo, reading: Mapping[str, float]) -> schema_run.Layer:
-    """Return a layer with a reading; a layer without one waits for its first, if it can die."""
-    measured = {name: value for name, value in reading.items() if not math.isnan(value)}
-    state: schema_run.LayerState = "waiting" if layer.can_die else "cannot_die"
+def _layer_view(row: Any, reading: Mapping[str, float]) -> schema_run.Layer:
+    """Return a layer with a reading."""
+    try:
+        values = _reading_values(reading, can_die=row.info.get("can_die"))
+        return schema_run.Layer.model_validate(row.info | {"label": row.label} | values)
+    except ValidationError:  # a description that is damaged, or of another version
+        layer = run_repository.layer_info(row)
+        values = _reading_values(reading, can_die=layer.can_die)
+        return schema_run.Layer(**layer.model_dump(), label=row.label, **values)
+
+
+def _reading_values(reading: Mapping[str, float], *, can_die: bool | None) -> dict[str, Any]:
+    """Return the fields of a layer that come from its reading; one without waits for its first, if it can die."""
+    measured = {name: value for name, value in reading.items() if value == value}  # noqa: PLR0124 - NaN differs from itself
+    state: schema_run.LayerState = "waiting" if can_die else "cannot_die"
     if "state" in measured:
         state = codec.STATES[int(measured["state"])]
-    return schema_run.Layer(
-        **layer.model_dump(),
-        label=layer.label,
-        state=state,
-        risk=measured.get("risk", 0.0),
-        last_step=int(measured["step"]) if "step" in measured else None,
+    return {
+        "state": state,
+        "risk": measured.get("risk", 0.0),
+        "last_step": int(measured["step"]) if "step" in measured else None,
         **{name: measured.get(name) for name in _SHARES},
-    )
+    }

@@ -6,6 +6,7 @@ See ``protocol`` for those limits and ``shutdown`` for the orderly end.
 from __future__ import annotations
 
 import ctypes
+import gc
 import resource
 import socket
 import sys
@@ -25,6 +26,9 @@ OTHER_FILES = 256  # file descriptors beside those of connections, also just acc
 SWITCH_INTERVAL_S = 0.001
 """How long one thread may hold the interpreter while others want it. Python's 5 ms would delay every upload by several
 times as much while a large one is analyzed."""
+GC_THRESHOLD = 20_000
+"""New objects after which Python looks for cycles among them. At its 700 a third of the cost of an overview of ten
+thousand layers was this search."""
 M_MMAP_THRESHOLD = -3  # of malloc.h
 
 
@@ -32,8 +36,14 @@ def serve(app: FastAPI, settings: Settings, sockets: list[socket.socket]) -> Non
     """Serve on ``sockets`` until SIGTERM or SIGINT."""
     _raise_file_limit(settings.max_connections + PROBE_PLACES + BACKLOG + OTHER_FILES)
     _return_large_blocks()
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    tune_interpreter()
     Server(uvicorn_config(app, settings), app.state.services.shutdown, settings.drain_s).run(sockets)
+
+
+def tune_interpreter() -> None:
+    """Set what Python chooses for programs of one thread and few objects."""
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    gc.set_threshold(GC_THRESHOLD)
 
 
 def uvicorn_config(app: FastAPI, settings: Settings) -> uvicorn.Config:

@@ -11,8 +11,8 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import lru_cache
-from operator import attrgetter
-from typing import NamedTuple, get_args
+from operator import attrgetter, itemgetter
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
@@ -184,6 +184,17 @@ class StoredSegment(NamedTuple):
     record_count: int
     data: bytes
     readings: bytes | None
+
+
+def segments_of(rows: Sequence[Any]) -> list[StoredSegment]:
+    """Return the segments of rows of a query that has ``record_count``, ``data`` and ``readings``."""
+    if not rows:
+        return []
+    names = rows[0]._fields
+    values = itemgetter(
+        *(names.index(name) for name in StoredSegment._fields)
+    )  # a sixth of the cost of looking up names
+    return list(map(StoredSegment._make, map(values, rows)))
 
 
 def decode(segments: Sequence[StoredSegment], statistics: Sequence[str]) -> dict[str, Array]:

@@ -124,7 +124,7 @@ def _enough_for_chunk(rows: Sequence[Any]) -> Sequence[Any]:
 def _insert_chunk(connection: sa.Connection, run_id: str, stream: Stream, rows: Sequence[Any]) -> int:
     """Insert the statistics of segments as a chunk; returns the number of its records."""
     counts = [row.record_count for row in rows]
-    segments = [codec.StoredSegment(row.record_count, row.data, row.readings) for row in rows]
+    segments = codec.segments_of(rows)
     columns = codec.decode(segments, codec.STATISTICS)
     columns["seq"] = np.repeat(np.array([row.seq for row in rows], np.float64), counts)
     chunk = {

@@ -34,7 +34,7 @@ def readable_segments(run_id: str, rows: Sequence[Any], **position: Any) -> list
 
     Each row has ``seq``, ``record_count``, ``data`` and ``readings``; ``position`` is what else names it.
     """
-    layouts = [layout.layout_of(row.record_count, row.data, row.readings) for row in rows]
+    layouts = layout.layouts_of(codec.segments_of(rows))
     is_readable = {segment: layout.is_readable(segment) for segment in set(layouts)}
     if all(is_readable.values()):
         return list(rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from relumine.schemas.limits import MAX_STEP
@@ -25,9 +26,17 @@ class Layout(NamedTuple):
     reading_bytes: int | None
 
 
-def layout_of(record_count: int, data: bytes, readings: bytes | None) -> Layout:
-    """Return the layout of a segment. Most segments of a layer share one."""
-    return Layout(data[: _MASK.size], record_count, len(data), None if readings is None else len(readings))
+def layouts_of(segments: Iterable[tuple[int, bytes, bytes | None]]) -> list[Layout]:
+    """Return the layout of each segment, of its record count, data and readings. Most segments of a run share one."""
+    shared: dict[tuple[bytes, int, int, int | None], Layout] = {}
+    layouts = []
+    for record_count, data, readings in segments:
+        key = (data[: _MASK.size], record_count, len(data), None if readings is None else len(readings))
+        layout = shared.get(key)
+        if layout is None:
+            layout = shared[key] = Layout(*key)
+        layouts.append(layout)
+    return layouts
 
 
 def is_readable(segment: Layout) -> bool:

@@ -22,6 +22,9 @@ from relumine_server.timeseries.sessions import SessionSpan
 
 LAYER_ID = "layer_id"
 
+MANY_LAYERS = 200
+"""Layers from which on all between the first and the last are read: a parameter each would cost more."""
+
 _LayerPieces = dict[int, list[Downsampled]]
 
 
@@ -68,11 +71,18 @@ def read_extremes(
     return {layer_id: _concatenated(of_layer) for layer_id, of_layer in pieces.items()}
 
 
+def _is_of_layers(c: Any, query: _SeriesQuery) -> sa.ColumnElement[bool]:
+    """Return the condition for rows of the layers of a query, and perhaps of some in between."""
+    if len(query.layer_ids) < MANY_LAYERS:
+        return c.layer_id.in_(query.layer_ids)  # type: ignore[no-any-return]
+    return c.layer_id.between(min(query.layer_ids), max(query.layer_ids))  # type: ignore[no-any-return]
+
+
 def _read_segments(connection: sa.Connection, query: _SeriesQuery, span: SessionSpan) -> _LayerPieces:
     c = tables.segments.c
     statement = (
         sa.select(c.layer_id, c.seq, c.record_count, c.data, c.readings)
-        .where(c.run_id == query.run_id, c.layer_id.in_(query.layer_ids), c.session == span.session, c.rank == 0)
+        .where(c.run_id == query.run_id, _is_of_layers(c, query), c.session == span.session, c.rank == 0)
         .where(c.last_step >= span.first_step, c.first_step <= span.last_step)
         .order_by(c.layer_id, c.seq)
     )
@@ -98,7 +108,7 @@ def _between(points: Downsampled, names: Sequence[str], start: int, end: int) ->
 
 def _decode_segments(rows: Sequence[Any], names: Sequence[str]) -> SeriesColumns:
     """Decode segments one after the other, all layers at once."""
-    segments = [codec.StoredSegment(row.record_count, row.data, row.readings) for row in rows]
+    segments = codec.segments_of(rows)
     columns = codec.decode(segments, ("step", *names))
     counts = [row.record_count for row in rows]
     columns[LAYER_ID] = np.repeat(np.array([row.layer_id for row in rows], np.float64), counts)
@@ -127,7 +137,7 @@ def _read_chunks(connection: sa.Connection, query: _SeriesQuery, span: SessionSp
     """Read layers with many chunks by the summaries of those wholly in the span, everything else by record."""
     c = tables.chunks.c
     in_span = sa.and_(
-        c.run_id == query.run_id, c.layer_id.in_(query.layer_ids), c.session == span.session, c.rank == 0,
+        c.run_id == query.run_id, _is_of_layers(c, query), c.session == span.session, c.rank == 0,
         c.last_step >= span.first_step, c.first_step <= span.last_step,
     )  # fmt: skip
     if query.points is None:

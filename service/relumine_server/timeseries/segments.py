@@ -13,6 +13,7 @@ from relumine_server.db.dialect import plain_insert
 from relumine_server.timeseries import codec, damage
 from relumine_server.timeseries.codec import Segment
 
+MAX_LAYERS_READ = 2**31 - 1
 MAX_DAMAGED = 16
 """Segments that cannot be read, behind which a latest reading is still looked for."""
 
@@ -33,6 +34,15 @@ def insert(connection: sa.Connection, key: tuple[str, str, int, int], segments: 
     connection.exec_driver_sql(plain_insert(tables.segments, _COLUMNS), [(*key, *segment) for segment in segments])
 
 
+def has_layer(connection: sa.Connection, run_id: str, session: str, layer_id: int) -> bool:
+    """Return whether a session of a run has records of a layer."""
+    stored = [
+        sa.exists().where(table.c.run_id == run_id, table.c.layer_id == layer_id, table.c.session == session)
+        for table in (tables.segments, tables.chunks)
+    ]
+    return bool(connection.scalar(sa.select(sa.or_(*stored))))
+
+
 def latest_readings(connection: sa.Connection, run_id: str) -> dict[int, dict[str, float]]:
     """Return the last reading of each layer that has one in a segment, with its step, by layer."""
     newest = connection.execute(_newest_rows(run_id)).all()
@@ -45,34 +55,38 @@ def latest_readings(connection: sa.Connection, run_id: str) -> dict[int, dict[st
 
 
 def _newest_rows(run_id: str) -> sa.Select[Any]:
-    """Select the newest segment with a reading of each layer: two look-ups in the primary key per layer."""
+    """Select the newest segment with a reading of each layer: three look-ups in the primary key per layer."""
     c = tables.segments.c
     layer = tables.layers.c
     older = tables.segments.alias()
     of_layer = sa.and_(
         older.c.run_id == run_id,
         older.c.layer_id == layer.layer_id,
-        older.c.rank == 0,
+        older.c.rank + 0 == 0,  # as a constant SQLite would leave it out of the order, and sort all rows of a layer
         older.c.readings.is_not(None),
     )
     newest_first = (older.c.session.desc(), older.c.rank.desc(), older.c.seq.desc())  # the order of the primary key
     session = sa.select(older.c.session).where(of_layer).order_by(*newest_first).limit(1).correlate(tables.layers)
     seq = sa.select(older.c.seq).where(of_layer).order_by(*newest_first).limit(1).correlate(tables.layers)
+    positions = sa.select(
+        layer.layer_id, session.scalar_subquery().label("session"), seq.scalar_subquery().label("seq")
+    )
+    # With a limit it is evaluated by itself, layer by layer; otherwise SQLite begins with all segments of the run.
+    newest = positions.where(layer.run_id == run_id).limit(MAX_LAYERS_READ).subquery()
     is_newest = sa.and_(
         c.run_id == run_id,
-        c.layer_id == layer.layer_id,
-        c.session == session.scalar_subquery(),
+        c.layer_id == newest.c.layer_id,
+        c.session == newest.c.session,
         c.rank == 0,
-        c.seq == seq.scalar_subquery(),
+        c.seq == newest.c.seq,
     )
-    joined = tables.layers.join(tables.segments, is_newest)
-    return sa.select(*_READING_COLUMNS).select_from(joined).where(layer.run_id == run_id)
+    return sa.select(*_READING_COLUMNS).select_from(newest.join(tables.segments, is_newest))
 
 
 def _rows_of_layer(run_id: str, layer_id: int) -> sa.Select[Any]:
     """Select the segments of a layer that have a reading, the newest first."""
     c = tables.segments.c
-    of_layer = (c.run_id == run_id, c.layer_id == layer_id, c.rank == 0, c.readings.is_not(None))
+    of_layer = (c.run_id == run_id, c.layer_id == layer_id, c.rank + 0 == 0, c.readings.is_not(None))  # as above
     return sa.select(*_READING_COLUMNS).where(*of_layer).order_by(c.session.desc(), c.rank.desc(), c.seq.desc())
 
 
@@ -81,7 +95,7 @@ def _last_readings(rows: Sequence[Any]) -> dict[int, dict[str, float]]:
     if not rows:
         return {}
     names = ("step", *codec.READINGS)
-    segments = [codec.StoredSegment(row.record_count, row.data, row.readings) for row in rows]
+    segments = codec.segments_of(rows)
     columns = codec.decode(segments, names)
     ends = np.cumsum([row.record_count for row in rows])
     starts = np.concatenate([[0], ends[:-1]])

@@ -6,6 +6,7 @@ import http.server
 import json
 import threading
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -177,14 +178,52 @@ def test_a_backlog_returns_uploads_in_order_and_deletes_its_file_with_the_last(t
     assert not (tmp_path / "x" / "a.uploads").exists()
 
 
-def test_a_record_too_large_for_a_proxy_is_kept_on_disk_counted_and_named_once(scripted, tmp_path, capsys):
+def test_a_record_too_large_for_a_proxy_is_sent_in_parts_by_ranges_of_its_units(scripted):
     server = scripted(lambda server, body: (413, {}) if len(body) > 20_000 else (202, {}))
-    stats = training(server.url, width=4_000, steps=6, flush_every=2)
+    stats = training(server.url, width=4_000, steps=6, flush_every=2, last_flush=60.0)
+    assert (stats["acked_steps"], stats["dropped_steps"], stats["too_large_records"]) == (6, {}, 0)
+    seqs = [upload.seq for upload in server.accepted]
+    assert seqs == sorted(set(seqs))
+    for layer_id in (1, 2):
+        parts = [upload for upload in server.accepted if upload.first_unit is not None]
+        of_layer = [(part.records[0], part.first_unit) for part in parts if part.records[0].layer_id == layer_id]
+        for step in range(1, 7):
+            ranges = [(first, first + record.units) for record, first in of_layer if record.step == step]
+            assert [start for start, _ in ranges] == [0, *(end for _, end in ranges[:-1])]
+            assert ranges[-1][1] == 4_000
+
+
+def test_the_parts_of_a_record_keep_every_value_as_the_whole_record_has_it():
+    chance = np.random.default_rng(0)
+    columns = {"active": np.arange(4_000, dtype=np.uint32), "var": chance.random(4_000, np.float32)}
+    columns["var"][7] = 1e-7  # beyond float16: the column travels as float32, and so do all of its parts
+    scalars = {"layer_id": 1, "first_step": 1, "step": 1, "n_examples": 5_000}
+    payload = {"run": {"id": "r"}, "session": "s", "seq": 1024}
+    whole = encode_upload(payload, RecordTable.from_values([scalars], [columns]))
+    parts = [UploadPart(whole, 0, 1, 0)]
+    for _ in range(2):
+        parts = [smaller for part in parts for smaller in split_upload(part.body, part.previous_seq)]
+    uploads = [Upload.model_validate_json(part.body) for part in parts]
+    assert [(upload.first_unit, len(upload.records)) for upload in uploads] == [
+        (0, 1),
+        (1_000, 1),
+        (2_000, 1),
+        (3_000, 1),
+    ]
+    expected = Upload.model_validate_json(whole).records.arrays(0)
+    for name, values in expected.items():
+        joined = np.concatenate([upload.records.arrays(0)[name] for upload in uploads])
+        assert joined.tolist() == values.tolist()
+
+
+def test_a_record_that_fits_in_no_part_is_kept_on_disk_counted_and_named_once(scripted, tmp_path, capsys):
+    server = scripted(lambda server, body: (413, {}) if b'"units":{' in body else (202, {}))
+    stats = training(server.url, width=64, steps=6, flush_every=2, last_flush=60.0)
     dropped = sum(stats["dropped_steps"].values())
     total = stats["acked_steps"] + stats["spooled_steps"] + stats["pending_steps"] + dropped
     assert total == stats["sampled_steps"] == 6
     assert (stats["acked_steps"], stats["dropped_steps"]) == (0, {"too_large": 6})
-    assert stats["too_large_records"] == 12
+    assert stats["too_large_records"] == 12  # each counted once, in however many parts
     seqs = [upload.seq for upload in server.accepted]
     assert seqs == sorted(set(seqs))
     output = capsys.readouterr().err
@@ -200,6 +239,7 @@ def test_a_record_too_large_for_a_proxy_is_kept_on_disk_counted_and_named_once(s
     assert not file.exists()
     records = {(r.layer_id, r.step) for upload in server.accepted for r in upload.records}
     assert records == {(layer, step) for layer in range(3) for step in range(1, 7)}
+    assert {r.units for upload in server.accepted for r in upload.records if r.layer_id} <= {4, 8, 16, 32, 64}
 
 
 def test_descriptions_and_numbers_that_make_an_upload_too_large_are_sent_in_parts():

@@ -86,3 +86,19 @@ def test_a_link_in_place_of_a_run_or_a_file_is_not_followed(tmp_path):
     (folder / "run").symlink_to(tmp_path / "elsewhere")
     assert train(mode="offline", run_id="run")["dropped_steps"] == {"spool_unsafe": 20}
     assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_a_folder_of_another_user_is_named_by_a_sync_and_not_passed_over(tmp_path, monkeypatch, capsys):
+    foreign = tmp_path / "relumine" / "run"
+    foreign.mkdir(parents=True)
+    scandir = os.scandir
+
+    def deny(path):
+        if os.fspath(path) == str(foreign):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", deny)
+    monkeypatch.setattr(os, "geteuid", lambda: foreign.lstat().st_uid + 1)
+    assert main(["sync", str(foreign.parent), "--url", UNREACHABLE]) == 1
+    assert f"not sent: {foreign}: belongs to another user, who alone can send it" in capsys.readouterr().err

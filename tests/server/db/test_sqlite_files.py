@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import structlog
 
 from relumine_server.app import create_app
 from relumine_server.db.database import Database
+from relumine_server.errors import FileInUseError
 from relumine_server.maintenance.backup import backup
 from relumine_server.settings import Settings
 from tests.helpers.live_server import caller
@@ -120,3 +122,28 @@ def test_files_that_others_could_read_are_withdrawn_from_them_and_logged(file):
     assert (mode(file), mode(lock)) == (0o600, 0o600)
     event = "other users could read a file of the database; not any more"
     assert sorted(log["file"] for log in logs if log["event"] == event) == sorted([str(file), str(lock)])
+
+
+def test_a_database_whose_lock_belongs_to_another_user_is_refused_with_a_sentence_that_says_so(file, monkeypatch):
+    lock = file.with_name(f"{file.name}.lock")
+    lock.touch()
+    opens = os.open
+    monkeypatch.setattr(os, "geteuid", lambda: lock.stat().st_uid + 1)
+
+    def deny(path, *arguments, **options):
+        if Path(path) == lock:
+            raise PermissionError(13, "Permission denied", str(path))
+        return opens(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", deny)
+    with pytest.raises(OSError, match=r"\.lock belongs to user \w+: only a server of that user can use the database"):
+        Database.open(f"sqlite:///{file}")
+
+
+def test_a_lock_that_another_user_holds_is_named_with_that_user(file, monkeypatch):
+    with closing(Database.open(f"sqlite:///{file}")):
+        monkeypatch.setattr(os, "geteuid", lambda: file.stat().st_uid + 1)
+        with pytest.raises(
+            FileInUseError, match=r"by another process .* or user \w+, to whom .* belongs, holds its lock"
+        ):
+            Database.open(f"sqlite:///{file}")

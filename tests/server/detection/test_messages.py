@@ -51,9 +51,9 @@ def test_a_message_states_severity_what_how_many_since_when_the_forecast_the_cau
     dying = replace(finding(), forecast=FORECAST)
     assert messages.title(dying) == "fc2 is dying"
     assert messages.message(dying, "digits/baseline") == (
-        "CRITICAL digits/baseline · fc2 is dying: 61 of 256 units (24%, plus 2% from the start) have been inactive for the "
-        "last 3,840 examples. Forecast: half dead by step 5,150, in about 3 min. Likely cause: the learning rate rose from "
-        "0.05 to 0.30 at step 4,380. Fix: lower it to 0.05, its last healthy value."
+        "CRITICAL digits/baseline · fc2 is dying: 61 of 256 units (24%, plus 2% from the start) have been inactive for "
+        "the last 3,840 examples. Forecast: half dead by step 5,150, in about 3 min. Likely cause: the learning rate "
+        "rose from 0.05 to 0.30 at step 4,380. Fix: lower it to 0.05, its last healthy value."
     )
     unknown = replace(finding(cause="unknown", shift={}), forecast=FORECAST)
     assert messages.message(unknown, "a/b").startswith(
@@ -135,7 +135,7 @@ def test_a_warning_before_units_are_inactive_says_what_is_happening_to_the_most_
         (
             "negative_bias",
             {"shift": {"weight": 0.89, "input": 0.0, "bias": 0.11}},
-            "No clear cause: the mean pre-activation is falling, 89% through its weights, 11% through its biases. Fix: che",
+            "No clear cause: the mean pre-activation is falling, 89% through its weights, 11% through its biases. ",
         ),
         (
             "negative_bias",
@@ -146,7 +146,7 @@ def test_a_warning_before_units_are_inactive_says_what_is_happening_to_the_most_
         (
             "input_shift",
             {"input": {"changed_at_step": 4300}},
-            "the model's input changed at step 4,300. Fix: check the data from step 4,300 on, and normalize it with the ",
+            "the model's input changed at step 4,300. Fix: check the data from step 4,300 on, and normalize it",
         ),
         (
             "upstream_collapse",

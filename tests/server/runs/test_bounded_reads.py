@@ -8,8 +8,9 @@ import io
 import pytest
 import sqlalchemy as sa
 
+from relumine_server.api.routes import runs as routes
 from relumine_server.runs import listing
-from relumine_server.timeseries import logged_metrics
+from relumine_server.timeseries import logged_metrics, segments
 
 
 def send(call, run="r1", seq=1, **fields):
@@ -81,6 +82,42 @@ def test_an_overview_asks_as_few_queries_for_many_layers_as_for_few(app, call):
         assert len(overview["layers"]) == len(overview["traces"]) == size
         counts[run] = len(statements)
     assert counts["many"] == counts["few"]
+
+
+def test_an_overview_of_many_layers_has_fewer_points_of_each_and_every_extreme(call, monkeypatch):
+    monkeypatch.setattr(routes, "OVERVIEW_POINTS_OF_ALL", 90)
+    layers = [{"layer_id": number, "name": f"act{number}", "units": 1} for number in (1, 2, 3)]
+    steps = {"n_examples": 8, "sampled_steps": 1}
+    records = [
+        {"layer_id": number, "first_step": step, "step": step, "active": [8 if step == 31 else 3], **steps}
+        for step in range(1, 71)
+        for number in (1, 2, 3)
+    ]
+    assert send(call, layers=layers, records=records).status_code == 202
+    traces = call("GET", "/v1/runs/r1/overview").json()["traces"]
+    assert [len(trace["step"]) for trace in traces] == [30, 30, 30]
+    assert [trace["step"][-1] for trace in traces] == [70, 70, 70]
+
+
+def test_the_latest_readings_of_a_run_are_looked_up_layer_by_layer(app, call):
+    database = app.state.services.database
+    if database.engine.dialect.name != "sqlite":
+        pytest.skip("the plans of Postgres depend on its statistics")
+    statements = []
+
+    def note(_connection, _cursor, statement, parameters, *_rest):
+        statements.append((statement, parameters))
+
+    with database.read() as connection:
+        sa.event.listen(connection, "before_cursor_execute", note)
+        segments.latest_readings(connection, "r1")
+        statement, parameters = statements[-1]
+        plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
+    assert not [step for step in plan if "TEMP B-TREE" in step]
+    whole_key = "(run_id=? AND layer_id=? AND session=? AND rank=? AND seq=?)"
+    assert [step for step in plan if step.startswith("SEARCH segments ")] == [
+        f"SEARCH segments USING INDEX sqlite_autoindex_segments_1 {whole_key}"
+    ]
 
 
 @pytest.mark.parametrize(

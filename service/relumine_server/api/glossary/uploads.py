@@ -36,6 +36,10 @@ UPLOAD_FIELDS: Mapping[str, tuple[str, Any]] = {
     "duplicate": ("Whether the upload had been stored earlier.", False),
     "fan_in": ("The number of inputs of a unit; null where unknown.", 128),
     "final_status": ("End the run with this status; null while it goes on.", None),
+    "first_unit": (
+        "Where the record is sent in parts: the first unit of the layer that this part has; null for a whole record.",
+        None,
+    ),
     "grad_norm": ("The norm of the gradient of the weights.", 0.3),
     "RunInfo.id": ("The id of the run.", "resnet-7"),
     "input_max": ("The largest value of the input of the layer.", 4.0),

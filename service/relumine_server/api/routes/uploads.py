@@ -39,7 +39,7 @@ from relumine_server.errors import (
     UnsupportedEncoding,
 )
 from relumine_server.ingest.detector_states import DetectorStateLost
-from relumine_server.ingest.large_uploads import LARGE_BODY_BYTES, is_large
+from relumine_server.ingest.large_uploads import FIRST_UNIT, LARGE_BODY_BYTES, is_large
 from relumine_server.ingest.service import IngestResult
 from relumine_server.metrics import Metrics
 
@@ -95,7 +95,7 @@ async def _ingest(services: Services, request: Request, body: bytes) -> IngestRe
 async def _ingest_once(services: Services, request: Request, body: bytes) -> IngestResult:
     is_replayed = request.headers.get(REPLAYED_HEADER, "").lower() == "true"
     read_upload = partial(decode, body, request.state)
-    if len(body) >= LARGE_BODY_BYTES:
+    if len(body) >= LARGE_BODY_BYTES or FIRST_UNIT in body:
         async with services.inflight.decoding:
             upload = await run_in_threadpool(read_upload)
         if is_large(upload):

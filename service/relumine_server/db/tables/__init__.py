@@ -18,7 +18,7 @@ from relumine_server.db.tables.runs import (
     runs,
     uploads,
 )
-from relumine_server.db.tables.timeseries import chunks, logged_metrics, segments, unit_stats
+from relumine_server.db.tables.timeseries import chunks, logged_metrics, record_parts, segments, unit_stats
 from relumine_server.db.tables.webhooks import deliveries, delivery_attempts, notification_log, webhook_leases, webhooks
 from relumine_server.db.types import metadata
 
@@ -39,6 +39,7 @@ __all__ = [
     "metadata",
     "notification_log",
     "projects",
+    "record_parts",
     "run_is_visible",
     "run_sessions",
     "runs",
@@ -56,6 +57,7 @@ BLOBS = (
     "segments.readings",
     "chunks.data",
     "unit_stats.columns",
+    "record_parts.columns",
     "detector_states.state",
 )
 """Binary columns that the application packs. Postgres does not compress them: that costs more than writing them."""

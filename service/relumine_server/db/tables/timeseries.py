@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from relumine_server.db.types import JsonArray, SessionId, metadata, required
+from relumine_server.db.types import JsonArray, SessionId, UtcTime, metadata, required
 
 segments = sa.Table(
     "segments",
@@ -52,6 +52,20 @@ unit_stats = sa.Table(
     required("ordinal", sa.BigInteger),
     required("size_bytes", sa.BigInteger),
     required("layers", sa.LargeBinary),
+    required("columns", sa.LargeBinary),
+)
+
+record_parts = sa.Table(
+    "record_parts",
+    metadata,
+    sa.Column("run_id", sa.Text, primary_key=True),
+    sa.Column("session", SessionId, primary_key=True),
+    sa.Column("rank", sa.Integer, primary_key=True),
+    sa.Column("layer_id", sa.BigInteger, primary_key=True),
+    sa.Column("step", sa.BigInteger, primary_key=True),
+    sa.Column("first_unit", sa.BigInteger, primary_key=True),
+    required("units", sa.BigInteger),
+    required("received_at", UtcTime),
     required("columns", sa.LargeBinary),
 )
 

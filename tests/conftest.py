@@ -14,12 +14,17 @@ from pathlib import Path
 import hypothesis
 import pytest
 import sqlalchemy as sa
+import structlog
 
 from relumine_server.db.database import Database
 from tests.helpers import citus_cluster, databases
 
 hypothesis.settings.register_profile("relumine", deadline=None)  # no test asserts a time: machines are shared
 hypothesis.settings.load_profile("relumine")
+
+# Without the settings of the command, structlog prints every traceback with the variables of all frames, which takes
+# seconds. This is the renderer that ``reset_defaults`` brings back, too.
+structlog.get_config()["processors"][-1].exception_formatter = structlog.dev.plain_traceback
 
 KINDS = ("sqlite", "postgresql")
 

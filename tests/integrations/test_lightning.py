@@ -13,6 +13,7 @@ from torch import nn
 
 import relumine
 from relumine.alert_actions import RemedyResult
+from tests.helpers.alarming_transport import STEPS
 from tests.helpers.distributed import environment
 from tests.helpers.forked_python import TRAININGS
 from tests.helpers.lazy_import import LazyModule
@@ -178,11 +179,12 @@ def test_an_alert_reaches_the_callback_and_lightning_stops_the_training(alarming
         alerts.append(alert.kind)
         relumine.stop_training(alert)
 
-    trainer = fit(module(), integration.RelumineCallback(every=1, strict=True, on_alert=on_alert), max_epochs=100_000)
+    epochs = STEPS // len(batches())
+    trainer = fit(module(), integration.RelumineCallback(every=1, strict=True, on_alert=on_alert), max_epochs=epochs)
     assert alerts == ["dead"]
     assert trainer.should_stop
     assert trainer.state.finished
-    assert trainer.current_epoch < 99_999
+    assert trainer.current_epoch < epochs - 1
     assert [run["final_status"] for run in summarize(alarming).values()] == [["failed"]]
 
 

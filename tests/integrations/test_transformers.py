@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 import relumine
+from tests.helpers.alarming_transport import STEPS
 from tests.helpers.distributed import environment
 from tests.helpers.forked_python import TRAININGS
 from tests.helpers.lazy_import import LazyModule
@@ -143,11 +144,11 @@ def test_an_alert_reaches_the_callback_and_the_trainer_stops_the_training(alarmi
         relumine.stop_training(alert)
 
     callback = integration.RelumineCallback(every=1, strict=True, on_alert=on_alert)
-    training = trainer(tmp_path, callback, max_steps=100_000)
+    training = trainer(tmp_path, callback, max_steps=STEPS)
     training.train()
     assert alerts == ["dead"]
     assert training.control.should_training_stop
-    assert training.state.global_step < 100_000
+    assert training.state.global_step < STEPS
     assert [run["final_status"] for run in summarize(alarming).values()] == [["failed"]]
 
 
@@ -171,7 +172,7 @@ def test_with_two_processes_zero_uploads_and_both_stop_at_the_same_step(tmp_path
     rank_zero, rank_one = (json.loads(error.split("RESULT")[1]) for error in errors)
     assert (rank_zero["rank"], rank_zero["names"]) == (0, ["net.1"])
     assert (rank_one["rank"], rank_one["uploads"]) == (1, 0)
-    assert rank_zero["step"] == rank_one["step"] < 100_000
+    assert rank_zero["step"] == rank_one["step"] < STEPS
 
 
 def test_an_optimizer_prepared_by_accelerate_is_watched_in_a_training_loop(memory):

@@ -111,7 +111,8 @@ def _exit_code_of(arguments: list[str]) -> int:
             sys.stderr.write(request.code + "\n")
         return request.code if isinstance(request.code, int) else int(request.code is not None)
     except BaseException as error:  # noqa: BLE001 - as the interpreter does
-        sys.excepthook(type(error), error, error.__traceback__)
+        sys.last_type, sys.last_value, sys.last_traceback = error_info = (type(error), error, error.__traceback__)
+        sys.excepthook(*error_info)
         return -signal.SIGINT if isinstance(error, KeyboardInterrupt) else 1
     return 0
 

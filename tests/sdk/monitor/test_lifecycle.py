@@ -229,16 +229,16 @@ time.sleep(60)
     assert set(found.values()) == {"failed"}
 
 
-@pytest.mark.parametrize(("end", "status"), [("main()", "finished"), ("kept = main(); 1 / 0", "failed")])
-def test_every_run_ends_with_the_process(end, status, tmp_path):
-    _, found = run(end, tmp_path)
-    assert found == dict.fromkeys("abc", status)
-
-
-def test_every_run_ends_with_an_interpreter_that_is_no_fork(tmp_path):
-    command = [sys.executable, "-c", SCRIPT + "kept = main()"]
+@pytest.mark.parametrize(("end", "status"), [("kept = main()", "finished"), ("kept = main(); 1 / 0", "failed")])
+def test_every_run_ends_with_the_interpreter(end, status, tmp_path):
+    command = [sys.executable, "-c", SCRIPT + end]  # no fork: the end of the interpreter is what is tested
     subprocess.run(command, cwd=tmp_path, env=variables(), check=False, capture_output=True)
-    assert final_statuses(tmp_path) == dict.fromkeys("abc", "finished")
+    assert final_statuses(tmp_path) == dict.fromkeys("abc", status)
+
+
+def test_runs_that_were_never_held_end_as_finished(tmp_path):
+    _, found = run("main()", tmp_path)
+    assert found == dict.fromkeys("abc", "finished")
 
 
 def test_sigterm_ends_runs_that_were_never_held_as_failed(tmp_path):

@@ -68,11 +68,12 @@ def _alerts_of(api, run_id, name):
     return response.json()["alerts"] or api.get(f"/v1/alerts?run_id={run_id}").json()["items"]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser():
     """The system's Chromium; a machine without one fails these tests.
 
-    Per module, not longer: playwright keeps an event loop running in this thread, and other tests start their own.
+    For the tests of this folder, not longer: playwright keeps an event loop running in this thread, and other tests
+    start their own.
     """
     path = next(
         (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None

@@ -68,12 +68,11 @@ def _alerts_of(api, run_id, name):
     return response.json()["alerts"] or api.get(f"/v1/alerts?run_id={run_id}").json()["items"]
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser():
     """The system's Chromium; a machine without one fails these tests.
 
-    For the tests of this folder, not longer: playwright keeps an event loop running in this thread, and other tests
-    start their own.
+    Per module, not longer: playwright keeps an event loop running in this thread, and other tests start their own.
     """
     path = next(
         (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None

@@ -14,12 +14,17 @@ from pathlib import Path
 import hypothesis
 import pytest
 import sqlalchemy as sa
+import structlog
 
 from relumine_server.db.database import Database
-from tests.helpers import citus_cluster, databases
+from tests.helpers import citus_cluster, databases, quick_apps
 
 hypothesis.settings.register_profile("relumine", deadline=None)  # no test asserts a time: machines are shared
 hypothesis.settings.load_profile("relumine")
+
+# Without the settings of the command, structlog prints every traceback with the variables of all frames, which takes
+# seconds. This is the renderer that ``reset_defaults`` brings back, too.
+structlog.get_config()["processors"][-1].exception_formatter = structlog.dev.plain_traceback
 
 KINDS = ("sqlite", "postgresql")
 
@@ -43,6 +48,11 @@ def _shared_fixture_owner(item: pytest.Item) -> str | None:
             if definition.scope == "module":
                 owner = module
     return owner
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_apps() -> None:
+    quick_apps.install()
 
 
 @pytest.fixture(scope="session")
@@ -94,6 +104,7 @@ def postgres_template(postgres) -> sa.URL:
 def shared_sqlite(sqlite_template, scratch) -> Iterator[Database]:
     """The SQLite database of this worker, open."""
     shared = Database.open(_copy_sqlite(sqlite_template, scratch))
+    quick_apps.skip_migration(shared.writing_engine)
     yield shared
     shared.close()
 
@@ -103,6 +114,7 @@ def shared_postgresql(postgres, postgres_template) -> Iterator[Database]:
     """The Postgres database of this worker, open."""
     url = _copy_postgres(postgres, postgres_template)
     shared = Database.open(url.render_as_string(hide_password=False))
+    quick_apps.skip_migration(shared.writing_engine)
     yield shared
     shared.close()
     _drop_postgres(postgres, url)

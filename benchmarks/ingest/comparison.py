@@ -1,7 +1,7 @@
 """The cost of a number in other servers that store training metrics, against ours: MLflow and trackio.
 
     pip install -e '.[server,dev]'
-    python -m benchmarks.ingest.comparison [--rounds 7] [--seconds 6] [--env DIR] [--without-others]
+    python -m benchmarks.ingest.comparison [--rounds 7] [--seconds 6] [--warm-up 10] [--env DIR] [--without-others]
 
 Each takes the same numbers in one request, of one sampled step of ten layers of eight units: about a thousand, which is
 the most that MLflow takes; ours also takes its big upload. Four connections, each with its own run; every server on
@@ -31,7 +31,6 @@ from benchmarks.ingest.other_servers import SERVERS, TrackingServer, install, ve
 from benchmarks.ingest.upload_shapes import BIG, THOUSAND, Shape, UploadBodies, count_values, record_table
 
 CONNECTIONS = 4
-WARM_UP_REQUESTS = 10
 OURS = "ours"
 OURS_BIG = "ours, big upload"
 
@@ -58,7 +57,9 @@ def ours(shape: Shape, folder: Path) -> Iterator[TrackingServer]:
         yield TrackingServer(server, target, lambda index, number: bodies.parts(f"run{index}", number), values)
 
 
-def start(stack: contextlib.ExitStack, environment: Path | None) -> dict[str, tuple[TrackingServer, Generator]]:
+def start(
+    stack: contextlib.ExitStack, environment: Path | None, warm_up: int
+) -> dict[str, tuple[TrackingServer, Generator]]:
     """Start all servers, each with a warmed-up generator; leave out those that fail to start, with a message."""
     starters: dict[str, StartServer] = {OURS: partial(ours, THOUSAND), OURS_BIG: partial(ours, BIG)}
     if environment is not None:
@@ -69,7 +70,7 @@ def start(stack: contextlib.ExitStack, environment: Path | None) -> dict[str, tu
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="relumine-bench-")))
         try:
             server = stack.enter_context(starter(folder))
-            load = generator(server.target, CONNECTIONS, lambda index: WARM_UP_REQUESTS + index, server.body)
+            load = generator(server.target, CONNECTIONS, lambda index: warm_up + index, server.body)
             started[name] = server, stack.enter_context(load)
         except (RuntimeError, OSError) as error:
             print(f"{name} is left out: {error}")
@@ -106,6 +107,7 @@ def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--rounds", type=int, default=7)
     options.add_argument("--seconds", type=float, default=6, help="length of a window")
+    options.add_argument("--warm-up", type=int, default=10, help="requests of the first connection before the windows")
     options.add_argument("--without-others", action="store_true", help="measure our server alone; installs nothing")
     options.add_argument("--env", type=Path, help="environment of the other servers; created if missing, and kept")
     return options
@@ -125,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     f"the other servers could not be installed (--without-others leaves them out): {failure}"
                 )
             print(versions(environment))
-        servers = start(stack, environment)
+        servers = start(stack, environment, options.warm_up)
         windows: dict[str, list[Window]] = {name: [] for name in servers}
         for _, name in alternating(list(servers), options.rounds):
             windows[name].append(measure(*servers[name], options.seconds))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,13 +28,11 @@ ALLOWED_NAMES = {
 QUESTION_WORDS = re.compile(r"(What|Which|How|Whether|Where|Who|Whose|Whom|That|Those)\b")
 
 
-def trees() -> Iterator[tuple[str, ast.Module]]:
-    for path in SOURCES:
-        yield str(path.relative_to(ROOT)), ast.parse(path.read_text())
-
-
-def own_classes() -> set[str]:
-    return {node.name for _, tree in trees() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+@pytest.fixture(scope="module")
+def nodes() -> list[tuple[str, ast.AST]]:
+    """Every node of every source, with the path of its file."""
+    paths = [(str(path.relative_to(ROOT)), path) for path in SOURCES]
+    return [(name, node) for name, path in paths for node in ast.walk(ast.parse(path.read_text()))]
 
 
 def names_of(node: ast.AST) -> list[str]:
@@ -51,11 +48,10 @@ def names_of(node: ast.AST) -> list[str]:
     return []
 
 
-def test_no_name_says_nothing():
+def test_no_name_says_nothing(nodes):
     broken = [
         f"{path}:{node.lineno}: {name}"
-        for path, tree in trees()
-        for node in ast.walk(tree)
+        for path, node in nodes
         for name in names_of(node)
         if name.lstrip("_") in EMPTY_NAMES
         and not any(path.endswith(end) and name == allowed for end, allowed in ALLOWED_NAMES)
@@ -63,26 +59,24 @@ def test_no_name_says_nothing():
     assert not broken, "\n".join(broken)
 
 
-def test_no_conditional_expression_contains_another():
+def test_no_conditional_expression_contains_another(nodes):
     broken = []
-    for path, tree in trees():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.IfExp):
-                parts = [*ast.walk(node.body), *ast.walk(node.test), *ast.walk(node.orelse)]
-                if any(isinstance(part, ast.IfExp) for part in parts):
-                    broken.append(f"{path}:{node.lineno}")
+    for path, node in nodes:
+        if isinstance(node, ast.IfExp):
+            parts = [*ast.walk(node.body), *ast.walk(node.test), *ast.walk(node.orelse)]
+            if any(isinstance(part, ast.IfExp) for part in parts):
+                broken.append(f"{path}:{node.lineno}")
     assert not broken, "\n".join(broken)
 
 
-def test_no_tuple_is_assigned_to_a_tuple():
+def test_no_tuple_is_assigned_to_a_tuple(nodes):
     """A swap is the exception: it assigns the same names that it reads."""
     broken = []
-    for path, tree in trees():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Tuple):
-                for target in node.targets:
-                    if isinstance(target, ast.Tuple) and not is_swap(target, node.value):
-                        broken.append(f"{path}:{node.lineno}: {ast.unparse(node)[:80]}")
+    for path, node in nodes:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Tuple):
+            for target in node.targets:
+                if isinstance(target, ast.Tuple) and not is_swap(target, node.value):
+                    broken.append(f"{path}:{node.lineno}: {ast.unparse(node)[:80]}")
     assert not broken, "\n".join(broken)
 
 
@@ -90,38 +84,35 @@ def is_swap(target: ast.Tuple, value: ast.Tuple) -> bool:
     return sorted(map(ast.unparse, target.elts)) == sorted(map(ast.unparse, value.elts))
 
 
-def test_classes_of_ours_are_called_with_few_positional_arguments():
-    classes = own_classes()
+def test_classes_of_ours_are_called_with_few_positional_arguments(nodes):
+    classes = {node.name for _, node in nodes if isinstance(node, ast.ClassDef)}
     broken = []
-    for path, tree in trees():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in classes:
-                positional = [argument for argument in node.args if not isinstance(argument, ast.Starred)]
-                if len(positional) > MAX_POSITIONAL:
-                    broken.append(f"{path}:{node.lineno}: {node.func.id}")
+    for path, node in nodes:
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in classes:
+            positional = [argument for argument in node.args if not isinstance(argument, ast.Starred)]
+            if len(positional) > MAX_POSITIONAL:
+                broken.append(f"{path}:{node.lineno}: {node.func.id}")
     assert not broken, "\n".join(broken)
 
 
-def test_docstrings_begin_with_a_verb_or_a_noun():
+def test_docstrings_begin_with_a_verb_or_a_noun(nodes):
     broken = []
-    for path, tree in trees():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-                docstring = ast.get_docstring(node) or ""
-                if QUESTION_WORDS.match(docstring) or docstring.startswith(("TODO", "…")):
-                    broken.append(f"{path}:{getattr(node, 'lineno', 1)}: {docstring.splitlines()[0][:80]}")
+    for path, node in nodes:
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            docstring = ast.get_docstring(node) or ""
+            if QUESTION_WORDS.match(docstring) or docstring.startswith(("TODO", "…")):
+                broken.append(f"{path}:{getattr(node, 'lineno', 1)}: {docstring.splitlines()[0][:80]}")
     assert not broken, "\n".join(broken)
 
 
-def test_functions_are_short():
+def test_functions_are_short(nodes):
     broken = []
-    for path, tree in trees():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                docstring_lines = len((ast.get_docstring(node, clean=False) or "").splitlines())
-                lines = node.end_lineno - node.lineno + 1 - docstring_lines
-                if lines > MAX_FUNCTION_LINES:
-                    broken.append(f"{path}:{node.lineno}: {node.name} has {lines} lines")
+    for path, node in nodes:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            docstring_lines = len((ast.get_docstring(node, clean=False) or "").splitlines())
+            lines = node.end_lineno - node.lineno + 1 - docstring_lines
+            if lines > MAX_FUNCTION_LINES:
+                broken.append(f"{path}:{node.lineno}: {node.name} has {lines} lines")
     assert not broken, "\n".join(broken)
 
 

@@ -8,10 +8,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import httpx
 
@@ -29,10 +29,19 @@ UNDER_ATTACK = {
 
 Key: TypeAlias = tuple[str, int]
 """Run and number of an upload."""
+StartPython: TypeAlias = Callable[..., "subprocess.Popen[bytes]"]
+"""Start Python with a list of arguments; options are those of ``Popen``."""
+
+
+def start_interpreter(arguments: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
+    """Start a new interpreter."""
+    return subprocess.Popen([sys.executable, *arguments], **options)
 
 
 class ServiceProcess:
     """A process of ``relumine-server`` that can be killed and started again. Settings have no ``RELUMINE_`` prefix."""
+
+    start_python: StartPython = staticmethod(start_interpreter)
 
     def __init__(self, *arguments: str, settings: Mapping[str, str]) -> None:
         self.settings = settings
@@ -46,8 +55,8 @@ class ServiceProcess:
 
     def start(self) -> None:
         """Start the process."""
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "relumine_server", *self._arguments],
+        self._process = self.start_python(
+            ["-m", "relumine_server", *self._arguments],
             env=os.environ | {f"RELUMINE_{name}": value for name, value in self.settings.items()},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -18,7 +18,6 @@ from relumine import cli as sdk_cli
 from relumine_server.cli.main import cli as server_cli
 from tests.helpers.distributed import environment
 from tests.helpers.forked_python import Forker
-from tests.helpers.synthetic_corpus import store_corpus
 
 pytestmark = pytest.mark.xdist_group("documented commands")  # one runner, one corpus
 
@@ -52,7 +51,7 @@ OUTPUT = "{output}"
 # of simulated runs, {trained} one of trained runs, {output} an empty one.
 TINY: Mapping[str, Sequence[str]] = {
     "benchmarks.frameworks.compare": ["--list", "--only accelerate"],
-    "benchmarks.ingest.comparison": ["--without-others --rounds 1 --seconds 0.1"],
+    "benchmarks.ingest.comparison": ["--without-others --rounds 1 --seconds 0.1 --warm-up 1"],
     "benchmarks.ingest.decoding": ["--rounds 1 --window-ms 1"],
     "benchmarks.ingest.detector_state": ["--rounds 1 --uploads 2 --databases sqlite"],
     "benchmarks.ingest.soak": ["--streams 1 --seconds 1 --every 1"],
@@ -216,6 +215,8 @@ def run() -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
 
 @pytest.fixture(scope="module")
 def simulated_corpus(tmp_path_factory) -> Path:
+    from tests.helpers.synthetic_corpus import store_corpus  # imports scipy, which only this worker needs
+
     folder = tmp_path_factory.mktemp("simulated")
     store_corpus(folder)
     return folder

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import httpx
@@ -20,6 +17,7 @@ from relumine._export.spool import frames
 from relumine.schemas.upload import Upload
 from relumine_server.maintenance.backup import backup
 from tests.chaos.server import Server
+from tests.helpers.forked_python import SERVERS, TRAININGS
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,6 +26,7 @@ ROOT = Path(__file__).parents[2]
 def server(tmp_path):
     """A server process that can be stopped and started again on its port and its database."""
     process = Server(f"sqlite:///{tmp_path / 'relumine.db'}", settings={})
+    process.start_python = SERVERS.start
     process.start()
     yield process
     process.kill()
@@ -73,8 +72,7 @@ def stored_steps(server, run_id):
 
 
 def sync(folder, server):
-    command = [sys.executable, "-m", "relumine", "sync", str(folder), "--url", server.url]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    return TRAININGS.run(["-m", "relumine", "sync", str(folder), "--url", server.url], cwd=ROOT)
 
 
 def restore(server, database, copy):
@@ -125,9 +123,9 @@ def test_every_sampled_step_of_an_offline_training_is_stored_once_by_syncs_durin
 
 
 def test_a_killed_training_leaves_on_disk_what_sync_stores(server, folder):
-    command = [sys.executable, "-m", "tests.chaos.training_script", "--mode", "offline"]
+    command = ["-m", "tests.chaos.training_script", "--mode", "offline"]
     command += ["--steps", "300", "--pause", "0.01", "--end", "SIGKILL"]
-    completed = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=120)
+    completed = TRAININGS.run(command, cwd=ROOT)
     assert completed.returncode == -signal.SIGKILL
     (file,) = folder.rglob("*.uploads")
     uploads = [Upload.model_validate_json(body) for body in frames(file)]

@@ -9,7 +9,6 @@ import json
 import logging
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from contextlib import ExitStack
@@ -23,6 +22,8 @@ from torch import nn
 import relumine
 from relumine import cli
 from relumine.schemas.webhook import FORMATS
+from tests.helpers.distributed import environment
+from tests.helpers.forked_python import TRAININGS
 from tests.helpers.live_server import listening
 from tests.helpers.webhook_receiver import webhook_receiver
 
@@ -149,8 +150,8 @@ def run_all(url):
     resumed = Training()
     resumed.run("resumed", url, 150, killed=20)
     resumed.run("resumed", url, 50)
-    killed = subprocess.run([sys.executable, "-c", KILLED, url], check=False, capture_output=True)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    killed = TRAININGS.run(["-c", KILLED, url], env=environment())
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     stalled = {"run": {"id": "stalled", "project": "table", "name": "stalled"}, "session": "s", "seq": 1}
     layers = [{"layer_id": 1, "name": "act1", "units": 4}]
     records = [{"layer_id": 1, "first_step": n, "step": n, "n_examples": 99, "active": [50] * 4} for n in range(40)]
@@ -194,8 +195,7 @@ def from_api(url):
 
 
 def from_command(url):
-    command = [sys.executable, "-m", "relumine", "runs", "--url", url]
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    output = TRAININGS.run(["-m", "relumine", "runs", "--url", url]).stdout
     return {name: health_in(line) for line in output.splitlines() for name in EXPECTED if f"table/{name} " in line}
 
 

@@ -54,15 +54,17 @@ def receiver():
     server.server_close()
 
 
-@pytest.fixture
-def server(tmp_path):
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """The URL of a server that the installed command has started; both trainings of this module upload to it."""
+    folder = tmp_path_factory.mktemp("server")
     with socket.socket() as free_port:
         free_port.bind(("127.0.0.1", 0))
         port = free_port.getsockname()[1]
     command = [Path(sys.executable).with_name("relumine-server"), "serve", "--port", str(port)]
     environment = {**os.environ, "RELUMINE_WEBHOOK_ALLOW_LOOPBACK": "true"}
-    environment["RELUMINE_DATABASE_URL"] = f"sqlite:///{tmp_path / 'relumine.db'}"
-    process = subprocess.Popen(command, env=environment, cwd=tmp_path)
+    environment["RELUMINE_DATABASE_URL"] = f"sqlite:///{folder / 'relumine.db'}"
+    process = subprocess.Popen(command, env=environment, cwd=folder)
     url = f"http://127.0.0.1:{port}"
     until(lambda: httpx.get(f"{url}/readyz").is_success)
     yield url

@@ -54,7 +54,7 @@ def start_script(script, options, url, folder):
     """Start an example as its docstring says."""
     command = [EXAMPLES / f"{script}.py", *options]
     if script == "ddp":
-        return start([*TORCHRUN, *command], url, folder)
+        return start([*TORCHRUN, *command], url, folder, modules=["torch.distributed.run"])
     return start(command, url, folder, modules=IMPORTS.get(script, []))
 
 

@@ -8,10 +8,21 @@ from relumine.testing import InMemoryTransport
 
 
 class AlarmingTransport(InMemoryTransport):
-    """Keeps uploads, and responds to each with the same critical alert."""
+    """Keeps uploads, and responds to each with the same critical alert.
+
+    The alert is created here: an invalid one fails the test, instead of a thread of the SDK while the training waits.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._alert = critical()
 
     def post(self, body: bytes) -> UploadResponse:
-        return super().post(body).model_copy(update={"alerts": [critical()]})
+        return super().post(body).model_copy(update={"alerts": [self._alert]})
+
+
+STEPS = 20_000
+"""Steps of a training that an alert should stop: half a minute and more, after which it ends by itself."""
 
 
 def critical() -> Alert:

@@ -30,7 +30,7 @@ def create_database(server: sa.URL, template: str) -> sa.URL:
                 break
             except sa.exc.OperationalError:
                 assert attempt < TRIES - 1, f"{template} stays in use"
-                time.sleep(0.1)
+                time.sleep(0.1)  # a daemon of Citus lets go of the template
     return server.set(database=name)
 
 

@@ -26,7 +26,7 @@ def exit_together(rendezvous: str, rank: int) -> NoReturn:
     Path(f"{rendezvous}.finished.{rank}").touch()
     deadline = time.monotonic() + EXIT_TIMEOUT_S
     while not Path(f"{rendezvous}.finished.{1 - rank}").exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
+        time.sleep(0.01)  # another process has to end
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)

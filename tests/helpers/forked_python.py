@@ -72,7 +72,9 @@ class Forker:
         self._requests: socket.socket | None = None
 
     def start(self, arguments: Sequence[Any], *, also: Sequence[str] = (), **options: Any) -> subprocess.Popen:
-        """Start ``python arguments`` (the path of a file, or -m and a module); ``also`` are modules to import before.
+        """Start ``python arguments``; ``also`` are modules to import before.
+
+        The first argument is the path of a file, or -m or -c.
 
         Options are those of ``Popen`` for streams, environment and folder.
         """

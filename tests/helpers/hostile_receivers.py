@@ -80,7 +80,7 @@ def informational_responses_without_end(send: Send) -> None:
     """Send one informational response after another."""
     for chunk in repeat(b"HTTP/1.1 102 Processing\r\n\r\n"):
         send(chunk)
-        time.sleep(0.001)
+        time.sleep(0.001)  # the rate of the attack
 
 
 def one_chunk_of_any_size(send: Send) -> None:
@@ -92,7 +92,7 @@ def one_chunk_of_any_size(send: Send) -> None:
 
 def silence(_: Send) -> None:
     """Accept the request and send nothing."""
-    time.sleep(3_600)
+    time.sleep(3_600)  # longer than any timeout of the client
 
 
 def garbage(send: Send) -> None:
@@ -115,7 +115,7 @@ def drip(send: Send, chunks: Any) -> None:
     """Send one chunk a second."""
     for chunk in chunks:
         send(chunk)
-        time.sleep(1)
+        time.sleep(1)  # shorter than a timeout per read
 
 
 RECEIVERS = (
@@ -129,7 +129,7 @@ class _Handler(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         with suppress(OSError):  # the client went away
             while self.server.respond is reads_a_byte_a_second and self.request.recv(1):  # type: ignore[attr-defined]
-                time.sleep(1)
+                time.sleep(1)  # shorter than a timeout per write
             self.request.recv(65_536)
             self.server.respond(self.request.sendall)  # type: ignore[attr-defined]
 

@@ -19,6 +19,7 @@ import tempfile
 import threading
 from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NoReturn
 
 MESSAGE_BYTES = 2**20
@@ -83,10 +84,22 @@ def _become(request: dict[str, Any], streams: list[int]) -> NoReturn:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
     os.environ.update(request["environment"])
+    _open_streams()
     os.chdir(request["folder"])
     tempfile.tempdir = None  # it depends on the environment
     importlib.invalidate_caches()
     _end(_exit_code_of(request["arguments"]))
+
+
+def _open_streams() -> None:
+    """Open the standard streams anew: whether one can seek is decided when it is opened."""
+    text = {"encoding": sys.stdout.encoding, "closefd": False}
+    sys.stdin = sys.__stdin__ = open(0, **text)  # noqa: SIM115 - it stays open
+    sys.stdout = sys.__stdout__ = open(1, "w", **text)  # noqa: SIM115 - the same
+    sys.stderr = sys.__stderr__ = open(2, "w", errors="backslashreplace", **text)  # noqa: SIM115 - the same
+    is_unbuffered = bool(os.environ.get("PYTHONUNBUFFERED"))
+    sys.stdout.reconfigure(line_buffering=sys.stdout.isatty() and not is_unbuffered, write_through=is_unbuffered)
+    sys.stderr.reconfigure(line_buffering=not is_unbuffered, write_through=is_unbuffered)
 
 
 def _exit_code_of(arguments: list[str]) -> int:
@@ -98,22 +111,33 @@ def _exit_code_of(arguments: list[str]) -> int:
             sys.stderr.write(request.code + "\n")
         return request.code if isinstance(request.code, int) else int(request.code is not None)
     except BaseException as error:  # noqa: BLE001 - as the interpreter does
-        sys.excepthook(type(error), error, error.__traceback__)
+        sys.last_type, sys.last_value, sys.last_traceback = error_info = (type(error), error, error.__traceback__)
+        sys.excepthook(*error_info)
         return -signal.SIGINT if isinstance(error, KeyboardInterrupt) else 1
     return 0
 
 
 def _run(arguments: list[str]) -> None:
-    """Run ``-m module`` or a file, as the interpreter would."""
-    is_module = arguments[0] == "-m"
-    sys.argv = arguments[1:] if is_module else arguments
-    folder = Path.cwd() if is_module else Path(arguments[0]).resolve().parent
+    """Run ``-m module``, ``-c code`` or a file, as the interpreter would."""
+    kind = arguments[0]
+    sys.argv = arguments[1:] if kind == "-m" else arguments
+    folders = {"-m": str(Path.cwd()), "-c": ""}
+    folder = folders[kind] if kind in folders else str(Path(kind).resolve().parent)
     named = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    sys.path[:] = [str(folder), *filter(None, named), *INSTALLED]
-    if is_module:
+    sys.path[:] = [folder, *filter(None, named), *INSTALLED]
+    if kind == "-m":
         runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
+    elif kind == "-c":
+        _run_code(arguments)
     else:
         runpy.run_path(arguments[0], run_name="__main__")
+
+
+def _run_code(arguments: list[str]) -> None:
+    """Run ``-c code`` in a new module ``__main__``."""
+    sys.argv = ["-c", *arguments[2:]]
+    main = sys.modules["__main__"] = ModuleType("__main__")
+    exec(compile(arguments[1], "<string>", "exec"), main.__dict__)  # noqa: S102 - what the interpreter does
 
 
 def _end(exit_code: int) -> NoReturn:

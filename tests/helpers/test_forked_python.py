@@ -18,8 +18,11 @@ import atexit, os, sys, threading, time
 import beside
 
 atexit.register(print, "exit handler")
-print(__name__, sys.argv, sys.path[:2], os.getcwd(), os.environ["X"], __file__, beside.__file__)
+print(__name__, sys.argv, sys.path[:2], os.getcwd(), os.environ["X"], globals().get("__file__"), beside.__file__)
 print(sys.stdin.read(), threading.current_thread().name)
+sys.stdout.reconfigure(errors="backslashreplace")
+print(sys.stdout.seekable(), sys.stderr.errors)
+print([(stream.line_buffering, stream.write_through) for stream in (sys.stdout, sys.stderr)])
 """
 ENDS = {
     "returns": "",
@@ -45,14 +48,17 @@ def execute(arguments, **options):
     return subprocess.Popen([sys.executable, *arguments], **options)
 
 
-@pytest.mark.parametrize("arguments", [["{folder}/program.py", "--one"], ["-m", "folder.program", "two"]], ids=str)
+@pytest.mark.parametrize(
+    "arguments", [["{folder}/program.py", "--one"], ["-m", "folder.program", "two"], ["-c", "{code}", "three"]], ids=str
+)
 @pytest.mark.parametrize("end", ENDS)
 def test_it_ends_with_the_same_exit_code_and_output(end, arguments, tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "named").mkdir()
     (tmp_path / "named" / "beside.py").touch()
     (tmp_path / "folder" / "program.py").write_text(PROGRAM + ENDS[end])
-    arguments = [argument.format(folder=tmp_path / "folder") for argument in arguments]
+    values = {"folder": tmp_path / "folder", "code": PROGRAM + ENDS[end]}
+    arguments = [argument.format(**values) for argument in arguments]
     in_fork = run(BARE.start, arguments, tmp_path)
     assert in_fork == run(execute, arguments, tmp_path)
     assert "of the test" in in_fork[1]

@@ -74,7 +74,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.close_connection = True
             return
-        time.sleep(response.delay_s)
+        time.sleep(response.delay_s)  # a slow receiver
         self.send_response(response.status)
         for name, value in {"content-length": str(len(response.body)), **response.headers}.items():
             self.send_header(name, value)

@@ -14,7 +14,7 @@ from torch import nn
 
 import relumine
 from relumine.integrations.lightning import RelumineCallback
-from tests.helpers.alarming_transport import AlarmingTransport
+from tests.helpers.alarming_transport import STEPS, AlarmingTransport
 from tests.helpers.distributed import exit_together
 
 
@@ -39,14 +39,15 @@ def main() -> None:
         accelerator="cpu",
         strategy="ddp",
         devices=2,
-        max_epochs=100_000,
+        max_steps=STEPS,
+        max_epochs=-1,
         log_every_n_steps=3,
         callbacks=[callback],
         **quiet,
     )
     with AlarmingTransport() as transport:
         trainer.fit(Net(), torch.utils.data.DataLoader(torch.randn(40, 4), batch_size=4))
-    result = {"uploads": len(transport.uploads), "step": trainer.global_step, "end": trainer.current_epoch < 99_999}
+    result = {"uploads": len(transport.uploads), "step": trainer.global_step, "end": trainer.global_step < STEPS}
     result["names"] = sorted({layer.name for upload in transport.uploads for layer in upload.layers})
     Path(f"{sys.argv[1]}.{os.environ.get('LOCAL_RANK', '0')}").write_text(json.dumps(result))
     exit_together(sys.argv[1], int(os.environ.get("LOCAL_RANK", "0")))

@@ -7,20 +7,25 @@ import subprocess
 import sys
 from pathlib import Path
 
-import lightning.pytorch as lightning
 import pytest
-import pytorch_lightning
 import torch
 from torch import nn
 
 import relumine
 from relumine.alert_actions import RemedyResult
-from relumine.integrations.lightning import RelumineCallback
+from tests.helpers.alarming_transport import STEPS
 from tests.helpers.distributed import environment
 from tests.helpers.forked_python import TRAININGS
+from tests.helpers.lazy_import import LazyModule
 
 HERE = Path(__file__).parent
-pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's own hints: few workers, no logger, no validation
+lightning = LazyModule("lightning.pytorch")
+pytorch_lightning = LazyModule("pytorch_lightning")
+integration = LazyModule("relumine.integrations.lightning")
+pytestmark = [
+    pytest.mark.xdist_group("frameworks"),  # one worker imports them
+    pytest.mark.filterwarnings("ignore"),  # Lightning's own hints: few workers, no logger, no validation
+]
 QUIET = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False, "enable_model_summary": False}
 
 
@@ -63,7 +68,7 @@ def fit(net, callback=None, package=lightning, ckpt_path=None, **options):
 @pytest.mark.parametrize("package", [lightning, pytorch_lightning], ids=["lightning", "pytorch_lightning"])
 def test_a_fit_is_a_run_with_its_losses_and_its_final_status(package, memory, summarize):
     net = module(package)
-    callback = RelumineCallback(project="digits", every=1, strict=True)
+    callback = integration.RelumineCallback(project="digits", every=1, strict=True)
     fit(net, callback, package)
     run = summarize(memory)[callback.monitor.run_id]
     assert run["steps"] == list(range(1, 13))
@@ -78,14 +83,14 @@ def test_a_fit_is_a_run_with_its_losses_and_its_final_status(package, memory, su
 def test_no_number_of_the_training_changes(memory):
     bare, watched = module(), module()
     fit(bare)
-    fit(watched, RelumineCallback(every=1, strict=True))
+    fit(watched, integration.RelumineCallback(every=1, strict=True))
     assert watched.losses == bare.losses
     assert all(torch.equal(a, b) for a, b in zip(bare.parameters(), watched.parameters(), strict=True))
 
 
 def test_micro_batches_of_one_step_make_one_record_and_one_loss(memory, summarize):
     net = module()
-    fit(net, RelumineCallback(every=1, strict=True), accumulate_grad_batches=4)
+    fit(net, integration.RelumineCallback(every=1, strict=True), accumulate_grad_batches=4)
     (run,) = summarize(memory).values()
     assert run["steps"] == [1, 2, 3]
     assert {record.n_examples for record in memory.records("net.1")} == {32}
@@ -98,7 +103,7 @@ def test_an_exception_ends_the_run_as_failed(memory, summarize):
             if _[-1] == 5:
                 raise ZeroDivisionError
 
-    callback = RelumineCallback(every=1, strict=True)
+    callback = integration.RelumineCallback(every=1, strict=True)
     trainer = lightning.Trainer(callbacks=[callback, Breaks()], enable_checkpointing=False, max_epochs=1, **QUIET)
     with pytest.raises(ZeroDivisionError):
         trainer.fit(module(), batches())
@@ -106,9 +111,9 @@ def test_an_exception_ends_the_run_as_failed(memory, summarize):
 
 
 def test_a_checkpoint_continues_its_run_at_its_step(memory, summarize, tmp_path):
-    first = RelumineCallback(every=1, strict=True)
+    first = integration.RelumineCallback(every=1, strict=True)
     fit(module(), first).save_checkpoint(tmp_path / "last.ckpt")
-    second = RelumineCallback(every=1, strict=True)
+    second = integration.RelumineCallback(every=1, strict=True)
     fit(module(), second, ckpt_path=tmp_path / "last.ckpt", max_epochs=2)
     assert second.monitor.run_id == first.monitor.run_id
     (run,) = summarize(memory).values()
@@ -118,13 +123,13 @@ def test_a_checkpoint_continues_its_run_at_its_step(memory, summarize, tmp_path)
 
 
 def test_a_run_id_of_the_user_takes_precedence_over_that_of_the_checkpoint(memory, summarize, tmp_path):
-    fit(module(), RelumineCallback(every=1, strict=True)).save_checkpoint(tmp_path / "last.ckpt")
-    fit(module(), RelumineCallback(every=1, run_id="fork"), ckpt_path=tmp_path / "last.ckpt", max_epochs=2)
+    fit(module(), integration.RelumineCallback(every=1, strict=True)).save_checkpoint(tmp_path / "last.ckpt")
+    fit(module(), integration.RelumineCallback(every=1, run_id="fork"), ckpt_path=tmp_path / "last.ckpt", max_epochs=2)
     assert summarize(memory)["fork"]["steps"] == list(range(13, 25))
 
 
 def test_another_fit_with_the_same_callback_is_another_run(memory, summarize):
-    callback = RelumineCallback(every=1, strict=True)
+    callback = integration.RelumineCallback(every=1, strict=True)
     for _fold in range(2):
         fit(module(), callback)
     assert [run["steps"] for run in summarize(memory).values()] == [list(range(1, 13))] * 2
@@ -148,7 +153,7 @@ def test_several_optimizers_stepped_by_hand_make_one_step_per_round(memory, summ
         def configure_optimizers(self):
             return [torch.optim.SGD(net.parameters(), lr=0.01) for net in (self.a, self.b)]
 
-    callback = RelumineCallback(every=1, strict=True)
+    callback = integration.RelumineCallback(every=1, strict=True)
     trainer = fit(Gan(), callback)
     assert trainer.global_step == 24
     assert callback.state_dict() == {"run_id": callback.monitor.run_id, "step": 12}
@@ -174,11 +179,12 @@ def test_an_alert_reaches_the_callback_and_lightning_stops_the_training(alarming
         alerts.append(alert.kind)
         relumine.stop_training(alert)
 
-    trainer = fit(module(), RelumineCallback(every=1, strict=True, on_alert=on_alert), max_epochs=100_000)
+    epochs = STEPS // len(batches())
+    trainer = fit(module(), integration.RelumineCallback(every=1, strict=True, on_alert=on_alert), max_epochs=epochs)
     assert alerts == ["dead"]
     assert trainer.should_stop
     assert trainer.state.finished
-    assert trainer.current_epoch < 99_999
+    assert trainer.current_epoch < epochs - 1
     assert [run["final_status"] for run in summarize(alarming).values()] == [["failed"]]
 
 
@@ -188,7 +194,7 @@ def test_a_remedy_applied_by_on_alert_is_reported_to_the_server(alarming):
             callback.monitor.flush()
 
     lowered = RemedyResult("lower_learning_rate", 0.01, "lower", ())
-    callback = RelumineCallback(every=1, strict=True, on_alert=lambda _alert: lowered)
+    callback = integration.RelumineCallback(every=1, strict=True, on_alert=lambda _alert: lowered)
     trainer = lightning.Trainer(callbacks=[callback, Flush()], enable_checkpointing=False, max_epochs=1, **QUIET)
     trainer.fit(module(), batches())
     metrics = [metric for upload in alarming.uploads for metric in upload.metrics]
@@ -207,7 +213,7 @@ def test_with_two_processes_rank_zero_uploads_and_both_stop_at_the_same_step(tmp
 
 def test_an_unknown_option_is_refused_before_anything_is_trained():
     with pytest.raises(TypeError, match="evry"):
-        RelumineCallback(evry=1)
+        integration.RelumineCallback(evry=1)
 
 
 def test_without_lightning_the_error_says_what_to_install():

@@ -10,18 +10,23 @@ from pathlib import Path
 
 import pytest
 import torch
-from accelerate import Accelerator
 from torch import nn
-from transformers import Trainer, TrainerCallback, TrainingArguments
 
 import relumine
-from relumine.integrations.transformers import RelumineCallback
+from tests.helpers.alarming_transport import STEPS
 from tests.helpers.distributed import environment
 from tests.helpers.forked_python import TRAININGS
+from tests.helpers.lazy_import import LazyModule
 
 HERE = Path(__file__).parent
 IMPORTED = ["transformers.trainer", "accelerate"]
-pytestmark = pytest.mark.filterwarnings("ignore")  # the Trainer's own hints
+accelerate = LazyModule("accelerate")
+transformers = LazyModule("transformers")
+integration = LazyModule("relumine.integrations.transformers")
+pytestmark = [
+    pytest.mark.xdist_group("frameworks"),  # one worker imports them
+    pytest.mark.filterwarnings("ignore"),  # the Trainer's own hints
+]
 
 
 class Net(nn.Module):
@@ -46,12 +51,12 @@ def trainer(folder, *callbacks, net=None, **options):
     data = [{"x": x} for x in torch.randn(96, 6)]
     quiet = {"use_cpu": True, "report_to": [], "disable_tqdm": True, "save_strategy": "no"}
     chosen = {"num_train_epochs": 1, "per_device_train_batch_size": 8, "logging_steps": 1, **quiet, **options}
-    args = TrainingArguments(str(folder), learning_rate=0.01, **chosen)
-    return Trainer(net or Net(), args, train_dataset=data, callbacks=list(callbacks))
+    args = transformers.TrainingArguments(str(folder), learning_rate=0.01, **chosen)
+    return transformers.Trainer(net or Net(), args, train_dataset=data, callbacks=list(callbacks))
 
 
 def test_a_training_is_a_run_with_its_losses_and_its_final_status(memory, summarize, tmp_path):
-    callback, net = RelumineCallback(project="digits", every=1, strict=True), Net()
+    callback, net = integration.RelumineCallback(project="digits", every=1, strict=True), Net()
     trainer(tmp_path, callback, net=net).train()
     run = summarize(memory)[callback.monitor.run_id]
     assert run["steps"] == list(range(1, 13))
@@ -66,14 +71,15 @@ def test_a_training_is_a_run_with_its_losses_and_its_final_status(memory, summar
 def test_no_number_of_the_training_changes(memory, tmp_path):
     bare, watched = Net(), Net()
     trainer(tmp_path, net=bare).train()
-    trainer(tmp_path, RelumineCallback(every=1, strict=True), net=watched).train()
+    trainer(tmp_path, integration.RelumineCallback(every=1, strict=True), net=watched).train()
     assert watched.losses == bare.losses
     assert all(torch.equal(a, b) for a, b in zip(bare.parameters(), watched.parameters(), strict=True))
 
 
 def test_micro_batches_of_one_step_make_one_record_and_one_loss(memory, summarize, tmp_path):
     net = Net()
-    trainer(tmp_path, RelumineCallback(every=1, strict=True), net=net, gradient_accumulation_steps=4).train()
+    callback = integration.RelumineCallback(every=1, strict=True)
+    trainer(tmp_path, callback, net=net, gradient_accumulation_steps=4).train()
     (run,) = summarize(memory).values()
     assert run["steps"] == [1, 2, 3]
     assert {record.n_examples for record in memory.records("net.1")} == {32}
@@ -81,7 +87,7 @@ def test_micro_batches_of_one_step_make_one_record_and_one_loss(memory, summariz
 
 
 def test_a_training_that_broke_is_closed_as_failed_when_the_next_starts(memory, summarize, tmp_path):
-    callback = RelumineCallback(every=1, strict=True)
+    callback = integration.RelumineCallback(every=1, strict=True)
     with pytest.raises(ZeroDivisionError):
         trainer(tmp_path, callback, net=Net(breaks_at=6)).train()
     trainer(tmp_path, callback).train()
@@ -95,7 +101,7 @@ def test_a_training_that_broke_is_closed_as_failed_when_the_process_ends(tmp_pat
         "memory = InMemoryTransport().__enter__()\n"
         "import atexit; atexit.register(lambda: print([u.final_status for u in memory.uploads if u.final_status]))\n"
         "with contextlib.suppress(ZeroDivisionError):\n"
-        "    trainer(pathlib.Path('.'), RelumineCallback(every=1), net=Net(breaks_at=6)).train()"
+        "    trainer(pathlib.Path('.'), integration.RelumineCallback(every=1), net=Net(breaks_at=6)).train()"
     )
     (tmp_path / "breaks.py").write_text(code)
     process = TRAININGS.run([tmp_path / "breaks.py"], also=IMPORTED, env=environment())
@@ -104,14 +110,14 @@ def test_a_training_that_broke_is_closed_as_failed_when_the_process_ends(tmp_pat
 
 @pytest.mark.parametrize("restores", [False, True])
 def test_a_checkpoint_continues_its_run_at_its_step_with_the_callbacks_options(restores, alarming, summarize, tmp_path):
-    class Flush(TrainerCallback):
+    class Flush(transformers.TrainerCallback):
         def on_step_begin(self, *_, **__):
             second.monitor.flush()
 
     alerts = []
-    first = RelumineCallback(every=1, strict=True)
+    first = integration.RelumineCallback(every=1, strict=True)
     trainer(tmp_path, first, save_strategy="epoch").train()
-    second = RelumineCallback(every=1, strict=True, on_alert=alerts.append)
+    second = integration.RelumineCallback(every=1, strict=True, on_alert=alerts.append)
     options = {"num_train_epochs": 2, "restore_callback_states_from_checkpoint": restores}
     trainer(tmp_path, second, Flush(), **options).train(resume_from_checkpoint=True)
     assert second.monitor.run_id == first.monitor.run_id
@@ -123,7 +129,7 @@ def test_a_checkpoint_continues_its_run_at_its_step_with_the_callbacks_options(r
 
 
 def test_another_training_with_the_same_callback_is_another_run(memory, summarize, tmp_path):
-    callback = RelumineCallback(every=1, strict=True)
+    callback = integration.RelumineCallback(every=1, strict=True)
     training = trainer(tmp_path, callback)
     training.train()
     training.train()
@@ -137,11 +143,12 @@ def test_an_alert_reaches_the_callback_and_the_trainer_stops_the_training(alarmi
         alerts.append(alert.kind)
         relumine.stop_training(alert)
 
-    training = trainer(tmp_path, RelumineCallback(every=1, strict=True, on_alert=on_alert), max_steps=100_000)
+    callback = integration.RelumineCallback(every=1, strict=True, on_alert=on_alert)
+    training = trainer(tmp_path, callback, max_steps=STEPS)
     training.train()
     assert alerts == ["dead"]
     assert training.control.should_training_stop
-    assert training.state.global_step < 100_000
+    assert training.state.global_step < STEPS
     assert [run["final_status"] for run in summarize(alarming).values()] == [["failed"]]
 
 
@@ -165,11 +172,11 @@ def test_with_two_processes_zero_uploads_and_both_stop_at_the_same_step(tmp_path
     rank_zero, rank_one = (json.loads(error.split("RESULT")[1]) for error in errors)
     assert (rank_zero["rank"], rank_zero["names"]) == (0, ["net.1"])
     assert (rank_one["rank"], rank_one["uploads"]) == (1, 0)
-    assert rank_zero["step"] == rank_one["step"] < 100_000
+    assert rank_zero["step"] == rank_one["step"] < STEPS
 
 
 def test_an_optimizer_prepared_by_accelerate_is_watched_in_a_training_loop(memory):
-    accelerator = Accelerator(cpu=True, gradient_accumulation_steps=2)
+    accelerator = accelerate.Accelerator(cpu=True, gradient_accumulation_steps=2)
     model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
     model, optimizer = accelerator.prepare(model, torch.optim.Adam(model.parameters()))
     treat = relumine.remedies.apply(model, optimizer)
@@ -184,7 +191,7 @@ def test_an_optimizer_prepared_by_accelerate_is_watched_in_a_training_loop(memor
 
 def test_an_unknown_option_is_refused_before_anything_is_trained():
     with pytest.raises(TypeError, match="evry"):
-        RelumineCallback(evry=1)
+        integration.RelumineCallback(evry=1)
 
 
 def test_without_transformers_the_error_says_what_to_install():

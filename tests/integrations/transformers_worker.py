@@ -12,10 +12,8 @@ from transformers import Trainer, TrainingArguments
 
 import relumine
 from relumine.integrations.transformers import RelumineCallback
-from tests.helpers.alarming_transport import AlarmingTransport
+from tests.helpers.alarming_transport import STEPS, AlarmingTransport
 from tests.helpers.distributed import exit_together
-
-STEPS = 100_000
 
 
 class Net(nn.Module):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
-import sys
 from contextlib import closing
 
 import annotated_types
@@ -16,10 +14,10 @@ from relumine_server.app import create_app
 from relumine_server.cli.common import load_settings
 from relumine_server.settings import Settings
 from tests.helpers.command_line import run_command
+from tests.helpers.forked_python import SERVERS
 from tests.helpers.live_server import caller
 from tests.helpers.two_project_server import upload
 
-COMMAND = [sys.executable, "-m", "relumine_server", "serve"]
 HOSTILE = ("", "-1", "1e999", "abc", "9" * 30, "9" * 5000, "inf", "nan", "1e30", "///", "a b", "\t", "ü")
 CHECKED_WHEN_USED = {"host", "database_url"}  # an address is checked when it is resolved
 VALID = {
@@ -177,6 +175,4 @@ def test_a_port_that_is_in_use_is_one_line_and_no_key_is_created(tmp_path):
 def serve(folder, **environment):
     """Run a server that must end by itself."""
     variables = {"RELUMINE_DATABASE_URL": f"sqlite:///{folder / 'x.db'}", "RELUMINE_INSECURE_NO_AUTH": "false"}
-    return subprocess.run(
-        COMMAND, env={**os.environ, **variables, **environment}, capture_output=True, text=True, timeout=60
-    )
+    return SERVERS.run(["-m", "relumine_server", "serve"], env={**os.environ, **variables, **environment})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 
 import pytest
@@ -12,6 +11,7 @@ from torch import nn
 
 import relumine
 from relumine.cli import main
+from tests.helpers.forked_python import TRAININGS
 
 RECIPE = """
 import torch
@@ -58,9 +58,7 @@ def test_a_healthy_model_exits_with_0_and_a_born_dead_one_with_1(recipe, module,
 
 
 def test_the_command_runs_as_a_program(recipe):
-    process = subprocess.run(
-        [sys.executable, "-m", "relumine", "check", "a_recipe:dead", "--json"], capture_output=True
-    )
+    process = TRAININGS.run(["-m", "relumine", "check", "a_recipe:dead", "--json"])
     assert process.returncode == 1
     assert json.loads(process.stdout)["findings"][0]["kind"] == "born_dead_now"
 

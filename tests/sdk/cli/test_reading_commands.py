@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import io
 import json
-from typing import get_args
 
 import pytest
 
 import relumine
-from relumine import cli
 from relumine._cli import browser, output, report, run_lookup
 from relumine._runtime import terminal
 from relumine.cli import main
-from relumine.schemas.health import HealthStatus
 from relumine.schemas.printable import printable
-from relumine.schemas.run import RunSort, RunStatus
 from tests.helpers.live_server import listening
 
 HOSTILE = "\x1b]0;x\x07\rforged\nline\x9b1m\u202eevil"
@@ -298,9 +294,3 @@ def test_filters_that_match_nothing_are_said_to_in_one_sentence(client, capsys):
     assert main(["runs", "--tag", "other"]) == 0
     (line,) = printed(capsys)
     assert line == f"No run of {client.url} matches these filters. `relumine runs` lists all."
-
-
-def test_the_command_knows_the_words_of_the_api():
-    assert set(cli.SORTS) == set(get_args(RunSort))
-    assert set(cli.HEALTHS) == set(get_args(HealthStatus))
-    assert set(cli.STATUSES) == set(get_args(RunStatus))

@@ -10,6 +10,7 @@ import pytest
 
 import relumine
 from relumine.cli import INTERRUPTED, STOPPED_READING, _parser, main
+from tests.helpers.forked_python import TRAININGS
 from tests.helpers.live_server import listening
 
 COMMANDS = ["runs", "alerts", "report", "open", "sync", "check"]
@@ -51,8 +52,8 @@ def test_every_command_of_the_help_can_be_called():
 def test_a_reader_that_stops_early_gets_no_traceback(tmp_path):
     with (
         listening(f"sqlite:///{tmp_path / 'x.db'}") as url,
-        subprocess.Popen(
-            [sys.executable, "-m", "relumine", "runs", "--url", url], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        TRAININGS.start(
+            ["-m", "relumine", "runs", "--url", url], stdout=subprocess.PIPE, stderr=subprocess.PIPE
         ) as process,
     ):
         process.stdout.close()

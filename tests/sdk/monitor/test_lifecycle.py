@@ -21,6 +21,7 @@ import relumine
 from relumine._export.spool import frames
 from relumine._runtime import open_runs
 from relumine.schemas.upload import Upload
+from tests.helpers.forked_python import TRAININGS
 
 
 def build():
@@ -51,7 +52,7 @@ def global_hooks():
 def wait_until(condition):
     deadline = time.monotonic() + 60
     while not condition() and time.monotonic() < deadline:
-        time.sleep(0.05)
+        time.sleep(0.05)  # another thread has to end
     assert condition()
 
 
@@ -174,13 +175,15 @@ def main():
 
 
 def run(script, tmp_path):
-    # The script imports the version that is tested, wherever another one is installed.
+    """Run a script in a fork; return the process and the final status of each run."""
+    process = TRAININGS.run(["-c", SCRIPT + script], cwd=tmp_path, env=variables())
+    return process, final_statuses(tmp_path)
+
+
+def variables():
     environment = {**os.environ, "PYTHONPATH": str(Path(relumine.__file__).resolve().parents[1])}
     environment.pop("RELUMINE_DIR", None)
-    process = subprocess.run(
-        [sys.executable, "-c", SCRIPT + script], cwd=tmp_path, env=environment, check=False, capture_output=True
-    )
-    return process, final_statuses(tmp_path)
+    return environment
 
 
 def final_statuses(directory):
@@ -206,7 +209,7 @@ os.kill(os.getpid(), signal.SIGTERM)
 kept[0].close()
 """
     process, found = run(script, tmp_path)
-    assert (process.returncode, process.stdout) == (0, b"saved\n"), process.stderr
+    assert (process.returncode, process.stdout) == (0, "saved\n"), process.stderr
     assert found == {"a": "finished", "b": "finished", "c": "finished"}
 
 
@@ -222,16 +225,20 @@ os.kill(os.getpid(), signal.SIGTERM)
 time.sleep(60)
 """
     process, found = run(script, tmp_path)
-    assert (process.returncode, process.stdout) == (-signal.SIGTERM, b"saved\n"), process.stderr
+    assert (process.returncode, process.stdout) == (-signal.SIGTERM, "saved\n"), process.stderr
     assert set(found.values()) == {"failed"}
 
 
-@pytest.mark.parametrize(
-    ("end", "status"), [("main()", "finished"), ("kept = main()", "finished"), ("kept = main(); 1 / 0", "failed")]
-)
+@pytest.mark.parametrize(("end", "status"), [("kept = main()", "finished"), ("kept = main(); 1 / 0", "failed")])
 def test_every_run_ends_with_the_interpreter(end, status, tmp_path):
-    _, found = run(end, tmp_path)
-    assert found == dict.fromkeys("abc", status)
+    command = [sys.executable, "-c", SCRIPT + end]  # no fork: the end of the interpreter is what is tested
+    subprocess.run(command, cwd=tmp_path, env=variables(), check=False, capture_output=True)
+    assert final_statuses(tmp_path) == dict.fromkeys("abc", status)
+
+
+def test_runs_that_were_never_held_end_as_finished(tmp_path):
+    _, found = run("main()", tmp_path)
+    assert found == dict.fromkeys("abc", "finished")
 
 
 def test_sigterm_ends_runs_that_were_never_held_as_failed(tmp_path):

@@ -14,6 +14,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from tests.helpers.forked_python import TRAININGS
 from tests.helpers.live_server import listening
 
 URL = f"http://relumine.example/#/runs/{'0123456789' * 12}"
@@ -152,10 +153,9 @@ assert httpx.get(sys.argv[1]).status_code == 200
 
 def test_requests_of_the_sdk_are_not_in_the_log_of_the_application_and_its_own_are(tmp_path):
     with listening(f"sqlite:///{tmp_path / 'x.db'}") as url:
-        done = subprocess.run(
-            [sys.executable, "-c", TRAINING, f"{url}/livez"], stdout=subprocess.PIPE, check=True,
-            env=environment(RELUMINE_URL=url, RELUMINE_DIR=str(tmp_path)), text=True,
-        )  # fmt: skip
+        variables = environment(RELUMINE_URL=url, RELUMINE_DIR=str(tmp_path))
+        done = TRAININGS.run(["-c", TRAINING, f"{url}/livez"], env=variables)
+    assert done.returncode == 0, done.stderr
     requests = [line for line in done.stdout.splitlines() if "HTTP Request" in line]
     assert len(requests) == 1, requests
     assert "/livez" in requests[0]

@@ -10,32 +10,8 @@ from torch import nn
 from torch.nn import functional
 
 import relumine
-from relumine._export.transport import TransportError
 from relumine._monitor import training_account
-from relumine.testing import InMemoryTransport
-
-
-class Scene:
-    """A small training that is watched, and whatever a test does to it."""
-
-    def __init__(self, model, memory, **options):
-        self.model = model
-        self.memory = memory
-        self.optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
-        self.monitor = relumine.watch(model, self.optimizer, name="demo", **options)
-        self.forward = model
-        torch.manual_seed(5)
-
-    def train(self, steps):
-        for _ in range(steps):
-            x = torch.randn(32, 6)
-            y = torch.randint(0, 2, (32,))
-            self.optimizer.zero_grad()
-            functional.cross_entropy(self.forward(x), y).backward()
-            self.optimizer.step()
-
-    def reasons_sent(self):
-        return [upload.watching.reason for upload in self.memory.uploads if upload.watching is not None]
+from tests.helpers.watched_scene import Scene
 
 
 @pytest.fixture
@@ -193,38 +169,6 @@ def test_a_model_in_which_nothing_was_ever_seen_is_reported(activation, reason, 
     output = capsys.readouterr().err
     assert "never watched" in output
     assert "no dead layers" not in output
-
-
-class Refusing(InMemoryTransport):
-    """A server that refuses every upload for good."""
-
-    def post(self, body):
-        raise TransportError("422", retryable=False)
-
-
-def test_uploads_that_the_server_refuses_are_reported(mlp, capsys):
-    with Refusing() as memory:
-        training = Scene(mlp(), memory, every=1)
-        for _ in range(4):
-            training.train(5)
-            training.monitor.flush()
-        assert training.monitor.health().status == "unwatched"
-        training.monitor.close()
-    assert "no dead layers" not in capsys.readouterr().err
-
-
-def test_uploads_that_are_stored_but_not_analyzed_are_no_evidence_of_health(mlp, monkeypatch, capsys):
-    def stored_late(self, body):
-        response = post(self, body)
-        return response.model_copy(update={"analyzed": False})
-
-    post = InMemoryTransport.post
-    monkeypatch.setattr(InMemoryTransport, "post", stored_late)
-    with InMemoryTransport() as memory:
-        training = Scene(mlp(), memory)
-        training.train(60)
-        training.monitor.close()
-    assert "no dead layers" not in capsys.readouterr().err
 
 
 def test_a_frozen_backbone_and_a_trained_head_are_being_watched(scene):

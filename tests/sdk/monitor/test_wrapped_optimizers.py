@@ -7,8 +7,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from accelerate import Accelerator
-from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import nn
 from torch.optim import SGD
 from torch.optim.optimizer import _global_optimizer_post_hooks
@@ -16,13 +14,18 @@ from torch.optim.optimizer import _global_optimizer_post_hooks
 import relumine
 from relumine.errors import SettingsError
 from tests.helpers import optimizer_wrappers as wrappers
+from tests.helpers.lazy_import import LazyModule
+
+accelerate = LazyModule("accelerate")
+lightning_optimizers = LazyModule("lightning.pytorch.core.optimizer")
+pytestmark = pytest.mark.xdist_group("frameworks")  # one worker imports them
 
 STEPS = 12
 
 
 def lightning_optimizer(optimizer):
     """The wrapper that ``self.optimizers()`` returns in manual optimization, with a strategy that steps."""
-    wrapper = LightningOptimizer(optimizer)
+    wrapper = lightning_optimizers.LightningOptimizer(optimizer)
     wrapper._strategy = SimpleNamespace(optimizer_step=lambda inner, closure: inner.step(closure))
     return wrapper
 
@@ -37,7 +40,7 @@ WRAPPED = {
     "forwarding": lambda p: wrappers.Forwarding(SGD(p, lr=0.01)),
     "two inside": lambda p: wrappers.Composite(p, lr=0.01),
     "subclass": lambda p: wrappers.DoubleHooked(p, lr=0.01),
-    "Accelerate": lambda p: Accelerator(cpu=True).prepare(SGD(p, lr=0.01)),
+    "Accelerate": lambda p: accelerate.Accelerator(cpu=True).prepare(SGD(p, lr=0.01)),
     "Lightning": lambda p: lightning_optimizer(SGD(p, lr=0.01)),
     "a wrapper of a wrapper": lambda p: wrappers.Noam(wrappers.Larc(wrappers.PrivateOptimizer(SGD(p, lr=0.01)))),
     "Lookahead of Lookahead": lambda p: wrappers.Lookahead(wrappers.Lookahead(SGD(p, lr=0.01))),

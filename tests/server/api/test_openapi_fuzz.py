@@ -6,26 +6,32 @@ The thousands of cases of the phase ``coverage`` are sent with a key only: behin
 from __future__ import annotations
 
 import pytest
-import schemathesis
-from schemathesis.config import SchemathesisConfig
-from schemathesis.engine import Status, from_schema
-from schemathesis.engine.events import EngineFinished, FatalError, NonFatalError, ScenarioFinished
 from starlette.testclient import TestClient
 
 from relumine_server.app import create_app
 from relumine_server.settings import Settings
-from tests.chaos import openapi_fuzz_checks
 from tests.chaos.openapi_fuzz import CHECKS_OFF, CHECKS_OFF_IF_OPEN, create_key, create_resources
+from tests.helpers.lazy_import import LazyModule
 
 SEED = 1
+schemathesis = LazyModule("schemathesis")
+engine = LazyModule("schemathesis.engine")
+events = LazyModule("schemathesis.engine.events")
 # Hypothesis warns where another thread uses ``random`` while schemathesis draws: no matter for the server.
 pytestmark = pytest.mark.filterwarnings("ignore:Do not use the .random. module inside strategies")
-OWN_CHECKS = (openapi_fuzz_checks.valid_data_is_accepted, openapi_fuzz_checks.every_error_is_a_problem)
+
+
+@pytest.fixture(autouse=True)
+def _own_checks():
+    """Register our own checks with schemathesis, as ``SCHEMATHESIS_HOOKS`` does for its command."""
+    from tests.chaos import openapi_fuzz_checks
+
+    assert {openapi_fuzz_checks.valid_data_is_accepted, openapi_fuzz_checks.every_error_is_a_problem}
 
 
 def schema_of(app, headers, checks_off, examples, phases_off):
     """The OpenAPI document of an application, to be tested with so many examples per operation and phase."""
-    config = SchemathesisConfig.from_dict(
+    config = schemathesis.Config.from_dict(
         {
             "headers": headers,
             "seed": SEED,
@@ -42,18 +48,18 @@ def failures_of(schema):
     """Run every phase; return the failures, and the operations that were tested."""
     failures = []
     tested = set()
-    for event in from_schema(schema).execute():
-        if isinstance(event, FatalError | NonFatalError):
-            failures.append(str(event.info if isinstance(event, NonFatalError) else event.exception))
-        if isinstance(event, ScenarioFinished):
+    for event in engine.from_schema(schema).execute():
+        if isinstance(event, events.FatalError | events.NonFatalError):
+            failures.append(str(event.info if isinstance(event, events.NonFatalError) else event.exception))
+        if isinstance(event, events.ScenarioFinished):
             tested.add(event.label)
             for checks in event.recorder.checks.values():
                 failures += [
                     f"{event.label}: {check.name}: {check.failure_info.failure}"
                     for check in checks
-                    if check.status == Status.FAILURE
+                    if check.status == engine.Status.FAILURE
                 ]
-    assert isinstance(event, EngineFinished)
+    assert isinstance(event, events.EngineFinished)
     return failures, tested
 
 

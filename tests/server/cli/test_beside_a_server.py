@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
-import sys
 
 import httpx
 import pytest
 
 from relumine_server.db.database import Database
 from tests.helpers.command_line import run_command
+from tests.helpers.forked_python import TRAININGS
 from tests.helpers.server_process import ServerProcess
 
 
@@ -117,8 +116,7 @@ def test_an_existing_backup_is_kept_and_named(tmp_path):
 @pytest.mark.parametrize("folder", ["nosuchfolder", "file"])
 def test_sync_of_a_wrong_folder_says_so(folder, tmp_path):
     (tmp_path / "file").touch()
-    command = [sys.executable, "-m", "relumine", "sync", str(tmp_path / folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = TRAININGS.run(["-m", "relumine", "sync", str(tmp_path / folder)])
     assert (done.returncode, done.stdout) == (2, "")
     assert len(done.stderr.splitlines()) == 1
     assert str(tmp_path / folder) in done.stderr

@@ -3,74 +3,36 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
 
-import httpx
-import numpy as np
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select
 from structlog.testing import capture_logs
 
 from relumine_server.db import tables
-from relumine_server.db.database import Database
 from relumine_server.detection import detector
 from relumine_server.ingest.analysis import SAVE_EVERY
 from relumine_server.ingest.service import IngestService
 from relumine_server.runs import retention
 from relumine_server.runs.retention import OverfullRun, Retention
 from relumine_server.timeseries import compaction, replay
-from tests.helpers.live_server import listening
+from tests.helpers.lost_state import (
+    DAMAGES,
+    DYING,
+    HEALTHY,
+    UNITS,
+    bodies,
+    damage_state,
+    rebuild_lines,
+    sampled_steps,
+    saved_state,
+    send,
+)
 
-UNITS = 24
-N = 64
 INSENSITIVE = {"thresholds": {"born_dead_layer": 1.0}}
 """Thresholds under which a layer with one active unit is not born dead."""
 
-DAMAGES = {
-    "another version": lambda raw: b"RLD0" + raw[4:],
-    "nothing": lambda _raw: b"",
-    "the first bytes": lambda raw: raw[:9],
-    "without a header": lambda raw: raw[:12],
-    "half": lambda raw: raw[: len(raw) // 2],
-    "one byte less": lambda raw: raw[:-1],
-    "more bytes": lambda raw: raw + b"\0" * 4,
-    "another header": lambda raw: raw.replace(b'"layers":', b'"lagers":'),
-    "an invalid header": lambda raw: raw.replace(b'"trails":[', b'"trails":{'),
-    "no UTF-8": lambda raw: raw[:12] + b"\xff" * (len(raw) - 12),
-}
 
-
-def sampled_steps(first, last, silent=range(0)):
-    """Records of a layer at sampled steps ``first`` to ``last``; the ``silent`` units are never active."""
-    for number in range(first, last):
-        active = np.random.default_rng(number).binomial(N, 0.3, UNITS)
-        active[list(silent)] = 0
-        step = 10 * number + 1
-        norms = {"n_examples": N, "weight_norm": 1 + number / 100}
-        yield {"layer_id": 0, "first_step": step, "step": step, "n_examples": N, "learning_rates": [0.1], "loss": 1.0}
-        yield {"layer_id": 1, "first_step": step, "step": step, "n_positions": N, "active": active.tolist(), **norms}
-
-
-HEALTHY = list(sampled_steps(0, 22))
-DYING = list(sampled_steps(22, 40, silent=range(18)))
 RECOVERED = list(sampled_steps(40, 70))
-
-
-def bodies(run, records, *, first_seq=1, final_status=None, steps=2):
-    """Uploads of so many sampled steps each; ``final_status`` is that of the last one."""
-    parts = [records[start : start + 2 * steps] for start in range(0, len(records), 2 * steps)]
-    for seq, part in enumerate(parts, start=first_seq):
-        layers = [{"layer_id": 1, "name": "act1", "units": UNITS}] if seq == 1 else []
-        body = {"run": {"id": run, "project": "p"}, "session": "s1", "seq": seq, "layers": layers, "records": part}
-        if part is parts[-1]:
-            body["final_status"] = final_status
-        yield body
-
-
-def send(call, run, records, **options):
-    for body in bodies(run, records, **options):
-        answer = call("POST", "/v1/uploads", json=body)
-        assert (answer.status_code, answer.json()["duplicate"]) == (202, False)
 
 
 def alerts_of(call, run):
@@ -89,17 +51,6 @@ def brief_alerts_of(call, run):
 
 def states_of_alerts(call, run):
     return {alert["state"] for alert in alerts_of(call, run)}
-
-
-def saved_state(database, run):
-    with database.read() as connection:
-        return connection.scalar(select(tables.detector_states.c.state).where(tables.detector_states.c.run_id == run))
-
-
-def damage_state(database, run, how="another version"):
-    damaged = DAMAGES[how](saved_state(database, run))
-    statement = update(tables.detector_states).where(tables.detector_states.c.run_id == run)
-    assert database.write(lambda c: c.execute(statement.values(state=damaged)).rowcount) == 1
 
 
 def restart(app, advance=detector.advance):
@@ -182,10 +133,6 @@ def test_other_runs_upload_during_a_rebuild(app, call, monkeypatch):
     monkeypatch.setattr(detector, "advance", upload_other_run)
     send(call, "lost", DYING[:4], first_seq=12)
     assert call("GET", "/v1/runs/other").json()["last_step"] == HEALTHY[19]["step"]
-
-
-def rebuild_lines(lines):
-    return [line for line in lines if line["event"] != "request"]
 
 
 def test_one_line_is_logged_and_the_state_can_be_read_again(app, call):
@@ -286,18 +233,3 @@ def test_a_state_that_is_lost_again_during_the_rebuild_refuses_the_upload_for_a_
     answer = call("POST", "/v1/uploads", json=body)
     assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (429, "busy", "1")
     send(call, "lost", DYING[:4], first_seq=12)
-
-
-def test_a_client_that_timed_out_and_retried_is_answered_both_times(database_url):
-    """Over real HTTP: of eight equal uploads at once one is stored, and the state is rebuilt once."""
-    with listening(database_url) as url, httpx.Client(base_url=url, timeout=60) as client:
-        send(client.request, "lost", HEALTHY)
-    database = Database.open(database_url)
-    damage_state(database, "lost")
-    database.close()
-    (body,) = bodies("lost", DYING[:4], first_seq=12)
-    with listening(database_url) as url, capture_logs() as lines, ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda _: httpx.post(f"{url}/v1/uploads", json=body, timeout=60), range(8)))
-    assert {answer.status_code for answer in answers} == {202}
-    assert sorted(answer.json()["duplicate"] for answer in answers) == [False] + [True] * 7
-    assert len(rebuild_lines(lines)) == 1

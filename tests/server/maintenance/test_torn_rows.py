@@ -11,13 +11,15 @@ from sqlalchemy.dialects import postgresql
 
 from relumine_server.app import create_app
 from relumine_server.db import tables
+from relumine_server.ingest import analysis
 from relumine_server.settings import Settings
 from relumine_server.timeseries import compaction, damage
 from tests.helpers.live_server import caller
 
 WHOLE = "whole"
-UPLOAD_STEPS = 30
-UPLOADS = 10  # more than are folded again from a saved state
+UPLOAD_STEPS = 10
+SAVE_EVERY = 2
+UPLOADS = 4  # more than are folded again from a saved state
 
 DAMAGES = {
     "segment": tables.segments.c.data,
@@ -112,7 +114,8 @@ class Server:
 
 
 @pytest.fixture
-def server(outbox, receiver):
+def server(outbox, receiver, monkeypatch):
+    monkeypatch.setattr(analysis, "SAVE_EVERY", SAVE_EVERY)
     damage._logged.clear()  # as in a process that has just started
     return Server(outbox, receiver)
 

@@ -6,8 +6,6 @@ import os
 import re
 import socket
 import sqlite3
-import subprocess
-import sys
 import time
 from typing import get_args
 
@@ -20,6 +18,7 @@ from relumine_server import log_config
 from relumine_server.app import create_app
 from relumine_server.auth import api_keys
 from relumine_server.settings import Settings
+from tests.helpers.forked_python import SERVERS
 from tests.helpers.live_server import caller
 from tests.helpers.two_project_server import upload
 
@@ -52,9 +51,9 @@ def server(tmp_path):
         "RELUMINE_WEBHOOK_ALLOW_LOOPBACK": "true",
         "RELUMINE_DISPATCHER_POLL_S": "0.1",
     }
-    command = [sys.executable, "-m", "relumine_server", "serve", "--port", str(port)]
+    command = ["-m", "relumine_server", "serve", "--port", str(port)]
     with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen(command, env={**os.environ, **settings}, stdout=log, stderr=log)
+        process = SERVERS.start(command, env={**os.environ, **settings}, stdout=log, stderr=log)
         url = f"http://127.0.0.1:{port}"
         wait_for(lambda: httpx.get(f"{url}/readyz").is_success, "not ready")
         yield url, tmp_path

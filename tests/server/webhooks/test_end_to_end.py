@@ -8,7 +8,7 @@ from relumine_server.app import create_app
 from relumine_server.settings import Settings
 from tests.helpers.live_server import caller
 
-LAYERS = 2_000
+LAYERS = 300  # many more than a notification shows
 UNITS = 2
 
 

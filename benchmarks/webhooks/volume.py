@@ -1,4 +1,4 @@
-"""What a person receives while the layers of one training die: terminal lines, notifications, alerts and incidents.
+"""The lines, notifications, alerts and incidents that a person receives while the layers of one training die.
 
     python -m benchmarks.webhooks.volume [--layers 60] [--group-wait 1]
 

@@ -33,7 +33,6 @@ from relumine._torch.compile import is_captured, is_optimized
 from relumine._torch.forward import is_backward_running, register_observer
 from relumine._torch.global_hooks import GlobalHooks, caller_of_hooks, is_running, weakly
 from relumine._torch.modules import ModuleNames
-from relumine._torch.tensors import first_tensor
 from relumine._torch.unwrap import call_unseen
 
 # Calls of other modules in a row, without one of ours, after which a training counts as abandoned in the middle of a
@@ -180,7 +179,10 @@ class ForwardHooks:
             return
         started = perf_counter()
         try:
-            call_unseen(self._push_module, module, inputs)
+            if self._outermost_call is None:
+                call_unseen(self._push_outermost, module, inputs)
+            else:
+                self._push_module(module)
         except Exception as error:  # noqa: BLE001 - an error of the SDK must not end the user's forward
             self._guard.handle("forward", error)
         except BaseException:
@@ -213,14 +215,19 @@ class ForwardHooks:
         # its graph, so they are removed until the module returns.
         self._hooks.pause_during(module)
 
-    def _push_module(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        self._other_calls = 0
-        is_outermost = self._outermost_call is None
-        if is_outermost:
-            self._outermost_call = caller_of_hooks()
+    def _push_outermost(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        self._outermost_call = caller_of_hooks()
         self._module_stack.append(module)
-        if is_outermost:
-            self._start_capture(module, inputs)
+        self._start_capture(module, inputs)
+        self._note_call(module)
+
+    def _push_module(self, module: nn.Module) -> None:
+        """Follow the forward into a module. Calls nothing of torch: modes need not be kept from seeing it."""
+        self._module_stack.append(module)
+        self._note_call(module)
+
+    def _note_call(self, module: nn.Module) -> None:
+        self._other_calls = 0
         if self._mode is not None:
             (self._modules_run if module.training else self._modules_evaluated).add(id(module))
 
@@ -255,7 +262,7 @@ class ForwardHooks:
             return
         started = perf_counter()
         try:
-            call_unseen(self._pop_module, module, inputs, output)
+            self._pop_module(module, inputs, output)
         except Exception as error:  # noqa: BLE001 - as above
             self._guard.handle("forward", error)
         except BaseException:
@@ -264,16 +271,16 @@ class ForwardHooks:
         self._overhead.training_s += perf_counter() - started + HOOK_CALL_S
 
     def _pop_module(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        if module not in self._module_stack:  # a hook of others raised before ours was called
+        stack = self._module_stack
+        if stack[-1] is not module and module not in stack:  # a hook of others raised before ours was called
             return
         # Modules above it on the stack raised: their post-forward hooks did not run.
-        while self._module_stack.pop() is not module:
+        while stack.pop() is not module:
             continue
-        if self._mode is not None and isinstance(output, Tensor):
-            module_input = first_tensor(call_arguments(module, inputs))
-            self._trace.recent_outputs.remember(output, module, module_input)
+        if self._mode is not None and isinstance(output, Tensor) and not self._trace.is_remembered(output, module):
+            call_unseen(self._trace.remember_output, module, inputs, output)
         if not self._module_stack:
-            self._end_forward(module, output)
+            call_unseen(self._end_forward, module, output)
 
     def _end_forward(self, module: nn.Module, output: Any) -> None:
         was_captured = self._mode is not None

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from relumine._capture.call_sites import calling_module
+from relumine._capture.call_sites import call_arguments, calling_module
 from relumine._capture.composed_relus import COMPOSED, REMEMBERED, ComposedRelus
 from relumine._capture.forward_counter import ForwardActivity
 from relumine._capture.layer_sites import ActivationCall, LayerSites
@@ -17,6 +17,7 @@ from relumine._capture.rnn_states import RNN_CALLS, SUM_WITH_STATE, rnn_preactiv
 from relumine._capture.step_stats import SampledStep
 from relumine._torch.activations import RELU, Activation, match_activation
 from relumine._torch.modules import ModuleNames
+from relumine._torch.tensors import first_tensor
 from relumine._torch.unwrap import unwrap
 
 OUTSIDE = "not observed: it acts outside of the watched model, on what the model returned"
@@ -58,6 +59,18 @@ class ForwardTrace:
         self.module_stack.clear()
         self.recent_outputs.clear()
         self._composed.clear()
+
+    def is_remembered(self, output: Tensor, module: nn.Module) -> bool:
+        """Return True if nothing need be remembered of the output of a module but that it ran. Calls nothing of torch.
+
+        Of most layers their function has been remembered, which returned the same tensor.
+        """
+        return self.recent_outputs.is_remembered(output, module)
+
+    def remember_output(self, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        """Remember what a module returned."""
+        module_input = first_tensor(call_arguments(module, inputs))
+        self.recent_outputs.remember(output, module, module_input)
 
     def before_call(
         self, name: str, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]

@@ -6,6 +6,7 @@ Everything stays on the layer's device and leaves it as one small matrix. Nothin
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -19,8 +20,11 @@ from relumine._torch.tensors import is_local_dense, strided_sample
 from relumine._torch.unwrap import unwrap
 from relumine.schemas.upload import Split
 
-# Two buffers: one is filled by the training thread while the sender's thread reads the other.
+# Two buffers: one is filled by the training thread while the sender's thread reads the other. Layers that are small
+# together have more, so that one is free at every sampled step although the sender's thread reads them once a second.
 BUFFERS_PER_LAYER = 2
+MAX_BUFFERS_PER_LAYER = 64
+MAX_BUFFER_BYTES = 2**20
 
 # Number of weights sampled per layer for its norms: the exact update norm costs 30 to 60 times more.
 MAX_WEIGHT_SAMPLES = 2048
@@ -184,6 +188,11 @@ class LayerRecorder:
         current.row_count = row_count if current.row_count is None else current.row_count + row_count
         self._current = current
 
+    def keep_buffers(self, count: int) -> None:
+        """Keep up to ``count`` buffers for later steps."""
+        if count != self._free_buffers.maxlen:
+            self._free_buffers = deque(self._free_buffers, maxlen=count)
+
     def discard(self) -> None:
         """Forget what the current step recorded."""
         self._current = None
@@ -284,6 +293,14 @@ class LayerRecorder:
         mean_shift.mean_response(producer, weight, mean_input, out=current.buffer.rows[SumRow.NEXT_MEAN_RESPONSE])
         self._previous = _PreviousInput(step, mean_input)
         return True
+
+
+def share_buffers(layers: Collection[LayerRecorder]) -> None:
+    """Let each layer keep as many buffers as all of them may have together."""
+    nbytes = sum(layer.units for layer in layers) * len(SumRow) * 4
+    count = min(MAX_BUFFER_BYTES // max(nbytes, 1), MAX_BUFFERS_PER_LAYER)
+    for layer in layers:
+        layer.keep_buffers(max(count, BUFFERS_PER_LAYER))
 
 
 def _weight_samples(weight: Tensor | None, previous: Tensor | None) -> WeightSamples | None:

@@ -86,6 +86,14 @@ class RecentOutputs:
         self.last_module = 0
         self.last_weight = 0
 
+    def is_remembered(self, output: Tensor, module: nn.Module) -> bool:
+        """Return True if the output was remembered when its function returned it, and nothing is to be added."""
+        earlier = self._outputs.get(id(output))
+        if earlier is None or earlier.output is not output or (earlier.module is module and is_convolution(module)):
+            return False
+        self.last_module = id(module)
+        return True
+
     def remember(self, output: Tensor, module: nn.Module, module_input: Tensor | None) -> None:
         """Store a module's output. The innermost module that returned a tensor is its producer: others are ignored."""
         self.last_module = id(module)

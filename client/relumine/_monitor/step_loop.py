@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 from relumine._capture.forward_hooks import ForwardHooks
 from relumine._capture.host_copy import to_host
-from relumine._capture.layer_recorder import LayerRecorder
+from relumine._capture.layer_recorder import LayerRecorder, share_buffers
 from relumine._capture.step_stats import LayerStats, Number, StepStats
 from relumine._export.queue import SampleQueue
 from relumine._monitor.alert_dispatcher import AlertDispatcher
@@ -246,6 +246,7 @@ class StepLoop:
         count = len(self.hooks.layers)
         if count != self._known_layers:
             self._known_layers = count
+            share_buffers(self.hooks.layers.values())
             if self.on_new_layers is not None:
                 self.on_new_layers()
 

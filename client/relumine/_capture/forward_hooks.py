@@ -54,6 +54,7 @@ class ForwardHooks:
         self.sites = LayerSites(names)
         self.model_io = ModelIORecorder()
         self.names = names
+        self._watched_ids = names.ids
         self._hooks = GlobalHooks(self._pre_forward, self._post_forward)
         self.stance = self._hooks.stance
         self._taps = Taps(self.sites)
@@ -174,13 +175,13 @@ class ForwardHooks:
             return
         if is_optimized(module):
             self._pre_compiled_forward(module)
-        if module not in self.names:
+        if id(module) not in self._watched_ids:
             self._other_calls += 1
             return
         started = perf_counter()
         try:
             if self._outermost_call is None:
-                call_unseen(self._push_outermost, module, inputs)
+                call_unseen(self._push_outermost, module, inputs, torch.is_grad_enabled())
             else:
                 self._push_module(module)
         except Exception as error:  # noqa: BLE001 - an error of the SDK must not end the user's forward
@@ -215,10 +216,10 @@ class ForwardHooks:
         # its graph, so they are removed until the module returns.
         self._hooks.pause_during(module)
 
-    def _push_outermost(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+    def _push_outermost(self, module: nn.Module, inputs: tuple[Any, ...], has_gradients: bool) -> None:  # noqa: FBT001 - private
         self._outermost_call = caller_of_hooks()
         self._module_stack.append(module)
-        self._start_capture(module, inputs)
+        self._start_capture(module, inputs, has_gradients=has_gradients)
         self._note_call(module)
 
     def _push_module(self, module: nn.Module) -> None:
@@ -231,11 +232,11 @@ class ForwardHooks:
         if self._mode is not None:
             (self._modules_run if module.training else self._modules_evaluated).add(id(module))
 
-    def _start_capture(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+    def _start_capture(self, module: nn.Module, inputs: tuple[Any, ...], *, has_gradients: bool) -> None:
         """Enter the function mode if the forward trains, unless activation checkpointing recomputes it."""
         self._forward_ran = True
         self._trace.is_training = False
-        if not torch.is_grad_enabled() or is_backward_running() or is_captured():
+        if not has_gradients or is_backward_running() or is_captured():
             return
         activity = self._trace.activity
         activity.add(is_training=module.training)
@@ -258,7 +259,7 @@ class ForwardHooks:
     def _post_forward(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         if threading.get_ident() != self._thread:
             return
-        if not self._module_stack or module not in self.names:
+        if not self._module_stack or id(module) not in self._watched_ids:
             return
         started = perf_counter()
         try:

@@ -24,7 +24,7 @@ OUTSIDE = "not observed: it acts outside of the watched model, on what the model
 
 
 class ForwardTrace:
-    """Follows one forward and records its activations.
+    """Follows one forward and records its activations. To be called without gradients (``call_unseen``).
 
     Attributes:
         module_stack: the watched modules that run, the innermost last.
@@ -92,8 +92,7 @@ class ForwardTrace:
         if name in WEIGHTED and self.module_stack:
             self.recent_outputs.remember_call(name, args, kwargs, LayerCall(self.module_stack[-1], result))
         if name in RNN_CALLS and self.is_training and self.module_stack and self.module_stack[-1].training:
-            with torch.no_grad():
-                self._record_states(self.module_stack[-1], rnn_preactivations(name, args, result))
+            self._record_states(self.module_stack[-1], rnn_preactivations(name, args, result))
 
     def _on_activation(self, activation: Activation, z: Tensor) -> None:
         if torch.is_inference_mode_enabled() or not self.is_training or not z.dim() or not z.is_floating_point():
@@ -114,10 +113,9 @@ class ForwardTrace:
         call = ActivationCall(
             activation=activation, z=z, plain=unwrap(z), module=module, source=source, examples=self.examples
         )
-        with torch.no_grad():
-            layer = self._sites.find(call, self.recent_outputs)
-            if layer is not None:
-                layer.recorder.record(layer.z, layer.dim, source, self.step)
+        layer = self._sites.find(call, self.recent_outputs)
+        if layer is not None:
+            layer.recorder.record(layer.z, layer.dim, source, self.step)
 
     def _note_outside(self, activation: Activation, source: object) -> None:
         """Note an activation in the user's own code that reads what the model returned."""

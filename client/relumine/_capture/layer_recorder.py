@@ -289,7 +289,7 @@ class LayerRecorder:
             current.buffer.rows[SumRow.NEW_BIAS].copy_(current.bias)
         if current.input_sum is None or weight is None:
             return False
-        mean_input = current.input_sum / current.input_count
+        mean_input = current.input_sum.div_(current.input_count)
         mean_shift.mean_response(producer, weight, mean_input, out=current.buffer.rows[SumRow.NEXT_MEAN_RESPONSE])
         self._previous = _PreviousInput(step, mean_input)
         return True

@@ -160,6 +160,8 @@ class RecentOutputs:
 
 def _layer_arguments(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Any, Any, Any]:
     """Return input, weight and bias of a call of a layer function or a product; of others than layers, the weight."""
+    if len(args) >= 3 and name not in {"batch_norm", "einsum"}:  # as torch's own modules call them
+        return args[0], args[1], args[2]
     values = list(args)
     if name == "batch_norm":
         # functional.batch_norm; torch.batch_norm has another order and a ninth argument.

@@ -172,6 +172,11 @@ class ModuleNames:
     def __contains__(self, module: nn.Module) -> bool:
         return id(module) in self._paths
 
+    @property
+    def ids(self) -> Collection[int]:
+        """The ids of all modules. Asking this costs less than ``in`` on the names themselves."""
+        return self._paths.keys()
+
     def shares_model_with(self, other: ModuleNames) -> bool:
         """Return True if one of the models is among the other's, a part of one of them, or contains one.
 

@@ -112,7 +112,7 @@ class StepCounter:
 
     def rest_until(self, step: int) -> None:
         """Have ``on_step`` called at this step, and not before."""
-        self.count.next_call = min(step, self._next_look)
+        self.count.next_call = min(step, self._next_look) if self.optimizers else step
 
     def stop(self) -> None:
         """Remove all hooks."""

@@ -60,14 +60,17 @@ def hook_after_steps(
             on_step(optimizer)
             return
         highest = 0.0
-        for each in optimizers:
-            for group in each.param_groups:
-                lr = group["lr"]
-                if type(lr) is not float:
-                    on_step(optimizer)
-                    return
-                if lr > highest:
-                    highest = lr
+        try:
+            for member in optimizers:
+                for group in member.param_groups:
+                    lr = group["lr"]
+                    if type(lr) is not float and not isinstance(lr, (float, int)):
+                        raise TypeError
+                    if lr > highest:
+                        highest = lr
+        except Exception:  # noqa: BLE001 - whatever an optimizer of others holds there, ``on_step`` can deal with it
+            on_step(optimizer)
+            return
         if highest != count.lr:
             if highest >= SMALLEST_LR_JUMP * count.lr:
                 on_step(optimizer)

@@ -2,8 +2,8 @@
 
     python -m benchmarks.overhead.step_hooks [--workloads W1] [--steps 7000]
 
-After each optimizer step one part is timed, another one at the next step, and so on; the parts do not disturb each other
-in this way. "two clock readings" is what the timing itself costs; it is subtracted from the others. "an empty hook" is
+After each optimizer step one part is timed, another one at the next step, and so on, so that none warms the caches for
+another. "two clock readings" is what the timing itself costs; it is subtracted from the others. "an empty hook" is
 the least that any hook costs, "counts" and "reads the learning rates" the least that has to be done. The two hooks of
 the SDK follow, as ``watch`` registers them: of the watched optimizer, and for all others. "all of a step" is the work
 at steps that the hook does not count alone, at least every hundredth: without sampling, which comes on top.

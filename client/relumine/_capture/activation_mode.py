@@ -61,20 +61,20 @@ class ActivationMode(TorchFunctionMode):
         kwargs = kwargs or {}
         name, is_read_before, is_read_after = _interest(func)
         if is_read_before:
-            self._observe(True, name, func, args, kwargs)
+            self._observe(name, "before_call", func, args, kwargs)
         self._overhead.training_s += HOOK_CALL_S
         result = func(*args, **kwargs)
         if is_read_after:
-            self._observe(False, name, args, kwargs, result)
+            self._observe(name, "after_call", args, kwargs, result)
         return result
 
-    def _observe(self, is_before: bool, name: str, *arguments: Any) -> None:  # noqa: FBT001 - private
+    def _observe(self, name: str, method: str, *arguments: Any) -> None:
         observer = self._observer()
         if observer is None:
             return
         started = perf_counter()
         try:
-            call_unseen(observer.before_call if is_before else observer.after_call, name, *arguments)
+            call_unseen(getattr(observer, method), name, *arguments)
         except Exception as error:  # noqa: BLE001 - an error of the SDK must not end the user's forward
             self._guard.handle(name, error)
         self._overhead.training_s += perf_counter() - started

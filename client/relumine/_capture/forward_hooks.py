@@ -25,7 +25,7 @@ from relumine._capture.forward_trace import ForwardTrace
 from relumine._capture.layer_recorder import LayerRecorder
 from relumine._capture.layer_sites import LayerKey, LayerSites
 from relumine._capture.model_io import ModelIORecorder
-from relumine._capture.step_stats import SampledForwards, SampledStep
+from relumine._capture.step_stats import NORMS_EVERY, SampledForwards, SampledStep
 from relumine._capture.taps import Taps
 from relumine._runtime.guard import ErrorGuard
 from relumine._runtime.overhead import HOOK_CALL_S, Overhead
@@ -38,9 +38,6 @@ from relumine._torch.unwrap import call_unseen
 # Calls of other modules in a row, without one of ours, after which a training counts as abandoned in the middle of a
 # sampled step: what else the process computes should not pay for hooks that wait for it.
 MAX_OTHER_CALLS = 100_000
-
-# Steps between two samples of norms, model input and output: every sample of the regular interval, few of a burst.
-NORMS_EVERY = 7
 
 
 class ForwardHooks:
@@ -153,8 +150,7 @@ class ForwardHooks:
 
     def forwards(self) -> SampledForwards:
         """Return what the forwards of the sampled step were."""
-        recorded = any(layer.is_recorded for layer in self.layers.values())
-        return self._trace.activity.summary(recorded=recorded)
+        return self._trace.activity.summary(recorded=any(layer.is_recorded for layer in self.layers.values()))
 
     def missing_layers(self) -> list[LayerRecorder]:
         """Return the layers that this step should have recorded and did not."""
@@ -216,7 +212,7 @@ class ForwardHooks:
         # its graph, so they are removed until the module returns.
         self._hooks.pause_during(module)
 
-    def _push_outermost(self, module: nn.Module, inputs: tuple[Any, ...], has_gradients: bool) -> None:  # noqa: FBT001 - private
+    def _push_outermost(self, module: nn.Module, inputs: tuple[Any, ...], has_gradients: bool) -> None:  # noqa: FBT001 - see call_unseen
         self._outermost_call = caller_of_hooks()
         self._module_stack.append(module)
         self._start_capture(module, inputs, has_gradients=has_gradients)

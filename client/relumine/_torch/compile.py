@@ -161,7 +161,7 @@ def skip_in_compiled_code(function: FunctionT) -> FunctionT:
     """
     function._torchdynamo_disable = True  # type: ignore[attr-defined]  # noqa: SLF001 - what ``disable`` sets, too
     with contextlib.suppress(ImportError):
-        from torch._C._dynamo.eval_frame import skip_code  # noqa: PLC0415 - may be missing
+        from torch._C._dynamo.eval_frame import skip_code  # type: ignore[attr-defined]  # noqa: PLC0415 - may be missing
 
         skip_code(function.__code__)
     return function

@@ -43,7 +43,7 @@ class StepCount:
     recent_lrs: deque[float] = field(default_factory=lambda: deque(maxlen=LR_WINDOW))
 
 
-def hook_after_steps(
+def hook_after_steps(  # noqa: C901 - in one piece, since each call would cost as much as an empty hook
     count: StepCount, optimizers: Sequence[Optimizer], on_step: Callable[[Optimizer], None]
 ) -> Callable[..., None]:
     """Return a hook for one of the optimizers of a run.
@@ -54,7 +54,7 @@ def hook_after_steps(
     append = count.recent_lrs.append
     on_step = run_outside_of_compiled_code(on_step)
 
-    def hook(optimizer: Optimizer, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
+    def hook(optimizer: Optimizer, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:  # noqa: C901 - as above
         step = count.step + 1
         if step >= count.next_call or optimizer is not count.leader:
             on_step(optimizer)
@@ -65,8 +65,8 @@ def hook_after_steps(
                 for group in member.param_groups:
                     lr = group["lr"]
                     if type(lr) is not float and not isinstance(lr, (float, int)):
-                        raise TypeError
-                    if lr > highest:
+                        raise TypeError  # noqa: TRY301 - as above
+                    if lr > highest:  # noqa: PLR1730 - as above
                         highest = lr
         except Exception:  # noqa: BLE001 - whatever an optimizer of others holds there, ``on_step`` can deal with it
             on_step(optimizer)
@@ -82,9 +82,7 @@ def hook_after_steps(
     return skip_in_compiled_code(hook)
 
 
-def hook_after_steps_of_others(
-    own: Container[int], on_step: Callable[[Optimizer], None]
-) -> Callable[..., None]:
+def hook_after_steps_of_others(own: Container[int], on_step: Callable[[Optimizer], None]) -> Callable[..., None]:
     """Return a hook for all optimizers, which leaves the steps of those whose ids are not in ``own`` to ``on_step``."""
     on_step = run_outside_of_compiled_code(on_step)
 

@@ -70,7 +70,7 @@ def call_unseen(function: Callable[..., None], *arguments: Any) -> None:
     state = None if _get_state is None else _get_state()
     try:
         with without_torch_functions():
-            _set_grad_enabled(False)
+            _set_grad_enabled(False)  # noqa: FBT003 - its only argument
             function(*arguments)
             _set_grad_enabled(grad_enabled)
     except BaseException:

@@ -1,4 +1,4 @@
-"""Between two sampled steps the hook counts alone. Nothing that has to be noticed at a step may wait for the next one."""
+"""Between two sampled steps the hook counts alone. What has to be noticed at a step must not wait for the next one."""
 
 from __future__ import annotations
 

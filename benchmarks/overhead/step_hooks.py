@@ -1,4 +1,4 @@
-"""What the parts of a step that is not sampled cost, each timed where it runs: in a training, with cold caches.
+"""Cost of the parts of a step that is not sampled, each timed where it runs: in a training, with cold caches.
 
     python -m benchmarks.overhead.step_hooks [--workloads W1] [--steps 7000]
 

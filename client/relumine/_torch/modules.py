@@ -179,7 +179,9 @@ class ModuleNames:
 
         Models that only share a part, as two heads on one backbone do, are different models.
         """
-        return any(root in other for root in self._roots) or any(root in self for root in other._roots)
+        ours = {id(root) for root in self._roots}
+        theirs = {id(root) for root in other._roots}
+        return not (ours.isdisjoint(other.ids) and theirs.isdisjoint(self.ids))
 
     def modules(self) -> Iterator[nn.Module]:
         """Yield every module, outer modules first."""

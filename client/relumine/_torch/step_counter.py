@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.hooks import RemovableHandle
 
+from relumine._torch.compile import run_outside_of_compiled_code
 from relumine._torch.optimizers import parameter_ids, share_parameters
 from relumine._torch.step_hook import StepCount, hook_after_steps, hook_after_steps_of_others
 
@@ -55,6 +56,13 @@ class StepCounter:
     """
 
     steps_of_others = 0
+    _looks = 0
+    _next_look = 0
+    _longest_run = 0
+    # Steps in a row of optimizers of no run, since ``count.step`` was as it is here.
+    _foreign_steps = 0
+    _most_foreign_steps = 0
+    _streak_step = 0
 
     def __init__(
         self,
@@ -83,16 +91,9 @@ class StepCounter:
         self._steps_since_leader: dict[int, int] = {}
         # The first optimizer of ours that stepped inside a step that has not ended yet.
         self._inner: Optimizer | None = None
-        self._looks = 0
-        self._next_look = 0
         # Optimizers that were not passed, by id: whether they hold a watched parameter, and their steps in a row.
         self._strangers: dict[int, tuple[weakref.ref[Optimizer], bool]] = {}
         self._run_lengths: dict[int, int] = {}
-        self._longest_run = 0
-        # Steps in a row of optimizers of no run, since ``count.step`` was as it is here.
-        self._foreign_steps = 0
-        self._most_foreign_steps = 0
-        self._streak_step = 0
         for optimizer in optimizers:
             self._follow(optimizer)
         self._global_handle = self._register_global_hook()
@@ -129,7 +130,7 @@ class StepCounter:
         self.optimizers.append(optimizer)
         _followed.add(optimizer)
         # The optimizer holds this object by its hook, and with it the session: both live as long as the optimizer.
-        hook = hook_after_steps(self.count, self.optimizers, self._on_own_step)
+        hook = hook_after_steps(self.count, self.optimizers, run_outside_of_compiled_code(self._on_own_step))
         self._handles[id(optimizer)] = optimizer.register_step_post_hook(hook)
         if self.count.leader is None:
             self.count.leader = optimizer
@@ -143,7 +144,8 @@ class StepCounter:
             if living is not None:
                 living._on_other_step(optimizer)  # noqa: SLF001 - a method of this class
 
-        handle = register_optimizer_step_post_hook(hook_after_steps_of_others(self._handles, on_other_step))
+        hook = hook_after_steps_of_others(self._handles, run_outside_of_compiled_code(on_other_step))
+        handle = register_optimizer_step_post_hook(hook)
         weakref.finalize(self, handle.remove).atexit = False
         return handle
 

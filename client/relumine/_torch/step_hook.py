@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from torch.optim import Optimizer
 
-from relumine._torch.compile import run_outside_of_compiled_code, skip_in_compiled_code
+from relumine._torch.compile import skip_in_compiled_code
 
 Hook: TypeAlias = Callable[[Optimizer, tuple[Any, ...], dict[str, Any]], None]
 
@@ -49,12 +49,12 @@ def hook_after_steps(  # noqa: C901 - in one piece, since each call would cost a
     """Return a hook for one of the optimizers of a run.
 
     It counts a step of the leader by itself before ``count.next_call``, as long as the highest learning rate of all
-    optimizers is a number on the host that did not jump. Every other step it leaves to ``on_step``.
+    optimizers is a number on the host that did not jump. Every other step it leaves to ``on_step``, which dynamo must
+    not trace.
     """
     append = count.recent_lrs.append
-    on_step = run_outside_of_compiled_code(on_step)
 
-    def hook(optimizer: Optimizer, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:  # noqa: C901 - as above
+    def hook(optimizer: Optimizer, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
         step = count.step + 1
         if step >= count.next_call or optimizer is not count.leader:
             on_step(optimizer)
@@ -64,27 +64,31 @@ def hook_after_steps(  # noqa: C901 - in one piece, since each call would cost a
             for member in optimizers:
                 for group in member.param_groups:
                     lr = group["lr"]
-                    if type(lr) is not float and not isinstance(lr, (float, int)):
-                        raise TypeError  # noqa: TRY301 - as above
+                    if type(lr) is not float:
+                        _check_number(lr)
                     if lr > highest:  # noqa: PLR1730 - as above
                         highest = lr
         except Exception:  # noqa: BLE001 - whatever an optimizer of others holds there, ``on_step`` can deal with it
             on_step(optimizer)
             return
-        if highest != count.lr:
-            if highest >= SMALLEST_LR_JUMP * count.lr:
-                on_step(optimizer)
-                return
-            count.lr = highest
+        if highest != count.lr and highest >= SMALLEST_LR_JUMP * count.lr:
+            on_step(optimizer)
+            return
+        count.lr = highest
         append(highest)
         count.step = step
 
     return skip_in_compiled_code(hook)
 
 
+def _check_number(lr: object) -> None:
+    """Raise TypeError for what is no number on the host."""
+    if not isinstance(lr, (float, int)):
+        raise TypeError(type(lr).__name__)
+
+
 def hook_after_steps_of_others(own: Container[int], on_step: Callable[[Optimizer], None]) -> Callable[..., None]:
     """Return a hook for all optimizers, which leaves the steps of those whose ids are not in ``own`` to ``on_step``."""
-    on_step = run_outside_of_compiled_code(on_step)
 
     def hook(optimizer: Optimizer, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
         if id(optimizer) not in own:

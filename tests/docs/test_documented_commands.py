@@ -63,6 +63,7 @@ TINY: Mapping[str, Sequence[str]] = {
     "benchmarks.overhead.compiled": ["--rounds 2 --workloads W1 --backend eager"],
     "benchmarks.overhead.long_runs": ["--runs 1 --steps 300"],
     "benchmarks.overhead.memory": ["--steps 20 --wide-steps 0"],
+    "benchmarks.overhead.step_hooks": ["--steps 70"],
     "benchmarks.overhead.step_time": ["--rounds 2 --steps 2 --workloads W1"],
     "benchmarks.overhead.unsampled_step": ["--rounds 3 --steps 20"],
     "benchmarks.read.read_latency": ["--records 20000 --rounds 1 --databases sqlite"],

@@ -122,7 +122,7 @@ class UnitPathMode(TorchFunctionMode):
         """Count an activation of the innermost module and return its name; None outside the model."""
         module = self._module_stack[-1]
         self._activation_counts[id(module)] += 1
-        if module not in self._names:
+        if id(module) not in self._names.ids:
             return None
         return self._names.activation_name(module, activation, self._activation_counts[id(module)])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
@@ -58,12 +59,12 @@ class ActivationMode(TorchFunctionMode):
         self, func: Callable[..., Any], _types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        name = call_name(func)
-        if name in COMPOSED or is_activation(name):
+        name, is_read_before, is_read_after = _interest(func)
+        if is_read_before:
             self._observe(name, "before_call", func, args, kwargs)
         self._overhead.training_s += HOOK_CALL_S
         result = func(*args, **kwargs)
-        if name in READ_AFTER:
+        if is_read_after:
             self._observe(name, "after_call", args, kwargs, result)
         return result
 
@@ -77,6 +78,13 @@ class ActivationMode(TorchFunctionMode):
         except Exception as error:  # noqa: BLE001 - an error of the SDK must not end the user's forward
             self._guard.handle(name, error)
         self._overhead.training_s += perf_counter() - started
+
+
+@functools.lru_cache(maxsize=4096)
+def _interest(function: Callable[..., Any]) -> tuple[str, bool, bool]:
+    """Return the name of a torch function, and whether its arguments and whether its result are of interest."""
+    name = call_name(function)
+    return name, name in COMPOSED or is_activation(name), name in READ_AFTER
 
 
 def _nothing() -> None:

@@ -25,7 +25,7 @@ from relumine._capture.forward_trace import ForwardTrace
 from relumine._capture.layer_recorder import LayerRecorder
 from relumine._capture.layer_sites import LayerKey, LayerSites
 from relumine._capture.model_io import ModelIORecorder
-from relumine._capture.step_stats import SampledForwards, SampledStep
+from relumine._capture.step_stats import NORMS_EVERY, SampledForwards, SampledStep
 from relumine._capture.taps import Taps
 from relumine._runtime.guard import ErrorGuard
 from relumine._runtime.overhead import HOOK_CALL_S, Overhead
@@ -33,15 +33,11 @@ from relumine._torch.compile import is_captured, is_optimized
 from relumine._torch.forward import is_backward_running, register_observer
 from relumine._torch.global_hooks import GlobalHooks, caller_of_hooks, is_running, weakly
 from relumine._torch.modules import ModuleNames
-from relumine._torch.tensors import first_tensor
 from relumine._torch.unwrap import call_unseen
 
 # Calls of other modules in a row, without one of ours, after which a training counts as abandoned in the middle of a
 # sampled step: what else the process computes should not pay for hooks that wait for it.
 MAX_OTHER_CALLS = 100_000
-
-# Steps between two samples of norms, model input and output: every sample of the regular interval, few of a burst.
-NORMS_EVERY = 7
 
 
 class ForwardHooks:
@@ -55,6 +51,7 @@ class ForwardHooks:
         self.sites = LayerSites(names)
         self.model_io = ModelIORecorder()
         self.names = names
+        self._watched_ids = names.ids
         self._hooks = GlobalHooks(self._pre_forward, self._post_forward)
         self.stance = self._hooks.stance
         self._taps = Taps(self.sites)
@@ -153,8 +150,7 @@ class ForwardHooks:
 
     def forwards(self) -> SampledForwards:
         """Return what the forwards of the sampled step were."""
-        recorded = any(layer.is_recorded for layer in self.layers.values())
-        return self._trace.activity.summary(recorded=recorded)
+        return self._trace.activity.summary(recorded=any(layer.is_recorded for layer in self.layers.values()))
 
     def missing_layers(self) -> list[LayerRecorder]:
         """Return the layers that this step should have recorded and did not."""
@@ -175,12 +171,15 @@ class ForwardHooks:
             return
         if is_optimized(module):
             self._pre_compiled_forward(module)
-        if module not in self.names:
+        if id(module) not in self._watched_ids:
             self._other_calls += 1
             return
         started = perf_counter()
         try:
-            call_unseen(self._push_module, module, inputs)
+            if self._outermost_call is None:
+                call_unseen(self._push_outermost, module, inputs, torch.is_grad_enabled())
+            else:
+                self._push_module(module)
         except Exception as error:  # noqa: BLE001 - an error of the SDK must not end the user's forward
             self._guard.handle("forward", error)
         except BaseException:
@@ -213,22 +212,27 @@ class ForwardHooks:
         # its graph, so they are removed until the module returns.
         self._hooks.pause_during(module)
 
-    def _push_module(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        self._other_calls = 0
-        is_outermost = self._outermost_call is None
-        if is_outermost:
-            self._outermost_call = caller_of_hooks()
+    def _push_outermost(self, module: nn.Module, inputs: tuple[Any, ...], has_gradients: bool) -> None:  # noqa: FBT001 - see call_unseen
+        self._outermost_call = caller_of_hooks()
         self._module_stack.append(module)
-        if is_outermost:
-            self._start_capture(module, inputs)
+        self._start_capture(module, inputs, has_gradients=has_gradients)
+        self._note_call(module)
+
+    def _push_module(self, module: nn.Module) -> None:
+        """Follow the forward into a module. Calls nothing of torch: modes need not be kept from seeing it."""
+        self._module_stack.append(module)
+        self._note_call(module)
+
+    def _note_call(self, module: nn.Module) -> None:
+        self._other_calls = 0
         if self._mode is not None:
             (self._modules_run if module.training else self._modules_evaluated).add(id(module))
 
-    def _start_capture(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+    def _start_capture(self, module: nn.Module, inputs: tuple[Any, ...], *, has_gradients: bool) -> None:
         """Enter the function mode if the forward trains, unless activation checkpointing recomputes it."""
         self._forward_ran = True
         self._trace.is_training = False
-        if not torch.is_grad_enabled() or is_backward_running() or is_captured():
+        if not has_gradients or is_backward_running() or is_captured():
             return
         activity = self._trace.activity
         activity.add(is_training=module.training)
@@ -251,11 +255,11 @@ class ForwardHooks:
     def _post_forward(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         if threading.get_ident() != self._thread:
             return
-        if not self._module_stack or module not in self.names:
+        if not self._module_stack or id(module) not in self._watched_ids:
             return
         started = perf_counter()
         try:
-            call_unseen(self._pop_module, module, inputs, output)
+            self._pop_module(module, inputs, output)
         except Exception as error:  # noqa: BLE001 - as above
             self._guard.handle("forward", error)
         except BaseException:
@@ -264,16 +268,16 @@ class ForwardHooks:
         self._overhead.training_s += perf_counter() - started + HOOK_CALL_S
 
     def _pop_module(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        if module not in self._module_stack:  # a hook of others raised before ours was called
+        stack = self._module_stack
+        if stack[-1] is not module and module not in stack:  # a hook of others raised before ours was called
             return
         # Modules above it on the stack raised: their post-forward hooks did not run.
-        while self._module_stack.pop() is not module:
+        while stack.pop() is not module:
             continue
-        if self._mode is not None and isinstance(output, Tensor):
-            module_input = first_tensor(call_arguments(module, inputs))
-            self._trace.recent_outputs.remember(output, module, module_input)
+        if self._mode is not None and isinstance(output, Tensor) and not self._trace.is_remembered(output, module):
+            call_unseen(self._trace.remember_output, module, inputs, output)
         if not self._module_stack:
-            self._end_forward(module, output)
+            call_unseen(self._end_forward, module, output)
 
     def _end_forward(self, module: nn.Module, output: Any) -> None:
         was_captured = self._mode is not None

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from relumine._capture.call_sites import calling_module
+from relumine._capture.call_sites import call_arguments, calling_module
 from relumine._capture.composed_relus import COMPOSED, REMEMBERED, ComposedRelus
 from relumine._capture.forward_counter import ForwardActivity
 from relumine._capture.layer_sites import ActivationCall, LayerSites
@@ -17,13 +17,14 @@ from relumine._capture.rnn_states import RNN_CALLS, SUM_WITH_STATE, rnn_preactiv
 from relumine._capture.step_stats import SampledStep
 from relumine._torch.activations import RELU, Activation, match_activation
 from relumine._torch.modules import ModuleNames
+from relumine._torch.tensors import first_tensor
 from relumine._torch.unwrap import unwrap
 
 OUTSIDE = "not observed: it acts outside of the watched model, on what the model returned"
 
 
 class ForwardTrace:
-    """Follows one forward and records its activations.
+    """Follows one forward and records its activations. To be called without gradients (``call_unseen``).
 
     Attributes:
         module_stack: the watched modules that run, the innermost last.
@@ -59,6 +60,18 @@ class ForwardTrace:
         self.recent_outputs.clear()
         self._composed.clear()
 
+    def is_remembered(self, output: Tensor, module: nn.Module) -> bool:
+        """Return True if nothing need be remembered of the output of a module but that it ran. Calls nothing of torch.
+
+        Of most layers their function has been remembered, which returned the same tensor.
+        """
+        return self.recent_outputs.is_remembered(output, module)
+
+    def remember_output(self, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        """Remember what a module returned."""
+        module_input = first_tensor(call_arguments(module, inputs))
+        self.recent_outputs.remember(output, module, module_input)
+
     def before_call(
         self, name: str, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> None:
@@ -79,8 +92,7 @@ class ForwardTrace:
         if name in WEIGHTED and self.module_stack:
             self.recent_outputs.remember_call(name, args, kwargs, LayerCall(self.module_stack[-1], result))
         if name in RNN_CALLS and self.is_training and self.module_stack and self.module_stack[-1].training:
-            with torch.no_grad():
-                self._record_states(self.module_stack[-1], rnn_preactivations(name, args, result))
+            self._record_states(self.module_stack[-1], rnn_preactivations(name, args, result))
 
     def _on_activation(self, activation: Activation, z: Tensor) -> None:
         if torch.is_inference_mode_enabled() or not self.is_training or not z.dim() or not z.is_floating_point():
@@ -101,10 +113,9 @@ class ForwardTrace:
         call = ActivationCall(
             activation=activation, z=z, plain=unwrap(z), module=module, source=source, examples=self.examples
         )
-        with torch.no_grad():
-            layer = self._sites.find(call, self.recent_outputs)
-            if layer is not None:
-                layer.recorder.record(layer.z, layer.dim, source, self.step)
+        layer = self._sites.find(call, self.recent_outputs)
+        if layer is not None:
+            layer.recorder.record(layer.z, layer.dim, source, self.step)
 
     def _note_outside(self, activation: Activation, source: object) -> None:
         """Note an activation in the user's own code that reads what the model returned."""

@@ -6,6 +6,7 @@ Everything stays on the layer's device and leaves it as one small matrix. Nothin
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -14,13 +15,17 @@ from torch import Tensor, nn
 from relumine._capture import mean_shift, unit_sums
 from relumine._capture.producers import ModuleOutput
 from relumine._capture.repeated_calls import RepeatedCalls
+from relumine._capture.step_accumulator import StepAccumulator
 from relumine._capture.step_stats import LayerStats, SampledStep, SumBuffer, SumRow, WeightSamples
 from relumine._torch.tensors import is_local_dense, strided_sample
 from relumine._torch.unwrap import unwrap
 from relumine.schemas.upload import Split
 
-# Two buffers: one is filled by the training thread while the sender's thread reads the other.
+# Two buffers: one is filled by the training thread while the sender's thread reads the other. Layers that are small
+# together have more, so that one is free at every sampled step although the sender's thread reads them once a second.
 BUFFERS_PER_LAYER = 2
+MAX_BUFFERS_PER_LAYER = 64
+MAX_BUFFER_BYTES = 2**20
 
 # Number of weights sampled per layer for its norms: the exact update norm costs 30 to 60 times more.
 MAX_WEIGHT_SAMPLES = 2048
@@ -31,37 +36,6 @@ class _PreviousInput(NamedTuple):
 
     step: int
     mean_input: Tensor
-
-
-@dataclass(slots=True)
-class _StepAccumulator:
-    """The sums of one layer over the micro-batches of the current sampled step."""
-
-    buffer: SumBuffer
-    examples: int = 0
-    positions: int = 0
-    row_count: Tensor | None = None
-    input_sum: Tensor | None = None
-    input_count: int = 0
-    since_step: int | None = None
-    is_consecutive: bool = False
-    has_bias: bool = False
-    weights: Tensor | None = None
-    forward: int = 0
-    calls: RepeatedCalls | None = None
-    weight: Tensor | None = None
-    bias: Tensor | None = None
-
-    def finish_calls(self) -> None:
-        """End a forward that called the layer several times."""
-        if self.calls is not None:
-            self.calls.finish()
-            self.calls = None
-
-    def add_input(self, input_sum: Tensor, count: int) -> None:
-        """Add the input of one micro-batch."""
-        self.input_sum = input_sum if self.input_sum is None else self.input_sum + input_sum
-        self.input_count += count
 
 
 @dataclass(slots=True)
@@ -97,7 +71,7 @@ class LayerRecorder:
     steps_missing: int = field(default=0, init=False)
     sharded: bool = field(default=False, init=False)
     repeats: bool = field(default=False, init=False)
-    _current: _StepAccumulator | None = field(default=None, init=False)
+    _current: StepAccumulator | None = field(default=None, init=False)
     _previous: _PreviousInput | None = field(default=None, init=False)
     _free_buffers: deque[SumBuffer] = field(default_factory=lambda: deque(maxlen=BUFFERS_PER_LAYER), init=False)
 
@@ -130,7 +104,7 @@ class LayerRecorder:
         self._current = current
 
     def _record_source(
-        self, source: ModuleOutput, current: _StepAccumulator, step: SampledStep, *, is_first: bool
+        self, source: ModuleOutput, current: StepAccumulator, step: SampledStep, *, is_first: bool
     ) -> None:
         """Add what is known of the producer that returned the pre-activation: parameters and input."""
         if is_first:
@@ -138,7 +112,7 @@ class LayerRecorder:
         if self.split == "linear" and source.input is not None and not self.sharded and current.weight is not None:
             self._record_input(source.input, current, step, is_first=is_first)
 
-    def _add_sums(self, z: Tensor, dim: int, current: _StepAccumulator, step: SampledStep, *, is_first: bool) -> None:
+    def _add_sums(self, z: Tensor, dim: int, current: StepAccumulator, step: SampledStep, *, is_first: bool) -> None:
         rows = z.shape[0] if z.dim() > 1 else 1
         is_same_forward = not is_first and current.forward == step.forward and not self.counts_positions
         current.forward = step.forward
@@ -163,7 +137,7 @@ class LayerRecorder:
             unit_sums.accumulate(z, dim, out=sums, with_positions=self.has_positions)
             current.buffer.sums.add(sums)
 
-    def _record_input(self, x: Tensor, current: _StepAccumulator, step: SampledStep, *, is_first: bool) -> None:
+    def _record_input(self, x: Tensor, current: StepAccumulator, step: SampledStep, *, is_first: bool) -> None:
         """Add the input of the producer, and at the first forward the response to the previous mean input."""
         plain = unwrap(x).tensor
         if plain is None or self.producer is None or current.weight is None:
@@ -184,26 +158,31 @@ class LayerRecorder:
         current.row_count = row_count if current.row_count is None else current.row_count + row_count
         self._current = current
 
+    def keep_buffers(self, count: int) -> None:
+        """Keep up to ``count`` buffers for later steps."""
+        if count != self._free_buffers.maxlen:
+            self._free_buffers = deque(self._free_buffers, maxlen=count)
+
     def discard(self) -> None:
         """Forget what the current step recorded."""
         self._current = None
 
-    def _accumulator(self, z: Tensor) -> _StepAccumulator:
+    def _accumulator(self, z: Tensor) -> StepAccumulator:
         """Return the current accumulator, or a new one, which becomes current once its sums hold numbers."""
         if self._current is not None:
             return self._current
         try:
             buffer = self._free_buffers.pop()
         except IndexError:
-            return _StepAccumulator(self._new_buffer(z))
+            return StepAccumulator(self._new_buffer(z))
         if buffer.matrix.device != z.device:
             buffer = self._new_buffer(z)
-        return _StepAccumulator(buffer)
+        return StepAccumulator(buffer)
 
     def _new_buffer(self, z: Tensor) -> SumBuffer:
         return SumBuffer.allocate(self.units, z.device, self._free_buffers)
 
-    def _record_parameters(self, source: ModuleOutput, current: _StepAccumulator, *, with_norms: bool) -> None:
+    def _record_parameters(self, source: ModuleOutput, current: StepAccumulator, *, with_norms: bool) -> None:
         """Copy the bias, and on steps with norms a sample of the weights, as they are before the update.
 
         Only the tensors that the forward used are read, and only those that nothing computed: the update changes them.
@@ -222,7 +201,7 @@ class LayerRecorder:
         if with_norms and weight is not None:
             current.weights = strided_sample(weight, MAX_WEIGHT_SAMPLES)
 
-    def _record_response(self, producer: nn.Module, weight: Tensor, current: _StepAccumulator, step: int) -> None:
+    def _record_response(self, producer: nn.Module, weight: Tensor, current: StepAccumulator, step: int) -> None:
         """Apply the current weights to the mean input of the previous sampled step."""
         if self._previous is None:
             return
@@ -263,7 +242,7 @@ class LayerRecorder:
             buffer=current.buffer,
         )
 
-    def _record_update(self, current: _StepAccumulator, step: int) -> bool:
+    def _record_update(self, current: StepAccumulator, step: int) -> bool:
         """Record the bias after the update and the response of the updated weights to the current mean input.
 
         Returns True if the response was recorded.
@@ -280,10 +259,18 @@ class LayerRecorder:
             current.buffer.rows[SumRow.NEW_BIAS].copy_(current.bias)
         if current.input_sum is None or weight is None:
             return False
-        mean_input = current.input_sum / current.input_count
+        mean_input = current.input_sum.div_(current.input_count)
         mean_shift.mean_response(producer, weight, mean_input, out=current.buffer.rows[SumRow.NEXT_MEAN_RESPONSE])
         self._previous = _PreviousInput(step, mean_input)
         return True
+
+
+def share_buffers(layers: Collection[LayerRecorder]) -> None:
+    """Let each layer keep as many buffers as all of them may have together."""
+    nbytes = sum(layer.units for layer in layers) * len(SumRow) * 4
+    count = min(MAX_BUFFER_BYTES // max(nbytes, 1), MAX_BUFFERS_PER_LAYER)
+    for layer in layers:
+        layer.keep_buffers(max(count, BUFFERS_PER_LAYER))
 
 
 def _weight_samples(weight: Tensor | None, previous: Tensor | None) -> WeightSamples | None:

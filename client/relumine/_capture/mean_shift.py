@@ -30,11 +30,14 @@ def input_sum(module: nn.Module, x: Tensor) -> tuple[Tensor, int]:
     output_count = batch.shape[0]
     for size, stride, dilation in zip(conv.kernel_size, conv.stride, conv.dilation, strict=True):
         # Replace the leading spatial axis by a trailing kernel axis: entry k is the sum over the output positions of
-        # what the k-th kernel element reads.
-        outputs = (patches.shape[1] - dilation * (size - 1) - 1) // stride + 1
-        span = (outputs - 1) * stride + 1
-        offsets = range(0, size * dilation, dilation)
-        patches = torch.stack([patches[:, offset : offset + span : stride].sum(1) for offset in offsets], dim=-1)
+        # what the k-th kernel element reads. One view holds what all of them read.
+        channels, length, *others = patches.shape
+        channel_step, step, *other_steps = patches.stride()
+        outputs = (length - dilation * (size - 1) - 1) // stride + 1
+        windows = patches.as_strided(
+            (channels, outputs, *others, size), (channel_step, step * stride, *other_steps, step * dilation)
+        )
+        patches = windows.sum(1)
         output_count *= outputs
     return patches.reshape(-1), output_count
 

@@ -86,6 +86,14 @@ class RecentOutputs:
         self.last_module = 0
         self.last_weight = 0
 
+    def is_remembered(self, output: Tensor, module: nn.Module) -> bool:
+        """Return True if the output was remembered when its function returned it, and nothing is to be added."""
+        earlier = self._outputs.get(id(output))
+        if earlier is None or earlier.output is not output or (earlier.module is module and is_convolution(module)):
+            return False
+        self.last_module = id(module)
+        return True
+
     def remember(self, output: Tensor, module: nn.Module, module_input: Tensor | None) -> None:
         """Store a module's output. The innermost module that returned a tensor is its producer: others are ignored."""
         self.last_module = id(module)
@@ -152,6 +160,8 @@ class RecentOutputs:
 
 def _layer_arguments(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Any, Any, Any]:
     """Return input, weight and bias of a call of a layer function or a product; of others than layers, the weight."""
+    if len(args) >= 3 and name not in {"batch_norm", "einsum"}:  # as torch's own modules call them
+        return args[0], args[1], args[2]
     values = list(args)
     if name == "batch_norm":
         # functional.batch_norm; torch.batch_norm has another order and a ninth argument.

@@ -20,6 +20,9 @@ SCALAR_NBYTES = 100
 TENSOR_NBYTES = 4_000
 WEIGHT_SAMPLES_NBYTES = 25_000
 
+# Steps between two samples of norms, model input and output: every sample of the regular interval, few of a burst.
+NORMS_EVERY = 7
+
 
 class SampledStep(NamedTuple):
     """The step being sampled. ``with_norms``: also copy what not every step of a burst needs (weights, model I/O).

@@ -169,7 +169,13 @@ def _scratch(like: Tensor) -> Tensor:
     """Return memory of the shape of ``like``, reused by the next call: allocating it costs more than the sums."""
     if like.numel() > BLOCK_ELEMENTS:
         return torch.empty_like(like)
-    return _scratch_memory(like.device)[: like.numel()].view(like.shape)
+    return _scratch_view(like.device, like.shape)
+
+
+@functools.lru_cache(maxsize=64)
+def _scratch_view(device: torch.device, shape: torch.Size) -> Tensor:
+    """Return a view of the scratch memory: making it anew would cost as much as a sum over a small layer."""
+    return _scratch_memory(device)[: shape.numel()].view(shape)
 
 
 @functools.lru_cache(maxsize=16)

@@ -41,7 +41,7 @@ class AlertDispatcher:
     """A mailbox of alerts: filled in the sender thread, emptied in the training thread after each optimizer step.
 
     ``alerts`` holds the latest version of every alert by its id, as far as there is room for them. What ``on_alert``
-    did is logged to the queue.
+    did is logged to the queue. ``on_new`` is called in the sender thread once there is something to dispatch.
     """
 
     def __init__(self, on_alert: Callable[[Alert], object] | None, queue: SampleQueue) -> None:
@@ -53,6 +53,7 @@ class AlertDispatcher:
         self._logged_stages: dict[str, Stage] = {}
         self._new: deque[Alert] = deque(maxlen=MAX_WAITING)
         self._postponed: deque[str] = deque()
+        self.on_new: Callable[[], None] | None = None
 
     @property
     def has_alerts(self) -> bool:
@@ -72,6 +73,8 @@ class AlertDispatcher:
             if should_notify(alert, previous):
                 incident_ids[alert.incident_id] = None
                 self._new.append(alert)
+        if incident_ids and self.on_new is not None:
+            self.on_new()
         for incident_id in incident_ids:
             self._log_incident(incident_id)
 

@@ -66,7 +66,7 @@ class Monitor:
     def step(self) -> None:
         """Count a step; only for a training without an optimizer to hook."""
         if not self._is_closed:
-            self._session.loop.on_optimizer_step()
+            self._session.loop.count_step()
 
     def mark(self, name: str) -> None:
         """Mark a deliberate reset (weights restored, units revived): later steps are judged by a new baseline."""

@@ -12,6 +12,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from statistics import median
 
+from relumine._torch.step_hook import LR_WINDOW, SMALLEST_LR_JUMP
+
 BASE_INTERVAL = 10
 JITTER = 0.3
 
@@ -32,7 +34,6 @@ BURST_COOLDOWN_STEPS = 200
 
 # A jump is a learning rate of at least so many times the median of the latest ones.
 JUMP_FACTOR = 2.0
-LR_WINDOW = 51
 
 # Seconds that a run may spend before the budget applies, so that short runs are sampled densely.
 FREE_SECONDS = 1.0
@@ -48,6 +49,8 @@ class SamplingSchedule:
         min_interval: the shortest interval that the server allows outside of bursts.
         bursts: the number of bursts so far.
         next_step: the next step that ``is_due`` has to be asked about.
+        recent_lrs: the latest learning rates, one per step. Those that ``SMALLEST_LR_JUMP`` rules out as a jump may be
+            appended without a call of ``observe_lr``.
     """
 
     every: int | None
@@ -55,12 +58,12 @@ class SamplingSchedule:
     min_interval: int = 1
     bursts: int = field(default=0, init=False)
     next_step: int = field(default=1, init=False)
+    recent_lrs: deque[float] = field(default_factory=lambda: deque(maxlen=LR_WINDOW), init=False)
     _last_sampled: int = field(default=0, init=False)
     _forced_step: int = field(default=0, init=False)
     _burst_end: int = field(default=0, init=False)
     _burst_interval: int = field(default=1, init=False)
     _requested_burst: int | None = field(default=None, init=False)
-    _recent_lrs: deque[float] = field(default_factory=lambda: deque(maxlen=LR_WINDOW), init=False)
     _random: random.Random = field(init=False)
 
     def __post_init__(self) -> None:
@@ -97,7 +100,7 @@ class SamplingSchedule:
             return
         if self._is_jump(lr):
             self._start_burst(step, interval=1)
-        self._recent_lrs.append(lr)
+        self.recent_lrs.append(lr)
 
     def sample_next(self, step: int) -> None:
         """Make the step after ``step`` due, whatever the budget."""
@@ -156,7 +159,7 @@ class SamplingSchedule:
     def _is_jump(self, lr: float) -> bool:
         """Return True if ``lr`` is far above the usual one. A warm-up ramp is no jump: it climbs by small factors."""
         # The comparison with the latest one is cheap and rules out nearly every step; the median is not cheap.
-        if len(self._recent_lrs) < 3 or lr < 0.75 * JUMP_FACTOR * self._recent_lrs[-1]:
+        if len(self.recent_lrs) < 3 or lr < SMALLEST_LR_JUMP * self.recent_lrs[-1]:
             return False
-        usual = median(self._recent_lrs)
+        usual = median(self.recent_lrs)
         return usual > 0 and lr >= JUMP_FACTOR * usual

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 from relumine._capture.forward_hooks import ForwardHooks
 from relumine._capture.host_copy import to_host
-from relumine._capture.layer_recorder import LayerRecorder
+from relumine._capture.layer_recorder import LayerRecorder, share_buffers
 from relumine._capture.step_stats import LayerStats, Number, StepStats
 from relumine._export.queue import SampleQueue
 from relumine._monitor.alert_dispatcher import AlertDispatcher
@@ -28,6 +28,7 @@ from relumine._runtime.overhead import Overhead
 from relumine._torch.modules import trained_weight
 from relumine._torch.optimizers import completed_steps, find_param_group, highest_readable_lr, readable_lrs
 from relumine._torch.step_counter import StepCounter
+from relumine._torch.step_hook import StepCount
 
 # Forwards on one sampled step between two checks that steps are not missed. Accumulating gradients takes many, too.
 FORWARDS_PER_CHECK = 16
@@ -44,7 +45,6 @@ class StepLoop:
         start_step: the optimizer steps made before. None: what the optimizers remember at the first step, when a
             resumed training has loaded their state.
         on_new_layers: called when a sampled step has found layers.
-        step: the optimizer steps so far.
         closed: True if nothing is watched any more.
         loss: the loss that was logged last; it travels with the next sampled step.
         marks: the marks since the latest sampled step.
@@ -60,26 +60,33 @@ class StepLoop:
     overhead: Overhead
     start_step: int | None
     on_new_layers: Callable[[], None] | None = field(default=None, init=False)
-    step: int = field(init=False)
     closed: bool = field(default=False, init=False)
     loss: Number | None = field(default=None, init=False)
     marks: int = field(default=0, init=False)
+    _count: StepCount = field(init=False)
     _known_layers: int = field(default=0, init=False)
     _groups: dict[int, tuple[Optimizer, int] | None] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        self.step = self.start_step or 0
+        self._count = StepCount(step=self.start_step or 0, recent_lrs=self.schedule.recent_lrs)
         self._started = time.perf_counter()
         self._pid = os.getpid()
         self.step_counter = StepCounter(
             self.optimizers,
             self.on_optimizer_step,
+            count=self._count,
             watched_parameters=self.hooks.names.parameter_ids,
             on_replaced=self._on_optimizer_replaced,
             on_uncounted=self._add_uncounted_steps,
         )
         self.optimizers = self.step_counter.optimizers
         self.hooks.on_forward = self._on_forward
+        self.dispatcher.on_new = self._call_at_next_step
+
+    @property
+    def step(self) -> int:
+        """The optimizer steps so far."""
+        return self._count.step
 
     @property
     def in_owner_process(self) -> bool:
@@ -126,22 +133,43 @@ class StepLoop:
             self.dispatcher.dispatch(self.step)
         if self.step + 1 >= self.schedule.next_step:
             self._schedule_next()
+        self._rest()
+
+    def count_step(self) -> None:
+        """Count a step of a training without an optimizer to hook."""
+        if self.step + 1 < self._count.next_call:
+            self._count.step += 1
+        else:
+            self.on_optimizer_step()
+
+    def _rest(self) -> None:
+        """Let the hook count alone until the step before the next one that may be sampled."""
+        if self.hooks.attached or self.closed:
+            self._call_at_next_step()
+            return
+        if self._count.recent_lrs:
+            self._count.lr = self._count.recent_lrs[-1]
+        self.step_counter.rest_until(self.schedule.next_step - 1)
+        if self.dispatcher.has_alerts:  # received meanwhile, in another thread
+            self._call_at_next_step()
+
+    def _call_at_next_step(self) -> None:
+        self._count.next_call = 0
 
     def _on_optimizer_replaced(self, optimizer: Optimizer, uncounted_steps: int) -> None:
         """Go on with an optimizer that the training made later; its first steps were not counted."""
-        self.step += uncounted_steps
+        self._count.step += uncounted_steps
         self._groups.clear()
         name = type(optimizer).__name__
         logger.info("the training replaced its optimizer: from step %d on the steps of a new %s count", self.step, name)
 
     def _add_uncounted_steps(self, steps: int) -> None:
-        self.step += steps
+        self._count.step += steps
 
     def _count_step(self) -> None:
-        """Count the step. On a step that is not sampled there is little more: it must cost next to nothing."""
-        self.step += 1
+        self._count.step += 1
         if self.start_step is None:
-            self.step = max(self.step, completed_steps(self.optimizers))
+            self._count.step = max(self.step, completed_steps(self.optimizers))
             self.start_step = self.step - 1
         self.schedule.observe_lr(self.step, highest_readable_lr(self.optimizers))
 
@@ -218,6 +246,7 @@ class StepLoop:
         count = len(self.hooks.layers)
         if count != self._known_layers:
             self._known_layers = count
+            share_buffers(self.hooks.layers.values())
             if self.on_new_layers is not None:
                 self.on_new_layers()
 

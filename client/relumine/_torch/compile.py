@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 import warnings
@@ -57,6 +58,7 @@ class _SharedStance:
         self._holders: weakref.WeakSet[EagerStance] = weakref.WeakSet()
         self._users: Any = None
         self._ours: Any = None
+        self._eager: Any = None
 
     def enter(self, holder: EagerStance) -> None:
         self._holders.add(holder)
@@ -64,7 +66,11 @@ class _SharedStance:
             return
         self._users = _current_stance()
         self._ours = None  # until it is known: an interrupt may come before it is
-        self._ours = torch.compiler.set_stance("force_eager").stance
+        if self._eager is None:
+            self._eager = torch.compiler.set_stance("force_eager").stance
+        else:  # each sampled step comes here, and making another stance costs many times more
+            _set_stance(self._eager)
+        self._ours = self._eager
 
     def leave(self, holder: EagerStance) -> bool:
         """Return True if the user's stance is back, or was never replaced."""
@@ -78,7 +84,7 @@ class _SharedStance:
         if self._ours is None:
             is_ours = current is not self._users and current.stance == "force_eager"
         if is_ours:
-            sys.modules["torch._dynamo.eval_frame"]._set_stance(self._users)  # noqa: SLF001 - as set_stance does
+            _set_stance(self._users)
             self._users = None
             self._ours = None
         return is_ours
@@ -89,6 +95,10 @@ _shared_stance = _SharedStance()
 
 def _current_stance() -> Any:
     return sys.modules["torch._dynamo.eval_frame"]._stance  # noqa: SLF001 - it can be set in public, but not read
+
+
+def _set_stance(stance: Any) -> None:
+    sys.modules["torch._dynamo.eval_frame"]._set_stance(stance)  # noqa: SLF001 - as set_stance does
 
 
 def _filters() -> list[Any]:
@@ -142,6 +152,19 @@ def run_outside_of_compiled_code(function: FunctionT) -> FunctionT:
 
     call._torchdynamo_disable = True  # type: ignore[attr-defined]  # noqa: SLF001 - what ``disable`` sets, too
     return cast("FunctionT", call)
+
+
+def skip_in_compiled_code(function: FunctionT) -> FunctionT:
+    """Have dynamo neither trace nor compile a function whose own code calls nothing but what does the same. Return it.
+
+    In contrast to ``run_outside_of_compiled_code`` this costs nothing per call.
+    """
+    function._torchdynamo_disable = True  # type: ignore[attr-defined]  # noqa: SLF001 - what ``disable`` sets, too
+    with contextlib.suppress(ImportError):
+        from torch._C._dynamo.eval_frame import skip_code  # type: ignore[attr-defined]  # noqa: PLC0415 - may be missing
+
+        skip_code(function.__code__)
+    return function
 
 
 def _callback_query() -> Callable[[], object] | None:

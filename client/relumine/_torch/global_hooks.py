@@ -30,11 +30,14 @@ class GlobalHooks:
         self._post_forward = _call_weakly(post_forward)
         self._pause: list[RemovableHandle] = []
         self._post_key = -1
+        self._is_clean = True
         weakref.finalize(pre_forward.__self__, self.remove).atexit = False
 
     def register(self) -> None:
         """Register both hooks; registered ones are replaced."""
-        self._remove_hooks()
+        if not self._is_clean:
+            self._remove_hooks()
+        self._is_clean = False
         self.stance.__enter__()
         register_module_forward_pre_hook(self._pre_forward)
         self._post_key = register_module_forward_hook(self._post_forward, always_call=True).id
@@ -72,6 +75,7 @@ class GlobalHooks:
         for key in [*_keys(post_hooks, self._post_forward), self._post_key]:
             torch_hooks._global_forward_hooks_always_called.pop(key, None)  # noqa: SLF001 - see above
         _remove(post_hooks, self._post_forward)
+        self._is_clean = True
 
 
 def caller_of_hooks() -> FrameType | None:
@@ -90,30 +94,31 @@ def is_running(call: FrameType, thread: int) -> bool:
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - as above
     if thread != threading.get_ident():
         frame = sys._current_frames().get(thread)  # noqa: SLF001 - the only way to see another thread's stack
-    while frame is not None:
-        if frame is call:
-            return True
+    while frame is not None and frame is not call:
         frame = frame.f_back
-    return False
+    return frame is not None
 
 
-def weakly(method: Callable[[], bool], *, default: bool) -> Callable[[], bool]:
+def weakly(method: Any, *, default: bool) -> Callable[[], bool]:
     """Return a function that calls a method without holding its object; ``default`` once that is gone."""
-    reference = weakref.WeakMethod(method)
+    reference = weakref.ref(method.__self__)
+    function = method.__func__
 
     def call() -> bool:
-        bound = reference()
-        return default if bound is None else bound()
+        owner = reference()
+        return default if owner is None else bool(function(owner))
 
     return call
 
 
 def _call_weakly(method: Any) -> Callable[..., Any]:
-    reference = weakref.WeakMethod(method)
+    # Not a WeakMethod, which is written in Python: the hooks run twice per module.
+    reference = weakref.ref(method.__self__)
+    function = method.__func__
 
     def hook(*args: Any) -> Any:
-        bound = reference()
-        return None if bound is None else bound(*args)
+        owner = reference()
+        return None if owner is None else function(owner, *args)
 
     return hook
 

@@ -169,15 +169,19 @@ class ModuleNames:
         self._include = None if include is None else list(include)
         self._exclude = list(exclude or ())
 
-    def __contains__(self, module: nn.Module) -> bool:
-        return id(module) in self._paths
+    @property
+    def ids(self) -> Collection[int]:
+        """The ids of all modules."""
+        return self._paths.keys()
 
     def shares_model_with(self, other: ModuleNames) -> bool:
         """Return True if one of the models is among the other's, a part of one of them, or contains one.
 
         Models that only share a part, as two heads on one backbone do, are different models.
         """
-        return any(root in other for root in self._roots) or any(root in self for root in other._roots)
+        ours = {id(root) for root in self._roots}
+        theirs = {id(root) for root in other._roots}
+        return not (ours.isdisjoint(other.ids) and theirs.isdisjoint(self.ids))
 
     def modules(self) -> Iterator[nn.Module]:
         """Yield every module, outer modules first."""

@@ -156,28 +156,22 @@ def _has_step(value: object) -> bool:
 
 
 def readable_lrs(groups: Iterable[dict[str, Any]]) -> tuple[float, ...]:
-    """Return the learning rates of parameter groups; skips those on an accelerator, to read which would wait for it."""
+    """Return the learning rates of parameter groups; skips those that have none, as Adafactor.
+
+    Those on an accelerator are skipped, too: reading one would wait for it.
+    """
     rates = []
     for group in groups:
-        lr = group["lr"]
-        if not isinstance(lr, Tensor) or lr.device.type == "cpu":
+        lr = group.get("lr")
+        if lr is not None and (not isinstance(lr, Tensor) or lr.device.type == "cpu"):
             rates.append(float(lr))
     return tuple(rates)
 
 
 def highest_readable_lr(optimizers: Iterable[Optimizer]) -> float | None:
-    """Return the highest learning rate of all parameter groups; skips those on an accelerator. Called on every step."""
-    highest = None
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            lr = group["lr"]
-            if type(lr) is not float:
-                if isinstance(lr, Tensor) and lr.device.type != "cpu":
-                    continue
-                lr = float(lr)
-            if highest is None or lr > highest:
-                highest = lr
-    return highest
+    """Return the highest learning rate of all parameter groups; None where none is readable."""
+    groups = (group for optimizer in optimizers for group in optimizer.param_groups)
+    return max(readable_lrs(groups), default=None)
 
 
 def max_lr(optimizer: Optimizer) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Callable, Collection, Iterable
-from typing import Any, TypeAlias
 
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook
@@ -13,8 +12,7 @@ from torch.utils.hooks import RemovableHandle
 
 from relumine._torch.compile import run_outside_of_compiled_code
 from relumine._torch.optimizers import parameter_ids, share_parameters
-
-Hook: TypeAlias = Callable[[Optimizer, tuple[Any, ...], dict[str, Any]], None]
+from relumine._torch.step_hook import StepCount, hook_after_steps, hook_after_steps_of_others
 
 # The code in which torch runs the step of an optimizer and then its hooks.
 STEP_CODE = Optimizer.profile_hook_step(print).__code__
@@ -49,22 +47,29 @@ class StepCounter:
     An optimizer that was not passed is followed once it trains watched parameters and steps again and again while
     none of the others does: it has replaced them, as after unfreezing. One that steps in turn with them is not.
 
+    After ``rest_until`` the hook itself counts the steps of the leader up to that one, without a call of ``on_step``.
+
     Attributes:
         optimizers: those whose steps are counted; the list changes in place when one is replaced.
+        count: the steps so far, and the next one at which ``on_step`` is called.
         steps_of_others: steps of other optimizers that hold a watched parameter, however they were counted.
-        foreign_steps: steps in a row of optimizers of no run, whatever they train, since the latest of ours.
-        most_foreign_steps: the most of them between two steps of ours.
     """
 
     steps_of_others = 0
-    foreign_steps = 0
-    most_foreign_steps = 0
+    _looks = 0
+    _next_look = 0
+    _longest_run = 0
+    # Steps in a row of optimizers of no run, since ``count.step`` was as it is here.
+    _foreign_steps = 0
+    _most_foreign_steps = 0
+    _streak_step = 0
 
     def __init__(
         self,
         optimizers: Iterable[Optimizer],
         on_step: Callable[[], None],
         *,
+        count: StepCount | None = None,
         watched_parameters: Callable[[], Collection[int]] = frozenset,
         on_replaced: Callable[[Optimizer, int], None] | None = None,
         on_uncounted: Callable[[int], None] | None = None,
@@ -76,28 +81,42 @@ class StepCounter:
         ``on_uncounted`` is called with a number of steps that were not counted when they were made.
         """
         self.optimizers: list[Optimizer] = []
+        self.count = StepCount() if count is None else count
         self._on_step = on_step
         self._watched_parameters = watched_parameters
         self._on_replaced = on_replaced
         self._on_uncounted = on_uncounted
         self._handles: dict[int, RemovableHandle] = {}
         self._has_counted = False
-        self._leader: int | None = None
         self._steps_since_leader: dict[int, int] = {}
         # The first optimizer of ours that stepped inside a step that has not ended yet.
         self._inner: Optimizer | None = None
-        self._own_steps = 0
-        self._next_look = 0
         # Optimizers that were not passed, by id: whether they hold a watched parameter, and their steps in a row.
         self._strangers: dict[int, tuple[weakref.ref[Optimizer], bool]] = {}
         self._run_lengths: dict[int, int] = {}
-        self._longest_run = 0
         for optimizer in optimizers:
             self._follow(optimizer)
         self._global_handle = self._register_global_hook()
 
+    @property
+    def foreign_steps(self) -> int:
+        """Steps in a row of optimizers of no run, whatever they train, since the latest of ours."""
+        self._notice_counted_steps()
+        return self._foreign_steps
+
+    @property
+    def most_foreign_steps(self) -> int:
+        """The most of them between two steps of ours."""
+        self._notice_counted_steps()
+        return self._most_foreign_steps
+
+    def rest_until(self, step: int) -> None:
+        """Have ``on_step`` called at this step, and not before."""
+        self.count.next_call = min(step, self._next_look) if self.optimizers else step
+
     def stop(self) -> None:
         """Remove all hooks."""
+        self.count.next_call = 0
         self._global_handle.remove()
         for handle in self._handles.values():
             handle.remove()
@@ -108,68 +127,76 @@ class StepCounter:
     def _follow(self, optimizer: Optimizer) -> None:
         if id(optimizer) in self._handles:
             return
-
-        # The optimizer holds this object by its hook, and with it the session: both live as long as the optimizer.
-        def hook(optimizer: Optimizer, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
-            self._on_own_step(optimizer)
-
         self.optimizers.append(optimizer)
         _followed.add(optimizer)
-        self._handles[id(optimizer)] = optimizer.register_step_post_hook(run_outside_of_compiled_code(hook))
-        if self._leader is None:
-            self._leader = id(optimizer)
+        # The optimizer holds this object by its hook, and with it the session: both live as long as the optimizer.
+        hook = hook_after_steps(self.count, self.optimizers, run_outside_of_compiled_code(self._on_own_step))
+        self._handles[id(optimizer)] = optimizer.register_step_post_hook(hook)
+        if self.count.leader is None:
+            self.count.leader = optimizer
 
     def _register_global_hook(self) -> RemovableHandle:
         """Register a hook on the steps of all other optimizers. It holds this object weakly."""
         counter = weakref.ref(self)
-        own = self._handles
 
-        def hook(optimizer: Optimizer, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
-            if id(optimizer) in own:
-                return
+        def on_other_step(optimizer: Optimizer) -> None:
             living = counter()
             if living is not None:
                 living._on_other_step(optimizer)  # noqa: SLF001 - a method of this class
 
-        handle = register_optimizer_step_post_hook(run_outside_of_compiled_code(hook))
+        hook = hook_after_steps_of_others(self._handles, run_outside_of_compiled_code(on_other_step))
+        handle = register_optimizer_step_post_hook(hook)
         weakref.finalize(self, handle.remove).atexit = False
         return handle
 
     def _on_own_step(self, optimizer: Optimizer) -> None:
-        self._own_steps += 1
-        if self._own_steps >= self._next_look:
+        self._notice_counted_steps()
+        if self.count.step + 1 >= self._next_look:
+            self._looks += 1
             if _is_inside_of_another_step():
                 self._next_look = 0
                 if self._inner is None:
                     self._inner = optimizer
                 return
-            if self._inner is None and self._own_steps > FIRST_STEPS_LOOKED_AT:
-                self._next_look = self._own_steps + LOOK_EVERY
+            if self._inner is None and self._looks > FIRST_STEPS_LOOKED_AT:
+                self._next_look = self.count.step + 1 + LOOK_EVERY
         self._inner = None
         self._count(optimizer)
 
     def _count(self, optimizer: Optimizer) -> None:
         """Count a step that has ended, if it is one of the leader's."""
-        if self.foreign_steps:
-            self.most_foreign_steps = max(self.most_foreign_steps, self.foreign_steps)
-            self.foreign_steps = 0
-        if self._run_lengths:
-            self._longest_run = max(self._longest_run, *self._run_lengths.values())
-            self._run_lengths.clear()
-        if len(self.optimizers) > 1 and not self._leads(id(optimizer)):
+        self._end_streak_of_others()
+        if len(self.optimizers) > 1 and not self._leads(optimizer):
             return
         self._has_counted = True
         self._on_step()
 
-    def _leads(self, key: int) -> bool:
+    def _end_streak_of_others(self) -> None:
+        """Count the steps of others anew from here on: there was one of ours."""
+        self._streak_step = self.count.step
+        self._most_foreign_steps = max(self._most_foreign_steps, self._foreign_steps)
+        self._foreign_steps = 0
+        if self._run_lengths:
+            self._longest_run = max(self._longest_run, *self._run_lengths.values())
+            self._run_lengths.clear()
+
+    def _notice_counted_steps(self) -> None:
+        """Make up for the steps of the leader that its hook has counted alone."""
+        if self._streak_step != self.count.step:
+            self._end_streak_of_others()
+            self._steps_since_leader.clear()
+
+    def _leads(self, optimizer: Optimizer) -> bool:
         """Return True if the optimizer is the leader, or becomes it by its second step since the leader's latest."""
+        key = id(optimizer)
+        is_leader = optimizer is self.count.leader
         self._steps_since_leader[key] = self._steps_since_leader.get(key, 0) + 1
-        if key != self._leader and self._steps_since_leader[key] < 2:
+        if not is_leader and self._steps_since_leader[key] < 2:
             return False
         # The one that was passed first was only presumed to lead: the step before this one was not counted.
-        if key != self._leader and not self._has_counted and self._on_uncounted is not None:
+        if not is_leader and not self._has_counted and self._on_uncounted is not None:
             self._on_uncounted(1)
-        self._leader = key
+        self.count.leader = optimizer
         self._steps_since_leader.clear()
         return True
 
@@ -179,8 +206,9 @@ class StepCounter:
         if inner is not None:
             self._count(inner)  # the other one is a wrapper that has just made a step of ours
             return
+        self._notice_counted_steps()
         if optimizer not in _followed:
-            self.foreign_steps += 1
+            self._foreign_steps += 1
         if not self._holds_watched_parameter(optimizer):
             return
         self.steps_of_others += 1
@@ -217,12 +245,12 @@ class StepCounter:
                 self.optimizers.remove(other)
                 _followed.discard(other)
                 self._handles.pop(id(other)).remove()
-        self._leader = None
+        self.count.leader = None
         self._steps_since_leader.clear()
         self._run_lengths.clear()
         self._strangers.clear()
         self._follow(optimizer)
-        self._leader = id(optimizer)
+        self.count.leader = optimizer
         if self._on_replaced is not None:
             self._on_replaced(optimizer, uncounted_steps)
         self._count(optimizer)

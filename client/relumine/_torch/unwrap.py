@@ -18,6 +18,8 @@ _functorch: Any = getattr(torch._C, "_functorch", None)  # noqa: SLF001 - functo
 _BASE_DISPATCH = torch._C._disabled_torch_dispatch_impl  # noqa: SLF001 - as above
 _get_state: Any = getattr(torch._C, "_get_torch_function_state", None)  # noqa: SLF001 - as above
 _set_state: Any = getattr(torch._C, "_set_torch_function_state", None)  # noqa: SLF001 - as above
+# ``torch.no_grad`` comes to the same by way of two classes written in Python.
+_set_grad_enabled: Any = torch._C._set_grad_enabled  # noqa: SLF001 - as above
 _PLAIN_TYPES = (Tensor, nn.Parameter)
 
 
@@ -59,7 +61,7 @@ def without_torch_functions() -> AbstractContextManager[Any]:
 
 
 def call_unseen(function: Callable[..., None], *arguments: Any) -> None:
-    """Call a function of the SDK so that no mode, tensor subclass or transform sees its torch calls.
+    """Call a function of the SDK without gradients, so that no mode, tensor subclass or transform sees its torch calls.
 
     Gradients and torch functions are as before afterwards, also where an error or an interrupt ends the call: one
     within ``__enter__`` or before ``__exit__`` of a context would skip its exit.
@@ -68,7 +70,9 @@ def call_unseen(function: Callable[..., None], *arguments: Any) -> None:
     state = None if _get_state is None else _get_state()
     try:
         with without_torch_functions():
+            _set_grad_enabled(False)  # noqa: FBT003 - its only argument
             function(*arguments)
+            _set_grad_enabled(grad_enabled)
     except BaseException:
         torch.set_grad_enabled(grad_enabled)
         if state is not None:

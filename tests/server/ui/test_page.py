@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from playwright.sync_api import expect
 
 
 def test_without_runs_the_page_shows_how_to_start_one(page):
@@ -22,7 +23,9 @@ def test_a_run_is_listed_and_opens_with_its_alerts(page, dying):
     assert "relumine.remedies.lower_learning_rate(optimizer, " in card.inner_text()
 
 
-def test_layers_that_die_of_one_cause_are_one_card_with_the_others_folded(page, api):
+@pytest.fixture(scope="module")
+def sixty_dead_layers(api):
+    """A run of 60 layers that were all born dead, and its alerts."""
     layers = [{"layer_id": number, "name": f"fc{number}", "units": 8} for number in range(1, 61)]
     for seq, step in enumerate(range(0, 40, 10), 1):
         records = [
@@ -32,11 +35,32 @@ def test_layers_that_die_of_one_cause_are_one_card_with_the_others_folded(page, 
         run = {"id": "sixty", "name": "sixty"}
         body = {"run": run, "session": "s1", "seq": seq, "layers": layers, "records": records}
         assert api.post("/v1/uploads", json=body).status_code == 202
-    assert len(api.get("/v1/alerts", params={"run_id": "sixty", "limit": 200}).json()["items"]) == 60
+    return api.get("/v1/alerts", params={"run_id": "sixty", "limit": 200}).json()["items"]
+
+
+def test_layers_that_die_of_one_cause_are_one_card_with_the_others_folded(page, sixty_dead_layers):
+    assert len(sixty_dead_layers) == 60
     page.goto("/#/runs/sixty")
     page.get_by_text("59 more alerts with this cause").click()
     assert page.locator("li.card").count() == 1
     assert page.get_by_role("link", name="fc60 was born dead").is_visible()
+
+
+def test_the_link_of_a_message_opens_its_alert(page, sixty_dead_layers):
+    alert = next(alert for alert in sixty_dead_layers if alert["layer"] == "fc60")
+    page.goto("/#" + alert["url"].partition("#")[2])  # the server knows no port of its own here
+    target = page.locator(".target")
+    target.wait_for()
+    assert target.get_attribute("data-alert") == alert["id"]
+    assert page.evaluate("document.activeElement.id") == f"alert-{alert['id']}"
+    expect(target).to_be_in_viewport()
+
+
+def test_the_link_of_an_alert_that_the_page_of_its_run_does_not_list_opens_the_alert(page, dying, api):
+    api.post("/v1/uploads", json={"run": {"id": "empty"}, "session": "s1", "seq": 1}).raise_for_status()
+    page.goto(f"/#/runs/empty?alert={dying[0]['id']}")
+    page.get_by_role("heading", name=dying[0]["title"]).wait_for()
+    assert page.evaluate("location.hash") == f"#/alerts/{dying[0]['id']}"
 
 
 def test_the_heat_map_and_the_learning_rate_are_drawn(page, dying):

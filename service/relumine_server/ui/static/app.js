@@ -1,5 +1,5 @@
 // The router of the dashboard. It routes by the hash of the URL:
-// #/runs, #/runs/<id>, #/runs/<id>/layers/<layer_id>, #/alerts, #/alerts/<id>, #/webhooks, #/webhooks/<id>.
+// #/runs, #/runs/<id>, #/runs/<id>?alert=<alert_id>, #/runs/<id>/layers/<layer_id>, #/alerts, #/alerts/<id>, #/webhooks, #/webhooks/<id>.
 
 import { ApiError } from "/static/api.js";
 import { showAlert, showAlerts } from "/static/alerts.js";
@@ -14,8 +14,11 @@ const main = document.getElementById("main");
 const account = document.getElementById("account");
 let currentPage = new AbortController(); // aborted when the user leaves the page
 
-function route([section = "runs", id, subsection, layerId]) {
-  if (section === "runs" && id) return { section, show: (page) => showRun(page, id, subsection === "layers" ? Number(layerId) : null) };
+function route([section = "runs", id, subsection, layerId], query) {
+  if (section === "runs" && id) {
+    const selected = { layerId: subsection === "layers" ? Number(layerId) : null, alertId: query.get("alert") };
+    return { section, show: (page) => showRun(page, id, selected) };
+  }
   if (section === "runs") return { section, show: showRuns };
   if (section === "alerts" && id) return { section, show: (page) => showAlert(page, id) };
   if (section === "alerts") return { section, show: showAlerts };
@@ -40,8 +43,9 @@ async function navigate({ first = false } = {}) {
   currentPage.abort();
   currentPage = new AbortController();
   const { signal } = currentPage;
-  const parts = location.hash.replace(/^#\/?/, "").replace(/\?.*$/, "").split("/").filter(Boolean).map(decode);
-  const { section, show } = route(parts);
+  const [pathInHash, query = ""] = location.hash.replace(/^#\/?/, "").split("?", 2);
+  const parts = pathInHash.split("/").filter(Boolean).map(decode);
+  const { section, show } = route(parts, new URLSearchParams(query));
   for (const link of document.querySelectorAll("[data-nav]")) {
     if (link.dataset.nav === section) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");

@@ -10,7 +10,7 @@ import { addOverview, emptyTraces, wentBack } from "/static/run_traces.js";
 const RUNNING_POLL_MS = 2000;
 const ENDED_POLL_MS = 15000; // a run that has ended may be resumed
 
-export async function showRun({ root, signal }, runId, layerId) {
+export async function showRun({ root, signal }, runId, { layerId, alertId }) {
   const view = build(root, runId, signal);
   const getIfChanged = conditionalGet();
   let traces = emptyTraces();
@@ -24,6 +24,7 @@ export async function showRun({ root, signal }, runId, layerId) {
     }
     addOverview(traces, overview);
     await render(view, overview, traces, layerId);
+    if (alertId !== null && !signal.aborted) showTarget(view, alertId);
     return view.pollMs;
   }, signal);
 }
@@ -33,6 +34,7 @@ function build(root, runId, signal) {
     runId,
     pollMs: RUNNING_POLL_MS,
     renderedAlerts: "",
+    hasShownTarget: false,
     heading: el("h1", {}, "Run"),
     properties: el("div"),
     alerts: el("div"),
@@ -82,6 +84,22 @@ function renderAlerts(view, alerts) {
     renderAlerts(view, alerts.map((alert) => (alert.id === changed.id ? changed : alert)));
   }
   replace(view.alerts, alerts.length ? cards() : el("p", { class: "notice" }, "There are no alerts."));
+}
+
+// Marks the alert of a link such as those in messages; the first time, scrolls to it. An alert that the page does not
+// list has a page of its own.
+function showTarget(view, alertId) {
+  const target = view.alerts.querySelector(`[data-alert="${CSS.escape(alertId)}"]`);
+  if (target === null) {
+    if (!view.hasShownTarget) location.replace(`#/alerts/${encodeURIComponent(alertId)}`);
+    return;
+  }
+  target.classList.add("target");
+  if (view.hasShownTarget) return;
+  view.hasShownTarget = true;
+  for (let folded = target.closest("details"); folded; folded = folded.parentElement.closest("details")) folded.open = true;
+  document.getElementById(`alert-${alertId}`).focus({ preventScroll: true });
+  target.scrollIntoView({ block: "center" });
 }
 
 function renderRunTrace(view, trace) {

@@ -221,7 +221,7 @@ def _optimizers(source: Optimizers | None, names: modules.ModuleNames) -> list[O
     watched = names.parameter_ids()
     for optimizer in optimizers:
         if parameter_ids(optimizer).isdisjoint(watched):
-            logger.warning("this %s holds no parameter of the watched model", type(optimizer).__name__)
+            logger.warning("this %s has no parameter of the watched model", type(optimizer).__name__)
     return optimizers
 
 

@@ -191,7 +191,7 @@ def _check_records(records: RecordTable) -> None:
             raise ValueError(f"unit_columns does not fit the column {name}")
     for name, values in records.columns.items():
         if records.starts[name][-1] != values.size:
-            raise ValueError(f"column {name} has another number of units than its records")
+            raise ValueError(f"column {name} does not have as many units as its records")
         check_unit_column(name, values)
     _check_active(records)
 
@@ -201,10 +201,10 @@ def check_unit_column(name: str, values: Array) -> None:
     if values.dtype.kind == "f":
         fits = np.isfinite(values) if values.dtype.itemsize < 8 else np.abs(values) <= MAX_UNIT_VALUE
         if not fits.all():
-            raise ValueError(f"column {name} holds a number that is not finite in float32")
+            raise ValueError(f"column {name} contains a number that is not finite in float32")
     # As Python's numbers: in float16 the comparison with MAX_STEP would overflow, with a warning.
     if name in COUNT_COLUMNS and values.size and (float(values.min()) < 0 or float(values.max()) > MAX_STEP):
-        raise ValueError(f"column {name} holds a count that is out of range")
+        raise ValueError(f"column {name} contains a count that is out of range")
 
 
 def _check_active(records: RecordTable) -> None:
@@ -226,10 +226,10 @@ def _check_scalar(name: str, values: Array | None, size: int) -> Array:
     if values is None:
         return np.full(size, np.nan)
     if values.size != size or np.isinf(values).any():
-        raise ValueError(f"column {name} is of another length, or infinite")
+        raise ValueError(f"column {name} has a different length, or contains infinities")
     floats: Array = values.astype(np.float64)
     if name == "since_step" and (floats != np.floor(floats))[~np.isnan(floats)].any():
-        raise ValueError("since_step is no integer")
+        raise ValueError("since_step is not an integer")
     return floats
 
 
@@ -240,7 +240,7 @@ def _check_integers(name: str, values: Array, size: int, maximum: int, *, minimu
         integers: Array = numbers.astype(np.int64)
     is_in_range = numbers.size == size and (not size or (integers.min() >= minimum and integers.max() <= maximum))
     if not is_in_range or (numbers.dtype.kind == "f" and not (integers == numbers).all()):
-        raise ValueError(f"column {name} is of another length, or holds numbers out of range")
+        raise ValueError(f"column {name} has a different length, or contains numbers out of range")
     return integers
 
 

@@ -51,7 +51,7 @@ def check_storable(value: object) -> None:
         elif isinstance(item, Sequence) and not isinstance(item, str):
             stack.extend((part, depth + 1) for part in item)
         elif not _is_storable_leaf(item):
-            raise ValueError("config holds a value that cannot be stored")
+            raise ValueError("config contains a value that cannot be stored")
 
 
 def _is_storable_leaf(item: object) -> bool:

@@ -84,7 +84,7 @@ def check_values(body: bytes, limit: int) -> None:
         containers = body.count(b"[", start, end) + body.count(b"{", start, end)
         count += body.count(b",", start, end) + CONTAINER_VALUES * containers
         if count > limit:
-            raise TooManyValues(f"at most {limit} JSON values are accepted; packed columns count for little")
+            raise TooManyValues(f"at most {limit} JSON values are accepted; packed columns need far fewer")
 
 
 def check_json(body: bytes) -> None:

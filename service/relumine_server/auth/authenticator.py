@@ -198,4 +198,4 @@ class Authenticator:
         try:
             self._database.write(lambda connection: auth_repository.note_use(connection, key_id, now))
         except ProblemError as error:
-            log.warning("use of a key not stored", key_id=key_id, code=error.code)
+            log.warning("the latest use of a key was not stored", key_id=key_id, code=error.code)

@@ -77,9 +77,9 @@ class OpenFiles:
                 return
             self._is_missing = is_missing
         if is_missing:
-            _log.error("the file of the database is not at its path any more", file=str(self._database))
+            _log.error("the database file is no longer at its path", file=str(self._database))
         else:
-            _log.warning("the file of the database is at its path again", file=str(self._database))
+            _log.warning("the database file is at its path again", file=str(self._database))
 
 
 def create_private(database: Path) -> None:
@@ -152,7 +152,11 @@ def _withdraw(path: Path) -> None:
     except OSError as error:
         _log.warning("other users may read a file of the database", file=str(path), reason=error.strerror)
     else:
-        _log.warning("other users could read a file of the database; not any more", file=str(path), mode=f"{mode:04o}")
+        _log.warning(
+            "other users could read a file of the database; their permission was removed",
+            file=str(path),
+            mode=f"{mode:04o}",
+        )
 
 
 def _beside(database: Path, suffix: str) -> Path:

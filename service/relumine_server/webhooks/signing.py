@@ -21,7 +21,7 @@ def signed_headers(*, delivery_id: str, body: str, secrets: Sequence[str], times
     if timestamp.tzinfo is None:
         raise ValueError("a naive time cannot be signed")
     if "." in delivery_id:
-        raise ValueError("a delivery id holds no dot")
+        raise ValueError("a delivery id contains no dot")
     in_utc = timestamp.astimezone(UTC)  # the library reads any zone as UTC, and would sign the wrong second
     signatures = [Webhook(secret).sign(delivery_id, in_utc, body) for secret in secrets]
     return {

@@ -194,7 +194,7 @@ def test_an_optimizer_of_other_parameters_is_accepted_and_named(mlp, memory, cap
     optimizer = torch.optim.Adam(nn.Linear(2, 2).parameters())
     with relumine.watch(model, [optimizer, SGD(model.parameters(), lr=0.1)], strict=True):
         pass
-    assert "this Adam holds no parameter of the watched model" in capsys.readouterr().err
+    assert "this Adam has no parameter of the watched model" in capsys.readouterr().err
 
 
 def test_nothing_stays_on_an_optimizer_after_close(mlp, memory):

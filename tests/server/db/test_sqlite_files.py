@@ -71,7 +71,7 @@ def test_without_its_file_no_upload_is_acknowledged_and_the_server_is_not_ready(
             assert (answer.status_code, answer.json()["code"]) == (503, "storage_unavailable")
             assert "moved" in answer.json()["detail"]
     assert call("GET", "/readyz").status_code == 503
-    assert [log["event"] for log in logs].count("the file of the database is not at its path any more") == 1
+    assert [log["event"] for log in logs].count("the database file is no longer at its path") == 1
     if change is not replace_by_another and change is not delete_log:
         assert not file.exists()  # no empty file is made in its place
 
@@ -86,7 +86,7 @@ def test_writes_go_on_when_the_file_is_back(app, file):
     with structlog.testing.capture_logs() as logs:
         assert call("POST", "/v1/uploads", json=body(2)).status_code == 202
     assert call("GET", "/readyz").status_code == 200
-    assert "the file of the database is at its path again" in [log["event"] for log in logs]
+    assert "the database file is at its path again" in [log["event"] for log in logs]
     assert call("GET", "/v1/runs/r1").json()["last_step"] == 2
 
 
@@ -120,7 +120,7 @@ def test_files_that_others_could_read_are_withdrawn_from_them_and_logged(file):
     with structlog.testing.capture_logs() as logs:
         Database.open(f"sqlite:///{file}").close()
     assert (mode(file), mode(lock)) == (0o600, 0o600)
-    event = "other users could read a file of the database; not any more"
+    event = "other users could read a file of the database; their permission was removed"
     assert sorted(log["file"] for log in logs if log["event"] == event) == sorted([str(file), str(lock)])
 
 

@@ -133,7 +133,7 @@ class AuthenticationMiddleware:
         The id of a run in the path is that of the key's project, whatever other project has a run of the same id.
         """
         if not target.is_for_bound_keys:
-            raise ProjectForbidden("this concerns every project; the key is bound to one")
+            raise ProjectForbidden("this affects every project, and the key is bound to one")
         if target.parameters:
             await run_in_threadpool(self._check_owner, scope, target.parameters, project)
 

@@ -47,7 +47,7 @@ def create_key(
 ) -> Key:
     """Create a key. The first one must be an admin key of all projects; from then on every request needs a key."""
     if key_project is not None and body.project not in (None, key_project):
-        raise ProjectForbidden("a key of one project creates keys of that project only")
+        raise ProjectForbidden("a key that is bound to a project can only create keys for that project")
     now = clock()
     if body.expires_at is not None and body.expires_at <= now:
         raise InvalidKey("expires_at has passed")

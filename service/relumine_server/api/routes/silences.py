@@ -53,7 +53,7 @@ def create_silence(
     if not matchers:
         raise InvalidSilence('name at least one matcher; {"project": "*"} matches everything')
     if key_project is not None and "project" in matchers and not fnmatchcase(key_project, matchers["project"]):
-        raise ProjectForbidden("a key of one project silences that project only")
+        raise ProjectForbidden("a key that is bound to a project can only silence that project")
     if not starts_at < body.ends_at <= now + MAX_DURATION:
         raise InvalidSilence("it must end after now, after its start, and within ten years")
     row = SimpleNamespace(

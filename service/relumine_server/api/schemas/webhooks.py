@@ -105,9 +105,9 @@ def _within_project(values: dict[str, Any], key_project: str | None) -> dict[str
     if key_project is None or "project" not in values:
         return values
     if values["project"] not in (None, key_project):
-        raise ProjectForbidden("a key of one project makes webhooks of that project only")
+        raise ProjectForbidden("a key that is bound to a project can only create webhooks for that project")
     if is_pattern(key_project):
-        raise ProjectForbidden("the name of the key's project holds * or ?, which a webhook would take for a pattern")
+        raise ProjectForbidden("the name of the key's project contains * or ?, which a webhook would read as a pattern")
     return {**values, "project": key_project}
 
 

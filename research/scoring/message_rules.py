@@ -108,7 +108,8 @@ def _calls_the_loss_unaffected(finding: Finding, text: str) -> bool:
 def _forecasts_the_past(finding: Finding, text: str) -> bool:
     match = FORECAST.search(text)
     units = finding.evidence.get("units") or 0
-    is_half_lost = units > 0 and 2 * (finding.evidence.get("units_silent") or 0) >= units
+    inactive = (finding.evidence.get("units_silent") or 0) + units * (finding.evidence.get("baseline_fraction") or 0)
+    is_half_lost = units > 0 and 2 * inactive >= units
     return match is not None and (is_half_lost or _number(match[1]) <= finding.step)
 
 

@@ -32,7 +32,7 @@ def alert(*proposed, layer="1", **fields):
         "inhibited_by": None,
         "silenced_by": None,
     }
-    return Alert.model_construct(**(values | {"layer": layer, "remedies": remedies} | fields))
+    return Alert.model_construct(**(values | {"layer": layer, "layer_label": layer, "remedies": remedies} | fields))
 
 
 LOWER = {"evidence": {"learning_rate": {"now": 0.3, "before": 0.05}}}

@@ -136,5 +136,9 @@ def _fall_sentence(evidence: dict[str, Any]) -> str:
     shares = _shares(evidence)
     if not shares:
         return ""
-    parts = ", ".join(f"{percent(share)} through {SHIFT_PARTS[part]}" for part, share in shares.items())
+    largest = next(iter(shares))
+    if shares[largest] >= MOST:
+        parts = f"mostly through {SHIFT_PARTS[largest]}"
+    else:
+        parts = "through " + " and ".join(SHIFT_PARTS[part] for part in list(shares)[:2])
     return f"No clear cause: the mean pre-activation is falling, {parts}."

@@ -37,9 +37,10 @@ def evidence_clause(finding: Finding, *, is_short: bool = False) -> str:
 
 
 def has_lost_half(evidence: dict[str, Any]) -> bool:
-    """Return True if at least half of the layer is inactive by now."""
+    """Return True if at least half of the layer is inactive by now, those of the baseline included."""
     units = evidence.get("units") or 0
-    return units > 0 and 2 * (evidence.get("units_silent") or 0) >= units
+    inactive = (evidence.get("units_silent") or 0) + units * (measured(evidence, "baseline_fraction") or 0.0)
+    return units > 0 and 2 * inactive >= units
 
 
 def _no_data_clause(finding: Finding) -> str:
@@ -98,9 +99,12 @@ def _examples(n: int, evidence: dict[str, Any]) -> str:
 
 
 def _share(silent: int, units: int, baseline: float | None) -> str:
-    """Return *61 of 256 units (24%, plus 2% from the start)*: units of the baseline are not counted as silent."""
+    """Return *61 of 256 units (24%, plus 2% from the start)*: units of the baseline are not counted as silent.
+
+    Unless they were revived and lost again, which shows where both add up to more than the layer.
+    """
     note = percent(silent / units)
-    if baseline:
+    if baseline and silent + baseline * units <= units:
         note += f", plus {percent(baseline)} from the start"
     return f"{count(silent)} of {count(units)} units ({note})"
 

@@ -31,15 +31,21 @@ def fix_sentence(finding: Finding, cause: str, *, is_short: bool = False) -> str
         text = f"load a checkpoint from before {step}, and {text}"
     elif cause.startswith(RATE_ROSE):
         text = text.replace("lower the learning rate", "lower it")
+    elif first.action == "normalize_input" and event_step(finding, "input") in cause:
+        text = text.replace(f"from {event_step(finding, 'input')} on", "since then")
     if is_short:
         return f"Fix: {text}."
+    return f"Fix: {text}{_second_fix(finding, first, others)}."
+
+
+def _second_fix(finding: Finding, first: Remedy, others: list[Remedy]) -> str:
+    """Return what to do besides: where units are lost, a cause that is gone brings none of them back."""
+    if finding.kind in {"dead", "constant_output"}:
+        return ", then call revive_" if first.action in CAUSE_REMOVERS and _has(others, "revive_") else ""
     lower = next((remedy for remedy in others if remedy.action == "lower_learning_rate"), None)
     if first.action == "check_loss" and lower is not None and lower.value is not None:
-        text += f", or lower the learning rate to {rate(lower.value)}"
-    # A cause that is gone brings no unit back.
-    if finding.kind in {"dead", "constant_output"} and first.action in CAUSE_REMOVERS and _has(others, "revive_"):
-        text += ", then call revive_"
-    return f"Fix: {text}."
+        return f", or lower the learning rate to {rate(lower.value)}"
+    return ""
 
 
 def loss_sentence(finding: Finding) -> str:

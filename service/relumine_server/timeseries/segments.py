@@ -45,7 +45,7 @@ def has_layer(connection: sa.Connection, run_id: str, session: str, layer_id: in
 
 def latest_readings(connection: sa.Connection, run_id: str) -> dict[int, dict[str, float]]:
     """Return the last reading of each layer that has one in a segment, with its step, by layer."""
-    newest = connection.execute(_newest_rows(run_id)).all()
+    newest = connection.execute(_newest_rows(connection.dialect.name, run_id)).all()
     rows = damage.readable_segments(run_id, newest)
     damaged = {row.layer_id for row in newest} - {row.layer_id for row in rows}
     for layer_id in sorted(damaged):
@@ -54,8 +54,23 @@ def latest_readings(connection: sa.Connection, run_id: str) -> dict[int, dict[st
     return _last_readings(rows)
 
 
-def _newest_rows(run_id: str) -> sa.Select[Any]:
-    """Select the newest segment with a reading of each layer: three look-ups in the primary key per layer."""
+def _newest_rows(dialect: str, run_id: str) -> sa.Select[Any]:
+    """Select the newest segment with a reading of each layer, by a few look-ups in the primary key per layer."""
+    return _newest_rows_of_postgres(run_id) if dialect == "postgresql" else _newest_rows_of_sqlite(run_id)
+
+
+def _newest_rows_of_postgres(run_id: str) -> sa.Select[Any]:
+    """Select them by a lateral join, which SQLite does not have. Its plan is the same before the table is analyzed."""
+    c = tables.segments.c
+    layer = tables.layers.c
+    of_layer = (c.run_id == run_id, c.layer_id == layer.layer_id, c.rank == 0, c.readings.is_not(None))
+    newest_first = (c.session.desc(), c.rank.desc(), c.seq.desc())  # the order of the primary key
+    newest = sa.select(*_READING_COLUMNS).where(*of_layer).order_by(*newest_first).limit(1).lateral()
+    return sa.select(newest).select_from(sa.join(tables.layers, newest, sa.true())).where(layer.run_id == run_id)
+
+
+def _newest_rows_of_sqlite(run_id: str) -> sa.Select[Any]:
+    """Select them by three look-ups per layer."""
     c = tables.segments.c
     layer = tables.layers.c
     older = tables.segments.alias()

@@ -135,7 +135,7 @@ def test_a_warning_before_units_are_inactive_says_what_is_happening_to_the_most_
         (
             "negative_bias",
             {"shift": {"weight": 0.89, "input": 0.0, "bias": 0.11}},
-            "No clear cause: the mean pre-activation is falling, 89% through its weights, 11% through its biases. ",
+            "No clear cause: the mean pre-activation is falling, mostly through its weights. Fix: check whether a loss",
         ),
         (
             "negative_bias",
@@ -146,7 +146,7 @@ def test_a_warning_before_units_are_inactive_says_what_is_happening_to_the_most_
         (
             "input_shift",
             {"input": {"changed_at_step": 4300}},
-            "the model's input changed at step 4,300. Fix: check the data from step 4,300 on, and normalize it",
+            "the model's input changed at step 4,300. Fix: check the data since then, and normalize it with the mean",
         ),
         (
             "upstream_collapse",

@@ -68,4 +68,4 @@ def damage_state(database, run, how="another version"):
 
 
 def rebuild_lines(lines):
-    return [line for line in lines if line["event"] != "request"]
+    return [line for line in lines if "detector state lost" in line["event"]]

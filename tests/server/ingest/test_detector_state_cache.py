@@ -16,6 +16,11 @@ from relumine_server.ingest.detector_states import DetectorCheckpoint, DetectorS
 RUNS = 4
 UPLOADS = 2
 STEPS = 40  # more than a history holds
+ALLOCATED_BY_A_STATE = [
+    tracemalloc.Filter(inclusive=True, filename_pattern=pattern)
+    for pattern in ("*/relumine_server/detection/*", "*/relumine/schemas/*", "*/pydantic/*", "*/numpy/*", "<string>")
+]
+"""Not all that is allocated meanwhile: threads of other tests may still be at work in this process."""
 
 
 def advance(layers, units, seq, state):
@@ -44,6 +49,7 @@ def test_the_cache_counts_what_its_states_use(layers, units):
     counted = RUNS * _size_bytes(state)
     del state
     gc.collect()
-    used, _ = tracemalloc.get_traced_memory()
+    snapshot = tracemalloc.take_snapshot().filter_traces(ALLOCATED_BY_A_STATE)
     tracemalloc.stop()
-    assert used <= counted
+    used = sum(trace.size for trace in snapshot.traces)
+    assert 0.2 * counted < used <= counted

@@ -1,6 +1,6 @@
 """Applications that are ready at once: what is the same for each of the thousands of a test run is done once.
 
-FastAPI builds the routes anew for each application, a tenth of a second; Alembic reads its scripts to find that a
+FastAPI builds the routes for each application, a tenth of a second; Alembic reads its scripts to find that a
 database is migrated. Both are as slow as a whole test.
 """
 

@@ -174,7 +174,7 @@ def _scratch(like: Tensor) -> Tensor:
 
 @functools.lru_cache(maxsize=64)
 def _scratch_view(device: torch.device, shape: torch.Size) -> Tensor:
-    """Return a view of the scratch memory: making it anew would cost as much as a sum over a small layer."""
+    """Return a view of the scratch memory: creating one would cost as much as a sum over a small layer."""
     return _scratch_memory(device)[: shape.numel()].view(shape)
 
 

@@ -172,7 +172,7 @@ class StepCounter:
         self._on_step()
 
     def _end_streak_of_others(self) -> None:
-        """Count the steps of others anew from here on: there was one of ours."""
+        """Restart the count of the steps of others: there was one of ours."""
         self._streak_step = self.count.step
         self._most_foreign_steps = max(self._most_foreign_steps, self._foreign_steps)
         self._foreign_steps = 0

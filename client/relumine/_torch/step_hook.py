@@ -87,11 +87,13 @@ def _check_number(lr: object) -> None:
         raise TypeError(type(lr).__name__)
 
 
-def hook_after_steps_of_others(own: Container[int], on_step: Callable[[Optimizer], None]) -> Callable[..., None]:
-    """Return a hook for all optimizers, which leaves the steps of those whose ids are not in ``own`` to ``on_step``."""
+def hook_after_steps_of_others(
+    counted_ids: Container[int], on_step: Callable[[Optimizer], None]
+) -> Callable[..., None]:
+    """Return a hook for all optimizers, which leaves the steps of those that are not counted to ``on_step``."""
 
     def hook(optimizer: Optimizer, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
-        if id(optimizer) not in own:
+        if id(optimizer) not in counted_ids:
             on_step(optimizer)
 
     return skip_in_compiled_code(hook)

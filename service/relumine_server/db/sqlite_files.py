@@ -110,7 +110,7 @@ def lock(database: Path) -> IO[str]:
         served = f"{database} is already served by another process (SQLite allows one, Postgres several)"
         owner = _other_owner(path)
         if owner is not None:
-            served += f", or {owner}, to whom {path.name} belongs, holds its lock"
+            served += f", or its lock is held by {owner}, who owns {path.name}"
         raise FileInUseError(served) from error
     return file
 

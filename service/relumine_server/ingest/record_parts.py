@@ -43,11 +43,11 @@ def joined(connection: sa.Connection, upload: Upload) -> Upload:
         return upload
     records = upload.records
     units = _units_of_layer(connection, upload)
-    own = _Part(upload.first_unit, int(records.units[0]), records.arrays(0))
-    if own.first_unit + own.units > units:
+    arrived = _Part(upload.first_unit, int(records.units[0]), records.arrays(0))
+    if arrived.first_unit + arrived.units > units:
         raise UnitCountMismatch(f"layer {records[0].layer_id} has {units} units, a part of a record goes beyond them")
-    parts = [own]
-    if _is_complete(connection, upload, own, units):
+    parts = [arrived]
+    if _is_complete(connection, upload, arrived, units):
         parts += _load(connection, upload)
     is_complete = _covers([(part.first_unit, part.units) for part in parts], units)
     complete = _join(records, parts, units) if is_complete else records[:0]
@@ -94,10 +94,10 @@ def _of_record(upload: Upload) -> tuple[sa.ColumnElement[bool], ...]:
     )
 
 
-def _is_complete(connection: sa.Connection, upload: Upload, own: _Part, units: int) -> bool:
+def _is_complete(connection: sa.Connection, upload: Upload, arrived: _Part, units: int) -> bool:
     """Return whether a part and the stored ones cover all units. Their columns are not read for it."""
     rows = connection.execute(sa.select(_p.first_unit, _p.units).where(*_of_record(upload)))
-    return _covers([(own.first_unit, own.units), *((row.first_unit, row.units) for row in rows)], units)
+    return _covers([(arrived.first_unit, arrived.units), *((row.first_unit, row.units) for row in rows)], units)
 
 
 def _covers(ranges: Sequence[tuple[int, int]], units: int) -> bool:

@@ -20,7 +20,7 @@ def test_a_run_that_stopped_reporting_is_not_called_healthy_until_it_reports_aga
     harness.wait(seconds=300)
     assert (harness.run_status(), harness.run_health()) == ("stalled", "unknown")
     harness.call("PATCH", "/v1/runs/r1", json={"status": "finished"})
-    assert (harness.run_status(), harness.run_health()) == ("finished", "unknown")  # nobody saw how it ended
+    assert (harness.run_status(), harness.run_health()) == ("finished", "unknown")  # how it ended was not seen
     harness.upload(session="s2", final_status="finished")
     assert (harness.run_status(), harness.run_health()) == ("finished", "healthy")
 

@@ -116,4 +116,4 @@ def _forecast_sentence(forecast: Forecast | None, length: Length) -> str:
         return f"Forecast: half dead by step {forecast.step:,}{eta}."
     interval = f"{forecast.low:,}\N{EN DASH}{forecast.high:,}"
     certainty = percent(forecast.confidence)
-    return f"Forecast: half of the layer dead by step {forecast.step:,} ({certainty}: {interval}){eta}."
+    return f"Forecast: half of the layer dead by step {forecast.step:,} ({certainty} interval {interval}){eta}."

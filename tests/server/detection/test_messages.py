@@ -58,7 +58,7 @@ def test_a_message_states_severity_what_how_many_since_when_the_forecast_the_cau
     unknown = replace(finding(cause="unknown", shift={}), forecast=FORECAST)
     assert messages.message(unknown, "a/b").startswith(
         "CRITICAL a/b · fc2 is dying: 61 of 256 units (24%, plus 2% from the start) have been inactive for the last "
-        "3,840 examples. Forecast: half of the layer dead by step 5,150 (80%: 4,900–5,600), in about 3 min. "
+        "3,840 examples. Forecast: half of the layer dead by step 5,150 (80% interval 4,900–5,600), in about 3 min. "
         "Fix: replace"
     )
 

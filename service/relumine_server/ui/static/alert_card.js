@@ -93,7 +93,7 @@ function causeText({ cause, confidence }) {
 function forecastText({ forecast }) {
   if (!forecast) return "";
   const range = `${count(forecast.low)} to ${count(forecast.high)}`;
-  return `Forecast: half of the layer dead near step ${count(forecast.step)} (${share(forecast.confidence)}: ${range}).`;
+  return `Forecast: half of the layer dead near step ${count(forecast.step)} (${share(forecast.confidence)} interval: ${range}).`;
 }
 
 function remedyList(alert) {

@@ -77,6 +77,8 @@ class Stop(BaseException):
     """An interrupt that is not the one which ends pytest itself."""
 
 
+# One that comes while a finalizer runs, of torch or of Python, is printed and dropped by Python.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_an_interrupt_from_another_thread_is_like_any_other(memory):
     model, optimizer = build()
     raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc

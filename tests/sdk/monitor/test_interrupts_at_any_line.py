@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 
+import pytest
 import torch
 from torch.overrides import _get_current_function_mode_stack
 

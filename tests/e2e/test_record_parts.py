@@ -55,15 +55,15 @@ def train(url, run_id, flush_s=60.0):
 
 
 def contents(url, run_id):
-    """Return what the server found and stored of a run, without its names and times."""
+    """Return the alerts and the stored data of a run, without its names and times."""
     alerts = httpx.get(f"{url}/v1/alerts?run_id={run_id}").json()["items"]
     compared = ("layer_id", "kind", "state", "severity", "cause", "confidence", "opened_step", "dead_step", "evidence")
-    found = [{name: alert[name] for name in compared} for alert in alerts]
+    raised = [{name: alert[name] for name in compared} for alert in alerts]
     layer = f"{url}/v1/runs/{run_id}/layers/1"
     query = "statistics=dead_fraction,dying_fraction,active_rate,n_examples&points=1000"
     series = httpx.get(f"{layer}/series?{query}").json()
     run = httpx.get(f"{url}/v1/runs/{run_id}").json()
-    return found, series, httpx.get(f"{layer}/units").json(), run["sampled_steps"]
+    return raised, series, httpx.get(f"{layer}/units").json(), run["sampled_steps"]
 
 
 def test_a_training_behind_a_proxy_with_a_small_limit_gets_the_findings_of_one_without(server_url):
@@ -74,9 +74,9 @@ def test_a_training_behind_a_proxy_with_a_small_limit_gets_the_findings_of_one_w
     for stats in (direct, behind):
         assert (stats["acked_steps"], stats["dropped_steps"], stats["too_large_records"]) == (STEPS, {}, 0)
     assert behind["acked_records"] == direct["acked_records"] == 2 * STEPS
-    found, *stored = contents(server_url, "behind")
-    assert [found, *stored] == [*contents(server_url, "direct")]
-    assert {alert["kind"] for alert in found} & {"dying", "dead"}
+    raised, *stored = contents(server_url, "behind")
+    assert [raised, *stored] == [*contents(server_url, "direct")]
+    assert {alert["kind"] for alert in raised} & {"dying", "dead"}
     assert stored[-1] == STEPS
 
 

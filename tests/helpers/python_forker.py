@@ -92,7 +92,7 @@ def _become(request: dict[str, Any], streams: list[int]) -> NoReturn:
 
 
 def _open_streams() -> None:
-    """Open the standard streams anew: whether one can seek is decided when it is opened."""
+    """Reopen the standard streams: whether one can seek is decided when it is opened."""
     text = {"encoding": sys.stdout.encoding, "closefd": False}
     sys.stdin = sys.__stdin__ = open(0, **text)  # noqa: SIM115 - it stays open
     sys.stdout = sys.__stdout__ = open(1, "w", **text)  # noqa: SIM115 - the same

@@ -30,7 +30,7 @@ class TcpRelay:
         self._thread.start()
 
     def cut(self) -> None:
-        """Close all connections, and every new one at once: the host answers that nobody listens."""
+        """Close all connections, and every new one at once: the host answers that the port is closed."""
         with self._lock:
             self._target = None
             for connection in list(self._pairs):

@@ -49,7 +49,7 @@ def check_folder(folder: Path) -> None:
 
 
 def reason_of(error: OSError, path: Path) -> str:
-    """Return why a file or folder cannot be read: that it is somebody else's, or what the system says."""
+    """Return why a file or folder cannot be read: that it belongs to another user, or what the system says."""
     if isinstance(error, PermissionError) and hasattr(os, "geteuid"):
         with contextlib.suppress(OSError):
             if path.lstat().st_uid != os.geteuid():

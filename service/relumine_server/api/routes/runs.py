@@ -168,7 +168,7 @@ def read_overview(
             alerts=alerts,
             last_step=run.last_step,
         )
-    # As a response of our own: the framework would validate every number again, a quarter of the cost.
+    # As a response of our own: the framework would validate every number again.
     headers = {"etag": etag}
     return Response(overview.model_dump_json(), headers=headers, media_type="application/json")  # type: ignore[return-value]
 

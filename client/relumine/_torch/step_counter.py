@@ -7,15 +7,12 @@ import weakref
 from collections.abc import Callable, Collection, Iterable
 
 from torch.optim import Optimizer
-from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.hooks import RemovableHandle
 
 from relumine._torch.compile import run_outside_of_compiled_code
 from relumine._torch.optimizers import parameter_ids, share_parameters
-from relumine._torch.step_hook import StepCount, hook_after_steps, hook_after_steps_of_others
+from relumine._torch.step_hook import STEP_CODE, StepCount, hook_after_steps, register_hook, remove_hook
 
-# The code in which torch runs the step of an optimizer and then its hooks.
-STEP_CODE = Optimizer.profile_hook_step(print).__code__
 # A step that another optimizer makes lies this many frames inside of it at most.
 MAX_FRAMES_BETWEEN_STEPS = 12
 # Looking for the other one costs a microsecond: at each of the first steps, then, where there was none, now and then.
@@ -80,8 +77,8 @@ class StepCounter:
         an optimizer that is followed from now on and the number of steps it made that were not counted.
         ``on_uncounted`` is called with a number of steps that were not counted when they were made.
         """
-        self.optimizers: list[Optimizer] = []
         self.count = StepCount() if count is None else count
+        self.optimizers = self.count.optimizers
         self._on_step = on_step
         self._watched_parameters = watched_parameters
         self._on_replaced = on_replaced
@@ -96,7 +93,7 @@ class StepCounter:
         self._run_lengths: dict[int, int] = {}
         for optimizer in optimizers:
             self._follow(optimizer)
-        self._global_handle = self._register_global_hook()
+        self._step_hook = self._register_step_hook()
 
     @property
     def foreign_steps(self) -> int:
@@ -117,7 +114,7 @@ class StepCounter:
     def stop(self) -> None:
         """Remove all hooks."""
         self.count.next_call = 0
-        self._global_handle.remove()
+        remove_hook(self._step_hook)
         for handle in self._handles.values():
             handle.remove()
         self._handles.clear()
@@ -129,25 +126,32 @@ class StepCounter:
             return
         self.optimizers.append(optimizer)
         _followed.add(optimizer)
-        # The optimizer holds this object by its hook, and with it the session: both live as long as the optimizer.
-        hook = hook_after_steps(self.count, self.optimizers, run_outside_of_compiled_code(self._on_own_step))
-        self._handles[id(optimizer)] = optimizer.register_step_post_hook(hook)
+        # The optimizer holds this object by a hook, and with it the session: both live as long as the optimizer.
+        self._handles[id(optimizer)] = optimizer.register_load_state_dict_post_hook(self._do_nothing)
         if self.count.leader is None:
             self.count.leader = optimizer
 
-    def _register_global_hook(self) -> RemovableHandle:
-        """Register a hook on the steps of all other optimizers. It holds this object weakly."""
+    def _do_nothing(self, _optimizer: Optimizer) -> None:
+        """Be registered where it costs a step nothing."""
+
+    def _register_step_hook(self) -> RemovableHandle:
+        """Register the hook on the steps of all optimizers. It holds this object weakly."""
         counter = weakref.ref(self)
 
-        def on_other_step(optimizer: Optimizer) -> None:
+        def on_step(optimizer: Optimizer) -> None:
             living = counter()
             if living is not None:
-                living._on_other_step(optimizer)  # noqa: SLF001 - a method of this class
+                living._on_any_step(optimizer)  # noqa: SLF001 - a method of this class
 
-        hook = hook_after_steps_of_others(self._handles, run_outside_of_compiled_code(on_other_step))
-        handle = register_optimizer_step_post_hook(hook)
-        weakref.finalize(self, handle.remove).atexit = False
+        handle = register_hook(hook_after_steps(self.count, run_outside_of_compiled_code(on_step)))
+        weakref.finalize(self, remove_hook, handle).atexit = False
         return handle
+
+    def _on_any_step(self, optimizer: Optimizer) -> None:
+        if id(optimizer) in self._handles:
+            self._on_own_step(optimizer)
+        else:
+            self._on_other_step(optimizer)
 
     def _on_own_step(self, optimizer: Optimizer) -> None:
         self._notice_counted_steps()
@@ -275,7 +279,7 @@ def _is_inside_of_another_step() -> bool:
     Asked of the call stack, which an exception in the middle of a step leaves in order. Also true where a subclass
     calls the step of its base class and torch runs the hooks for both.
     """
-    frame = sys._getframe(2)  # noqa: SLF001 - torch has no public query for it
+    frame = sys._getframe(3)  # noqa: SLF001 - torch has no public query for it
     steps = 0
     for _ in range(MAX_FRAMES_BETWEEN_STEPS):
         if frame.f_code is STEP_CODE:

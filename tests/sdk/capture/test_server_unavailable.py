@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import relumine
+from tests.helpers.step_hooks import step_hooks
 
 
 def run(mlp, train, url, capsys):
@@ -120,4 +121,4 @@ def test_disabled_does_nothing(mlp, train):
         monitor.log(loss=1.0)
         assert monitor.flush()
     assert monitor.sdk_stats() == {}
-    assert not optimizer._optimizer_step_post_hooks
+    assert step_hooks(optimizer) == 0

@@ -22,6 +22,7 @@ from relumine._export.spool import frames
 from relumine._runtime import open_runs
 from relumine.schemas.upload import Upload
 from tests.helpers.forked_python import TRAININGS
+from tests.helpers.step_hooks import step_hooks
 
 
 def build():
@@ -71,7 +72,7 @@ def test_watching_a_model_again_ends_the_earlier_run_as_finished_and_says_so(aga
     }
     with relumine.watch(forms[again](), optimizer, name="second") as second:
         assert senders() == threads + 1
-        assert len(optimizer._optimizer_step_post_hooks) == 1
+        assert step_hooks() == 1
         train(model, optimizer)
         assert (first.sdk_stats()["steps"], second.sdk_stats()["steps"]) == (12, 12)
     assert statuses(memory)[first.run_id] == "finished"

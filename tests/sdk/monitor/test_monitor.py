@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 import relumine
+from tests.helpers.step_hooks import step_hooks
 
 
 def watched_losses(mlp, train, **options):
@@ -60,7 +61,7 @@ def test_after_close_the_model_carries_no_hook_and_copies(mlp, train, memory):
     train(model, optimizer)
     monitor.close()
     assert hooks_on(model) == 0
-    assert len(optimizer._optimizer_step_post_hooks) == 0
+    assert step_hooks(optimizer) == 0
     copies_work(model)
 
 

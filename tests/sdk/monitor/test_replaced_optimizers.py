@@ -12,6 +12,7 @@ from torch.optim import SGD, Adam
 
 import relumine
 from relumine._torch.step_counter import StepCounter
+from tests.helpers.step_hooks import step_hooks
 
 
 def step(model, optimizer):
@@ -119,16 +120,14 @@ def test_a_replaced_optimizer_is_let_go(mlp, memory):
 
 
 def test_a_counter_that_nobody_holds_leaves_no_hook(mlp):
-    from torch.optim.optimizer import _global_optimizer_post_hooks
-
     model = mlp()
     optimizer = SGD(model.parameters(), lr=0.01)
     counter = weakref.ref(StepCounter([optimizer], lambda: None))
-    assert len(_global_optimizer_post_hooks) == 1
+    assert step_hooks() == 1
     del optimizer
     gc.collect()
     assert counter() is None
-    assert not _global_optimizer_post_hooks
+    assert step_hooks() == 0
 
 
 @pytest.mark.filterwarnings("ignore")

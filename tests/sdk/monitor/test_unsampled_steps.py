@@ -14,6 +14,7 @@ from relumine._monitor.step_loop import StepLoop
 from relumine._torch.step_counter import FIRST_STEPS_LOOKED_AT
 from relumine.testing import InMemoryTransport
 from tests.helpers.notification_samples import alert
+from tests.helpers.step_hooks import step_hooks
 
 RARELY = 50
 QUIET_STEPS = FIRST_STEPS_LOOKED_AT + 70
@@ -166,13 +167,10 @@ def test_a_group_without_a_number_as_its_learning_rate_is_no_error(lr, mlp, memo
 
 
 def test_steps_of_a_closed_monitor_cost_no_hook(mlp):
-    from torch.optim.optimizer import _global_optimizer_post_hooks
-
     model = mlp()
     optimizer = SGD(model.parameters(), lr=0.01)
     with InMemoryTransport():
         monitor = relumine.watch(model, optimizer, every=RARELY)
         train(model, optimizer, steps=QUIET_STEPS)
         monitor.close()
-    assert not optimizer._optimizer_step_post_hooks
-    assert not _global_optimizer_post_hooks
+    assert step_hooks(optimizer) == 0

@@ -18,6 +18,7 @@ from torch.nn import functional
 import relumine
 from relumine._export.transport import TransportError
 from relumine._monitor import training_account
+from tests.helpers.step_hooks import clear_step_hooks
 
 REASSURING = "no dead layers"
 FAR = -60.0
@@ -128,7 +129,7 @@ def clear_torchs_hooks(scene):
 
 
 def clear_the_optimizers_hooks(scene):
-    scene.optimizer._optimizer_step_post_hooks.clear()
+    clear_step_hooks(scene.optimizer)
 
 
 def step_around_the_hooks(scene):

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import nn
 from torch.optim import SGD
-from torch.optim.optimizer import _global_optimizer_post_hooks
 
 import relumine
 from relumine.errors import SettingsError
 from tests.helpers import optimizer_wrappers as wrappers
 from tests.helpers.lazy_import import LazyModule
+from tests.helpers.step_hooks import step_hooks
 
 accelerate = LazyModule("accelerate")
 lightning_optimizers = LazyModule("lightning.pytorch.core.optimizer")
@@ -182,11 +182,10 @@ def test_an_optimizer_per_parameter_makes_one_step_per_backward(mlp, memory):
 def test_what_cannot_be_hooked_gives_one_error_that_names_monitor_step(make, mlp, memory):
     model = mlp()
     source = make(model.parameters())
-    hooks = dict(_global_optimizer_post_hooks)
     for argument in (source, [source], {"a": source}):
         with pytest.raises(SettingsError, match=r"monitor\.step\(\)"):
             relumine.watch(model, argument)
-    assert _global_optimizer_post_hooks == hooks
+    assert step_hooks() == 0
 
 
 def test_an_optimizer_of_other_parameters_is_accepted_and_named(mlp, memory, capsys):
@@ -200,8 +199,5 @@ def test_an_optimizer_of_other_parameters_is_accepted_and_named(mlp, memory, cap
 def test_nothing_stays_on_an_optimizer_after_close(mlp, memory):
     model = mlp()
     optimizer = wrappers.Sam(model.parameters(), lr=0.01)
-    hooks = dict(_global_optimizer_post_hooks)
     relumine.watch(model, optimizer, strict=True).close()
-    assert not optimizer._optimizer_step_post_hooks
-    assert not optimizer.base_optimizer._optimizer_step_post_hooks
-    assert _global_optimizer_post_hooks == hooks
+    assert step_hooks(optimizer, optimizer.base_optimizer) == 0

@@ -17,6 +17,7 @@ from relumine.schemas.upload import UploadResponse
 from relumine.testing import InMemoryTransport
 from tests.helpers.dying_models import dead_model, perceptron
 from tests.helpers.remedy_alerts import LOWER, alert
+from tests.helpers.step_hooks import step_hooks
 
 
 def new_training(**options):
@@ -187,7 +188,7 @@ def test_a_copied_model_carries_no_inputs_and_stop_removes_all_hooks():
         assert not recent_inputs._last
     handler.stop()
     assert not model._forward_pre_hooks
-    assert not optimizer._optimizer_step_post_hooks
+    assert step_hooks(optimizer) == 0
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # dynamo's own, on some versions

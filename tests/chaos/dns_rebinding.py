@@ -35,6 +35,8 @@ PUBLIC = "93.184.216.34"
 CHANGING_ANSWERS = (PUBLIC, "127.0.0.1", PUBLIC, "10.0.0.1", PUBLIC, "::1", "169.254.169.254")
 PORTS = (80, 443, 8080, 8443, 9093)
 ATTEMPTS = 300
+CLIENT = "the webhook client"
+CONTROL = "check, then connect"
 INSIDE = "RELUMINE_CHAOS_IN_NETWORK_NAMESPACE"
 """Environment variable of the process inside the namespace."""
 
@@ -52,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         completed = subprocess.run(command, env=os.environ | {INSIDE: "1"}, cwd=ROOT, check=False)
         raise SystemExit(completed.returncode)
     with prepared_network() as reached:
-        report(reached)
+        is_good = report(reached)
+    raise SystemExit(0 if is_good else 1)
 
 
 @contextmanager
@@ -109,8 +112,8 @@ def opened_connections() -> int:
     return int(values[names.index("ActiveOpens")])
 
 
-def report(reached: collections.Counter[str]) -> None:
-    """Try everything and print."""
+def report(reached: collections.Counter[str]) -> bool:
+    """Try everything and print; return whether the webhook client reached no refused address."""
     client = WebhookHttpClient(TargetAllowlist(), timeout_s=5)
     opened_at_start = opened_connections()
     outcomes = [client.post(url.format(port=8443), {}, "{}") for url in HOSTILE_URLS]
@@ -119,7 +122,8 @@ def report(reached: collections.Counter[str]) -> None:
         f"{len(HOSTILE_URLS)} hostile URLs: {refused} refused, {len(HOSTILE_URLS) - refused} without an address, ",
         end="",
     )
-    print(f"{opened_connections() - opened_at_start} connections opened")
+    opened_for_hostile = opened_connections() - opened_at_start
+    print(f"{opened_for_hostile} connections opened")
 
     opened_at_start = opened_connections()
     client.post("https://public.test/", {}, "{}")
@@ -127,9 +131,10 @@ def report(reached: collections.Counter[str]) -> None:
     print(f"control, https://public.test: {opened} connections opened, to {dict(reached)}")
 
     attempts: dict[str, Callable[[], object]] = {
-        "the webhook client": lambda: client.post("https://flip.test/", {}, "{}"),
-        "check, then connect": check_then_connect,
+        CLIENT: lambda: client.post("https://flip.test/", {}, "{}"),
+        CONTROL: check_then_connect,
     }
+    reached_refused: dict[str, int] = {}
     for name, attempt in attempts.items():
         reached.clear()
         opened_at_start = opened_connections()
@@ -137,8 +142,11 @@ def report(reached: collections.Counter[str]) -> None:
             attempt()
         opened = opened_connections() - opened_at_start
         refused = sum(times for address, times in reached.items() if address != PUBLIC)
+        reached_refused[name] = refused
         print(f"a name that changes, {ATTEMPTS} attempts, {name}: {opened} connections opened, ", end="")
         print(f"{reached[PUBLIC]} to the public address, {refused} to refused ones")
+    # The control shows that a refused address can be reached here at all.
+    return not opened_for_hostile and not reached_refused[CLIENT] and reached_refused[CONTROL] > 0
 
 
 def check_then_connect() -> None:

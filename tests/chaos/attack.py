@@ -7,28 +7,30 @@ import multiprocessing
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from tests.chaos.payload_bombs import (
-    MAX_GROWTH_MIB,
-    MAX_SLOWDOWN,
-    measured_growth,
-    other_clients,
-    percentile_ms,
-)
+from tests.chaos.other_clients import measured_growth, other_clients, percentile_ms
 from tests.chaos.server import Server
 
 WARM_UP_S = 3
 ROUNDS = 3
 
+# What is promised: memory of the attack, and the p99 of other clients as a multiple of that without it.
+MAX_GROWTH_MIB = 50
+MAX_SLOWDOWN = 2.0
+
 Attack: TypeAlias = Callable[[int, float], Counter[str]]
 """Attacks the server on a port of this machine for so many seconds; returns how often which answer came."""
 RunAttack: TypeAlias = Callable[[float], Counter[str]]
 """Attacks for so many seconds."""
+Prepare: TypeAlias = Callable[[], None]
+"""Makes what an attack needs."""
+IsExpected: TypeAlias = Callable[[str], bool]
+"""Returns whether an attack may be answered so."""
 
 
 @dataclass
@@ -50,33 +52,39 @@ class Measured:
 
 
 @contextmanager
-def attacker(attack: Attack, port: int) -> Iterator[RunAttack]:
+def attacker(attack: Attack, port: int, prepare: Prepare) -> Iterator[RunAttack]:
     """Yield a function that attacks from a process of its own.
 
     In the process of the other clients, the attack would hold up their threads, and they would measure that.
     """
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-        process.submit(time.monotonic).result()  # it is started, and has imported what it needs
+        process.submit(prepare).result()
         yield lambda seconds: process.submit(attack, port, seconds).result()
 
 
-def measure(server: Server, attack: Attack, seconds: float) -> bool:
-    """Measure without and with the attack in turn, and print; return whether both promises held.
+def measure(server: Server, run_attack: RunAttack, seconds: float, is_expected: IsExpected) -> bool:
+    """Measure without and with the attack in turn, and print; return whether all promises held.
 
     Memory of the uploads alone is measured too: each new run is detector state in memory, attacked or not.
     """
     alone, beside = Measured(), Measured()
     answers: Counter[str] = Counter()
-    with attacker(attack, server.port) as run_attack:
-        with other_clients(server.url, "warm"):
-            time.sleep(WARM_UP_S)  # the first requests of a server are its slowest
-        for number in range(ROUNDS):  # in turn: other work of the machine slows down both alike
-            with alone.round(server, f"alone{number}"):
-                time.sleep(seconds / ROUNDS)  # as long as the attack will take
-            with beside.round(server, f"beside{number}"):
-                answers += run_attack(seconds / ROUNDS)
-    print(f"answers to the attack: {dict(sorted(answers.items()))}")
-    return all([print_memory(alone, beside), print_latency(alone, beside)])
+    with other_clients(server.url, "warm"):
+        time.sleep(WARM_UP_S)  # the first requests of a server are its slowest
+    for number in range(ROUNDS):  # in turn: other work of the machine slows down both alike
+        with alone.round(server, f"alone{number}"):
+            time.sleep(seconds / ROUNDS)  # as long as the attack will take
+        with beside.round(server, f"beside{number}"):
+            answers += run_attack(seconds / ROUNDS)
+    is_refused = print_answers(answers, is_expected)
+    return all([is_refused, print_memory(alone, beside), print_latency(alone, beside)])
+
+
+def print_answers(answers: Counter[str], is_expected: IsExpected) -> bool:
+    """Print how often which answer came; return whether all were expected."""
+    for answer, count in sorted(answers.items()):
+        print(f"{answer:<40} {count:>8,}{'' if is_expected(answer) else '   UNEXPECTED'}")
+    return all(map(is_expected, answers))
 
 
 def print_memory(alone: Measured, beside: Measured) -> bool:
@@ -102,16 +110,32 @@ def print_latency(alone: Measured, beside: Measured) -> bool:
     return set(beside.answers) == {"202"} and p99_beside <= MAX_SLOWDOWN * p99_alone
 
 
-def main(description: str | None, attack: Attack, arguments: Sequence[str] | None = None) -> None:
+def prepare_nothing() -> None:
+    """Make nothing: the attack needs nothing that takes long to make."""
+
+
+def expect_anything(_answer: str) -> bool:
+    """Accept every answer: what matters is what the attack costs the others."""
+    return True
+
+
+def main(
+    description: str | None,
+    attack: Attack,
+    *,
+    prepare: Prepare = prepare_nothing,
+    is_expected: IsExpected = expect_anything,
+) -> None:
     """Run the command of a rig: attack, measure, and exit with 1 where a promise was broken."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=45, help="of the attack, in all")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         server = Server(f"sqlite:///{folder}/relumine.db")
         server.start()
         try:
-            is_good = measure(server, attack, options.seconds)
+            with attacker(attack, server.port, prepare) as run_attack:
+                is_good = measure(server, run_attack, options.seconds, is_expected)
         finally:
             server.kill()
     raise SystemExit(0 if is_good else 1)

@@ -30,7 +30,7 @@ class GarbageCollectingRows(Dataset[torch.Tensor]):
     """A data set that collects garbage at every read, in the worker."""
 
     def __len__(self) -> int:
-        return 256
+        return 64
 
     def __getitem__(self, index: int) -> torch.Tensor:
         gc.collect()

@@ -35,7 +35,7 @@ IsExpected: TypeAlias = Callable[[str], bool]
 
 @dataclass
 class Measured:
-    """What the other clients and the server's memory showed in all rounds of one kind."""
+    """Latencies and answers of the other clients, and growth of the server, in all rounds of one kind."""
 
     seconds: list[float] = field(default_factory=list)
     answers: Counter[str] = field(default_factory=Counter)
@@ -67,7 +67,8 @@ def measure(server: Server, run_attack: RunAttack, seconds: float, is_expected: 
 
     Memory of the uploads alone is measured too: each new run is detector state in memory, attacked or not.
     """
-    alone, beside = Measured(), Measured()
+    alone = Measured()
+    beside = Measured()
     answers: Counter[str] = Counter()
     with other_clients(server.url, "warm"):
         time.sleep(WARM_UP_S)  # the first requests of a server are its slowest

@@ -118,42 +118,47 @@ def opened_connections() -> int:
 
 
 def report(reached: collections.Counter[str]) -> bool:
-    """Try everything and print; return whether the webhook client reached no refused address."""
+    """Try everything and print; return whether the webhook client reached no refused address.
+
+    The controls show that both kinds of address can be reached here at all.
+    """
     client = WebhookHttpClient(TargetAllowlist(), timeout_s=5)
+    opened_for_hostile = try_hostile_urls(client)
+    opened_at_start = opened_connections()
+    client.post("https://public.test/", {}, "{}")
+    opened = opened_connections() - opened_at_start
+    is_reachable = dict(reached) == {PUBLIC: 1}
+    print(f"control, https://public.test: {opened} connections opened, to {dict(reached)}")
+    refused = count_refused_reached(reached, CLIENT, lambda: client.post("https://flip.test/", {}, "{}"))
+    refused_of_control = count_refused_reached(reached, CONTROL, check_then_connect)
+    return is_reachable and refused_of_control > 0 and not opened_for_hostile and not refused
+
+
+def try_hostile_urls(client: WebhookHttpClient) -> int:
+    """Post to each hostile URL and print; return the connections that were opened."""
     opened_at_start = opened_connections()
     outcomes = [client.post(url.format(port=8443), {}, "{}") for url in HOSTILE_URLS]
+    opened = opened_connections() - opened_at_start
     refused = sum((outcome.error or "").startswith("refused") for outcome in outcomes)
     print(
         f"{len(HOSTILE_URLS)} hostile URLs: {refused} refused, {len(HOSTILE_URLS) - refused} without an address, ",
         end="",
     )
-    opened_for_hostile = opened_connections() - opened_at_start
-    print(f"{opened_for_hostile} connections opened")
+    print(f"{opened} connections opened")
+    return opened
 
+
+def count_refused_reached(reached: collections.Counter[str], name: str, attempt: Callable[[], object]) -> int:
+    """Attempt to reach the name that changes, and print; return how often a refused address was reached."""
+    reached.clear()
     opened_at_start = opened_connections()
-    client.post("https://public.test/", {}, "{}")
+    for _ in range(ATTEMPTS):
+        attempt()
     opened = opened_connections() - opened_at_start
-    reached_public = reached[PUBLIC]
-    print(f"control, https://public.test: {opened} connections opened, to {dict(reached)}")
-
-    attempts: dict[str, Callable[[], object]] = {
-        CLIENT: lambda: client.post("https://flip.test/", {}, "{}"),
-        CONTROL: check_then_connect,
-    }
-    reached_refused: dict[str, int] = {}
-    for name, attempt in attempts.items():
-        reached.clear()
-        opened_at_start = opened_connections()
-        for _ in range(ATTEMPTS):
-            attempt()
-        opened = opened_connections() - opened_at_start
-        refused = sum(times for address, times in reached.items() if address != PUBLIC)
-        reached_refused[name] = refused
-        print(f"a name that changes, {ATTEMPTS} attempts, {name}: {opened} connections opened, ", end="")
-        print(f"{reached[PUBLIC]} to the public address, {refused} to refused ones")
-    # The controls show that both kinds of address can be reached here at all.
-    is_reachable = reached_public == 1 and reached_refused[CONTROL] > 0
-    return is_reachable and not opened_for_hostile and not reached_refused[CLIENT]
+    refused = sum(times for address, times in reached.items() if address != PUBLIC)
+    print(f"a name that changes, {ATTEMPTS} attempts, {name}: {opened} connections opened, ", end="")
+    print(f"{reached[PUBLIC]} to the public address, {refused} to refused ones")
+    return refused
 
 
 def check_then_connect() -> None:

@@ -1,4 +1,4 @@
-"""Whose turn it is among connections that send further requests before they have a response.
+"""Turns of connections that send further requests before they have a response.
 
 A client that waits for each response has one request in the server. One that does not would have as many as it has
 connections, and all others would wait beside them. So the requests of all pipelines are answered one after the other.

@@ -75,7 +75,8 @@ def seconds_until_accepted(server: Server, seq: int, start: float, log: UploadLo
             if upload(client, ("probe", seq), content, log):
                 return time.monotonic() - start
             time.sleep(0.02)  # between two attempts
-    raise RuntimeError(f"no upload was accepted within {ACCEPT_TIMEOUT_S} s")
+    answers = dict(log.retried + log.unexpected)
+    raise RuntimeError(f"no upload was accepted within {ACCEPT_TIMEOUT_S} s; all clients were answered {answers}")
 
 
 def upload_and_kill(database_url: str, kills: Sequence[Kill], workers: int = 1) -> tuple[UploadLog, list[float]]:

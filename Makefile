@@ -25,7 +25,8 @@ check: $(VENV)/dev.stamp  ## check style, types and import contracts
 
 RIGS = network_faults process_exit forks server_kills dispatcher_kills disk_full torn_rows packaging hostile_receivers \
 	dns_rebinding multi_server slow_migration frozen_postgres postgres_failover graceful_shutdown payload_bombs pipelines \
-	gzip_members silent_connections large_uploads sync_beside_training restored_backup skewed_clocks openapi_fuzz
+	gzip_members silent_connections large_uploads sync_beside_training restored_backup skewed_clocks openapi_fuzz \
+	timing_side_channel
 chaos: $(VENV)/dev.stamp  ## run the long rigs, which kill, cut off, fill up and attack
 	for rig in $(RIGS); do echo "== $$rig"; $(BIN)/python -m tests.chaos.$$rig || exit 1; done
 

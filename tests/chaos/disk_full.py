@@ -19,7 +19,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.chaos.server import UNDER_ATTACK, Key, Server
+from tests.chaos.server import RETRY_STATUSES, UNDER_ATTACK, Key, Server
 from tests.chaos.server_kills import RECORDS, upload_body
 
 RUNS = 8
@@ -54,8 +54,8 @@ def send_again(client: httpx.Client, answers: dict[Key, int]) -> collections.Cou
     return collections.Counter(send(client, key) for key, status in answers.items() if status != 202)
 
 
-def report_stored(file: Path, sent: set[Key]) -> None:
-    """Print what the database holds."""
+def report_stored(file: Path, sent: set[Key]) -> bool:
+    """Print what the database holds; return whether that is every upload, once and completely."""
     database = sqlite3.connect(file)
     uploads = [tuple(row) for row in database.execute("SELECT run_id, seq FROM uploads")]
     query = "SELECT run_id || '/' || seq, SUM(record_count) FROM segments GROUP BY run_id, seq"
@@ -70,10 +70,11 @@ def report_stored(file: Path, sent: set[Key]) -> None:
     missing = len(sent - set(uploads))
     twice = len(uploads) - len(set(uploads))
     print(f"stored: {missing} of {len(sent):,} missing, {twice} twice, {partial} in part; integrity_check {integrity}")
+    return not (missing or twice or partial) and integrity == "ok"
 
 
-def run(folder: Path, mib: int) -> None:
-    """Fill the disk, free space, send again, count."""
+def run(folder: Path, mib: int) -> bool:
+    """Fill the disk, free space, send again, count; return whether all promises held."""
     ballast = folder / "ballast"
     ballast.write_bytes(bytes(mib * 2**20 * 2 // 3))
     server = Server(f"sqlite:///{folder}/relumine.db", settings=SETTINGS)
@@ -83,10 +84,13 @@ def run(folder: Path, mib: int) -> None:
             answers, reads = fill(client)
             print(f"filling: {dict(collections.Counter(answers.values()))}, reads meanwhile: {sorted(reads)}")
             ballast.unlink()
-            print(f"with free space again, without a restart: {dict(send_again(client, answers))}")
+            late_answers = send_again(client, answers)
+            print(f"with free space again, without a restart: {dict(late_answers)}")
     finally:
         server.kill()
-    report_stored(folder / "relumine.db", set(answers))
+    is_stored = report_stored(folder / "relumine.db", set(answers))
+    is_refused_well = set(answers.values()) - {202} <= set(RETRY_STATUSES)
+    return is_stored and is_refused_well and reads == {200} and set(late_answers) == {202}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -104,9 +108,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as name:
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={options.mib}m", "tmpfs", name], check=True)
         try:
-            run(Path(name), options.mib)
+            is_good = run(Path(name), options.mib)
         finally:
             subprocess.run(["umount", name], check=True)
+    raise SystemExit(0 if is_good else 1)
 
 
 if __name__ == "__main__":

@@ -32,9 +32,13 @@ from tests.helpers.dns_server import run_dns_server
 from tests.helpers.hostile_urls import HOSTILE_HOSTS, HOSTILE_URLS
 
 PUBLIC = "93.184.216.34"
+OWN = "198.51.100.7"
+OWN_IPV6 = "2001:db8::7"
 CHANGING_ANSWERS = (PUBLIC, "127.0.0.1", PUBLIC, "10.0.0.1", PUBLIC, "::1", "169.254.169.254")
 PORTS = (80, 443, 8080, 8443, 9093)
 ATTEMPTS = 300
+CLIENT = "the webhook client"
+CONTROL = "check, then connect"
 INSIDE = "RELUMINE_CHAOS_IN_NETWORK_NAMESPACE"
 """Environment variable of the process inside the namespace."""
 
@@ -52,7 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         completed = subprocess.run(command, env=os.environ | {INSIDE: "1"}, cwd=ROOT, check=False)
         raise SystemExit(completed.returncode)
     with prepared_network() as reached:
-        report(reached)
+        is_good = report(reached)
+    raise SystemExit(0 if is_good else 1)
 
 
 @contextmanager
@@ -60,8 +65,11 @@ def prepared_network() -> Iterator[collections.Counter[str]]:
     """Prepare the namespace; yield the number of connections by address."""
     for command in (
         "link set lo up",
-        "route add local 0.0.0.0/0 dev lo",
-        "-6 route add local ::/0 dev lo",
+        # Otherwise the source address would be that of the destination, and every address this machine's own.
+        f"addr add {OWN}/32 dev lo",
+        f"-6 addr add {OWN_IPV6}/128 dev lo",
+        f"route add local 0.0.0.0/0 dev lo src {OWN}",
+        f"-6 route add local ::/0 dev lo src {OWN_IPV6}",
     ):
         subprocess.run(["ip", *command.split()], check=True)
     with tempfile.NamedTemporaryFile("w") as resolver:
@@ -109,36 +117,48 @@ def opened_connections() -> int:
     return int(values[names.index("ActiveOpens")])
 
 
-def report(reached: collections.Counter[str]) -> None:
-    """Try everything and print."""
+def report(reached: collections.Counter[str]) -> bool:
+    """Try everything and print; return whether the webhook client reached no refused address.
+
+    The controls show that both kinds of address can be reached here at all.
+    """
     client = WebhookHttpClient(TargetAllowlist(), timeout_s=5)
+    opened_for_hostile = try_hostile_urls(client)
+    opened_at_start = opened_connections()
+    client.post("https://public.test/", {}, "{}")
+    opened = opened_connections() - opened_at_start
+    is_reachable = dict(reached) == {PUBLIC: 1}
+    print(f"control, https://public.test: {opened} connections opened, to {dict(reached)}")
+    refused = count_refused_reached(reached, CLIENT, lambda: client.post("https://flip.test/", {}, "{}"))
+    refused_of_control = count_refused_reached(reached, CONTROL, check_then_connect)
+    return is_reachable and refused_of_control > 0 and not opened_for_hostile and not refused
+
+
+def try_hostile_urls(client: WebhookHttpClient) -> int:
+    """Post to each hostile URL and print; return the connections that were opened."""
     opened_at_start = opened_connections()
     outcomes = [client.post(url.format(port=8443), {}, "{}") for url in HOSTILE_URLS]
+    opened = opened_connections() - opened_at_start
     refused = sum((outcome.error or "").startswith("refused") for outcome in outcomes)
     print(
         f"{len(HOSTILE_URLS)} hostile URLs: {refused} refused, {len(HOSTILE_URLS) - refused} without an address, ",
         end="",
     )
-    print(f"{opened_connections() - opened_at_start} connections opened")
+    print(f"{opened} connections opened")
+    return opened
 
+
+def count_refused_reached(reached: collections.Counter[str], name: str, attempt: Callable[[], object]) -> int:
+    """Attempt to reach the name that changes, and print; return how often a refused address was reached."""
+    reached.clear()
     opened_at_start = opened_connections()
-    client.post("https://public.test/", {}, "{}")
+    for _ in range(ATTEMPTS):
+        attempt()
     opened = opened_connections() - opened_at_start
-    print(f"control, https://public.test: {opened} connections opened, to {dict(reached)}")
-
-    attempts: dict[str, Callable[[], object]] = {
-        "the webhook client": lambda: client.post("https://flip.test/", {}, "{}"),
-        "check, then connect": check_then_connect,
-    }
-    for name, attempt in attempts.items():
-        reached.clear()
-        opened_at_start = opened_connections()
-        for _ in range(ATTEMPTS):
-            attempt()
-        opened = opened_connections() - opened_at_start
-        refused = sum(times for address, times in reached.items() if address != PUBLIC)
-        print(f"a name that changes, {ATTEMPTS} attempts, {name}: {opened} connections opened, ", end="")
-        print(f"{reached[PUBLIC]} to the public address, {refused} to refused ones")
+    refused = sum(times for address, times in reached.items() if address != PUBLIC)
+    print(f"a name that changes, {ATTEMPTS} attempts, {name}: {opened} connections opened, ", end="")
+    print(f"{reached[PUBLIC]} to the public address, {refused} to refused ones")
+    return refused
 
 
 def check_then_connect() -> None:

@@ -30,7 +30,7 @@ class GarbageCollectingRows(Dataset[torch.Tensor]):
     """A data set that collects garbage at every read, in the worker."""
 
     def __len__(self) -> int:
-        return 256
+        return 64
 
     def __getitem__(self, index: int) -> torch.Tensor:
         gc.collect()
@@ -70,8 +70,11 @@ def wait_for_child(pid: int) -> bool:
     return False
 
 
-def fork_with_lock_held(count: int) -> None:
-    """Fork from the training thread while another thread holds the lock of the queue, on sampled steps and others."""
+def fork_with_lock_held(count: int) -> bool:
+    """Fork from the training thread while another thread holds the lock of the queue, on sampled steps and others.
+
+    Return whether every child exited well and each sampled step was sent once.
+    """
     model, optimizer = small_model()
     with InMemoryTransport() as memory, relumine.watch(model, optimizer, every=2) as monitor:
         lock = monitor._session.queue._lock  # the lock that a child could wait for
@@ -99,11 +102,13 @@ def fork_with_lock_held(count: int) -> None:
         monitor.flush()
         steps = [record.step for record in memory.records("1")]
     print(f"{count} forks with the lock held: {failures} children hung or failed; ", end="")
-    print(f"{len(steps)} sampled steps sent, {len(steps) - len(set(steps))} twice, by the parent alone")
+    print(f"{len(steps)} sampled steps sent, {len(steps) - len(set(steps))} twice, by the parent alone", flush=True)
+    return not failures and steps == sorted(set(steps)) and len(steps) >= count // 2
 
 
-def use_data_loaders() -> None:
-    """Use workers of all three start methods while every step is sampled."""
+def use_data_loaders() -> bool:
+    """Use workers of all three start methods while every step is sampled; return whether each was sent once."""
+    are_good = []
     for method in ("fork", "forkserver", "spawn"):
         model, optimizer = small_model()
         with InMemoryTransport() as memory, relumine.watch(model, optimizer, every=1) as monitor:
@@ -117,8 +122,10 @@ def use_data_loaders() -> None:
                     batches += 1
             monitor.flush()
             steps = [record.step for record in memory.records("1")]
-        verdict = "each once" if steps == list(range(1, batches + 1)) else "WRONG"
-        print(f"DataLoader, {method}: {batches} batches, {len(steps)} sampled steps, {verdict}")
+        are_good.append(steps == list(range(1, batches + 1)))
+        verdict = "each once" if are_good[-1] else "WRONG"
+        print(f"DataLoader, {method}: {batches} batches, {len(steps)} sampled steps, {verdict}", flush=True)
+    return all(are_good)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -134,8 +141,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as folder:
         os.environ["RELUMINE_DIR"] = folder
-        fork_with_lock_held(options.forks)
-        use_data_loaders()
+        results = [fork_with_lock_held(options.forks), use_data_loaders()]
+    raise SystemExit(0 if all(results) else 1)
 
 
 if __name__ == "__main__":

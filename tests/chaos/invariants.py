@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
+from relumine.schemas.alert import Kind
 from relumine.schemas.upload import Upload
 from relumine_server.alerts.lifecycle import TRANSITIONS, event_for_finding, transition
 from relumine_server.alerts.status import AlertEvent, AlertStatus
@@ -25,6 +26,7 @@ from relumine_server.db import tables
 from relumine_server.detection import detector
 from relumine_server.detection import state as detection_state
 from relumine_server.detection.policy import DEFAULT
+from relumine_server.outbox import alert_refs
 from tests.chaos.notification_receiver import EventReceiver
 from tests.chaos.run_fixtures import RECORDS_PER_STEP, STEPS_PER_UPLOAD, Outcome, seq_of, uploads
 from tests.chaos.server import Key
@@ -167,18 +169,20 @@ def undisturbed_events(run: str) -> dict[str, list[tuple[str, int]]]:
     """Return event and step of each event that one undisturbed process would store, by alert."""
     state = detection_state.empty()
     statuses: dict[str, AlertStatus] = {}
+    kinds: dict[str, Kind] = {}
     events: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)
     for body in uploads(run):
         upload = Upload.model_validate_json(json.dumps(body))
         described = detection_state.describe(state, upload.layers)
         state, _readings, findings = detector.advance(described, upload.records, DEFAULT)
         for finding in findings:
-            alert = f"{run}.{finding.layer_id}.{finding.kind}"
+            alert = alert_refs.alert_id(run, finding.layer_id, finding.kind)  # a dead layer goes on with its alert
             status = statuses.get(alert)
-            event = event_for_finding(finding.kind, finding.transition, finding.severity, status)
-            result = transition(status, AlertEvent(event, NOW, finding.step, finding.severity))
+            event = event_for_finding(finding.kind, finding.transition, finding.severity, status, kinds.get(alert))
+            result = transition(status, AlertEvent(event, NOW, finding.step, finding.severity, kind=finding.kind))
             if result is None:
                 continue
+            kinds[alert] = finding.kind
             statuses[alert] = result.status
             if result.log_entry is not None:
                 events[alert].append((event, finding.step))

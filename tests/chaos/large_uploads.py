@@ -19,7 +19,7 @@ from collections.abc import Sequence
 
 import httpx
 
-from tests.chaos.payload_bombs import CLIENTS, measured_growth, other_clients, percentile_ms
+from tests.chaos.other_clients import CLIENTS, measured_growth, other_clients, percentile_ms
 from tests.chaos.server import DATABASES, UNDER_ATTACK, Server
 
 SENDERS = 8

@@ -23,6 +23,7 @@ from benchmarks.common.server_process import free_port
 from tests.chaos.harness import Training, server, train
 
 STEPS = ("--steps", "3000")
+MAX_EXIT_S = 5.0  # the SDK waits for two seconds, and Python ends its threads and PyTorch
 
 
 @contextmanager
@@ -78,8 +79,8 @@ FAULTS: dict[str, Callable[[], AbstractContextManager[str]]] = {
 }
 
 
-def print_training(name: str, end: str, training: Training, bare: dict[str, Any]) -> None:
-    """Print a line that compares a training to the one without the SDK."""
+def report(name: str, end: str, training: Training, bare: dict[str, Any]) -> bool:
+    """Print a line that compares a training to the one without the SDK; return whether all promises held."""
     result = training.lines[0]
     stats = training.lines[-1]["stats"]
     losses = "bit-identical" if result["losses"] == bare["losses"] else "LOSSES DIFFER"
@@ -89,8 +90,13 @@ def print_training(name: str, end: str, training: Training, bare: dict[str, Any]
         f"training, memory {growth_kib:+,} KiB, {result['step_us']:.0f} µs a step, sampled {stats['sampled_steps']} "
         f"acked {stats['acked_steps']} spooled {stats['spooled_steps']} dropped {stats['dropped_steps']} "
         f"errors {stats['errors']}, "
-        f"{len(training.stderr.splitlines())} lines logged"
+        f"{len(training.stderr.splitlines())} lines logged",
+        flush=True,
     )
+    is_undisturbed = result["losses"] == bare["losses"] and training.exit_code == 0 and not stats["errors"]
+    counted = stats["acked_steps"] + stats["spooled_steps"] + stats["dropped_steps"]
+    is_accounted = end != "close" or counted == stats["sampled_steps"]
+    return is_undisturbed and is_accounted and training.exit_s <= MAX_EXIT_S
 
 
 def parser() -> argparse.ArgumentParser:
@@ -104,11 +110,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         bare = train(folder, "--mode", "disabled", *STEPS).lines[0]
     print(f"without the SDK: {bare['step_us']:.0f} µs a step, memory {bare['growth_kib']:+,} KiB")
+    results = []
     for name, fault in FAULTS.items():
         for end in ("close", "return"):
             with tempfile.TemporaryDirectory() as folder, fault() as url:
                 training = train(folder, "--url", url, "--end", end, *STEPS)
-            print_training(name, end, training, bare)
+            results.append(report(name, end, training, bare))
+    raise SystemExit(0 if all(results) else 1)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,8 @@ USE = (
     'upload = Upload.model_validate_json(b\'{"run": {"id": "r"}, "session": "s", "seq": 1}\'); '
     "relumine.Client('http://127.0.0.1:9'); print('works', upload.seq)"
 )
+WORKS = "works 1"
+"""What ``USE`` prints."""
 PIP_OWN = ("pip", "setuptools", "wheel")
 REPEATS = 15
 
@@ -92,6 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if old.with_sdk.get(name) != version:
                 changed[name] = (version, old.with_sdk.get(name))
         print(f"with {', '.join(OLD)}: changed {changed or 'nothing'}; {old.output}")
+    is_good = not changed and all(environment.output == WORKS for environment in (fresh, old))
+    raise SystemExit(0 if is_good else 1)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import itertools
 import re
@@ -43,8 +44,9 @@ def plain_request(body: bytes) -> bytes:
     return HEAD + f"content-length: {len(body)}\r\n\r\n".encode() + body
 
 
+@functools.cache
 def attack_requests() -> Mapping[str, bytes]:
-    """Return the requests by name; made before anything is measured."""
+    """Return the requests by name. To make them takes seconds."""
     zeros = bytes(200 * MIB)
     just_fits = b" " * MAX_BODY
     return {

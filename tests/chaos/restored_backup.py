@@ -2,8 +2,9 @@
 
     python -m tests.chaos.restored_backup [--steps 1500]
 
-Printed per case: where the sampled steps are, what the server stores of them, and the last line of the SDK. The steps
-that the restored server had acknowledged after the backup are lost with it; nothing else may be.
+Printed per case: where the sampled steps are, what the server stores of them after a ``relumine sync`` of what the
+training left on disk, and the last line of the SDK. The steps that the restored server had acknowledged after the
+backup are lost with it; nothing else may be.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx
 
 from relumine_server.maintenance.backup import backup
-from tests.chaos.harness import ROOT, stored_steps
+from tests.chaos.harness import ROOT, stored_steps, sync
 from tests.chaos.server import Server
 
 RUN = "chaos-run"
@@ -83,23 +84,29 @@ def run(name: str, disturb: Callable[[Scene], None], steps: int, *, is_younger: 
             disturb(scene)
             output, log = training.communicate(timeout=600)
             stats = json.loads(output.splitlines()[-1])["stats"]
+            sync(str(Path(folder, "spool")), scene.server.url)
             stored = stored_steps(scene.server.url, RUN)
         finally:
             scene.server.kill()
     return report(name, stats, stored, log.splitlines()[-1])
 
 
-def report(name: str, stats: dict[str, object], stored: list[int], line: str) -> bool:
+def report(name: str, stats: dict[str, Any], stored: list[int], line: str) -> bool:
     """Print the account; return whether nothing was dropped and everything after the disturbance is stored."""
     gaps = [step for step, following in zip(stored, stored[1:], strict=False) if following != step + 1]
-    is_accounted = not stats["dropped_steps"] and stats["acked_steps"] == stats["sampled_steps"]
+    kept_steps = stats["acked_steps"] + stats["spooled_steps"]
+    is_accounted = not stats["dropped_steps"] and kept_steps == stats["sampled_steps"]
     # Steps that share a record are one row of the series.
-    is_whole = (len(gaps) <= 1 or bool(stats["merged_steps"])) and stored == sorted(set(stored))
+    is_complete = (len(gaps) <= 1 or bool(stats["merged_steps"])) and stored[-1:] == [stats["sampled_steps"]]
+    is_once = stored == sorted(set(stored))
+    is_good = is_accounted and is_complete and is_once
     print(
-        f"{name:<28} sampled {stats['sampled_steps']}, acked {stats['acked_steps']}, dropped {stats['dropped_steps']}, "
-        f"stored {len(stored)} with {len(gaps)} gaps, {'ok' if is_accounted and is_whole else 'LOST'}: {line}"
+        f"{name:<28} sampled {stats['sampled_steps']}, acked {stats['acked_steps']}, on disk {stats['spooled_steps']}, "
+        f"dropped {stats['dropped_steps']}, stored {len(stored)} with {len(gaps)} gaps, "
+        f"{'ok' if is_good else 'LOST'}: {line}",
+        flush=True,
     )
-    return is_accounted and is_whole
+    return is_good
 
 
 def parser() -> argparse.ArgumentParser:

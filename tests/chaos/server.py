@@ -18,7 +18,7 @@ import httpx
 from benchmarks.common.postgres import running
 from benchmarks.common.server_process import free_port
 
-READY_TIMEOUT_S = 60
+READY_TIMEOUT_S = 180
 STOP_TIMEOUT_S = 60
 RETRY_STATUSES = (429, 503, 507)
 """Answers after which an upload is sent again."""

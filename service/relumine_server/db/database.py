@@ -107,13 +107,13 @@ class Database:
             raise self._noted(error)  # noqa: B904 - the same error
         except SQLAlchemyError as error:
             raise self._noted(problem_of(error, reading=True)) from error
-        with connection:
-            try:
+        try:
+            with connection:  # its end, a rollback, fails too where the connection was lost meanwhile
                 yield connection
-            except SQLAlchemyError as error:
-                if isinstance(error, DBAPIError):
-                    self._writer.note_error(error)
-                raise self._noted(problem_of(error, reading=True)) from error
+        except SQLAlchemyError as error:
+            if isinstance(error, DBAPIError):
+                self._writer.note_error(error)
+            raise self._noted(problem_of(error, reading=True)) from error
 
     def write(self, fn: WriteFn[T]) -> T:
         """Run ``fn`` in a transaction; when this returns it is committed.

@@ -11,11 +11,12 @@ from collections.abc import Callable
 from typing import Any
 
 from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from relumine_server.api import problem_details
 from relumine_server.net.clients import TrustedProxies, counted_address
 from relumine_server.server.connections import ConnectionPlaces, State
+from relumine_server.server.pipelines import PipelineTurns
 from relumine_server.settings import Settings
 
 MAX_HEADER_BYTES = 64 * 2**10
@@ -31,23 +32,31 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     """One connection, with a timer for its headers, its body and its response."""
 
     def __init__(
-        self, *arguments: Any, settings: Settings, places: ConnectionPlaces, proxies: TrustedProxies, **options: Any
+        self,
+        *arguments: Any,
+        settings: Settings,
+        places: ConnectionPlaces,
+        turns: PipelineTurns,
+        proxies: TrustedProxies,
+        **options: Any,
     ) -> None:
         super().__init__(*arguments, **options)
         self._limits = settings
         self._places = places
+        self._turns = turns
         self._proxies = proxies
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._header_bytes: int | None = 0  # None while a body is read
         self._ignored_bytes = 0  # of a body whose request was answered already, or behind too many requests
         self._is_cut = False  # nothing more is parsed: the connection closes after the requests that it has sent
+        self._next: tuple[RequestResponseCycle, Any] | None = None  # the request that starts next
         self.address = ""
         self.is_from_proxy = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Accept the connection, or answer 503 if there are too many."""
         super().connection_made(transport)
-        self.flow = _PipelineFlow(transport, lambda: bool(self.pipeline))
+        self.flow = _PipelineFlow(transport, self._has_waiting)
         peer = self.client[0] if self.client else ""
         self.address = counted_address(peer)
         self.is_from_proxy = self._proxies.includes(peer)
@@ -58,6 +67,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel all timers."""
+        self._next = None
+        self._turns.end(self)
         self._places.remove(self)
         for timer in self._timers.values():
             timer.cancel()
@@ -80,6 +91,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         if self._header_bytes is not None:
             self._header_bytes += len(data)
         super().data_received(data)
+        self._start_or_wait(is_in_pipeline=bool(self.pipeline))
         is_too_large = self._header_bytes is not None and self._header_bytes > MAX_HEADER_BYTES
         if is_too_large and not self.transport.is_closing():
             self._refuse_headers()
@@ -118,9 +130,31 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._note_state()
 
     def on_response_complete(self) -> None:
-        """Start the next request of the pipeline, if there is one."""
+        """Start the next request of the pipeline, if there is one, when it is its turn."""
+        self._turns.end(self)
         super().on_response_complete()
+        self._start_or_wait(is_in_pipeline=True)
         self._note_state()
+
+    def start_request(self) -> None:
+        """Start the next request."""
+        if self._next is not None:
+            cycle, app = self._next
+            self._next = None
+            super()._start_asgi_task(cycle, app)
+            self._note_state()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        # Only when all that has arrived is parsed is it known whether other requests wait behind this one.
+        self._next = (cycle, app)
+
+    def _start_or_wait(self, *, is_in_pipeline: bool) -> None:
+        if self._next is None:
+            return
+        if is_in_pipeline:
+            self._turns.wait(self)
+        else:
+            self.start_request()
 
     def on_body(self, body: bytes) -> None:
         """Read part of a body.
@@ -157,13 +191,16 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self._refuse(400, "bad_request", "not an HTTP request")
 
     def _state(self) -> State:
-        if self.flow.write_paused:
+        if self.flow.write_paused or self._next is not None:
             return "waiting"
         if self.pipeline:
             return "working"
         if self._header_bytes is None:
             return "waiting"  # for the rest of a body
         return "idle" if self.cycle is None or self.cycle.response_complete else "working"
+
+    def _has_waiting(self) -> bool:
+        return bool(self.pipeline) or self._next is not None
 
     def _note_state(self) -> None:
         self._places.mark(self, self._state())
@@ -179,7 +216,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self.transport.abort()
 
     def _on_header_timeout(self) -> None:
-        if self.pipeline:  # nothing is read meanwhile: the client is not to blame
+        if self._has_waiting():  # nothing is read meanwhile: the client is not to blame
             self._start_timer("headers", self._limits.header_timeout_s, self._on_header_timeout)
         elif self._header_bytes:
             self._refuse(408, "header_timeout", f"within {self._limits.header_timeout_s:g} s")
@@ -187,7 +224,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self.transport.close()  # an idle connection: there is no request to answer
 
     def _on_body_timeout(self) -> None:
-        if self.pipeline:
+        if self._has_waiting():
             self._start_timer("body", self._limits.body_timeout_s, self._on_body_timeout)
         else:
             self.transport.close()

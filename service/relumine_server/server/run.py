@@ -17,6 +17,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from relumine_server.server.connections import PROBE_PLACES, ConnectionPlaces
+from relumine_server.server.pipelines import PipelineTurns
 from relumine_server.server.protocol import LimitedHttpProtocol
 from relumine_server.server.shutdown import REQUESTS_S, Server
 from relumine_server.server.sockets import BACKLOG
@@ -49,7 +50,8 @@ def tune_interpreter() -> None:
 def uvicorn_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
     """Return uvicorn's configuration for these settings."""
     places = ConnectionPlaces(settings.max_connections, settings.max_connections_per_address)
-    protocol = partial(LimitedHttpProtocol, settings=settings, places=places, proxies=settings.proxies)
+    turns = PipelineTurns()
+    protocol = partial(LimitedHttpProtocol, settings=settings, places=places, turns=turns, proxies=settings.proxies)
     return uvicorn.Config(
         app,
         host=settings.host,

@@ -155,6 +155,24 @@ def test_a_terminated_connection_is_replaced_and_the_upload_stored(new_database)
     app.state.services.database.close()
 
 
+def test_a_connection_that_is_lost_at_the_end_of_a_read_is_an_outage_and_no_defect(new_database):
+    app = create_app(Settings(database_url=new_database("postgresql")))
+    call = caller(app)
+    assert call("POST", "/v1/uploads", json=body("r1", 1)).status_code == 202
+    engine = app.state.services.database.engine
+
+    def terminate(_connection):
+        with sa.create_engine(engine.url, poolclass=sa.NullPool).connect() as other:
+            other.execute(sa.text(TERMINATE_OTHERS))
+
+    sa.event.listen(engine, "rollback", terminate)  # a read ends with it
+    answer = call("GET", "/v1/runs/r1")
+    assert (answer.status_code, answer.json()["code"]) == (503, "storage_unavailable")
+    sa.event.remove(engine, "rollback", terminate)
+    assert call("GET", "/v1/runs/r1").status_code == 200
+    app.state.services.database.close()
+
+
 def test_when_all_connections_are_in_use_the_next_upload_is_refused(new_database):
     url = new_database("postgresql")
     with listening(url) as address, httpx.Client(base_url=address, timeout=60) as client:

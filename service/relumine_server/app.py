@@ -44,7 +44,6 @@ from relumine_server.db.turns import TurnsByKey
 from relumine_server.detection.detector import advance
 from relumine_server.ingest.analysis import Advance
 from relumine_server.ingest.large_uploads import LargeUploads
-from relumine_server.ingest.precedence import Precedence
 from relumine_server.ingest.quotas import Quotas
 from relumine_server.ingest.rebuild import DetectorRebuilds
 from relumine_server.ingest.service import IngestService
@@ -135,7 +134,6 @@ def _services(
     metrics = Metrics()
     observed: _Observed = {"metrics": metrics, "alerts": AlertService(outbox), "uptime": uptime}
     ingest = IngestService(settings.base_url, quotas=Quotas(settings), advance=detector, **observed)
-    precedence = Precedence()
     dispatcher = WebhookDispatcher(database, settings, clock, metrics=metrics)
     evaluator = AlertEvaluator(database, settings, clock, on_notifications=dispatcher.wake, **observed)
     maintenance = MaintenanceWorker(database, settings, clock, metrics=metrics, uptime=uptime)
@@ -151,8 +149,7 @@ def _services(
         inflight=InflightBytes(settings.max_inflight_upload_bytes),
         alerts=observed["alerts"],
         ingest=ingest,
-        precedence=precedence,
-        large_uploads=LargeUploads(database, ingest, clock, precedence),
+        large_uploads=LargeUploads(database, ingest, clock),
         run_turns=TurnsByKey(),
         rebuilds=DetectorRebuilds(database, clock),
         backtests=Backtests(database),

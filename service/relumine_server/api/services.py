@@ -17,7 +17,6 @@ from relumine_server.clock import Clock, Uptime
 from relumine_server.db.database import Database
 from relumine_server.db.turns import TurnsByKey
 from relumine_server.ingest.large_uploads import LargeUploads
-from relumine_server.ingest.precedence import Precedence
 from relumine_server.ingest.rebuild import DetectorRebuilds
 from relumine_server.ingest.service import IngestService
 from relumine_server.maintenance.worker import MaintenanceWorker
@@ -43,7 +42,6 @@ class Services:
     inflight: InflightBytes
     alerts: AlertService
     ingest: IngestService
-    precedence: Precedence
     large_uploads: LargeUploads
     run_turns: TurnsByKey
     rebuilds: DetectorRebuilds

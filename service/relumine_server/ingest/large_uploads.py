@@ -116,11 +116,11 @@ class Turns:
 class LargeUploads:
     """Ingests large uploads."""
 
-    def __init__(self, database: Database, ingest: IngestService, clock: Clock, precedence: Precedence) -> None:
+    def __init__(self, database: Database, ingest: IngestService, clock: Clock) -> None:
         self._database = database
         self._ingest = ingest
         self._clock = clock
-        self._precedence = precedence
+        self.precedence = Precedence()
         self._turns = Turns()
         self._rest_until = 0.0
 
@@ -131,7 +131,7 @@ class LargeUploads:
         """
         async with self._turns.turn(caller):
             await self._rest()
-            upload = await asyncio.to_thread(decode, self._precedence.pauses())
+            upload = await asyncio.to_thread(decode, self.precedence.pauses())
             for _attempt in range(MAX_ATTEMPTS):
                 prepared = await asyncio.to_thread(self._prepare, upload, is_replayed=is_replayed)
                 try:
@@ -142,11 +142,11 @@ class LargeUploads:
 
     async def _rest(self) -> None:
         """Wait until the writer is due for a large upload, as long as there are small ones."""
-        while (now := time.monotonic()) < min(self._rest_until, self._precedence.last_small_at + SMALL_WITHIN_S):  # noqa: ASYNC110 - that moves on
+        while (now := time.monotonic()) < min(self._rest_until, self.precedence.last_small_at + SMALL_WITHIN_S):  # noqa: ASYNC110 - that moves on
             await asyncio.sleep(min(self._rest_until - now, REST_STEP_S))
 
     def _prepare(self, upload: Upload, *, is_replayed: bool) -> PreparedAnalysis | None:
-        pause = self._precedence.pauses()
+        pause = self.precedence.pauses()
         with self._database.read() as connection:
             return self._ingest.prepare(connection, upload, self._clock(), is_replayed=is_replayed, pause=pause)
 
@@ -157,7 +157,7 @@ class LargeUploads:
             return await self._database.write_soon(write)
         started_at = time.monotonic()
         try:
-            with self._precedence.short_work():
+            with self.precedence.short_work():
                 return await self._database.write_soon(write)
         finally:
             now = time.monotonic()

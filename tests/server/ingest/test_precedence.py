@@ -58,7 +58,7 @@ def test_a_pause_ends_however_many_small_uploads_come(monkeypatch):
 
 def test_decoding_analysis_and_encoding_of_a_large_upload_pause_at_each_record(app, call, monkeypatch):
     pauses = []
-    monkeypatch.setattr(app.state.services.precedence, "pauses", lambda: lambda: pauses.append(1))
+    monkeypatch.setattr(app.state.services.large_uploads.precedence, "pauses", lambda: lambda: pauses.append(1))
     assert call("POST", "/v1/uploads", content=large_body("r1", 0, RECORDS)).json()["accepted"] == RECORDS
     assert len(pauses) == 3 * RECORDS
 
@@ -87,19 +87,19 @@ def test_a_small_upload_pauses_nowhere_and_is_in_progress_until_it_is_stored(app
     services = app.state.services
     in_progress = []
     monkeypatch.setattr(
-        services.precedence, "pauses", lambda: in_progress.append
+        services.large_uploads.precedence, "pauses", lambda: in_progress.append
     )  # called without an argument it fails
     write_soon = services.database.write_soon
 
     async def watched(write):
         result = await write_soon(write)
-        in_progress.append(services.precedence.is_busy)
+        in_progress.append(services.large_uploads.precedence.is_busy)
         return result
 
     monkeypatch.setattr(services.database, "write_soon", watched)
     assert call("POST", "/v1/uploads", content=large_body("r1", 0, 5)).status_code == 202
     assert in_progress == [True]
-    assert not services.precedence.is_busy
+    assert not services.large_uploads.precedence.is_busy
 
 
 def test_a_body_of_many_records_is_known_as_large_before_it_is_decoded():
@@ -151,8 +151,7 @@ class SlowDatabase:
         monkeypatch.setattr(large_uploads, "time", clock)
         monkeypatch.setattr(precedence, "time", clock)
         monkeypatch.setattr(large_uploads.asyncio, "sleep", self.sleep)
-        self.precedence = Precedence()
-        self.uploads = LargeUploads(self, None, None, self.precedence)
+        self.uploads = LargeUploads(self, None, None)
 
     async def write_soon(self, _write):
         self.now += 1.0
@@ -160,14 +159,14 @@ class SlowDatabase:
     async def sleep(self, seconds):
         self.slept += seconds
         self.now += seconds
-        with self.precedence.small_upload():
+        with self.uploads.precedence.small_upload():
             pass
 
     def rest_between_two(self, *, small_uploads):
         async def run():
             await self.uploads._store(None, None, is_replayed=False)
             if small_uploads:
-                with self.precedence.small_upload():
+                with self.uploads.precedence.small_upload():
                     pass
             await self.uploads._rest()
 

@@ -137,7 +137,7 @@ async def _ingest_small(
         now = services.clock()
         return services.ingest.decode_and_ingest(connection, read_small, now, is_replayed=is_replayed)
 
-    with services.precedence.small_upload():
+    with services.large_uploads.precedence.small_upload():
         if services.database.is_exclusive:  # SQLite: one writer, and no connection to occupy
             return await services.database.write_soon(write)
         async with services.run_turns.turn(_run_in(body)):

@@ -68,8 +68,8 @@ class AlertHarness:
         self.call = caller(self.app)
         self._uploads: dict[tuple[str, str], int] = {}
 
-    def _advance(self, state, records, policy):
-        advanced, readings, findings = detector.advance(state, records, policy)
+    def _advance(self, state, records, policy, pause):
+        advanced, readings, findings = detector.advance(state, records, policy, pause)
         return advanced, readings, findings if self.findings is None else list(self.findings)
 
     def record(self, connection, *, event, run_id, project, alerts, now, only_format=None):

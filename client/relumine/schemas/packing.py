@@ -198,12 +198,14 @@ def _check_records(records: RecordTable) -> None:
 
 def check_unit_column(name: str, values: Array) -> None:
     """Raise ValueError for a value that float32, the dtype of the detector, cannot hold, and for an invalid count."""
-    if values.dtype.kind == "f":
-        fits = np.isfinite(values) if values.dtype.itemsize < 8 else np.abs(values) <= MAX_UNIT_VALUE
-        if not fits.all():
-            raise ValueError(f"column {name} contains a number that is not finite in float32")
-    # As Python's numbers: in float16 the comparison with MAX_STEP would overflow, with a warning.
-    if name in COUNT_COLUMNS and values.size and (float(values.min()) < 0 or float(values.max()) > MAX_STEP):
+    if not values.size:
+        return
+    # As Python's numbers: in float16 the comparisons would overflow, with a warning. NaN fits no range.
+    lowest = float(values.min())
+    highest = float(values.max())
+    if not -MAX_UNIT_VALUE <= lowest <= highest <= MAX_UNIT_VALUE:
+        raise ValueError(f"column {name} contains a number that is not finite in float32")
+    if name in COUNT_COLUMNS and (lowest < 0 or highest > MAX_STEP):
         raise ValueError(f"column {name} contains a count that is out of range")
 
 

@@ -134,18 +134,24 @@ class RecordTable(Sequence[Row]):
     @classmethod
     def from_values(cls, scalars: Sequence[Mapping[str, Any]], arrays: Sequence[Mapping[str, Array]]) -> RecordTable:
         """Return a table of the scalars, ``learning_rates`` included, and the unit columns of each record, by name."""
+        names = (*SCALARS, "learning_rates")
+        columns = {name: [of_record.get(name, DEFAULTS.get(name)) for of_record in scalars] for name in names}
+        return cls.from_columns(columns, arrays)
+
+    @classmethod
+    def from_columns(cls, scalars: Mapping[str, Sequence[Any]], arrays: Sequence[Mapping[str, Array]]) -> RecordTable:
+        """Return a table of columns of scalars, ``learning_rates`` included, and the unit columns of each record."""
         columns = {}
         for name in UNIT_COLUMNS:
             parts = [of_record[name] for of_record in arrays if name in of_record]
             if parts:
                 columns[name] = np.concatenate(parts)
-        learning_rates = [of_record.get("learning_rates") for of_record in scalars]
         return cls(
-            scalars={name: _scalar_column(name, scalars) for name in SCALARS},
+            scalars=_scalar_columns(scalars, len(arrays)),
             units=np.array([_unit_count(of_record) for of_record in arrays], np.int64),
-            present=np.array([sum(COLUMN_BITS[name] for name in of_record) for of_record in arrays], np.int64),
+            present=np.array([sum(map(COLUMN_BITS.__getitem__, of_record)) for of_record in arrays], np.int64),
             columns=columns,
-            learning_rates=tuple(tuple(rates) if rates else None for rates in learning_rates),
+            learning_rates=tuple(tuple(rates) if rates else None for rates in scalars["learning_rates"]),
         )
 
     def __len__(self) -> int:
@@ -221,12 +227,19 @@ def _unit_count(arrays: Mapping[str, Array]) -> int:
     return next((values.size for values in arrays.values()), 0)
 
 
-def _scalar_column(name: str, scalars: Sequence[Mapping[str, Any]]) -> Array:
-    default = DEFAULTS.get(name)
-    values = [of_record.get(name, default) for of_record in scalars]
-    if name in INTEGER_COLUMNS:
-        return np.array(values, np.int64)
-    return np.array([np.nan if value is None else value for value in values], np.float64)
+def _scalar_columns(scalars: Mapping[str, Sequence[Any]], length: int) -> dict[str, Array]:
+    """Return scalars as columns. All that were not measured at all are one array: usually that is most of them."""
+    unmeasured = np.full(length, np.nan)
+    columns: dict[str, Array] = {}
+    for name in SCALARS:
+        values = scalars[name]
+        if name in INTEGER_COLUMNS:
+            columns[name] = np.array(values, np.int64)
+        elif all(value is None for value in values):
+            columns[name] = unmeasured
+        else:
+            columns[name] = np.array([np.nan if value is None else value for value in values], np.float64)
+    return columns
 
 
 def _to_python(name: str, values: Array | None, length: int) -> list[Any]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+import pydantic_core
 import sqlalchemy as sa
 import structlog
 from sqlalchemy.dialects import postgresql
@@ -34,6 +35,10 @@ _log = structlog.get_logger(__name__)
 
 def from_json(text: Any) -> Any:
     """Return a document from its JSON, UNREADABLE where it is damaged: one row must not make a whole query fail."""
+    try:
+        return pydantic_core.from_json(text)  # half the cost of Python's own parser, which reads what this one refuses
+    except (ValueError, TypeError):
+        pass
     try:
         return json.loads(text)
     except (ValueError, TypeError, RecursionError):

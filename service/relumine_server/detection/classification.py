@@ -6,10 +6,11 @@ All tests divide counts of positions by a design effect where examples cannot be
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from relumine.schemas import zero_failure
 from relumine_server.detection import state
-from relumine_server.detection.batch import Flags, Floats, LayerBatch, LayerRecord
+from relumine_server.detection.batch import Flags, Floats, LayerBatch, accumulate
 from relumine_server.detection.policy import Policy
 
 
@@ -21,32 +22,29 @@ def silence_nats(batch: LayerBatch, policy: Policy) -> Floats:
     units = batch.units
     examples = np.maximum(units[state.EXAMPLES], np.float32(1))
     active = np.minimum(units[state.ACTIVE], examples * np.float32(policy.rate_cap))
-    independent_share = batch.per_unit([1 / design_effect(layer, policy) for layer in batch.layers])
+    independent_share = batch.per_unit(1 / design_effects(batch, policy))
     nats: Floats = active * independent_share * np.log1p(units[state.SILENT] / examples)
     return nats
 
 
-def design_effect(layer: LayerRecord, policy: Policy) -> float:
-    """Return how many of the counted examples or positions are worth one independent example."""
-    return policy.positions_design_effect if layer.memory.info.n_unit == "positions" else 1.0
+def design_effects(batch: LayerBatch, policy: Policy) -> npt.NDArray[np.float64]:
+    """Return, per record, how many of the counted examples or positions are worth one independent example."""
+    effects = {"positions": policy.positions_design_effect, "examples": 1.0}
+    return np.array([effects[layer.memory.info.n_unit] for layer in batch.layers])
 
 
 def classify_units(batch: LayerBatch, nats: Floats, median_rates: list[float], policy: Policy) -> list[Flags]:
     """Write each unit's code and return its flags, in the order in which ``RecordStatistics`` counts them."""
     units = batch.units
-    in_baseline = units[state.CODE] >= state.BASELINE_OFFSET
     silence = units[state.SILENT]
     ever_active = units[state.ACTIVE] > 0
     is_unusual = silence > np.float32(policy.silence_factor) * units[state.LONGEST_SILENCE]
     dying = ever_active & is_unusual & (nats > np.float32(policy.nats))
-    dead_after = batch.per_unit(
-        [_dead_after_examples(layer, rate, policy) for layer, rate in zip(batch.layers, median_rates, strict=True)]
-    )
+    dead_after = batch.per_unit(_dead_after_examples(batch, median_rates, policy))
     dead = dying & (silence >= dead_after)
     born_dead = _born_dead_units(batch, ever_active, policy)
     code = np.select([born_dead, dead, dying], [state.BORN_DEAD, state.DEAD, state.DYING], state.ALIVE)
-    # A unit of the baseline that is active again leaves the baseline: from now on its loss is reported.
-    in_baseline &= ~((silence == 0) & ever_active)
+    in_baseline = _units_in_baseline(batch, ever_active)
     units[state.CODE] = code + state.BASELINE_OFFSET * in_baseline
     eligible = ~in_baseline & ~born_dead
     reported = dying & ~in_baseline
@@ -55,31 +53,36 @@ def classify_units(batch: LayerBatch, nats: Floats, median_rates: list[float], p
     return [eligible, reported, dense, strict, dead & ~in_baseline, born_dead, dying & ~dead, dead]
 
 
+def _units_in_baseline(batch: LayerBatch, ever_active: Flags) -> Flags:
+    """Return the units of the baseline. One that is active again leaves it: from now on its loss is reported."""
+    is_active_again = batch.by_round((batch.units[state.SILENT] == 0) & ever_active)
+    was_in_baseline = batch.start_units[state.CODE] >= state.BASELINE_OFFSET
+    in_baseline: Flags = was_in_baseline & ~accumulate(np.logical_or, is_active_again)
+    return in_baseline.ravel()
+
+
 def _born_dead_units(batch: LayerBatch, ever_active: Flags, policy: Policy) -> Flags:
     """Return the units that were never active although chance does not explain it.
 
     A silence counts only once the units that were active have been active often enough to compare with: a unit of their
     rate would have been active by then.
     """
-    layers = batch.layers
     silence = batch.units[state.SILENT]
-    is_settled = batch.per_unit([float(layer.memory.records + 1 >= policy.born_dead_records) for layer in layers]) > 0
-    min_examples = batch.per_unit([policy.born_dead_examples * design_effect(layer, policy) for layer in layers])
+    records = np.array([layer.earlier_records + 1 for layer in batch.layers])
+    is_settled = batch.per_unit(records >= policy.born_dead_records) > 0
+    effects = design_effects(batch, policy)
+    min_examples = batch.per_unit(policy.born_dead_examples * effects)
     is_far_below_zero = batch.column("mean") < np.float32(-policy.born_dead_sigma) * batch.sigma()
 
     active_units = batch.count_units([ever_active])[0]
     active_examples = batch.sum_units([batch.units[state.ACTIVE]])[0]
-    needed = [
-        design_effect(layer, policy)
-        * zero_failure.activations_until_comparable(layer.memory.tracked_units, policy.alpha)
-        for layer in layers
-    ]
-    rate_is_measured = (active_units == 0) | (active_examples >= active_units * np.array(needed))
-    is_comparable = batch.per_unit(rate_is_measured.astype(np.float32).tolist()) > 0
+    needed = effects * _activations_until_comparable(batch, policy)
+    rate_is_measured = (active_units == 0) | (active_examples >= active_units * needed)
+    is_comparable = batch.per_unit(rate_is_measured) > 0
 
     # Where no unit of the layer was ever active, fewer examples are enough.
-    layer_min_examples = batch.per_unit([policy.born_dead_whole * design_effect(layer, policy) for layer in layers])
-    whole_layer = batch.per_unit((active_units == 0).astype(np.float32).tolist()) > 0
+    layer_min_examples = batch.per_unit(policy.born_dead_whole * effects)
+    whole_layer = batch.per_unit(active_units == 0) > 0
 
     is_unexplained = (
         ((silence >= min_examples) & is_comparable)
@@ -90,13 +93,25 @@ def _born_dead_units(batch: LayerBatch, ever_active: Flags, policy: Policy) -> F
     return born_dead
 
 
-def _dead_after_examples(layer: LayerRecord, median_rate: float, policy: Policy) -> float:
-    """Return the examples in silence that confirm a unit of this layer dead."""
-    return zero_failure.examples_until_dead(
-        layer.memory.tracked_units,
-        median_rate,
-        design_effect=design_effect(layer, policy),
-        alpha=policy.alpha,
-        dead_rate=policy.dead_rate,
-        dead_rate_divisor=policy.dead_rate_divisor,
-    )
+def _activations_until_comparable(batch: LayerBatch, policy: Policy) -> npt.NDArray[np.float64]:
+    of_units = {
+        units: zero_failure.activations_until_comparable(units, policy.alpha)
+        for units in set(batch.unit_counts.tolist())
+    }
+    return np.array([of_units[units] for units in batch.unit_counts.tolist()])
+
+
+def _dead_after_examples(batch: LayerBatch, median_rates: list[float], policy: Policy) -> list[float]:
+    """Return, per record, the examples in silence that confirm a unit of its layer dead."""
+    columns = (batch.unit_counts.tolist(), median_rates, design_effects(batch, policy).tolist())
+    return [
+        zero_failure.examples_until_dead(
+            units,
+            median_rate,
+            design_effect=effect,
+            alpha=policy.alpha,
+            dead_rate=policy.dead_rate,
+            dead_rate_divisor=policy.dead_rate_divisor,
+        )
+        for units, median_rate, effect in zip(*columns, strict=True)
+    ]

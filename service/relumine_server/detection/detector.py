@@ -1,13 +1,13 @@
 """The detector: ``advance`` folds records into a state, in series order, and returns readings and findings.
 
-Any split of a series into uploads gives the same result. Consecutive records of distinct layers are evaluated in one
-array; decisions are made one by one.
+Any split of a series into uploads gives the same result. The units of consecutive records are evaluated in one array;
+decisions are made one by one.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -17,73 +17,54 @@ from relumine.schemas.run import LayerState
 from relumine_server.detection import decisions as detection_decisions
 from relumine_server.detection import report, run_signals
 from relumine_server.detection import state as detection_state
-from relumine_server.detection.batch import LayerRecord
-from relumine_server.detection.evidence import RecordStatistics, fold_records
+from relumine_server.detection.evidence import RecordStatistics, fold_rounds
 from relumine_server.detection.findings import Finding, Reading
 from relumine_server.detection.policy import Policy
+from relumine_server.detection.rounds import stretches
 
 MIN_HEALTHY_RECORDS = 3
 """Records before a layer without a problem is called healthy."""
 
 
+def _go_on() -> None:
+    """Do nothing."""
+
+
 def advance(
-    state: detection_state.DetectorState, records: Sequence[Row], policy: Policy
+    state: detection_state.DetectorState, records: Sequence[Row], policy: Policy, pause: Callable[[], None] = _go_on
 ) -> tuple[detection_state.DetectorState, list[Reading], list[Finding]]:
-    """Fold ``records`` into ``state``, which is not changed. Records of undescribed layers are ignored."""
+    """Fold ``records`` into ``state``, which is not changed. Records of undescribed layers are ignored.
+
+    ``pause`` is called every now and then: the work may be interrupted there.
+    """
     draft = state.draft()
     readings: list[Reading] = []
     findings: list[Finding] = []
-    for group in _groups_of_distinct_layers(records):
-        statistics = _fold_group(draft, group, policy)
-        for record in group:
-            findings += _advance_run(draft, record, policy)
-            if record.layer_id in draft.layers:
-                stats = statistics.get(record.layer_id)
-                findings += _advance_layer(draft, record, stats, policy)
-                if record.n_examples or record.nonfinite:
-                    readings.append(_reading(draft, record, stats))
+    for stretch in stretches(draft, records, policy):
+        folded = fold_rounds(draft.units, stretch.rounds, policy)
+        for number, group in enumerate(stretch.groups):
+            pause()
+            folded.write_units(draft.units, number)
+            _advance_group(draft, group, folded.statistics[number], policy, readings, findings)
     return draft, readings, findings
 
 
-def _groups_of_distinct_layers(records: Sequence[Row]) -> Iterator[list[Row]]:
-    """Yield consecutive records in which no layer occurs twice, so that their units can be evaluated together.
-
-    A record with a mark is a group by itself, as it changes all layers.
-    """
-    group: list[Row] = []
-    layer_ids: set[int] = set()
-    for record in records:
-        if group and (record.layer_id in layer_ids or record.marks):
-            yield group
-            group = []
-            layer_ids = set()
-        group.append(record)
-        layer_ids.add(record.layer_id)
-        if record.marks:
-            yield group
-            group = []
-            layer_ids = set()
-    if group:
-        yield group
-
-
-def _fold_group(
-    draft: detection_state.DetectorState, group: Sequence[Row], policy: Policy
-) -> dict[int, RecordStatistics]:
-    """Fold the records that can be evaluated into the units of the draft, and return their statistics by layer id."""
-    layers = [
-        LayerRecord(draft.layers[record.layer_id], record) for record in group if _can_be_evaluated(draft, record)
-    ]
-    statistics = fold_records(draft.units, layers, policy)
-    return {layer.record.layer_id: stats for layer, stats in zip(layers, statistics, strict=True)}
-
-
-def _can_be_evaluated(state: detection_state.DetectorState, record: Row) -> bool:
-    """Return whether a record is finite, of the length of its layer, and of an activation that can die."""
-    memory = state.layers.get(record.layer_id)
-    if memory is None or record.nonfinite or not memory.info.can_die or not record.n_examples:
-        return False
-    return record.has("active") and record.units == memory.info.units
+def _advance_group(
+    draft: detection_state.DetectorState,
+    group: Sequence[Row],
+    statistics: Mapping[int, RecordStatistics],
+    policy: Policy,
+    readings: list[Reading],
+    findings: list[Finding],
+) -> None:
+    """Decide about records whose units are folded in already, one by one; add their readings and findings."""
+    for record in group:
+        findings += _advance_run(draft, record, policy)
+        if record.layer_id in draft.layers:
+            stats = statistics.get(record.layer_id)
+            findings += _advance_layer(draft, record, stats, policy)
+            if record.n_examples or record.nonfinite:
+                readings.append(_reading(draft, record, stats))
 
 
 def _advance_run(draft: detection_state.DetectorState, record: Row, policy: Policy) -> list[Finding]:

@@ -1,22 +1,22 @@
-"""Evidence of the units: each record against the unit's own past, for many layers in one array.
+"""Evidence of the units: each record against the unit's own past, for many layers and records in one array.
 
-Only facts per layer leave this module; ``decisions`` decides what they mean. The numbers of a layer do not depend on
-the other layers of its batch, to the last bit.
+Only facts per record leave this module; ``decisions`` decides what they mean. The numbers of a layer do not depend on
+the other layers and records of its batch, to the last bit.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from relumine_server.detection import state
-from relumine_server.detection.batch import Flags, Floats, Ints, LayerBatch, LayerRecord
-from relumine_server.detection.classification import classify_units, design_effect, silence_nats
+from relumine_server.detection.batch import Flags, Floats, LayerBatch, LayerRecord
+from relumine_server.detection.classification import classify_units, design_effects, silence_nats
 from relumine_server.detection.policy import Policy
+from relumine_server.detection.unit_history import RATES, update_shifts, update_silences_and_rates
 
 MAX_HEADROOM = 6.0
 """Standard deviations; beyond them a unit is just alive, or just dead."""
@@ -26,8 +26,6 @@ WEAKEST_MIN_UNITS = 2
 """Units that lie below the watched headroom at least."""
 MAX_RATE = np.float32(0.999)
 """Cap of a rate, so that the log of its chance to be silent is finite."""
-SHIFT_DECAY = np.float32(0.9)
-"""Factor per record of the sums of shifts: they cover about ten records."""
 MAX_KILL_RATIO = np.float32(100)
 
 
@@ -75,39 +73,60 @@ class _TypicalValues(NamedTuple):
     sigma: float
 
 
-def fold_records(units: state.Units, layers: Sequence[LayerRecord], policy: Policy) -> list[RecordStatistics]:
-    """Fold one record each of distinct layers into ``units``, which is written to, and return their statistics."""
-    if not layers:
-        return []
-    batch = LayerBatch(units, layers)
+class FoldedRounds:
+    """Rounds of records folded into the units: the statistics of each record, and the units after each round.
+
+    ``statistics`` are by round and layer id.
+    """
+
+    def __init__(self, statistics: Sequence[Mapping[int, RecordStatistics]], batch: LayerBatch | None = None) -> None:
+        self.statistics = statistics
+        self._batch = batch
+
+    def write_units(self, units: state.Units, number: int) -> None:
+        """Write the units as they are after a round into ``units``."""
+        if self._batch is not None:
+            units[:, self._batch.unit_index] = self._batch.by_round(self._batch.units)[:, number]
+
+
+def fold_rounds(units: state.Units, rounds: Sequence[Sequence[LayerRecord]], policy: Policy) -> FoldedRounds:
+    """Fold rounds of records into ``units``, which is not changed. Each has the same distinct layers, or none."""
+    if not rounds[0]:
+        return FoldedRounds([{}] * len(rounds))
+    batch = LayerBatch(units, rounds)
+    statistics = iter(_fold(batch, policy))
+    by_round = [{layer.record.layer_id: next(statistics) for layer in layers} for layers in rounds]
+    return FoldedRounds(by_round, batch)
+
+
+def _fold(batch: LayerBatch, policy: Policy) -> list[RecordStatistics]:
+    """Write the units after each record, and return the statistics of all records."""
     active = batch.column("active")
     is_active = active > 0
+    update_silences_and_rates(batch, policy)
     expected_silent = _silence_probability(batch, policy)
-    _update_shifts(batch)
-    _update_silence_and_rates(batch, active, is_active, policy)
     nats = silence_nats(batch, policy)
-    rate = _active_rate(batch.units)
+    rate = _active_rate(batch.units[RATES])
     median_rates = batch.quantile(rate, rate > 0, 0.5)
     flags = classify_units(batch, nats, median_rates, policy)
-    if not isinstance(batch.unit_index, slice):
-        units[:, batch.unit_index] = batch.units
-    counts = batch.count_units([~is_active, *flags])
-    totals = batch.sum_units([active, expected_silent, batch.column("bias")])
+    update_shifts(batch)
+    counts = batch.count_units([~is_active, *flags]).T.tolist()
+    totals = batch.sum_units([active, expected_silent, batch.column("bias")]).T.tolist()
     is_eligible = flags[0]
     headrooms, sigmas = _headroom_and_sigma(batch, is_eligible)
     columns = (median_rates, _kill_ratios(batch, is_active), _displacements(batch, is_active), headrooms, sigmas)
     typical = [_TypicalValues._make(values) for values in zip(*columns, strict=True)]
-    return [_record_statistics(layer, counts[:, i], totals[:, i], typical[i]) for i, layer in enumerate(layers)]
+    return list(map(_record_statistics, batch.layers, counts, totals, typical))
 
 
 def _record_statistics(
-    layer: LayerRecord, counts: Ints, totals: npt.NDArray[np.float64], typical: _TypicalValues
+    layer: LayerRecord, counts: list[int], totals: list[float], typical: _TypicalValues
 ) -> RecordStatistics:
-    """Return the statistics of a layer; ``counts`` and ``totals`` are in the order of ``fold_records``."""
+    """Return the statistics of a record; ``counts`` and ``totals`` are in the order of ``_fold``."""
     n_examples = max(layer.record.n_examples, 1)
     units = layer.memory.tracked_units
-    mean_bias = float(totals[2]) / units if layer.record.has("bias") else math.nan
-    silent, eligible, dying, dense, strict, dead, born_dead, all_dying, all_dead = counts.tolist()
+    mean_bias = totals[2] / units if layer.record.has("bias") else math.nan
+    silent, eligible, dying, dense, strict, dead, born_dead, all_dying, all_dead = counts
     return RecordStatistics(
         units=units,
         eligible=eligible,
@@ -119,8 +138,8 @@ def _record_statistics(
         born_dead=born_dead,
         all_dying=all_dying,
         all_dead=all_dead,
-        active_rate=float(totals[0]) / (n_examples * units),
-        expected_silent=float(totals[1]),
+        active_rate=totals[0] / (n_examples * units),
+        expected_silent=totals[1],
         median_rate=typical.median_rate,
         kill_ratio=0.0 if math.isnan(typical.kill_ratio) else typical.kill_ratio,
         displacement=typical.displacement,
@@ -137,71 +156,27 @@ def _in_sigma(value: float, sigma: float) -> float:
     return max(-MAX_HEADROOM, min(MAX_HEADROOM, value / max(sigma, 1e-6)))
 
 
-def _active_rate(units: state.Units) -> Floats:
-    """Return each unit's own active rate, which rests at its last activation; 0 where it was never active."""
-    rate: Floats = units[state.ACTIVE] / np.maximum(units[state.EXAMPLES], np.float32(1))
+def _active_rate(rates: Floats) -> Floats:
+    """Return each unit's own active rate, which rests at its last activation; 0 where it was never active.
+
+    ``rates`` are the rows ``RATES`` of the units.
+    """
+    active, examples = rates
+    rate: Floats = active / np.maximum(examples, np.float32(1))
     return rate
 
 
 def _silence_probability(batch: LayerBatch, policy: Policy) -> Floats:
-    """Return each unit's chance to be silent on this record, by its own past rate; 1 where it was never active."""
-    rate = np.minimum(_active_rate(batch.units), MAX_RATE)
-    n_effective = batch.per_unit(
-        [min(layer.record.n_examples, 10**6) / design_effect(layer, policy) for layer in batch.layers]
-    )
+    """Return each unit's chance to be silent on a record, by its rate before it; 1 where it was never active."""
+    rate = np.minimum(_active_rate(batch.earlier_units(RATES)).ravel(), MAX_RATE)
+    n_effective = batch.per_unit(np.minimum(batch.n_examples, 10**6) / design_effects(batch, policy))
     probability: Floats = np.exp(n_effective * np.log1p(-rate))
     return probability
 
 
-def _update_shifts(batch: LayerBatch) -> None:
-    """Add up what moved the mean of each unit that is not lost yet; the sums fade over about ten records."""
-    is_alive = np.mod(batch.units[state.CODE], state.BASELINE_OFFSET) == state.ALIVE
-    columns = (
-        (state.SHIFT_WEIGHT, "shift_weight"),
-        (state.SHIFT_INPUT, "shift_input"),
-        (state.SHIFT_BIAS, "shift_bias"),
-    )
-    for row, name in columns:
-        previous = batch.units[row]
-        batch.units[row] = np.where(is_alive, previous * SHIFT_DECAY + batch.column(name), previous)
-
-
-def _update_silence_and_rates(batch: LayerBatch, active: Floats, is_active: Flags, policy: Policy) -> None:
-    """Update silences and rates. A rate moves only when its unit is active, so that silence never lowers it."""
-    units = batch.units
-    n_examples = batch.per_unit([float(layer.record.n_examples) for layer in batch.layers])
-    fade = batch.per_unit([1 - 1 / _memory_records(layer, policy) for layer in batch.layers])
-    reported_silence = batch.column("silent")
-    previous_silence = units[state.SILENT].copy()
-    ever_active = units[state.ACTIVE] > 0
-
-    # The reported silence covers steps without a record too; a restarted client reports less than was counted here.
-    silence = np.where(
-        is_active, np.minimum(reported_silence, n_examples), np.maximum(previous_silence + n_examples, reported_silence)
-    )
-    ended_silence = np.maximum(batch.column("longest_silence"), np.where(is_active, previous_silence, np.float32(0)))
-    longest = np.maximum(units[state.LONGEST_SILENCE], ended_silence)
-    units[state.LONGEST_SILENCE] = np.where(ever_active, longest, np.float32(0))
-
-    # Examples from the last activation of the previous record to that of this one.
-    examples = np.where(ever_active, previous_silence, np.float32(0)) + n_examples - silence
-    units[state.EXAMPLES] = np.where(is_active, units[state.EXAMPLES] * fade + examples, units[state.EXAMPLES])
-    units[state.EXAMPLES] = np.maximum(units[state.EXAMPLES], np.where(is_active, active, units[state.EXAMPLES]))
-    units[state.ACTIVE] = np.where(is_active, units[state.ACTIVE] * fade + active, units[state.ACTIVE])
-    units[state.SILENT] = silence
-
-
-def _memory_records(layer: LayerRecord, policy: Policy) -> float:
-    """Return the number of records that a rate remembers: few at first, while the layer still finds its way."""
-    n_examples = layer.record.n_examples
-    most = max(policy.memory_records, policy.memory_examples / n_examples)
-    least = policy.memory_least_examples / n_examples
-    return max(1.0, least, min(most, layer.memory.records * policy.memory_part))
-
-
 def _units_with_max(batch: LayerBatch) -> Flags:
     """Return the units with a batch maximum and a variance: a column that was not sent is not a column of zeros."""
-    present = [float(layer.record.has("max") and layer.record.has("var")) for layer in batch.layers]
+    present = [layer.record.has("max") and layer.record.has("var") for layer in batch.layers]
     return batch.per_unit(present) > 0
 
 

@@ -1,12 +1,14 @@
 """Large uploads: analyzed ahead of their transaction, one at a time in each process, and callers take turns.
 
 In its transaction a large upload would hold up all others for seconds: it is the only one on SQLite, and holds one of a
-few connections on Postgres.
+few connections on Postgres. The analysis pauses for small uploads. What remains of the transaction, about a tenth of a
+second for ten thousand records, has the only writer of SQLite for a small share of the time.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -18,10 +20,14 @@ from relumine_server.clock import Clock
 from relumine_server.db.database import Database
 from relumine_server.errors import Busy
 from relumine_server.ingest.analysis import OutdatedAnalysisError, PreparedAnalysis
+from relumine_server.ingest.precedence import Pause, Precedence
 from relumine_server.ingest.service import IngestResult, IngestService
 
 LARGE_BODY_BYTES = 64 * 2**10
-"""Size from which a body is decoded before its transaction, to see whether it is dear to analyze."""
+"""Size from which a body is decoded before its transaction."""
+
+RECORD_MARK = b'"layer_id"'
+"""In every record that is not packed, and in every description of a layer."""
 
 FIRST_UNIT = b'"first_unit"'
 """In a body with a part of a record: however small it is, the record that it completes may be dear to analyze."""
@@ -34,6 +40,16 @@ UNITS_PER_RECORD = 1_000  # so many units cost as much as a record
 MAX_ATTEMPTS = 3
 """Analyses of an upload that became outdated, as the same training uploaded meanwhile, before it is made under lock."""
 
+WRITER_SHARE = 1 / 64
+MAX_REST_S = 10.0
+"""Share of the time that large uploads may have the only writer of SQLite while there are small ones, and the longest
+time between two of them that it leads to."""
+
+SMALL_WITHIN_S = 1.0
+"""Time since the last small upload after which there are none."""
+
+REST_STEP_S = 0.1
+
 MAX_WAITING = 32
 """Large uploads that wait for their turn. Their bodies count as bytes in flight as well."""
 
@@ -43,6 +59,14 @@ def is_large(upload: Upload) -> bool:
     if upload.first_unit is not None:
         return True
     return len(upload.records) + int(upload.records.units.sum()) // UNITS_PER_RECORD > LARGE_RECORDS
+
+
+def has_many_records(body: bytes) -> bool:
+    """Return whether a body that is not decoded yet is one of a large upload: of many records that are not packed.
+
+    It is decoded when it is its turn. While it waits, it takes no more memory than its text.
+    """
+    return body.count(RECORD_MARK) > LARGE_RECORDS
 
 
 class Turns:
@@ -96,25 +120,48 @@ class LargeUploads:
         self._database = database
         self._ingest = ingest
         self._clock = clock
+        self.precedence = Precedence()
         self._turns = Turns()
+        self._rest_until = 0.0
 
-    async def ingest(self, upload: Upload, caller: str, *, is_replayed: bool) -> IngestResult:
-        """Analyze an upload when it is the caller's turn, and ingest it.
+    async def ingest(self, decode: Callable[[Pause], Upload], caller: str, *, is_replayed: bool) -> IngestResult:
+        """Decode and analyze an upload when it is the caller's turn, and ingest it.
 
-        Raises Busy where too many wait, and what ``IngestService.ingest`` raises.
+        Raises Busy where too many wait, what ``decode`` raises, and what ``IngestService.ingest`` raises.
         """
         async with self._turns.turn(caller):
+            await self._rest()
+            upload = await asyncio.to_thread(decode, self.precedence.pauses())
             for _attempt in range(MAX_ATTEMPTS):
                 prepared = await asyncio.to_thread(self._prepare, upload, is_replayed=is_replayed)
                 try:
-                    return await self._database.write_soon(self._write(upload, prepared, is_replayed=is_replayed))
+                    return await self._store(upload, prepared, is_replayed=is_replayed)
                 except OutdatedAnalysisError:
                     continue
-            return await self._database.write_soon(self._write(upload, None, is_replayed=is_replayed))
+            return await self._store(upload, None, is_replayed=is_replayed)
+
+    async def _rest(self) -> None:
+        """Wait until the writer is due for a large upload, as long as there are small ones."""
+        while (now := time.monotonic()) < min(self._rest_until, self.precedence.last_small_at + SMALL_WITHIN_S):  # noqa: ASYNC110 - that moves on
+            await asyncio.sleep(min(self._rest_until - now, REST_STEP_S))
 
     def _prepare(self, upload: Upload, *, is_replayed: bool) -> PreparedAnalysis | None:
+        pause = self.precedence.pauses()
         with self._database.read() as connection:
-            return self._ingest.prepare(connection, upload, self._clock(), is_replayed=is_replayed)
+            return self._ingest.prepare(connection, upload, self._clock(), is_replayed=is_replayed, pause=pause)
+
+    async def _store(self, upload: Upload, prepared: PreparedAnalysis | None, *, is_replayed: bool) -> IngestResult:
+        """Ingest an analyzed upload. On SQLite all others wait meanwhile, so that no analysis may delay it."""
+        write = self._write(upload, prepared, is_replayed=is_replayed)
+        if not self._database.is_exclusive:
+            return await self._database.write_soon(write)
+        started_at = time.monotonic()
+        try:
+            with self.precedence.short_work():
+                return await self._database.write_soon(write)
+        finally:
+            now = time.monotonic()
+            self._rest_until = now + min((now - started_at) / WRITER_SHARE, MAX_REST_S)
 
     def _write(
         self, upload: Upload, prepared: PreparedAnalysis | None, *, is_replayed: bool

@@ -27,6 +27,7 @@ from relumine_server.ingest.analysis import (
     PreparedAnalysis,
     check_records,
 )
+from relumine_server.ingest.precedence import Pause, go_on
 from relumine_server.ingest.quotas import Quotas
 from relumine_server.ingest.run_progress import Arrival, RunProgress, progress
 from relumine_server.metrics import Metrics
@@ -85,9 +86,15 @@ class IngestService:
         return self.ingest(connection, upload, now, is_replayed=is_replayed)
 
     def prepare(
-        self, connection: sa.Connection, upload: Upload, now: datetime, *, is_replayed: bool = False
+        self,
+        connection: sa.Connection,
+        upload: Upload,
+        now: datetime,
+        *,
+        is_replayed: bool = False,
+        pause: Pause = go_on,
     ) -> PreparedAnalysis | None:
-        """Analyze an upload ahead of its transaction. Only reads.
+        """Analyze an upload ahead of its transaction, with pauses. Only reads.
 
         Returns None where the analysis has to wait for the transaction, or there is none. Raises as ``ingest``.
         """
@@ -99,7 +106,7 @@ class IngestService:
         if not _is_analyzed(upload, session):
             return None
         assembled = record_parts.joined(connection, upload.model_copy(update={"session": session.key}))
-        return self._analyzer.prepare(connection, run, assembled, session, now)
+        return self._analyzer.prepare(connection, run, assembled, session, now, pause)
 
     def ingest(
         self,

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from relumine.schemas import run as schema_run
 from relumine.schemas.base import rfc3339
@@ -18,8 +18,11 @@ from relumine_server.db.tables.runs import run_is_visible
 from relumine_server.runs import repository as run_repository
 from relumine_server.runs.rows import RunRow
 from relumine_server.timeseries import codec, segments
+from relumine_server.timeseries.segments import LatestReading
 
-_SHARES = ("active_rate", "dying_fraction", "dead_fraction", "born_dead_fraction")
+_LAYERS = TypeAdapter(list[schema_run.Layer])
+_SHARES = LatestReading._fields[3:]
+_NO_READING = LatestReading(*[None] * len(LatestReading._fields))
 
 
 def run_views(connection: sa.Connection, runs: Sequence[RunRow], base_url: str) -> list[schema_run.Run]:
@@ -137,30 +140,42 @@ def ranked_layers(connection: sa.Connection, run_id: str) -> list[schema_run.Lay
     """Return the layers of a run with their latest reading, those at most risk first."""
     rows = run_repository.layer_rows(connection, run_id)
     readings = segments.latest_readings(connection, run_id)
-    views = [_layer_view(row, readings.get(row.layer_id, {})) for row in rows]
-    return sorted(views, key=lambda layer: (-layer.risk, layer.layer_id))
+    return sorted(_layer_views(rows, readings), key=lambda layer: (-layer.risk, layer.layer_id))
 
 
-def _layer_view(row: Any, reading: Mapping[str, float]) -> schema_run.Layer:
+def _layer_views(rows: Sequence[Any], readings: Mapping[int, LatestReading]) -> list[schema_run.Layer]:
+    """Return layers with their readings: validated all at once, or one by one where a description is damaged."""
+    of_layers = [readings.get(layer_id, _NO_READING) for layer_id in codec.column_of(rows, "layer_id")]
+    try:
+        return _LAYERS.validate_python([_layer_values(*of_row) for of_row in zip(rows, of_layers, strict=True)])
+    except ValidationError:
+        return [_layer_view(row, reading) for row, reading in zip(rows, of_layers, strict=True)]
+
+
+def _layer_view(row: Any, reading: LatestReading) -> schema_run.Layer:
     """Return a layer with a reading."""
     try:
-        values = _reading_values(reading, can_die=row.info.get("can_die"))
-        return schema_run.Layer.model_validate(row.info | {"label": row.label} | values)
+        return schema_run.Layer.model_validate(_layer_values(row, reading))
     except ValidationError:  # a description that is damaged, or of another version
         layer = run_repository.layer_info(row)
         values = _reading_values(reading, can_die=layer.can_die)
         return schema_run.Layer(**layer.model_dump(), label=row.label, **values)
 
 
-def _reading_values(reading: Mapping[str, float], *, can_die: bool | None) -> dict[str, Any]:
+def _layer_values(row: Any, reading: LatestReading) -> dict[str, Any]:
+    info = row.info
+    return {**info, "label": row.label, **_reading_values(reading, can_die=info.get("can_die"))}
+
+
+def _reading_values(reading: LatestReading, *, can_die: bool | None) -> dict[str, Any]:
     """Return the fields of a layer that come from its reading; one without waits for its first, if it can die."""
-    measured = {name: value for name, value in reading.items() if value == value}  # noqa: PLR0124 - NaN differs from itself
+    step, code, risk, *shares = reading
     state: schema_run.LayerState = "waiting" if can_die else "cannot_die"
-    if "state" in measured:
-        state = codec.STATES[int(measured["state"])]
+    if code is not None:
+        state = codec.STATES[int(code)]
     return {
         "state": state,
-        "risk": measured.get("risk", 0.0),
-        "last_step": int(measured["step"]) if "step" in measured else None,
-        **{name: measured.get(name) for name in _SHARES},
+        "risk": 0.0 if risk is None else risk,
+        "last_step": None if step is None else int(step),
+        **dict(zip(_SHARES, shares, strict=True)),
     }

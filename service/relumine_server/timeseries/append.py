@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -22,9 +22,20 @@ class EncodedRecords(NamedTuple):
     steps: Sequence[EncodedStep]
 
 
-def encode(records: RecordTable, readings: Sequence[Reading]) -> EncodedRecords:
-    """Return the records of an upload, with the readings that the detector made of them, as they are stored."""
-    return EncodedRecords(codec.encode(records, readings), list(unit_stats.encode_steps(records)))
+def encode(
+    records: RecordTable, readings: Sequence[Reading], pause: Callable[[], None] | None = None
+) -> EncodedRecords:
+    """Return the records of an upload, with the readings that the detector made of them, as they are stored.
+
+    ``pause`` is called after each step.
+    """
+    segments_by_layer = codec.encode(records, readings)
+    steps = []
+    for step in unit_stats.encode_steps(records):
+        steps.append(step)
+        if pause is not None:
+            pause()
+    return EncodedRecords(segments_by_layer, steps)
 
 
 def append_upload(

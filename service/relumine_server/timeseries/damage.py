@@ -34,10 +34,11 @@ def readable_segments(run_id: str, rows: Sequence[Any], **position: Any) -> list
 
     Each row has ``seq``, ``record_count``, ``data`` and ``readings``; ``position`` is what else names it.
     """
-    layouts = layout.layouts_of(codec.segments_of(rows))
-    is_readable = {segment: layout.is_readable(segment) for segment in set(layouts)}
-    if all(is_readable.values()):
+    segments = codec.segments_of(rows)
+    if all(map(layout.is_readable, layout.distinct(segments))):
         return list(rows)
+    layouts = layout.layouts_of(segments)
+    is_readable = {segment: layout.is_readable(segment) for segment in set(layouts)}
     readable = []
     for row, segment in zip(rows, layouts, strict=True):
         if is_readable[segment]:

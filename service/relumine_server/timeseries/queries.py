@@ -63,10 +63,14 @@ def read_extremes(
         needed = [*names, "seq"] if span.out_of_order else names
         query = _SeriesQuery(run_id, layer_ids, needed, points)
         older = _read_chunks(connection, query, span)
-        newer = _read_segments(connection, query, span)
+        newer, is_sorted = _read_segments(connection, query, span)
         for layer_id in layer_ids:
             of_span = [*older.get(layer_id, []), *newer.get(layer_id, [])]
-            if of_span:
+            if not of_span:
+                continue
+            if is_sorted and not span.out_of_order and layer_id not in older:
+                pieces[layer_id] += of_span
+            else:
                 pieces[layer_id].append(_sorted_by_step(_concatenated(of_span), names))
     return {layer_id: _concatenated(of_layer) for layer_id, of_layer in pieces.items()}
 
@@ -78,7 +82,8 @@ def _is_of_layers(c: Any, query: _SeriesQuery) -> sa.ColumnElement[bool]:
     return c.layer_id.between(min(query.layer_ids), max(query.layer_ids))  # type: ignore[no-any-return]
 
 
-def _read_segments(connection: sa.Connection, query: _SeriesQuery, span: SessionSpan) -> _LayerPieces:
+def _read_segments(connection: sa.Connection, query: _SeriesQuery, span: SessionSpan) -> tuple[_LayerPieces, bool]:
+    """Return segments with a point per record, and whether those of every layer are ordered by step, each step once."""
     c = tables.segments.c
     statement = (
         sa.select(c.layer_id, c.seq, c.record_count, c.data, c.readings)
@@ -90,14 +95,14 @@ def _read_segments(connection: sa.Connection, query: _SeriesQuery, span: Session
         statement = statement.where(c.seq > _last_seq_before(connection, query.run_id, span))
     rows = damage.readable_segments(query.run_id, connection.execute(statement).all())
     if not rows:
-        return {}
+        return {}, True
     points = _points_in_span(_decode_segments(rows, query.names), [*query.names, LAYER_ID], span)
     layer_ids = points.last[LAYER_ID]
     starts = np.flatnonzero(np.diff(layer_ids, prepend=-1)).tolist()
     pieces = {}
     for start, end in pairwise([*starts, layer_ids.size]):
         pieces[int(layer_ids[start])] = [_between(points, query.names, start, end)]
-    return pieces
+    return pieces, bool(((np.diff(points.step) > 0) | (np.diff(layer_ids) != 0)).all())
 
 
 def _between(points: Downsampled, names: Sequence[str], start: int, end: int) -> Downsampled:
@@ -110,10 +115,10 @@ def _decode_segments(rows: Sequence[Any], names: Sequence[str]) -> SeriesColumns
     """Decode segments one after the other, all layers at once."""
     segments = codec.segments_of(rows)
     columns = codec.decode(segments, ("step", *names))
-    counts = [row.record_count for row in rows]
-    columns[LAYER_ID] = np.repeat(np.array([row.layer_id for row in rows], np.float64), counts)
+    counts = [segment.record_count for segment in segments]
+    columns[LAYER_ID] = np.repeat(np.array(codec.column_of(rows, LAYER_ID), np.float64), counts)
     if "seq" in names:
-        columns["seq"] = np.repeat(np.array([row.seq for row in rows], np.float64), counts)
+        columns["seq"] = np.repeat(np.array(codec.column_of(rows, "seq"), np.float64), counts)
     return columns
 
 

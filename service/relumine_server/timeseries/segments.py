@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import sqlalchemy as sa
 
+from relumine.schemas.record_table import Array
 from relumine_server.db import tables
 from relumine_server.db.dialect import plain_insert
 from relumine_server.timeseries import codec, damage
@@ -43,11 +44,25 @@ def has_layer(connection: sa.Connection, run_id: str, session: str, layer_id: in
     return bool(connection.scalar(sa.select(sa.or_(*stored))))
 
 
-def latest_readings(connection: sa.Connection, run_id: str) -> dict[int, dict[str, float]]:
+class LatestReading(NamedTuple):
+    """The last reading of a layer; None for what was not measured. ``state`` is an index of ``codec.STATES``."""
+
+    step: float | None
+    state: float | None
+    risk: float | None
+    active_rate: float | None
+    dying_fraction: float | None
+    dead_fraction: float | None
+    born_dead_fraction: float | None
+
+
+def latest_readings(connection: sa.Connection, run_id: str) -> dict[int, LatestReading]:
     """Return the last reading of each layer that has one in a segment, with its step, by layer."""
     newest = connection.execute(_newest_rows(connection.dialect.name, run_id)).all()
     rows = damage.readable_segments(run_id, newest)
-    damaged = {row.layer_id for row in newest} - {row.layer_id for row in rows}
+    damaged: set[int] = set()
+    if len(rows) < len(newest):
+        damaged = {row.layer_id for row in newest} - {row.layer_id for row in rows}
     for layer_id in sorted(damaged):
         few = connection.execute(_rows_of_layer(run_id, layer_id).limit(MAX_DAMAGED)).all()
         rows += damage.readable_segments(run_id, few)[:1]
@@ -105,17 +120,26 @@ def _rows_of_layer(run_id: str, layer_id: int) -> sa.Select[Any]:
     return sa.select(*_READING_COLUMNS).where(*of_layer).order_by(c.session.desc(), c.rank.desc(), c.seq.desc())
 
 
-def _last_readings(rows: Sequence[Any]) -> dict[int, dict[str, float]]:
+def _last_readings(rows: Sequence[Any]) -> dict[int, LatestReading]:
     """Return the statistics of the last record of each segment that has a reading, by layer."""
     if not rows:
         return {}
-    names = ("step", *codec.READINGS)
     segments = codec.segments_of(rows)
-    columns = codec.decode(segments, names)
-    ends = np.cumsum([row.record_count for row in rows])
+    columns = codec.decode(segments, LatestReading._fields)
+    ends = np.cumsum([segment.record_count for segment in segments])
     starts = np.concatenate([[0], ends[:-1]])
     is_measured = ~np.isnan(columns["state"])
     last_measured = np.maximum.reduceat(np.where(is_measured, np.arange(is_measured.size), -1), starts)
     last = np.where(last_measured >= 0, last_measured, ends - 1)
-    values = np.stack([columns[name][last] for name in names], axis=1).tolist()
-    return {row.layer_id: dict(zip(names, of_layer, strict=True)) for row, of_layer in zip(rows, values, strict=True)}
+    values = (_numbers(columns[name][last]) for name in LatestReading._fields)
+    layer_ids = codec.column_of(rows, "layer_id")
+    return dict(zip(layer_ids, map(LatestReading._make, zip(*values, strict=True)), strict=True))
+
+
+def _numbers(values: Array) -> list[float | None]:
+    """Return values as Python numbers, None for NaN."""
+    is_missing = np.isnan(values)
+    numbers: list[float | None] = values.tolist()
+    for index in np.flatnonzero(is_missing).tolist():
+        numbers[index] = None
+    return numbers

@@ -23,7 +23,9 @@ _COUNTS = ("active", "active_positions", "silent", "longest_silence")
 _CANDIDATES = 16  # rows that a search reads at a time: the first usually has the layer
 _COLUMNS = ("run_id", "session", "rank", "seq", "step", "ordinal", "size_bytes", "layers", "columns")
 _NO_VALUES: Array = np.zeros(0)
-_INSERT = sa.insert(tables.unit_stats)
+_INSERT_ROWS = 1_000  # rows of one statement for Postgres
+_INSERT_ARRAYS = """INSERT INTO unit_stats (run_id, session, rank, seq, step, ordinal, size_bytes, layers, columns)
+SELECT %s, %s, %s, %s, * FROM unnest(%b::bigint[], %b::bigint[], %b::bigint[], %b::bytea[], %b::bytea[])"""
 
 
 class RowsWritten(NamedTuple):
@@ -74,7 +76,10 @@ def append(
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql(plain_insert(tables.unit_stats, _COLUMNS), rows)
     else:
-        connection.execute(_INSERT, [dict(zip(_COLUMNS, row, strict=True)) for row in rows])
+        for start in range(0, len(rows), _INSERT_ROWS):
+            values = zip(*rows[start : start + _INSERT_ROWS], strict=True)
+            arrays = [list(column) for column in values][len(key) :]
+            connection.exec_driver_sql(_INSERT_ARRAYS, (*key, *arrays))
     return RowsWritten(len(rows), sum(len(step.columns) for step in steps))
 
 

@@ -43,9 +43,9 @@ from relumine_server.errors import InvalidCursor, RunNotFound
 from relumine_server.runs import listing, retention, sorting, views
 from relumine_server.runs import repository as run_repository
 from relumine_server.runs.rows import RunRow
-from relumine_server.timeseries import codec, downsampling, logged_metrics
+from relumine_server.timeseries import codec, downsampling, logged_metrics, traces
 from relumine_server.timeseries import queries as series_queries
-from relumine_server.timeseries.downsampling import Downsampled, SeriesColumns
+from relumine_server.timeseries.downsampling import SeriesColumns
 
 router = APIRouter(prefix="/v1", tags=["runs"], route_class=StrictQueryRoute)
 
@@ -61,7 +61,6 @@ MIN_OVERVIEW_POINTS = 20
 """Points of the trace of a layer, of all layers together, and of one however many there are."""
 FORMULA_STARTS = ("=", "+", "-", "@")
 """First characters of a cell that spreadsheets run as a formula."""
-LAYER_STATISTICS = ("dead_fraction", "born_dead_fraction", "dying_fraction", "active_rate")
 RUN_STATISTICS = ("learning_rate", "update_ratio", "loss")
 
 
@@ -188,23 +187,9 @@ def _layer_traces(
     affordable = OVERVIEW_POINTS_OF_ALL // max(len(layer_ids), 1)
     points = max(MIN_OVERVIEW_POINTS, min(OVERVIEW_POINTS, affordable))
     series = series_queries.read_extremes(
-        connection, run_id, layer_ids, LAYER_STATISTICS, steps=_steps_after(after_step), points=points
+        connection, run_id, layer_ids, traces.STATISTICS, steps=_steps_after(after_step), points=points
     )
-    return [
-        _layer_trace(layer_id, of_layer, points) for layer_id, of_layer in sorted(series.items()) if of_layer.step.size
-    ]
-
-
-def _layer_trace(layer_id: int, series: Downsampled, points: int) -> chart.Trace:
-    trace = downsampling.downsample(series, points)
-    return chart.Trace.model_construct(  # every number is ours, and there may be a million
-        layer_id=layer_id,
-        step=downsampling.to_ints(trace.step),
-        dead_fraction=downsampling.to_json_numbers(trace.max["dead_fraction"]),
-        born_dead_fraction=downsampling.to_json_numbers(trace.max["born_dead_fraction"]),
-        dying_fraction=downsampling.to_json_numbers(trace.max["dying_fraction"]),
-        active_rate=downsampling.to_json_numbers(trace.last["active_rate"]),
-    )
+    return traces.traces(series, points)
 
 
 def _run_trace(connection: sa.Connection, run_id: str, after_step: int | None) -> chart.RunTrace:

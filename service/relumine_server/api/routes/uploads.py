@@ -6,6 +6,7 @@ The body is no declared parameter: FastAPI would parse it in Python, six times a
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import partial
 
 import sqlalchemy as sa
@@ -39,7 +40,8 @@ from relumine_server.errors import (
     UnsupportedEncoding,
 )
 from relumine_server.ingest.detector_states import DetectorStateLost
-from relumine_server.ingest.large_uploads import FIRST_UNIT, LARGE_BODY_BYTES, is_large
+from relumine_server.ingest.large_uploads import FIRST_UNIT, LARGE_BODY_BYTES, has_many_records, is_large
+from relumine_server.ingest.precedence import Pause
 from relumine_server.ingest.service import IngestResult
 from relumine_server.metrics import Metrics
 
@@ -94,23 +96,52 @@ async def _ingest(services: Services, request: Request, body: bytes) -> IngestRe
 
 async def _ingest_once(services: Services, request: Request, body: bytes) -> IngestResult:
     is_replayed = request.headers.get(REPLAYED_HEADER, "").lower() == "true"
-    read_upload = partial(decode, body, request.state)
+    caller = request.state.caller.key_id or client_address(request.scope["client"])
+    ingest_large = partial(services.large_uploads.ingest, caller=caller, is_replayed=is_replayed)
+    if has_many_records(body):
+        return await ingest_large(partial(decode, body, request.state))
+    read_upload: Callable[[], Upload] = partial(decode, body, request.state)
     if len(body) >= LARGE_BODY_BYTES or FIRST_UNIT in body:
         async with services.inflight.decoding:
             upload = await run_in_threadpool(read_upload)
         if is_large(upload):
-            caller = request.state.caller.key_id or client_address(request.scope["client"])
-            return await services.large_uploads.ingest(upload, caller, is_replayed=is_replayed)
+            return await ingest_large(lambda _pause: upload)
         read_upload = partial(_identity, upload)
+    try:
+        return await _ingest_small(services, body, read_upload, is_replayed=is_replayed)
+    except _LargeUploadError as error:
+        large = error.upload
+    return await ingest_large(lambda _pause: large)
+
+
+class _LargeUploadError(Exception):
+    """An upload turned out to be too large for a transaction together with its analysis."""
+
+    def __init__(self, upload: Upload) -> None:
+        super().__init__()
+        self.upload = upload
+
+
+async def _ingest_small(
+    services: Services, body: bytes, read_upload: Callable[[], Upload], *, is_replayed: bool
+) -> IngestResult:
+    """Decode, analyze and store an upload in one transaction. Raises _LargeUploadError where it is not small."""
+
+    def read_small() -> Upload:
+        upload = read_upload()
+        if is_large(upload):
+            raise _LargeUploadError(upload)
+        return upload
 
     def write(connection: sa.Connection) -> IngestResult:
         now = services.clock()
-        return services.ingest.decode_and_ingest(connection, read_upload, now, is_replayed=is_replayed)
+        return services.ingest.decode_and_ingest(connection, read_small, now, is_replayed=is_replayed)
 
-    if services.database.is_exclusive:  # SQLite: one writer, and no connection to occupy
-        return await services.database.write_soon(write)
-    async with services.run_turns.turn(_run_in(body)):
-        return await services.database.write_soon(write)
+    with services.large_uploads.precedence.small_upload():
+        if services.database.is_exclusive:  # SQLite: one writer, and no connection to occupy
+            return await services.database.write_soon(write)
+        async with services.run_turns.turn(_run_in(body)):
+            return await services.database.write_soon(write)
 
 
 def _run_in(body: bytes) -> str:
@@ -134,22 +165,22 @@ def _count(metrics: Metrics, result: IngestResult, size_bytes: int) -> None:
         metrics.count_dropped(reason, count)
 
 
-def decode(body: bytes, state: State) -> Upload:
-    """Return the upload in a body; ``state`` is that of the request.
+def decode(body: bytes, state: State, pause: Pause | None = None) -> Upload:
+    """Return the upload in a body, with pauses; ``state`` is that of the request.
 
     Raises InvalidUpload with the place and the reason but never the value, and ProjectForbidden if the key is bound to
     another project.
     """
-    upload = _decode(body)
+    upload = _decode(body, pause)
     state.run_id = upload.run.id
     if state.caller.project not in (None, upload.run.project):
         raise ProjectForbidden
     return upload
 
 
-def _decode(body: bytes) -> Upload:
+def _decode(body: bytes, pause: Pause | None = None) -> Upload:
     try:
-        return Upload.model_validate_json(body, strict=True)
+        return Upload.model_validate_json(body, strict=True, context=pause)
     except ValidationError as error:
         reason = validation_messages.describe_errors(
             error.errors(include_url=False, include_context=False, include_input=False)

@@ -1,0 +1,44 @@
+"""Traces of layers: their downsampled series as JSON has them, for the heat map. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+
+from relumine.schemas.chart import Trace
+from relumine_server.timeseries import downsampling
+from relumine_server.timeseries.downsampling import Downsampled
+
+EXTREMES = ("dead_fraction", "born_dead_fraction", "dying_fraction")
+"""Statistics of which a point shows the maximum."""
+LAST = "active_rate"
+"""The one of which it shows the last value."""
+STATISTICS = (*EXTREMES, LAST)
+
+
+def traces(series: Mapping[int, Downsampled], points: int) -> list[Trace]:
+    """Return the traces of layers with at most ``points`` points each, ordered by layer. A layer without any has none.
+
+    The numbers of all layers are converted at once: for ten thousand layers a call for each would be most of the cost.
+    """
+    by_layer = {
+        layer_id: downsampling.downsample(of_layer, points)
+        for layer_id, of_layer in sorted(series.items())
+        if of_layer.step.size
+    }
+    if not by_layer:
+        return []
+    of_layers = by_layer.values()
+    columns: dict[str, Any] = {"step": downsampling.to_ints(np.concatenate([part.step for part in of_layers]))}
+    for name in EXTREMES:
+        columns[name] = downsampling.to_json_numbers(np.concatenate([part.max[name] for part in of_layers]))
+    columns[LAST] = downsampling.to_json_numbers(np.concatenate([part.last[LAST] for part in of_layers]))
+    ends = list(accumulate(part.step.size for part in of_layers))
+    cut = []
+    for layer_id, start, end in zip(by_layer, [0, *ends[:-1]], ends, strict=True):
+        values = {name: column[start:end] for name, column in columns.items()}
+        cut.append(Trace.model_construct(layer_id=layer_id, **values))  # every number is ours
+    return cut

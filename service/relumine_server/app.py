@@ -29,6 +29,7 @@ from relumine_server.api.routes import (
     monitoring,
     policies,
     projects,
+    run_lists,
     runs,
     session,
     silences,
@@ -57,8 +58,8 @@ from relumine_server.ui import routes as ui
 from relumine_server.webhooks.dispatcher import WebhookDispatcher
 
 ROUTE_MODULES = (
-    uploads, projects, policies, runs, layers, alerts, incidents, silences, webhooks, deliveries, keys, session,
-    monitoring, ui,
+    uploads, projects, policies, run_lists, runs, layers, alerts, incidents, silences, webhooks, deliveries, keys,
+    session, monitoring, ui,
 )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
 
@@ -12,7 +13,7 @@ from relumine._client.requests import MAX_EMPTY_PAGES, MAX_PAGE, Requests, parse
 from relumine._runtime.http import NOT_RELUMINE
 from relumine.errors import ServerError
 from relumine.schemas.chart import LoggedMetrics, MetricPoint, Overview, Series, Units
-from relumine.schemas.run import Layer, Run, RunSort
+from relumine.schemas.run import Layer, Run, RunCounters, RunSort
 from relumine.schemas.upload import UploadResponse
 
 
@@ -21,10 +22,13 @@ class RunFilters(TypedDict, total=False):
 
     project: str | None
     group: str | None
-    status: str | None
-    health: str | None
+    status: str | Sequence[str] | None
+    health: str | Sequence[str] | None
     tag: str | None
     q: str | None
+    died_since: datetime | None
+    needs_attention: bool | None
+    stalled_or_unwatched: bool | None
     sort: RunSort | None
 
 
@@ -37,10 +41,21 @@ class RunRequests(Requests):
         ``q`` is a part of the id, the name or the group. ``sort`` is the order: ``name``, ``last_step``,
         ``final_loss``, ``created_at`` or ``updated_at``, each with a ``-`` in front to begin with the largest;
         ``health`` begins with the worst.
+
+        ``status`` and ``health`` may be several. ``died_since`` keeps runs in which a layer died since that time,
+        ``needs_attention`` those with an open alert of warning or above that no one has acknowledged or silenced,
+        ``stalled_or_unwatched`` those that report nothing or are not being watched.
         """
         page = None if limit is None else max(1, min(limit, MAX_PAGE))
-        runs = self._items("/v1/runs", Run, **filters, limit=page)
+        query = {name: _query_value(value) for name, value in filters.items()}
+        runs = self._items("/v1/runs", Run, **query, limit=page)
         return itertools.islice(runs, limit)
+
+    def count_runs(
+        self, *, project: str | None = None, group: str | None = None, tag: str | None = None, q: str | None = None
+    ) -> RunCounters:
+        """Return how many runs there are, are training, need attention, lost a layer in 7 days, or are not seen."""
+        return self._get("/v1/run-counts", RunCounters, project=project, group=group, tag=tag, q=q)
 
     def run(self, run_id: str) -> Run:
         """Return one run."""
@@ -152,3 +167,12 @@ class RunRequests(Requests):
             headers = {"content-type": "application/json"}
             return parsed(UploadResponse, self._send("POST", "/v1/uploads", content=upload, headers=headers))
         return self._post("/v1/uploads", UploadResponse, upload)
+
+
+def _query_value(value: object) -> object:
+    """Return a filter as the query has it: a time as text, several values separated by commas."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ",".join(value)
+    return value

@@ -25,9 +25,9 @@ from relumine_server.alerts.notifications import (
     is_expiry_due,
     is_repeat_due,
 )
-from relumine_server.alerts.repository import DEAD_KINDS, AlertRecord
+from relumine_server.alerts.repository import AlertRecord
 from relumine_server.alerts.run_incidents import RunIncidents, by_incident
-from relumine_server.alerts.status import AlertEvent, AlertStatus
+from relumine_server.alerts.status import DEAD_KINDS, AlertEvent, AlertStatus
 from relumine_server.alerts.suppression import Inhibitor, matchable_labels, silenced_by
 from relumine_server.alerts.timings import AlertTimings
 from relumine_server.outbox import alert_refs

@@ -28,6 +28,7 @@ PERMISSIONS: Mapping[tuple[str, str], Permission] = {
     ("PUT", "/v1/projects/{project}/policy"): "admin",
     ("POST", "/v1/policy/backtest"): "read",  # it writes nothing
     ("GET", "/v1/runs"): "read",
+    ("GET", "/v1/run-counts"): "read",
     ("GET", "/v1/runs/{run_id}"): "read",
     ("PATCH", "/v1/runs/{run_id}"): "admin",
     ("DELETE", "/v1/runs/{run_id}"): "admin",

@@ -117,7 +117,16 @@ def _values_by_arrival(run: LockedRun, upload: Upload, arrival: Arrival, now: da
     values |= _status_values(run, upload, now, begins_session=begins_session)
     if begins_session or _is_earliest(run, upload):
         values["session_first_step"] = _first_step(upload)
+    if begins_session or (run.rate_step is None and run.session_first_step is None):
+        values |= _rate_values(upload, arrival, now)
     return values
+
+
+def _rate_values(upload: Upload, arrival: Arrival, now: datetime) -> dict[str, Any]:
+    """Return the columns from which the rate of steps is counted; null where steps did not arrive as they were made."""
+    if arrival.is_replayed or not len(upload.records):
+        return {"rate_step": None, "rate_at": None}
+    return {"rate_step": _last_step(upload), "rate_at": now}
 
 
 def _session_note(run: LockedRun, upload: Upload, arrival: Arrival) -> SessionNote | None:

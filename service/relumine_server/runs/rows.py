@@ -13,7 +13,11 @@ from relumine.schemas.run import RunStatus
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """A run as the API describes it."""
+    """A run as the API describes it.
+
+    ``rate_step`` and ``rate_at``: the last step of the first upload of the newest session, and when it arrived;
+    null for a training that was uploaded after its end.
+    """
 
     run_id: str
     project: str
@@ -38,6 +42,10 @@ class RunRow:
     layers_dead: int
     sampled_steps: int
     final_loss: float | None
+    session_first_step: int | None
+    rate_step: int | None
+    rate_at: datetime | None
+    last_heartbeat_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +79,7 @@ class LockedRun:
     has_open_alerts: bool
     has_open_stalled_alert: bool
     watching: Mapping[str, Any] | None
+    rate_step: int | None = None
 
     @property
     def problems(self) -> Health | None:

@@ -19,6 +19,9 @@ from relumine_server.runs import repository as run_repository
 from relumine_server.runs.rows import RunRow
 from relumine_server.timeseries import codec, segments
 
+MIN_RATE_S = 1.0
+"""Seconds of uploads that a rate of steps needs."""
+
 _SHARES = ("active_rate", "dying_fraction", "dead_fraction", "born_dead_fraction")
 
 
@@ -95,8 +98,19 @@ def _run_view(run: RunRow, counts: RunCounts, base_url: str) -> schema_run.Run:
         open_alerts=counts.alerts.open,
         sampled_steps=run.sampled_steps,
         final_loss=run.final_loss,
+        first_step=run.session_first_step,
+        steps_per_s=_steps_per_s(run),
         url=f"{base_url}/#/runs/{run.run_id}",
     )
+
+
+def _steps_per_s(run: RunRow) -> float | None:
+    """Return the rate of steps since the first upload of the newest session, by the clock of the server."""
+    if run.rate_step is None or run.rate_at is None or run.last_step is None or run.last_heartbeat_at is None:
+        return None
+    elapsed_s = (run.last_heartbeat_at - run.rate_at).total_seconds()
+    steps = run.last_step - run.rate_step
+    return steps / elapsed_s if elapsed_s >= MIN_RATE_S and steps >= 0 else None
 
 
 def project_views(

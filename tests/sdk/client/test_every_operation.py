@@ -46,6 +46,9 @@ def call_everything(client, tmp_path):
     assert client.set_retention("a b", **stored.model_dump()) == stored
     assert client.session().scope == "admin"
     assert [run.run_id for run in client.runs(limit=1)] == ["r2"]
+    long_ago = datetime(2020, 1, 1, tzinfo=UTC)
+    assert [run.run_id for run in client.runs(died_since=long_ago, status=["running", "stalled"])] == ["r1"]
+    assert (client.count_runs(project="a b").total, client.count_runs().total) == (1, 2)
     assert client.change_run("r1", name="new", tags=["x"]).tags == ["x"]
     assert client.run("r1").name == "new"
     client.layers("r1")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+TIME = "2026-11-30T02:00:00Z"
+
 PARAMETERS: Mapping[str, tuple[str, Any]] = {
     "after_step": ("Return only what lies after this step.", 1200),
     "alert_id": ("The id of an alert: its run, its layer and its problem.", "resnet-7.3.dying"),
@@ -13,12 +15,20 @@ PARAMETERS: Mapping[str, tuple[str, Any]] = {
     "format": ("The format of the file.", "csv"),
     "from_step": ("The first step to return.", 0),
     "group": ("Only runs of this group.", "sweep-12"),
-    "health": ("Only runs with this health.", "damaged"),
+    "died_since": (
+        "Only runs in which a layer came to be dead or born dead at or after this time.",
+        TIME,
+    ),
+    "health": ("Only runs with this health, or with one of several, separated by commas.", "damaged,collapsed"),
     "if-none-match": ("The ETag of the previous response: if nothing has changed, the answer is 304.", '"none"'),
     "key_id": ("The id of a key: key_ and its first characters.", "key_4bFbZfHR"),
     "kind": ("Only alerts of this kind.", "dying"),
     "layer_id": ("The number of a layer within its run; 0 is the run itself.", 3),
     "limit": ("The most items to return.", 50),
+    "needs_attention": (
+        "Only runs with an open alert of warning or above that no one has acknowledged or silenced; false: the others.",
+        True,
+    ),
     "points": ("The most points to return; steps beyond them are downsampled.", 1000),
     "project": ("Only what belongs to this project.", "digits"),
     "q": ("Only runs with this text in their id, name or group.", "resnet"),
@@ -40,8 +50,9 @@ PARAMETERS: Mapping[str, tuple[str, Any]] = {
     "sort": ("The order; - begins with the largest value, health with the worst.", "-created_at"),
     "tag": ("Only runs with this tag.", "ci"),
     "list_deliveries.state": ("Only deliveries in this state.", "failed"),
+    "stalled_or_unwatched": ("Only runs that report nothing or are not being watched; false: the others.", True),
     "statistics": ("The names of statistics, separated by commas.", "active_rate,dead_fraction"),
-    "status": ("Only runs with this status.", "running"),
+    "status": ("Only runs with this status, or with one of several, separated by commas.", "running,stalled"),
     "step": ("Return the record at or before this step; without it, the latest.", 1200),
     "to_step": ("The last step to return.", 2000),
     "webhook_id": ("The id of a webhook.", "whk_0123456789abcdef0123456789abcdef"),

@@ -40,6 +40,8 @@ runs = sa.Table(
     sa.Column("detector_seq", sa.BigInteger),
     sa.Column("last_heartbeat_at", UtcTime),
     sa.Column("session_first_step", sa.BigInteger),
+    sa.Column("rate_step", sa.BigInteger),
+    sa.Column("rate_at", UtcTime),
     required("longest_gap_s", sa.Float, default=0.0),
     required("is_shared", sa.Boolean, default=False),
     required("health", sa.Text, default="unknown"),

@@ -61,6 +61,7 @@ def upgrade() -> None:
         sa.Column("uncompacted_records", sa.BigInteger(), nullable=False),
         sa.Column("unit_stat_rows", sa.BigInteger(), nullable=False),
         sa.Column("unit_stat_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("trace", sa.LargeBinary(), nullable=True),
         sa.Column("deleted_at", UtcTime(), nullable=True),
         sa.PrimaryKeyConstraint("run_id", name=op.f("pk_runs")),
     )

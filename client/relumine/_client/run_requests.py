@@ -12,9 +12,12 @@ from relumine._client.frames import frame_of
 from relumine._client.requests import MAX_EMPTY_PAGES, MAX_PAGE, Requests, parsed, without_none
 from relumine._runtime.http import NOT_RELUMINE
 from relumine.errors import ServerError
-from relumine.schemas.chart import LoggedMetrics, MetricPoint, Overview, Series, Units
+from relumine.schemas.chart import LoggedMetrics, LostTrace, MetricPoint, Overview, Series, Units
 from relumine.schemas.run import Layer, Run, RunCounters, RunSort
 from relumine.schemas.upload import UploadResponse
+
+# Runs in one request for traces.
+MAX_RUNS = 100
 
 
 class RunFilters(TypedDict, total=False):
@@ -56,6 +59,13 @@ class RunRequests(Requests):
     ) -> RunCounters:
         """Return how many runs there are, are training, need attention, lost a layer in 7 days, or are not seen."""
         return self._get("/v1/run-counts", RunCounters, project=project, group=group, tag=tag, q=q)
+
+    def run_traces(self, run_ids: Sequence[str]) -> list[LostTrace]:
+        """Return the lost share of the worst layer and the loss of runs over steps, in at most 48 points each."""
+        traces: list[LostTrace] = []
+        for begin in range(0, len(run_ids), MAX_RUNS):
+            traces += self._items("/v1/run-traces", LostTrace, run_ids=",".join(run_ids[begin : begin + MAX_RUNS]))
+        return traces
 
     def run(self, run_id: str) -> Run:
         """Return one run."""

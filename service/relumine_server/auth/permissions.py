@@ -29,6 +29,7 @@ PERMISSIONS: Mapping[tuple[str, str], Permission] = {
     ("POST", "/v1/policy/backtest"): "read",  # it writes nothing
     ("GET", "/v1/runs"): "read",
     ("GET", "/v1/run-counts"): "read",
+    ("GET", "/v1/run-traces"): "read",
     ("GET", "/v1/runs/{run_id}"): "read",
     ("PATCH", "/v1/runs/{run_id}"): "admin",
     ("DELETE", "/v1/runs/{run_id}"): "admin",

@@ -32,6 +32,7 @@ from relumine_server.runs import repository as run_repository
 from relumine_server.runs import session_order
 from relumine_server.runs.rows import LockedRun
 from relumine_server.runs.session_order import RunSession
+from relumine_server.timeseries import run_trace
 from relumine_server.timeseries.append import EncodedRecords, encode
 
 SAVE_EVERY = 8
@@ -49,12 +50,14 @@ Advance: TypeAlias = Callable[[DetectorState, RecordTable, Policy], tuple[Detect
 class Analysis(NamedTuple):
     """Results of the detector: its findings, and the records with its readings as they are stored.
 
-    ``layer_count``: the layers described to it; None where it processed nothing.
+    ``layer_count``: the layers described to it; None where it processed nothing. ``lost``: the largest lost share of
+    any layer, by step.
     """
 
     encoded: EncodedRecords
     findings: Sequence[Finding] = ()
     layer_count: int | None = None
+    lost: Mapping[int, float] = {}
 
 
 class PreparedAnalysis(NamedTuple):
@@ -118,7 +121,12 @@ class Analyzer:
             policy=policy,
             record_count=len(upload.records),
             checkpoint=DetectorCheckpoint(state, unsaved_uploads),
-            analysis=Analysis(encode(upload.records, readings), findings + new_findings, len(state.layers)),
+            analysis=Analysis(
+                encoded=encode(upload.records, readings),
+                findings=findings + new_findings,
+                layer_count=len(state.layers),
+                lost=run_trace.worst_by_step(readings),
+            ),
             previous=previous,
             is_due=has_new_layers or upload.final_status is not None or unsaved_uploads >= SAVE_EVERY,
         )

@@ -80,6 +80,7 @@ class LockedRun:
     has_open_stalled_alert: bool
     watching: Mapping[str, Any] | None
     rate_step: int | None = None
+    trace: bytes | None = None
 
     @property
     def problems(self) -> Health | None:

@@ -10,14 +10,16 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from pydantic import ValidationError
 
+from relumine.schemas import chart
 from relumine.schemas import run as schema_run
 from relumine.schemas.base import rfc3339
 from relumine.schemas.health import HealthStatus
+from relumine.schemas.record_table import Array
 from relumine_server.db import keyset, tables
 from relumine_server.db.tables.runs import run_is_visible
 from relumine_server.runs import repository as run_repository
 from relumine_server.runs.rows import RunRow
-from relumine_server.timeseries import codec, segments
+from relumine_server.timeseries import codec, downsampling, run_trace, segments
 
 MIN_RATE_S = 1.0
 """Seconds of uploads that a rate of steps needs."""
@@ -102,6 +104,31 @@ def _run_view(run: RunRow, counts: RunCounts, base_url: str) -> schema_run.Run:
         steps_per_s=_steps_per_s(run),
         url=f"{base_url}/#/runs/{run.run_id}",
     )
+
+
+def lost_traces(connection: sa.Connection, run_ids: Sequence[str], project: str | None) -> list[chart.LostTrace]:
+    """Return the traces of runs, in the order of the ids; those that are not there, or not of the project, left out."""
+    r = tables.runs.c
+    query = sa.select(r.run_id, r.trace).where(r.run_id.in_(run_ids), run_is_visible)
+    if project is not None:
+        query = query.where(r.project == project)
+    traces = {run_id: run_trace.shown(trace) for run_id, trace in connection.execute(query)}
+    return [
+        chart.LostTrace(
+            run_id=run_id,
+            step=downsampling.to_ints(traces[run_id]["step"]),
+            lost_fraction=_rounded(traces[run_id]["lost_fraction"]),
+            loss=_rounded(traces[run_id]["loss"]),
+        )
+        for run_id in dict.fromkeys(run_ids)
+        if run_id in traces
+    ]
+
+
+def _rounded(values: Array) -> list[float | None]:
+    """Return float32 numbers as short as they are exact."""
+    numbers = downsampling.to_json_numbers(values)
+    return [None if number is None else float(f"{number:.6g}") for number in numbers]
 
 
 def _steps_per_s(run: RunRow) -> float | None:

@@ -49,6 +49,7 @@ def call_everything(client, tmp_path):
     long_ago = datetime(2020, 1, 1, tzinfo=UTC)
     assert [run.run_id for run in client.runs(died_since=long_ago, status=["running", "stalled"])] == ["r1"]
     assert (client.count_runs(project="a b").total, client.count_runs().total) == (1, 2)
+    assert [trace.step for trace in client.run_traces(["r1", "none"])] == [[0, 1, 2, 3, 4]]
     assert client.change_run("r1", name="new", tags=["x"]).tags == ["x"]
     assert client.run("r1").name == "new"
     client.layers("r1")

@@ -38,6 +38,7 @@ PARAMETERS: Mapping[str, tuple[str, Any]] = {
     "set_retention.project": ("The name of a project.", "digits"),
     "run_id": ("The id of a run.", "resnet-7"),
     "list_alerts.run_id": ("Only alerts of this run.", "resnet-7"),
+    "run_ids": ("The ids of runs, at most 100, separated by commas.", "resnet-7,resnet-8"),
     "severity": ("Only alerts of this severity.", "critical"),
     "silence_id": ("The id of a silence.", "sil_0123456789abcdef0123456789abcdef"),
     "since": ("Only alerts that changed at or after this time.", "2026-11-30T02:00:00Z"),

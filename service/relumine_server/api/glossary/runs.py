@@ -53,6 +53,11 @@ RUN_FIELDS: Mapping[str, tuple[str, Any]] = {
     "layers_dead": ("The number of layers that are dead or born dead.", 0),
     "left_out": ("The runs that did not fit the limits of one request.", []),
     "limit": ("The most runs to replay.", 20),
+    "loss": ("The loss at each point; null if missing.", [0.7]),
+    "lost_fraction": (
+        "The largest share of units of a layer that were dying, dead or born dead; null if missing.",
+        [0.25],
+    ),
     "max": ("The largest value of each point; null if missing.", [0.5]),
     "Threshold.max": ("The largest value that is allowed.", 100),
     "metrics": ("The logged metrics by name, in the order of their steps.", {"loss": [{"step": 10, "value": 0.7}]}),

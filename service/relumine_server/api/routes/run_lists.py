@@ -1,4 +1,4 @@
-"""Routes of several runs: their list, and the counters above it."""
+"""Routes of several runs: their list, the counters above it, and a trace of each."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends
 
-from relumine.schemas import base
+from relumine.schemas import base, chart
 from relumine.schemas import run as schema_run
 from relumine_server.api import problem_details, run_cursors
-from relumine_server.api.dependencies import ClockDep, DatabaseDep, SettingsDep, VisibleProject
-from relumine_server.api.schemas.common import Cursor, Flag, Healths, Limit, NameQuery, RunStatuses, UtcTime
+from relumine_server.api.dependencies import ClockDep, DatabaseDep, KeyProject, SettingsDep, VisibleProject
+from relumine_server.api.schemas.common import Cursor, Flag, Healths, Limit, NameQuery, RunIds, RunStatuses, UtcTime
 from relumine_server.api.strict_query import StrictQueryRoute
 from relumine_server.errors import InvalidCursor
 from relumine_server.runs import filters, listing, sorting, views
@@ -63,6 +63,14 @@ def list_runs(
         runs, next_cursor = run_cursors.cut(runs, limit, sort)
         items = views.run_views(connection, runs, settings.base_url)
     return base.Page(items=items, next_cursor=next_cursor)
+
+
+@router.get("/run-traces", responses=problem_details.responses())
+def list_run_traces(database: DatabaseDep, key_project: KeyProject, run_ids: RunIds) -> base.Page[chart.LostTrace]:
+    """List the lost share of the worst layer, and the loss, of several runs over steps, in a few points each."""
+    with database.read() as connection:
+        items = views.lost_traces(connection, run_ids.split(","), key_project)
+    return base.Page(items=items, next_cursor=None)
 
 
 @router.get("/run-counts", responses=problem_details.responses())

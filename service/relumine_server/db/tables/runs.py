@@ -54,6 +54,7 @@ runs = sa.Table(
     required("uncompacted_records", sa.BigInteger, default=0),
     required("unit_stat_rows", sa.BigInteger, default=0),
     required("unit_stat_bytes", sa.BigInteger, default=0),
+    sa.Column("trace", sa.LargeBinary),
     sa.Column("deleted_at", UtcTime),
     sa.Index(None, "project", "created_at", "run_id"),
     sa.Index(None, "created_at", "run_id"),

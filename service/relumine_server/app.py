@@ -33,6 +33,7 @@ from relumine_server.api.routes import (
     runs,
     session,
     silences,
+    units,
     uploads,
     webhooks,
 )
@@ -58,8 +59,8 @@ from relumine_server.ui import routes as ui
 from relumine_server.webhooks.dispatcher import WebhookDispatcher
 
 ROUTE_MODULES = (
-    uploads, projects, policies, run_lists, runs, layers, alerts, incidents, silences, webhooks, deliveries, keys,
-    session, monitoring, ui,
+    uploads, projects, policies, run_lists, runs, layers, units, alerts, incidents, silences, webhooks, deliveries,
+    keys, session, monitoring, ui,
 )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from relumine._runtime.http import NOT_RELUMINE
 from relumine.errors import ServerError
 from relumine.schemas.chart import LoggedMetrics, LostTrace, MetricPoint, Overview, Series, Units
 from relumine.schemas.run import Layer, Run, RunCounters, RunSort
+from relumine.schemas.units import UnitMap, UnitMapSort
 from relumine.schemas.upload import UploadResponse
 
 # Runs in one request for traces.
@@ -138,6 +139,30 @@ class RunRequests(Requests):
     def units(self, run_id: str, layer_id: int, *, step: int | None = None) -> Units:
         """Return per-unit statistics of the record at or before ``step``; by default of the latest."""
         return self._get(f"/v1/runs/{run_id}/layers/{layer_id}/units", Units, step=step)
+
+    def unit_map(  # noqa: PLR0913 - the parameters of the API, each by name
+        self,
+        run_id: str,
+        layer_id: int,
+        *,
+        from_step: int | None = None,
+        to_step: int | None = None,
+        points: int = 200,
+        first_unit: int = 0,
+        units: int = 512,
+        sort: UnitMapSort = "unit",
+    ) -> UnitMap:
+        """Return the active rates of ``units`` units at ``points`` recorded steps, as one byte each."""
+        return self._get(
+            f"/v1/runs/{run_id}/layers/{layer_id}/unit-map",
+            UnitMap,
+            from_step=from_step,
+            to_step=to_step,
+            points=points,
+            first_unit=first_unit,
+            units=units,
+            sort=sort,
+        )
 
     def logged_metrics(self, run_id: str, *, after_step: int | None = None) -> dict[str, list[MetricPoint]]:
         """Return the metrics that the training logged, by name, each in the order of its steps."""

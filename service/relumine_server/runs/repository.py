@@ -18,7 +18,7 @@ from relumine_server.db import tables
 from relumine_server.db.dialect import insert, plain_insert, sqlite_time
 from relumine_server.db.tables.runs import run_is_visible
 from relumine_server.db.types import to_json
-from relumine_server.errors import Busy, RunNotFound
+from relumine_server.errors import Busy, LayerNotFound, RunNotFound
 from relumine_server.runs.rows import LockedRun, RunRow
 
 CHILDREN = {
@@ -214,6 +214,16 @@ def save_layers(connection: sa.Connection, run_id: str, layers: Sequence[LayerIn
         return
     new = {name: statement.excluded[name] for name in ("name", "label", "units", "info")}
     connection.execute(statement.on_conflict_do_update(index_elements=["run_id", "layer_id"], set_=new), rows)
+
+
+def require_layer(connection: sa.Connection, run_id: str, layer_id: int) -> int:
+    """Return the number of units of a layer. Raises RunNotFound, LayerNotFound."""
+    get(connection, run_id)
+    c = tables.layers.c
+    units: int | None = connection.scalar(sa.select(c.units).where(c.run_id == run_id, c.layer_id == layer_id))
+    if units is None:
+        raise LayerNotFound
+    return units
 
 
 def load_layers(connection: sa.Connection, run_id: str) -> list[LayerInfo]:

@@ -12,6 +12,7 @@ PARAMETERS: Mapping[str, tuple[str, Any]] = {
     "alert_id": ("The id of an alert: its run, its layer and its problem.", "resnet-7.3.dying"),
     "cursor": ("The next_cursor of the previous page; without it, the first page.", None),
     "delivery_id": ("The id of a delivery.", "dlv_01jd"),
+    "first_unit": ("The first row to return.", 0),
     "format": ("The format of the file.", "csv"),
     "from_step": ("The first step to return.", 0),
     "group": ("Only runs of this group.", "sweep-12"),
@@ -56,5 +57,8 @@ PARAMETERS: Mapping[str, tuple[str, Any]] = {
     "status": ("Only runs with this status, or with one of several, separated by commas.", "running,stalled"),
     "step": ("Return the record at or before this step; without it, the latest.", 1200),
     "to_step": ("The last step to return.", 2000),
+    "read_unit_map.points": ("The most steps to return; of more records some are chosen, evenly.", 200),
+    "read_unit_map.sort": ("The order of the rows: by number, or by the last step with an activation.", "last_active"),
+    "units": ("The most rows to return.", 512),
     "webhook_id": ("The id of a webhook.", "whk_0123456789abcdef0123456789abcdef"),
 }

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
 
 from relumine._client.frames import frame_of
-from relumine._client.requests import MAX_EMPTY_PAGES, MAX_PAGE, Requests, parsed, without_none
+from relumine._client.requests import MAX_EMPTY_PAGES, MAX_PAGE, parsed, without_none
+from relumine._client.unit_requests import UnitRequests
 from relumine._runtime.http import NOT_RELUMINE
 from relumine.errors import ServerError
-from relumine.schemas.chart import LoggedMetrics, LostTrace, MetricPoint, Overview, Series, Units
+from relumine.schemas.chart import LoggedMetrics, LostTrace, MetricPoint, Overview, Series
 from relumine.schemas.run import Layer, Run, RunCounters, RunSort
-from relumine.schemas.units import UnitMap, UnitMapSort
 from relumine.schemas.upload import UploadResponse
 
 # Runs in one request for traces.
@@ -36,7 +36,7 @@ class RunFilters(TypedDict, total=False):
     sort: RunSort | None
 
 
-class RunRequests(Requests):
+class RunRequests(UnitRequests):
     """Runs and everything stored of them."""
 
     def runs(self, *, limit: int | None = None, **filters: Unpack[RunFilters]) -> Iterator[Run]:
@@ -136,34 +136,6 @@ class RunRequests(Requests):
             lambda: self.series(run_id, layer_id, statistics, from_step=from_step, to_step=to_step, points=points)
         )
 
-    def units(self, run_id: str, layer_id: int, *, step: int | None = None) -> Units:
-        """Return per-unit statistics of the record at or before ``step``; by default of the latest."""
-        return self._get(f"/v1/runs/{run_id}/layers/{layer_id}/units", Units, step=step)
-
-    def unit_map(  # noqa: PLR0913 - the parameters of the API, each by name
-        self,
-        run_id: str,
-        layer_id: int,
-        *,
-        from_step: int | None = None,
-        to_step: int | None = None,
-        points: int = 200,
-        first_unit: int = 0,
-        units: int = 512,
-        sort: UnitMapSort = "unit",
-    ) -> UnitMap:
-        """Return the active rates of ``units`` units at ``points`` recorded steps, as one byte each."""
-        return self._get(
-            f"/v1/runs/{run_id}/layers/{layer_id}/unit-map",
-            UnitMap,
-            from_step=from_step,
-            to_step=to_step,
-            points=points,
-            first_unit=first_unit,
-            units=units,
-            sort=sort,
-        )
-
     def logged_metrics(self, run_id: str, *, after_step: int | None = None) -> dict[str, list[MetricPoint]]:
         """Return the metrics that the training logged, by name, each in the order of its steps."""
         points: dict[str, list[MetricPoint]] = {}
@@ -185,13 +157,7 @@ class RunRequests(Requests):
 
         Raises FileExistsError where there is such a file. A file of an export that fails is deleted.
         """
-        target = Path(path)
-        with target.open("xb") as file:
-            try:
-                self._receive(f"/v1/runs/{run_id}/export", file.write)
-            except BaseException:
-                target.unlink(missing_ok=True)
-                raise
+        self._write(f"/v1/runs/{run_id}/export", path)
 
     def upload(self, upload: bytes | Mapping[str, Any]) -> UploadResponse:
         """Send one upload, as JSON or as its fields; docs/api.md describes them. The same upload again changes nothing.

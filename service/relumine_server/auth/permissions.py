@@ -40,6 +40,7 @@ PERMISSIONS: Mapping[tuple[str, str], Permission] = {
     ("GET", "/v1/runs/{run_id}/layers/{layer_id}/series"): "read",
     ("GET", "/v1/runs/{run_id}/layers/{layer_id}/units"): "read",
     ("GET", "/v1/runs/{run_id}/layers/{layer_id}/unit-map"): "read",
+    ("GET", "/v1/runs/{run_id}/layers/{layer_id}/unit-table"): "read",
     ("GET", "/v1/incidents"): "read",
     ("GET", "/v1/alerts"): "read",
     ("GET", "/v1/alerts/{alert_id}"): "read",

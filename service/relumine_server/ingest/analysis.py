@@ -97,6 +97,18 @@ class Analyzer:
         """Return whether a session has a problem open; True where its state is not at hand."""
         return self.states.has_open_problem(run_id, session, layer_id, kind)
 
+    def current_state(self, connection: sa.Connection, run: LockedRun, now: datetime) -> DetectorState | None:
+        """Return the detector state of the newest session of a run, for a reader; None where it is not at hand.
+
+        It is cached, or the saved one is advanced over at most ``SAVE_EVERY`` uploads.
+        """
+        version = detector_states.newest_version(run)
+        checkpoint = self.states.get(run.run_id, version)
+        if checkpoint is not None:
+            return checkpoint.state
+        policy = self._policies.get(connection, run.project, now)
+        return detector_states.load_saved(connection, run.run_id, version[0], policy)
+
     def prepare(
         self, connection: sa.Connection, run: LockedRun, upload: Upload, session: RunSession, now: datetime
     ) -> PreparedAnalysis:

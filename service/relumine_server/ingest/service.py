@@ -18,6 +18,7 @@ from relumine_server.clock import Uptime
 from relumine_server.db.dialect import pipelined
 from relumine_server.detection import detector
 from relumine_server.detection.findings import Finding
+from relumine_server.detection.state import DetectorState
 from relumine_server.ingest import record_parts
 from relumine_server.ingest.analysis import (
     CACHE_BYTES,
@@ -127,6 +128,11 @@ class IngestService:
             has_run_records = _follows_run_records(connection, stored)
             arrival = Arrival(session, _is_analyzed(upload, session), is_replayed, dropped_before, has_run_records)
             return self._ingest_into(connection, run, stored, arrival, now, prepared)
+
+    def detector_state(self, connection: sa.Connection, run_id: str, now: datetime) -> DetectorState | None:
+        """Return the present detector state of a run; None where it is not at hand, or there is no such run."""
+        run = run_repository.unlocked(connection, run_id)
+        return None if run is None else self._analyzer.current_state(connection, run, now)
 
     def _observed(self, run: LockedRun) -> LockedRun:
         """Return the run with its last heartbeat moved to the time since which this server could have received one."""

@@ -68,11 +68,17 @@ def lock(connection: sa.Connection, run_id: str) -> LockedRun | None:
     return None if row is None else LockedRun(*row)
 
 
+def unlocked(connection: sa.Connection, run_id: str) -> LockedRun | None:
+    """Return the row of a run without a lock; None if there is no such run."""
+    row = connection.execute(_SELECT_UNLOCKED, {"run": run_id}).first()
+    return None if row is None else LockedRun(*row)
+
+
 def peek(connection: sa.Connection, info: RunInfo) -> LockedRun:
     """Return the row of a run without a lock, as it is now; as it will be created, if there is none."""
-    row = connection.execute(_SELECT_UNLOCKED, {"run": info.id}).first()
-    if row is not None:
-        return LockedRun(*row)
+    run = unlocked(connection, info.id)
+    if run is not None:
+        return run
     new = _NEW_COLUMNS | {"run_id": info.id, "project": info.project, "group_name": info.group, "name": info.name}
     return LockedRun(**new)
 

@@ -72,34 +72,25 @@ def _readable_view(run: RunRow, counts: RunCounts, base_url: str) -> schema_run.
         return _run_view(bare, counts, base_url)
 
 
+_AS_STORED = (
+    "run_id", "project", "name", "status", "health", "health_reason", "config", "tags", "sdk", "torch", "last_step",
+    "is_shared", "coverage", "watching", "layers_dead", "sampled_steps", "final_loss",
+)  # fmt: skip
+"""Columns that the API answers as they are stored."""
+
+
 def _run_view(run: RunRow, counts: RunCounts, base_url: str) -> schema_run.Run:
     return schema_run.Run(
-        run_id=run.run_id,
-        project=run.project,
+        **{name: getattr(run, name) for name in _AS_STORED},
         group=run.group_name,
-        name=run.name,
-        status=run.status,
-        health=run.health,
-        health_reason=run.health_reason,
-        config=run.config,
-        tags=run.tags,
-        sdk=run.sdk,
-        torch=run.torch,
         started_at=rfc3339(run.started_at),
         created_at=rfc3339(run.created_at),
         updated_at=rfc3339(run.updated_at),
         finished_at=None if run.status == "running" else rfc3339(run.finished_at),
-        last_step=run.last_step,
         dropped=dict(run.dropped),
-        is_shared=run.is_shared,
-        coverage=run.coverage,
-        watching=run.watching,
         layers=counts.layers,
-        layers_dead=run.layers_dead,
         alert_counts=counts.alerts,
         open_alerts=counts.alerts.open,
-        sampled_steps=run.sampled_steps,
-        final_loss=run.final_loss,
         first_step=run.session_first_step,
         steps_per_s=_steps_per_s(run),
         url=f"{base_url}/#/runs/{run.run_id}",

@@ -21,6 +21,7 @@ from pydantic import (
 from relumine.schemas.health import HealthStatus
 from relumine.schemas.limits import MAX_STEP
 from relumine.schemas.run import RunStatus
+from relumine.schemas.units import UnitState
 from relumine.schemas.upload import Upload
 
 DATE = re.compile(r"\d{4}-\d\d-\d\d[Tt ]")
@@ -65,6 +66,13 @@ Healths: TypeAlias = Annotated[
     str | None,
     Query(max_length=500, json_schema_extra=_listed_pattern(get_args(HealthStatus))),
     _check_listed(get_args(HealthStatus)),
+]
+
+
+UnitStates: TypeAlias = Annotated[
+    str | None,
+    Query(max_length=500, json_schema_extra=_listed_pattern(get_args(UnitState))),
+    _check_listed(get_args(UnitState)),
 ]
 
 

@@ -117,6 +117,14 @@ class KeyNotFound(ProblemError, status=404, code="key_not_found"):
     """No such key."""
 
 
+class IncidentNotFound(ProblemError, status=404, code="incident_not_found"):
+    """No such incident."""
+
+
+class IncidentResolved(ProblemError, status=409, code="incident_resolved"):
+    """No alert of the incident is open."""
+
+
 class AlertResolved(ProblemError, status=409, code="alert_resolved"):
     """The alert is resolved already."""
 

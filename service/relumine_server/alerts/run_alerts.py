@@ -211,7 +211,14 @@ class RunAlerts:
             inhibited_by = inhibitor.inhibited_by(alert.inhibition_input(status))
             silence_id = None
             if active_silences:
-                labels = matchable_labels(self.run, alert.layer, alert.kind, status.severity, alert.cause)
+                labels = matchable_labels(
+                    self.run,
+                    alert.incident_id,
+                    alert.layer,
+                    kind=alert.kind,
+                    severity=status.severity,
+                    cause=alert.cause,
+                )
                 silence_id = silenced_by(active_silences, labels, self.now)
             if (inhibited_by, silence_id) != (status.inhibited_by, status.silenced_by):
                 alert.status = replace(status, inhibited_by=inhibited_by, silenced_by=silence_id)

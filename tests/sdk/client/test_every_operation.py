@@ -74,11 +74,15 @@ def call_everything(client, tmp_path):
 def call_alerts(client):
     (incident,) = client.incidents(state="open")
     assert (incident.alert_count, incident.layers[0].layer) == (1, "act1")
+    assert client.incident(incident.id) == incident
+    assert client.acknowledge_incident(incident.id, author="me").layers[0].state == "acknowledged"
     alert = next(client.alerts(since=datetime.now(UTC) - timedelta(hours=1)))
     client.alert(alert.id)
     list(client.events(alert.id))
     client.acknowledge(alert.id, author="me")
     client.resolve(alert.id, author="me")
+    with pytest.raises(ServerError, match="No alert of the incident is open"):
+        client.resolve_incident(incident.id, author="me")
     silence = client.silence({"layer": "x"}, ends_at=datetime.now(UTC) + timedelta(hours=1), author="me")
     list(client.silences())
     client.unsilence(silence.silence_id)

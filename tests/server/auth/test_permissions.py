@@ -108,6 +108,8 @@ def test_a_write_key_reads_acknowledges_resolves_and_silences_and_nothing_else()
     assert changes == {
         ("POST", "/v1/alerts/{alert_id}/acknowledge"),
         ("POST", "/v1/alerts/{alert_id}/resolve"),
+        ("POST", "/v1/incidents/{incident_id}/acknowledge"),
+        ("POST", "/v1/incidents/{incident_id}/resolve"),
         ("POST", "/v1/silences"),
         ("DELETE", "/v1/silences/{silence_id}"),
     }

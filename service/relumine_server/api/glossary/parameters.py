@@ -24,6 +24,7 @@ PARAMETERS: Mapping[str, tuple[str, Any]] = {
     ),
     "health": ("Only runs with this health, or with one of several, separated by commas.", "damaged,collapsed"),
     "if-none-match": ("The ETag of the previous response: if nothing has changed, the answer is 304.", '"none"'),
+    "incident_id": ("The id of an incident.", "resnet-7.1"),
     "key_id": ("The id of a key: key_ and its first characters.", "key_4bFbZfHR"),
     "kind": ("Only alerts of this kind.", "dying"),
     "layer_id": ("The number of a layer within its run; 0 is the run itself.", 3),

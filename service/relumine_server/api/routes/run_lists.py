@@ -66,10 +66,12 @@ def list_runs(
 
 
 @router.get("/run-traces", responses=problem_details.responses())
-def list_run_traces(database: DatabaseDep, key_project: KeyProject, run_ids: RunIds) -> base.Page[chart.LostTrace]:
+def list_run_traces(
+    database: DatabaseDep, key_project: KeyProject, run_ids: RunIds = None
+) -> base.Page[chart.LostTrace]:
     """List the lost share of the worst layer, and the loss, of several runs over steps, in a few points each."""
     with database.read() as connection:
-        items = views.lost_traces(connection, run_ids.split(","), key_project)
+        items = views.lost_traces(connection, run_ids.split(",") if run_ids else [], key_project)
     return base.Page(items=items, next_cursor=None)
 
 

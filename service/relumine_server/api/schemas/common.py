@@ -29,7 +29,7 @@ MAX_RUNS = 100  # in one list of ids
 RUN_ID = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 
 RunId: TypeAlias = Annotated[str, Path(pattern=RUN_ID)]
-RunIds: TypeAlias = Annotated[str, Query(pattern=rf"^{RUN_ID[1:-1]}(,{RUN_ID[1:-1]}){{0,{MAX_RUNS - 1}}}$")]
+RunIds: TypeAlias = Annotated[str | None, Query(pattern=rf"^{RUN_ID[1:-1]}(,{RUN_ID[1:-1]}){{0,{MAX_RUNS - 1}}}$")]
 LayerId: TypeAlias = Annotated[int, Path(ge=0, le=MAX_STEP)]
 StepQuery: TypeAlias = Annotated[int | None, Query(ge=0, le=MAX_STEP)]
 NameQuery: TypeAlias = Annotated[str | None, Query(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
@@ -125,6 +125,7 @@ class Matchers(RequestBody):
 
     project: ShortName | None = None
     run_id: ShortName | None = None
+    incident_id: ShortName | None = None
     group: ShortName | None = None
     name: ShortName | None = None
     layer: ShortName | None = None

@@ -31,6 +31,7 @@ from relumine_server.api.routes import (
     projects,
     run_lists,
     runs,
+    server,
     session,
     silences,
     units,
@@ -60,7 +61,7 @@ from relumine_server.webhooks.dispatcher import WebhookDispatcher
 
 ROUTE_MODULES = (
     uploads, projects, policies, run_lists, runs, layers, units, alerts, incidents, silences, webhooks, deliveries,
-    keys, session, monitoring, ui,
+    keys, server, session, monitoring, ui,
 )  # fmt: skip
 
 

@@ -66,6 +66,7 @@ PERMISSIONS: Mapping[tuple[str, str], Permission] = {
     ("GET", "/v1/keys"): "admin",
     ("POST", "/v1/keys"): "admin",
     ("DELETE", "/v1/keys/{key_id}"): "admin",
+    ("GET", "/v1/server"): "admin",
     ("GET", "/v1/session"): "nothing",
     ("POST", "/v1/session"): "nothing",
     ("DELETE", "/v1/session"): "nothing",
@@ -79,7 +80,7 @@ PERMISSIONS: Mapping[tuple[str, str], Permission] = {
     ("GET", "/static/{name}"): "nothing",
 }
 
-EVERY_PROJECT = frozenset({("GET", "/metrics")})
+EVERY_PROJECT = frozenset({("GET", "/metrics"), ("GET", "/v1/server")})
 """Routes that tell of all projects at once. Others without a project in their path narrow themselves to the key's."""
 
 SCOPE_GRANTS: Mapping[Scope, frozenset[Permission]] = {

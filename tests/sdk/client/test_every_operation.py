@@ -45,6 +45,7 @@ def call_everything(client, tmp_path):
     stored = client.retention("a b")
     assert client.set_retention("a b", **stored.model_dump()) == stored
     assert client.session().scope == "admin"
+    assert (client.server().runs, client.server().database.kind) == (2, "sqlite")
     assert [run.run_id for run in client.runs(limit=1)] == ["r2"]
     long_ago = datetime(2020, 1, 1, tzinfo=UTC)
     assert [run.run_id for run in client.runs(died_since=long_ago, status=["running", "stalled"])] == ["r1"]

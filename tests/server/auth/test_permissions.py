@@ -30,7 +30,7 @@ GRANTED_BY = {
     "admin": {"admin"},
 }
 """The scopes that allow what a route requires."""
-CONCERNING_ALL_PROJECTS = {("GET", "/metrics")}
+CONCERNING_ALL_PROJECTS = {("GET", "/metrics"), ("GET", "/v1/server")}
 """Closed to keys of one project. All other routes have a project in their path or narrow themselves to the key's."""
 REQUEST_ID = re.compile(r'"request_id":"\w+"')
 REACHING_NO_DATABASE = {None, "mistyped"}

@@ -22,8 +22,8 @@ class ServerDatabase(View):
 class ServerInfo(View):
     """Figures of a server. Those about work are of the whole database, the times of the process that answers.
 
-    ``runs_to_compact`` and ``runs_to_delete`` are left for maintenance, ``last_maintenance_at`` is when this process last
-    did it. ``oldest_delivery_due_s``: for how long the oldest delivery has been due.
+    ``runs_to_compact`` and ``runs_to_delete`` are left for maintenance; ``last_maintenance_at`` is when this process
+    last did it. ``oldest_delivery_due_s``: for how long the oldest delivery has been due.
     """
 
     version: str

@@ -49,6 +49,7 @@ def upgrade() -> None:
         sa.Column("session_first_step", sa.BigInteger(), nullable=True),
         sa.Column("rate_step", sa.BigInteger(), nullable=True),
         sa.Column("rate_at", UtcTime(), nullable=True),
+        sa.Column("steps_per_s", sa.Float(), nullable=True),
         sa.Column("longest_gap_s", sa.Float(), nullable=False),
         sa.Column("is_shared", sa.Boolean(), nullable=False),
         sa.Column("health", sa.Text(), nullable=False),

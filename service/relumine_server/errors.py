@@ -1,7 +1,4 @@
-"""Problems that callers can meet, each with an HTTP status, a stable code and a title (RFC 9457).
-
-The docstring of a problem is its title.
-"""
+"""Problems that callers can meet, each with an HTTP status, a stable code and a title: its docstring (RFC 9457)."""
 
 from __future__ import annotations
 

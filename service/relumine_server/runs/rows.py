@@ -13,11 +13,7 @@ from relumine.schemas.run import RunStatus
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """A run as the API describes it.
-
-    ``rate_step`` and ``rate_at``: the last step of the first upload of the newest session, and when it arrived;
-    null for a training that was uploaded after its end.
-    """
+    """A run as the API describes it."""
 
     run_id: str
     project: str
@@ -43,9 +39,7 @@ class RunRow:
     sampled_steps: int
     final_loss: float | None
     session_first_step: int | None
-    rate_step: int | None
-    rate_at: datetime | None
-    last_heartbeat_at: datetime | None
+    steps_per_s: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +47,8 @@ class LockedRun:
     """The columns that ingest and alerts need of a run whose row this transaction has locked, as it was at that moment.
 
     ``dropped`` counts what all its processes dropped, by reason. ``is_shared``: two trainings upload in it at once.
+    ``rate_step`` and ``rate_at``: the last step of the first upload of the newest session, and when it arrived; None
+    for a training that was uploaded after its end.
     """
 
     run_id: str
@@ -80,6 +76,7 @@ class LockedRun:
     has_open_stalled_alert: bool
     watching: Mapping[str, Any] | None
     rate_step: int | None = None
+    rate_at: datetime | None = None
     trace: bytes | None = None
 
     @property

@@ -21,9 +21,6 @@ from relumine_server.runs import repository as run_repository
 from relumine_server.runs.rows import RunRow
 from relumine_server.timeseries import codec, downsampling, run_trace, segments
 
-MIN_RATE_S = 1.0
-"""Seconds of uploads that a rate of steps needs."""
-
 _SHARES = ("active_rate", "dying_fraction", "dead_fraction", "born_dead_fraction")
 
 
@@ -75,6 +72,7 @@ def _readable_view(run: RunRow, counts: RunCounts, base_url: str) -> schema_run.
 _AS_STORED = (
     "run_id", "project", "name", "status", "health", "health_reason", "config", "tags", "sdk", "torch", "last_step",
     "is_shared", "coverage", "watching", "layers_dead", "sampled_steps", "final_loss",
+    "steps_per_s",
 )  # fmt: skip
 """Columns that the API answers as they are stored."""
 
@@ -92,7 +90,6 @@ def _run_view(run: RunRow, counts: RunCounts, base_url: str) -> schema_run.Run:
         alert_counts=counts.alerts,
         open_alerts=counts.alerts.open,
         first_step=run.session_first_step,
-        steps_per_s=_steps_per_s(run),
         url=f"{base_url}/#/runs/{run.run_id}",
     )
 
@@ -120,15 +117,6 @@ def _rounded(values: Array) -> list[float | None]:
     """Return float32 numbers as short as they are exact."""
     numbers = downsampling.to_json_numbers(values)
     return [None if number is None else float(f"{number:.6g}") for number in numbers]
-
-
-def _steps_per_s(run: RunRow) -> float | None:
-    """Return the rate of steps since the first upload of the newest session, by the clock of the server."""
-    if run.rate_step is None or run.rate_at is None or run.last_step is None or run.last_heartbeat_at is None:
-        return None
-    elapsed_s = (run.last_heartbeat_at - run.rate_at).total_seconds()
-    steps = run.last_step - run.rate_step
-    return steps / elapsed_s if elapsed_s >= MIN_RATE_S and steps >= 0 else None
 
 
 def project_views(

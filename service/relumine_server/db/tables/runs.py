@@ -42,6 +42,7 @@ runs = sa.Table(
     sa.Column("session_first_step", sa.BigInteger),
     sa.Column("rate_step", sa.BigInteger),
     sa.Column("rate_at", UtcTime),
+    sa.Column("steps_per_s", sa.Float),
     required("longest_gap_s", sa.Float, default=0.0),
     required("is_shared", sa.Boolean, default=False),
     required("health", sa.Text, default="unknown"),

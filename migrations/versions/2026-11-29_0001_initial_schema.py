@@ -47,6 +47,9 @@ def upgrade() -> None:
         sa.Column("detector_seq", sa.BigInteger(), nullable=True),
         sa.Column("last_heartbeat_at", UtcTime(), nullable=True),
         sa.Column("session_first_step", sa.BigInteger(), nullable=True),
+        sa.Column("rate_step", sa.BigInteger(), nullable=True),
+        sa.Column("rate_at", UtcTime(), nullable=True),
+        sa.Column("steps_per_s", sa.Float(), nullable=True),
         sa.Column("longest_gap_s", sa.Float(), nullable=False),
         sa.Column("is_shared", sa.Boolean(), nullable=False),
         sa.Column("health", sa.Text(), nullable=False),
@@ -59,6 +62,7 @@ def upgrade() -> None:
         sa.Column("uncompacted_records", sa.BigInteger(), nullable=False),
         sa.Column("unit_stat_rows", sa.BigInteger(), nullable=False),
         sa.Column("unit_stat_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("trace", sa.LargeBinary(), nullable=True),
         sa.Column("deleted_at", UtcTime(), nullable=True),
         sa.PrimaryKeyConstraint("run_id", name=op.f("pk_runs")),
     )
@@ -201,6 +205,7 @@ def upgrade() -> None:
         sa.Column("confidence", sa.Float(), nullable=False),
         sa.Column("opened_step", sa.BigInteger(), nullable=False),
         sa.Column("dead_step", sa.BigInteger(), nullable=True),
+        sa.Column("died_at", UtcTime(), nullable=True),
         sa.Column("resolved_step", sa.BigInteger(), nullable=True),
         sa.Column("ended_step", sa.BigInteger(), nullable=True),
         sa.Column("opened_at", UtcTime(), nullable=False),
@@ -231,6 +236,7 @@ def upgrade() -> None:
         op.f("ix_alerts_opened_at_run_id_alert_id"), "alerts", ["opened_at", "run_id", "alert_id"], unique=False
     )
     op.create_index(op.f("ix_alerts_project_opened_at"), "alerts", ["project", "opened_at"], unique=False)
+    op.create_index(op.f("ix_alerts_died_at"), "alerts", ["died_at"], unique=False)
     op.create_index(op.f("ix_alerts_state"), "alerts", ["state"], unique=False)
     op.create_table(
         "incidents",

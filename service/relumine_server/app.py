@@ -29,9 +29,12 @@ from relumine_server.api.routes import (
     monitoring,
     policies,
     projects,
+    run_lists,
     runs,
+    server,
     session,
     silences,
+    units,
     uploads,
     webhooks,
 )
@@ -57,8 +60,8 @@ from relumine_server.ui import routes as ui
 from relumine_server.webhooks.dispatcher import WebhookDispatcher
 
 ROUTE_MODULES = (
-    uploads, projects, policies, runs, layers, alerts, incidents, silences, webhooks, deliveries, keys, session,
-    monitoring, ui,
+    uploads, projects, policies, run_lists, runs, layers, units, alerts, incidents, silences, webhooks, deliveries,
+    keys, server, session, monitoring, ui,
 )  # fmt: skip
 
 

@@ -1,7 +1,4 @@
-"""Problems that callers can meet, each with an HTTP status, a stable code and a title (RFC 9457).
-
-The docstring of a problem is its title.
-"""
+"""Problems that callers can meet, each with an HTTP status, a stable code and a title: its docstring (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -115,6 +112,14 @@ class DeliveryNotFound(ProblemError, status=404, code="delivery_not_found"):
 
 class KeyNotFound(ProblemError, status=404, code="key_not_found"):
     """No such key."""
+
+
+class IncidentNotFound(ProblemError, status=404, code="incident_not_found"):
+    """No such incident."""
+
+
+class IncidentResolved(ProblemError, status=409, code="incident_resolved"):
+    """No alert of the incident is open."""
 
 
 class AlertResolved(ProblemError, status=409, code="alert_resolved"):

@@ -20,6 +20,8 @@ BODIES = {
     ("PATCH", "/v1/runs/{run_id}"): {"name": "x"},
     ("POST", "/v1/alerts/{alert_id}/acknowledge"): NOTE,
     ("POST", "/v1/alerts/{alert_id}/resolve"): NOTE,
+    ("POST", "/v1/incidents/{incident_id}/acknowledge"): NOTE,
+    ("POST", "/v1/incidents/{incident_id}/resolve"): NOTE,
     ("POST", "/v1/webhooks"): {"url": "https://new.example/hook", "project": "ours"},
     ("PATCH", "/v1/webhooks/{webhook_id}"): {"events": ["alert.firing"]},
     ("POST", "/v1/silences"): {"matchers": {"project": "ours", "kind": "none"}, "ends_at": ENDS_AT, "author": "Ada"},

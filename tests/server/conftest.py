@@ -94,12 +94,14 @@ def _fill(server) -> None:
 
 def _create_resources(server, project) -> None:
     response = server.call("POST", "/v1/uploads", "ingest", json=upload(project, f"run-{project}"))
+    other = server.call("POST", "/v1/uploads", "ingest", json=upload(project, f"other-run-{project}"))
     hook = {"url": f"https://{project}.example/hook", "project": project}
     webhook_id = server.call("POST", "/v1/webhooks", "admin", json=hook).json()["webhook_id"]
     ends_at = (server.now + timedelta(days=1)).isoformat()
     silence = {"matchers": {"kind": "none"}, "ends_at": ends_at, "author": "Ada"}
     ids = {
         "run_id": f"run-{project}",
+        "incident_id": other.json()["alerts"][0]["incident_id"],
         "alert_id": response.json()["alerts"][0]["id"],
         "webhook_id": webhook_id,
         "delivery_id": server.cancelled_delivery(f"/v1/webhooks/{webhook_id}"),

@@ -65,6 +65,18 @@ class AlertRequests(Requests):
         }
         return itertools.islice(self._items("/v1/incidents", Incident, **filters, limit=page), limit)
 
+    def incident(self, incident_id: str) -> Incident:
+        """Return one incident with its alerts."""
+        return self._get(f"/v1/incidents/{incident_id}", Incident)
+
+    def acknowledge_incident(self, incident_id: str, *, author: str, note: str = "") -> Incident:
+        """Acknowledge all open alerts of an incident; those that another author has acknowledged stay that author's."""
+        return self._post(f"/v1/incidents/{incident_id}/acknowledge", Incident, {"author": author, "note": note})
+
+    def resolve_incident(self, incident_id: str, *, author: str, note: str = "") -> Incident:
+        """Resolve all alerts of an incident by hand; each fires again if the detector raises it again."""
+        return self._post(f"/v1/incidents/{incident_id}/resolve", Incident, {"author": author, "note": note})
+
     def alert(self, alert_id: str) -> AlertDetail:
         """Return one alert, with the remedies applied to it and their outcomes."""
         return self._get(f"/v1/alerts/{alert_id}", AlertDetail)
@@ -97,8 +109,8 @@ class AlertRequests(Requests):
         """Create a silence: no notifications of matching alerts, for a time.
 
         Args:
-            matchers: values or globs such as ``encoder.*`` that an alert must match in all of these fields:
-                ``project``, ``run_id``, ``group``, ``name``, ``layer``, ``kind``, ``severity``, ``cause``.
+            matchers: values or globs such as ``encoder.*`` that an alert must match in all of these: ``project``,
+                ``run_id``, ``incident_id``, ``group``, ``name``, ``layer``, ``kind``, ``severity``, ``cause``.
             ends_at: the end, with a time zone.
             author: the person who creates it.
             comment: the reason.

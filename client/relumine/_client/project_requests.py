@@ -12,6 +12,7 @@ from relumine.schemas.policy import Backtest, Policy
 from relumine.schemas.retention import RetentionSettings
 from relumine.schemas.run import Project
 from relumine.schemas.scope import Scope
+from relumine.schemas.server import ServerInfo
 
 # The server runs the detector twice over thousands of records before its response begins.
 BACKTEST_TIMEOUT_S = 120.0
@@ -80,6 +81,10 @@ class ProjectRequests(Requests):
     def revoke_key(self, key_id: str) -> None:
         """Revoke an API key; servers refuse it within two seconds."""
         self._send("DELETE", f"/v1/keys/{key_id}")
+
+    def server(self) -> ServerInfo:
+        """Return the version, the database and the figures of the server; only for an admin key of all projects."""
+        return self._get("/v1/server", ServerInfo)
 
     def session(self) -> CurrentSession:
         """Return the rights of this client's key, and whether the server requires a key."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -39,6 +40,16 @@ class Requests(ABC):
 
     def _put(self, path: str, view: type[ViewT], body: Mapping[str, Any]) -> ViewT:
         return parsed(view, self._send("PUT", path, json=dict(body)))
+
+    def _write(self, path: str, file_path: str | Path) -> None:
+        """Write the body of a response to a new file; the file of a request that fails is deleted."""
+        target = Path(file_path)
+        with target.open("xb") as file:
+            try:
+                self._receive(path, file.write)
+            except BaseException:
+                target.unlink(missing_ok=True)
+                raise
 
     def _items(self, path: str, view: type[ViewT], **query: Any) -> Iterator[ViewT]:
         cursor: str | None = None

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
 
 from relumine._client.frames import frame_of
-from relumine._client.requests import MAX_EMPTY_PAGES, MAX_PAGE, Requests, parsed, without_none
+from relumine._client.requests import MAX_EMPTY_PAGES, MAX_PAGE, parsed, without_none
+from relumine._client.unit_requests import UnitRequests
 from relumine._runtime.http import NOT_RELUMINE
 from relumine.errors import ServerError
-from relumine.schemas.chart import LoggedMetrics, MetricPoint, Overview, Series, Units
-from relumine.schemas.run import Layer, Run, RunSort
+from relumine.schemas.chart import LoggedMetrics, LostTrace, MetricPoint, Overview, Series
+from relumine.schemas.run import Layer, Run, RunCounters, RunSort
 from relumine.schemas.upload import UploadResponse
+
+# Runs in one request for traces.
+MAX_RUNS = 100
 
 
 class RunFilters(TypedDict, total=False):
@@ -21,14 +26,17 @@ class RunFilters(TypedDict, total=False):
 
     project: str | None
     group: str | None
-    status: str | None
-    health: str | None
+    status: str | Sequence[str] | None
+    health: str | Sequence[str] | None
     tag: str | None
     q: str | None
+    died_since: datetime | None
+    needs_attention: bool | None
+    stalled_or_unwatched: bool | None
     sort: RunSort | None
 
 
-class RunRequests(Requests):
+class RunRequests(UnitRequests):
     """Runs and everything stored of them."""
 
     def runs(self, *, limit: int | None = None, **filters: Unpack[RunFilters]) -> Iterator[Run]:
@@ -37,10 +45,28 @@ class RunRequests(Requests):
         ``q`` is a part of the id, the name or the group. ``sort`` is the order: ``name``, ``last_step``,
         ``final_loss``, ``created_at`` or ``updated_at``, each with a ``-`` in front to begin with the largest;
         ``health`` begins with the worst.
+
+        ``status`` and ``health`` may be several. ``died_since`` keeps runs in which a layer died since that time,
+        ``needs_attention`` those with an open alert of warning or above that no one has acknowledged or silenced,
+        ``stalled_or_unwatched`` those that report nothing or are not being watched.
         """
         page = None if limit is None else max(1, min(limit, MAX_PAGE))
-        runs = self._items("/v1/runs", Run, **filters, limit=page)
+        query = {name: _query_value(value) for name, value in filters.items()}
+        runs = self._items("/v1/runs", Run, **query, limit=page)
         return itertools.islice(runs, limit)
+
+    def count_runs(
+        self, *, project: str | None = None, group: str | None = None, tag: str | None = None, q: str | None = None
+    ) -> RunCounters:
+        """Return how many runs there are, are training, need attention, lost a layer in 7 days, or are not seen."""
+        return self._get("/v1/run-counts", RunCounters, project=project, group=group, tag=tag, q=q)
+
+    def run_traces(self, run_ids: Sequence[str]) -> list[LostTrace]:
+        """Return the lost share of the worst layer and the loss of runs over steps, in at most 48 points each."""
+        traces: list[LostTrace] = []
+        for begin in range(0, len(run_ids), MAX_RUNS):
+            traces += self._items("/v1/run-traces", LostTrace, run_ids=",".join(run_ids[begin : begin + MAX_RUNS]))
+        return traces
 
     def run(self, run_id: str) -> Run:
         """Return one run."""
@@ -110,10 +136,6 @@ class RunRequests(Requests):
             lambda: self.series(run_id, layer_id, statistics, from_step=from_step, to_step=to_step, points=points)
         )
 
-    def units(self, run_id: str, layer_id: int, *, step: int | None = None) -> Units:
-        """Return per-unit statistics of the record at or before ``step``; by default of the latest."""
-        return self._get(f"/v1/runs/{run_id}/layers/{layer_id}/units", Units, step=step)
-
     def logged_metrics(self, run_id: str, *, after_step: int | None = None) -> dict[str, list[MetricPoint]]:
         """Return the metrics that the training logged, by name, each in the order of its steps."""
         points: dict[str, list[MetricPoint]] = {}
@@ -135,13 +157,7 @@ class RunRequests(Requests):
 
         Raises FileExistsError where there is such a file. A file of an export that fails is deleted.
         """
-        target = Path(path)
-        with target.open("xb") as file:
-            try:
-                self._receive(f"/v1/runs/{run_id}/export", file.write)
-            except BaseException:
-                target.unlink(missing_ok=True)
-                raise
+        self._write(f"/v1/runs/{run_id}/export", path)
 
     def upload(self, upload: bytes | Mapping[str, Any]) -> UploadResponse:
         """Send one upload, as JSON or as its fields; docs/api.md describes them. The same upload again changes nothing.
@@ -152,3 +168,12 @@ class RunRequests(Requests):
             headers = {"content-type": "application/json"}
             return parsed(UploadResponse, self._send("POST", "/v1/uploads", content=upload, headers=headers))
         return self._post("/v1/uploads", UploadResponse, upload)
+
+
+def _query_value(value: object) -> object:
+    """Return a filter as the query has it: a time as text, several values separated by commas."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ",".join(value)
+    return value

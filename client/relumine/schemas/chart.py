@@ -68,6 +68,18 @@ class RunTrace(View):
     loss: list[float | None]
 
 
+class LostTrace(View):
+    """The share of units that the worst layer of a run has lost, and its loss, in at most 48 points, for lists of runs.
+
+    Units that are dying, dead or born dead count as lost. Each point has the largest share since the point before it.
+    """
+
+    run_id: str
+    step: list[int]
+    lost_fraction: list[float | None]
+    loss: list[float | None]
+
+
 class Overview(View):
     """Everything that a page needs of a run, in one call. Traces hold only points after ``after_step``.
 

@@ -100,7 +100,25 @@ class Run(View):
     """Sampled steps that were analyzed."""
     final_loss: float | None
     """The latest loss that was recorded or logged."""
+    first_step: int | None
+    """The first step that was recorded of the newest session; null before it."""
+    steps_per_s: float | None
+    """Steps per second since the first upload of the newest session; null where they came after the training."""
     url: str
+
+
+class RunCounters(View):
+    """Numbers of runs: each is that of the runs which the filter of ``GET /v1/runs`` with the same name lists.
+
+    ``died_last_7_days`` counts with ``died_since`` as the filter.
+    """
+
+    running: int
+    needs_attention: int
+    died_last_7_days: int
+    died_since: str
+    stalled_or_unwatched: int
+    total: int
 
 
 class Layer(View):

@@ -158,7 +158,7 @@ def runs_with_changed_silences(connection: sa.Connection, now: datetime) -> list
     active_silences = silences.active(connection, now)
     query = (
         sa.select(
-            _a.run_id, _a.kind, _a.severity, _a.cause, _a.silenced_by,
+            _a.run_id, _a.incident_id, _a.kind, _a.severity, _a.cause, _a.silenced_by,
             _r.project, _r.group_name, _r.name, tables.layers.c.name.label("layer"),
         )
         .join(tables.runs, _r.run_id == _a.run_id)
@@ -169,7 +169,9 @@ def runs_with_changed_silences(connection: sa.Connection, now: datetime) -> list
         query = query.where(_a.silenced_by.is_not(None))
     changed = []
     for row in connection.execute(query):
-        labels = matchable_labels(row, row.layer, row.kind, row.severity, row.cause)
+        labels = matchable_labels(
+            row, row.incident_id, row.layer, kind=row.kind, severity=row.severity, cause=row.cause
+        )
         if silenced_by(active_silences, labels, now) != row.silenced_by:
             changed.append(row.run_id)
     return list(dict.fromkeys(changed))

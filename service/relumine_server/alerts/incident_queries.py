@@ -15,6 +15,7 @@ from relumine.schemas.incident import Incident, IncidentLayer, incident_message,
 from relumine_server.alerts import queries as alert_queries
 from relumine_server.db import keyset, tables
 from relumine_server.db.tables.runs import run_is_visible
+from relumine_server.outbox import alert_refs
 
 MAX_LISTED = 100
 """Alerts of an incident that are listed, the first by onset."""
@@ -56,6 +57,14 @@ def select_page(
     if filters.get("since") is not None:
         query = query.where(_i.updated_at >= filters["since"])
     return list(connection.execute(query))
+
+
+def find(connection: sa.Connection, incident_id: str, base_url: str) -> Incident | None:
+    """Return an incident; None where there is none."""
+    run_id = alert_refs.run_of(incident_id)
+    query = sa.select(tables.incidents).join(tables.runs, (tables.runs.c.run_id == _i.run_id) & run_is_visible)
+    rows = connection.execute(query.where(_i.run_id == run_id, _i.incident_id == incident_id)).all()
+    return next(iter(incident_views(connection, rows, base_url)), None)
 
 
 def incident_views(connection: sa.Connection, rows: Sequence[sa.Row[Any]], base_url: str) -> list[Incident]:

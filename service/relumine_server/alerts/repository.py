@@ -15,15 +15,14 @@ import sqlalchemy as sa
 from relumine.schemas import alert as schema_alert
 from relumine.schemas.alert import Cause, Kind
 from relumine.schemas.base import rfc3339
-from relumine_server.alerts.status import AlertLogEntry, AlertStatus
+from relumine_server.alerts.status import DEAD_KINDS, AlertLogEntry, AlertStatus
 from relumine_server.alerts.suppression import InhibitionInput
 from relumine_server.db import keyset, tables
 from relumine_server.runs.rows import LockedRun
 
 STATUS_COLUMNS = tuple(column.name for column in fields(AlertStatus))
 CONTENT_COLUMNS = ("kind", "cause", "confidence", "title", "message", "evidence", "forecast", "remedies", "upstream")
-DEAD_KINDS: frozenset[Kind] = frozenset({"dead", "born_dead"})
-INTERNAL_COLUMNS = frozenset({"firing_notified_at", "notification_due"})
+INTERNAL_COLUMNS = frozenset({"firing_notified_at", "notification_due", "died_at"})
 """Columns of the status that the API does not answer: a change of these alone does not renew ``updated_at``."""
 
 _c = tables.alerts.c

@@ -25,9 +25,9 @@ from relumine_server.alerts.notifications import (
     is_expiry_due,
     is_repeat_due,
 )
-from relumine_server.alerts.repository import DEAD_KINDS, AlertRecord
+from relumine_server.alerts.repository import AlertRecord
 from relumine_server.alerts.run_incidents import RunIncidents, by_incident
-from relumine_server.alerts.status import AlertEvent, AlertStatus
+from relumine_server.alerts.status import DEAD_KINDS, AlertEvent, AlertStatus
 from relumine_server.alerts.suppression import Inhibitor, matchable_labels, silenced_by
 from relumine_server.alerts.timings import AlertTimings
 from relumine_server.outbox import alert_refs
@@ -211,7 +211,14 @@ class RunAlerts:
             inhibited_by = inhibitor.inhibited_by(alert.inhibition_input(status))
             silence_id = None
             if active_silences:
-                labels = matchable_labels(self.run, alert.layer, alert.kind, status.severity, alert.cause)
+                labels = matchable_labels(
+                    self.run,
+                    alert.incident_id,
+                    alert.layer,
+                    kind=alert.kind,
+                    severity=status.severity,
+                    cause=alert.cause,
+                )
                 silence_id = silenced_by(active_silences, labels, self.now)
             if (inhibited_by, silence_id) != (status.inhibited_by, status.silenced_by):
                 alert.status = replace(status, inhibited_by=inhibited_by, silenced_by=silence_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -22,7 +22,7 @@ from relumine_server.alerts.status import AlertEvent, AlertStatus
 from relumine_server.alerts.timings import AlertTimings
 from relumine_server.detection import messages
 from relumine_server.detection.findings import Finding
-from relumine_server.errors import AlertAcknowledged, AlertNotFound, AlertResolved, RunNotFound
+from relumine_server.errors import AlertAcknowledged, AlertNotFound, AlertResolved, IncidentNotFound, RunNotFound
 from relumine_server.outbox import alert_refs
 from relumine_server.outbox import enqueue as outbox
 from relumine_server.runs import repository as run_repository
@@ -108,6 +108,23 @@ class AlertService:
             event = AlertEvent("resolved_by_user", now, _current_step(alerts, alert), author=author, note=note)
             if not alerts.apply(alert, event):
                 raise AlertResolved
+
+    def change_incident(
+        self,
+        connection: sa.Connection,
+        incident_id: str,
+        change: Callable[[RunAlerts, Sequence[AlertRecord]], None],
+        now: datetime,
+    ) -> None:
+        """Change the alerts of an incident. Raises IncidentNotFound, and what ``change`` raises."""
+        run = run_repository.lock(connection, alert_refs.run_of(incident_id))
+        if run is None:
+            raise IncidentNotFound
+        with self._locked(connection, run, now) as alerts:
+            members = [alert for alert in alerts.records if alert.incident_id == incident_id]
+            if not members:
+                raise IncidentNotFound
+            change(alerts, members)
 
     def end_run(self, connection: sa.Connection, run_id: str, final_status: FinalStatus, now: datetime) -> None:
         """End a run for a person or the clock: set its status, end its open alerts, notify once.

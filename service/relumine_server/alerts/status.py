@@ -14,6 +14,7 @@ ResolvedBy: TypeAlias = Literal["detector", "person"]
 RESOLVED_BY: Mapping[AlertEventName, ResolvedBy] = MappingProxyType(
     {"cleared": "detector", "resolved_by_user": "person"}
 )
+DEAD_KINDS: frozenset[Kind] = frozenset({"dead", "born_dead"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,8 @@ class AlertStatus:
     """The state of an alert with everything that its events decide; its subject and content are not part of it.
 
     ``firing_notified_at``: since when receivers consider it firing, None where they do not. ``notification_due``: it
-    began to fire, or escalated, and no notification of that was sent yet.
+    began to fire, or escalated, and no notification of that was sent yet. ``died_at``: when the alert last came to say
+    that its layer is dead or born dead; it stays after a recovery.
     """
 
     state: AlertState
@@ -30,6 +32,7 @@ class AlertStatus:
     opened_at: datetime
     state_changed_at: datetime
     dead_step: int | None = None
+    died_at: datetime | None = None
     ended_step: int | None = None
     ended_at: datetime | None = None
     resolved_step: int | None = None
@@ -93,6 +96,7 @@ def first_status(to_state: AlertState, event: AlertEvent, *, is_notified: bool) 
         state_changed_at=event.occurred_at,
         event_count=1,
         dead_step=event.step if event.kind == "dead" else None,
+        died_at=event.occurred_at if event.kind in DEAD_KINDS else None,
         notification_due=is_notified,
     )
 
@@ -120,7 +124,7 @@ def next_status(status: AlertStatus, to_state: AlertState, event: AlertEvent, *,
 def _go_on(status: AlertStatus, updated: AlertStatus, event: AlertEvent) -> AlertStatus:
     """Return the status of an alert that is open after an event, whatever it was until then."""
     if event.kind is not None:
-        updated = replace(updated, dead_step=_dead_step(status, event))
+        updated = replace(updated, dead_step=_dead_step(status, event), died_at=_died_at(status, event))
     if status.state == "resolved":
         updated = _reopen(updated)
     if updated.state != "acknowledged":
@@ -135,6 +139,16 @@ def _dead_step(status: AlertStatus, event: AlertEvent) -> int | None:
     if status.is_open and status.dead_step is not None:
         return status.dead_step
     return event.step
+
+
+def _died_at(status: AlertStatus, event: AlertEvent) -> datetime | None:
+    """Return when the layer last came to be dead or born dead; None where it never was."""
+    if event.kind not in DEAD_KINDS:
+        return status.died_at
+    is_dead = event.kind == "born_dead" or status.dead_step is not None
+    if status.is_open and is_dead and status.died_at is not None:
+        return status.died_at
+    return event.occurred_at
 
 
 def _resolve(status: AlertStatus, event: AlertEvent) -> AlertStatus:

@@ -28,12 +28,13 @@ class RunLabels(Protocol):
 
 
 def matchable_labels(
-    run: RunLabels, layer: str | None, kind: Kind, severity: Severity, cause: Cause
+    run: RunLabels, incident_id: str, layer: str | None, *, kind: Kind, severity: Severity, cause: Cause
 ) -> dict[str, str | None]:
     """Return the values of an alert that matchers are compared with, by the name of the matcher."""
     return {
         "project": run.project,
         "run_id": run.run_id,
+        "incident_id": incident_id,
         "group": run.group_name,
         "name": run.name,
         "layer": layer,

@@ -13,6 +13,7 @@ from relumine_server.db import tables
 from relumine_server.errors import (
     AlertNotFound,
     DeliveryNotFound,
+    IncidentNotFound,
     KeyNotFound,
     ProblemError,
     ProjectForbidden,
@@ -75,6 +76,7 @@ OWNERS: Mapping[str, tuple[FindProject, type[ProblemError]]] = {
     "project": (_itself, ProjectNotFound),
     "run_id": (_run_project, RunNotFound),
     "alert_id": (_alert_project, AlertNotFound),
+    "incident_id": (_alert_project, IncidentNotFound),
     "silence_id": (_by_column(tables.silences, "silence_id"), SilenceNotFound),
     "webhook_id": (_webhook_project, WebhookNotFound),
     "delivery_id": (_delivery_project, DeliveryNotFound),

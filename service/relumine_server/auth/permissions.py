@@ -28,6 +28,8 @@ PERMISSIONS: Mapping[tuple[str, str], Permission] = {
     ("PUT", "/v1/projects/{project}/policy"): "admin",
     ("POST", "/v1/policy/backtest"): "read",  # it writes nothing
     ("GET", "/v1/runs"): "read",
+    ("GET", "/v1/run-counts"): "read",
+    ("GET", "/v1/run-traces"): "read",
     ("GET", "/v1/runs/{run_id}"): "read",
     ("PATCH", "/v1/runs/{run_id}"): "admin",
     ("DELETE", "/v1/runs/{run_id}"): "admin",
@@ -37,7 +39,12 @@ PERMISSIONS: Mapping[tuple[str, str], Permission] = {
     ("GET", "/v1/runs/{run_id}/layers"): "read",
     ("GET", "/v1/runs/{run_id}/layers/{layer_id}/series"): "read",
     ("GET", "/v1/runs/{run_id}/layers/{layer_id}/units"): "read",
+    ("GET", "/v1/runs/{run_id}/layers/{layer_id}/unit-map"): "read",
+    ("GET", "/v1/runs/{run_id}/layers/{layer_id}/unit-table"): "read",
     ("GET", "/v1/incidents"): "read",
+    ("GET", "/v1/incidents/{incident_id}"): "read",
+    ("POST", "/v1/incidents/{incident_id}/acknowledge"): "write",
+    ("POST", "/v1/incidents/{incident_id}/resolve"): "write",
     ("GET", "/v1/alerts"): "read",
     ("GET", "/v1/alerts/{alert_id}"): "read",
     ("GET", "/v1/alerts/{alert_id}/events"): "read",
@@ -59,6 +66,7 @@ PERMISSIONS: Mapping[tuple[str, str], Permission] = {
     ("GET", "/v1/keys"): "admin",
     ("POST", "/v1/keys"): "admin",
     ("DELETE", "/v1/keys/{key_id}"): "admin",
+    ("GET", "/v1/server"): "admin",
     ("GET", "/v1/session"): "nothing",
     ("POST", "/v1/session"): "nothing",
     ("DELETE", "/v1/session"): "nothing",
@@ -72,7 +80,7 @@ PERMISSIONS: Mapping[tuple[str, str], Permission] = {
     ("GET", "/static/{name}"): "nothing",
 }
 
-EVERY_PROJECT = frozenset({("GET", "/metrics")})
+EVERY_PROJECT = frozenset({("GET", "/metrics"), ("GET", "/v1/server")})
 """Routes that tell of all projects at once. Others without a project in their path narrow themselves to the key's."""
 
 SCOPE_GRANTS: Mapping[Scope, frozenset[Permission]] = {

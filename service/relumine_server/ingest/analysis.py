@@ -32,6 +32,7 @@ from relumine_server.runs import repository as run_repository
 from relumine_server.runs import session_order
 from relumine_server.runs.rows import LockedRun
 from relumine_server.runs.session_order import RunSession
+from relumine_server.timeseries import run_trace
 from relumine_server.timeseries.append import EncodedRecords, encode
 
 SAVE_EVERY = 8
@@ -50,12 +51,14 @@ Advance: TypeAlias = Callable[
 class Analysis(NamedTuple):
     """Results of the detector: its findings, and the records with its readings as they are stored.
 
-    ``layer_count``: the layers described to it; None where it processed nothing.
+    ``layer_count``: the layers described to it; None where it processed nothing. ``lost``: the largest lost share of
+    any layer, by step.
     """
 
     encoded: EncodedRecords
     findings: Sequence[Finding] = ()
     layer_count: int | None = None
+    lost: Mapping[int, float] = {}
 
 
 class PreparedAnalysis(NamedTuple):
@@ -95,6 +98,18 @@ class Analyzer:
         """Return whether a session has a problem open; True where its state is not at hand."""
         return self.states.has_open_problem(run_id, session, layer_id, kind)
 
+    def current_state(self, connection: sa.Connection, run: LockedRun, now: datetime) -> DetectorState | None:
+        """Return the detector state of the newest session of a run, for a reader; None where it is not at hand.
+
+        It is cached, or the saved one is advanced over at most ``SAVE_EVERY`` uploads.
+        """
+        version = detector_states.newest_version(run)
+        checkpoint = self.states.get(run.run_id, version)
+        if checkpoint is not None:
+            return checkpoint.state
+        policy = self._policies.get(connection, run.project, now)
+        return detector_states.load_saved(connection, run.run_id, version[0], policy)
+
     def prepare(
         self,
         connection: sa.Connection,
@@ -112,20 +127,19 @@ class Analyzer:
         checkpoint, previous = self._load(connection, run, session, policy)
         state, has_new_layers = _described(connection, checkpoint.state, upload)
         check_records(upload.records, {layer_id: memory.info.units for layer_id, memory in state.layers.items()})
-        findings: list[Finding] = []
-        if session.first_step is None and len(upload.records):
-            earliest_step = session_order.earliest_step(connection, run.run_id, session.key)
-            state, findings = begin_session(state, upload.records[0], earliest_step, policy)
+        state, findings = _begun(connection, run.run_id, state, upload.records, session, policy)
         with self._metrics.detector_seconds.time():
             state, readings, new_findings = self._advance_in_slices(state, upload.records, policy, pause)
         unsaved_uploads = checkpoint.unsaved_uploads + 1
+        encoded = encode(upload.records, readings, pause)
+        lost = run_trace.worst_by_step(readings)
         return PreparedAnalysis(
             session=session,
             newest_version=detector_states.newest_version(run),
             policy=policy,
             record_count=len(upload.records),
             checkpoint=DetectorCheckpoint(state, unsaved_uploads),
-            analysis=Analysis(encode(upload.records, readings, pause), findings + new_findings, len(state.layers)),
+            analysis=Analysis(encoded, findings + new_findings, len(state.layers), lost),
             previous=previous,
             is_due=has_new_layers or upload.final_status is not None or unsaved_uploads >= SAVE_EVERY,
         )
@@ -200,6 +214,21 @@ class Analyzer:
             readings += new_readings
             findings += new_findings
         return state, readings, findings
+
+
+def _begun(
+    connection: sa.Connection,
+    run_id: str,
+    state: DetectorState,
+    records: RecordTable,
+    session: RunSession,
+    policy: Policy,
+) -> tuple[DetectorState, list[Finding]]:
+    """Return the state at the first record of a session, and the findings that end with it."""
+    if session.first_step is not None or not len(records):
+        return state, []
+    earliest_step = session_order.earliest_step(connection, run_id, session.key)
+    return begin_session(state, records[0], earliest_step, policy)
 
 
 def _described(connection: sa.Connection, state: DetectorState, upload: Upload) -> tuple[DetectorState, bool]:

@@ -121,6 +121,16 @@ def load(connection: sa.Connection, run_id: str, session: str, policy: Policy) -
     return DetectorCheckpoint(state, unsaved_uploads)
 
 
+def load_saved(connection: sa.Connection, run_id: str, session: str, policy: Policy) -> DetectorState | None:
+    """Return what ``load`` does, for a reader: None where no state is saved or it cannot be read."""
+    if _find_row(connection, run_id, session) is None:
+        return None
+    try:
+        return load(connection, run_id, session, policy).state
+    except DetectorStateLost:
+        return None
+
+
 def find_lost(connection: sa.Connection, run_id: str, session: str) -> DetectorStateLost | None:
     """Return the error that reading the saved state of a session raises; None if it can be read, or none is saved."""
     row = _find_row(connection, run_id, session)

@@ -21,6 +21,9 @@ from relumine_server.runs.session_order import RunSession
 from relumine_server.timeseries.sessions import SessionNote
 from relumine_server.timeseries.unit_stats import RowsWritten
 
+MIN_RATE_S = 1.0
+"""Seconds of uploads that a rate of steps needs."""
+
 
 class Arrival(NamedTuple):
     """The arrival of an upload.
@@ -117,7 +120,24 @@ def _values_by_arrival(run: LockedRun, upload: Upload, arrival: Arrival, now: da
     values |= _status_values(run, upload, now, begins_session=begins_session)
     if begins_session or _is_earliest(run, upload):
         values["session_first_step"] = _first_step(upload)
+    values |= _rate_values(run, upload, arrival, now)
     return values
+
+
+def _rate_values(run: LockedRun, upload: Upload, arrival: Arrival, now: datetime) -> dict[str, Any]:
+    """Return the columns of the rate of steps: since the first upload of the newest session, by the server's clock.
+
+    They are null where steps do not arrive as they are made.
+    """
+    if upload.session != run.detector_session or (run.rate_at is None and run.session_first_step is None):
+        if arrival.is_replayed or not len(upload.records):
+            return {"rate_step": None, "rate_at": None, "steps_per_s": None}
+        return {"rate_step": _last_step(upload), "rate_at": now, "steps_per_s": None}
+    if run.rate_step is None or run.rate_at is None:
+        return {}
+    elapsed_s = (now - run.rate_at).total_seconds()
+    steps = _last_step(upload) - run.rate_step
+    return {"steps_per_s": steps / elapsed_s} if steps > 0 and elapsed_s >= MIN_RATE_S else {}
 
 
 def _session_note(run: LockedRun, upload: Upload, arrival: Arrival) -> SessionNote | None:

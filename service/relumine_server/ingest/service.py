@@ -18,6 +18,7 @@ from relumine_server.clock import Uptime
 from relumine_server.db.dialect import pipelined
 from relumine_server.detection import detector
 from relumine_server.detection.findings import Finding
+from relumine_server.detection.state import DetectorState
 from relumine_server.ingest import record_parts
 from relumine_server.ingest.analysis import (
     CACHE_BYTES,
@@ -35,8 +36,8 @@ from relumine_server.runs import repository as run_repository
 from relumine_server.runs import session_order
 from relumine_server.runs.rows import LockedRun
 from relumine_server.runs.session_order import RunSession
-from relumine_server.timeseries import segments, sessions
-from relumine_server.timeseries.append import EncodedRecords, append_upload, encode
+from relumine_server.timeseries import run_trace, segments, sessions
+from relumine_server.timeseries.append import append_upload, encode
 
 MAX_COMPUTING = 2
 """Uploads that one process works on at once. More would take turns at the interpreter, which costs up to half as much
@@ -135,6 +136,11 @@ class IngestService:
             arrival = Arrival(session, _is_analyzed(upload, session), is_replayed, dropped_before, has_run_records)
             return self._ingest_into(connection, run, stored, arrival, now, prepared)
 
+    def detector_state(self, connection: sa.Connection, run_id: str, now: datetime) -> DetectorState | None:
+        """Return the present detector state of a run; None where it is not at hand, or there is no such run."""
+        run = run_repository.unlocked(connection, run_id)
+        return None if run is None else self._analyzer.current_state(connection, run, now)
+
     def _observed(self, run: LockedRun) -> LockedRun:
         """Return the run with its last heartbeat moved to the time since which this server could have received one."""
         if self._uptime is None or run.last_heartbeat_at is None:
@@ -165,7 +171,7 @@ class IngestService:
         else:
             analysis = _not_analyzed(connection, upload)
         _keep_part(connection, sent, now, is_complete=len(upload.records) > 0)
-        change = _store(connection, self._observed(run), upload, arrival, analysis.encoded, now)
+        change = _store(connection, self._observed(run), upload, arrival, analysis, now)
         news = self._news(run, analysis.findings, arrival)
         changed_ids = self._alerts.apply_upload(connection, run, news, change.effect, now)
         is_shared = change.row_values.get("is_shared", run.is_shared)
@@ -231,6 +237,11 @@ def _not_analyzed(connection: sa.Connection, upload: Upload) -> Analysis:
     return Analysis(encode(upload.records, []))
 
 
+def _trace(run: LockedRun, upload: Upload, analysis: Analysis) -> bytes | None:
+    begins_session = upload.session != run.detector_session or run.session_first_step is None
+    return run_trace.extended(run.trace, upload, analysis.lost, begins_session=begins_session)
+
+
 def _keep_part(connection: sa.Connection, sent: Upload, now: datetime, *, is_complete: bool) -> None:
     """Store the part of a record in an upload, if it is one.
 
@@ -249,13 +260,15 @@ def _store(
     run: LockedRun,
     upload: Upload,
     arrival: Arrival,
-    encoded: EncodedRecords,
+    analysis: Analysis,
     now: datetime,
 ) -> RunProgress:
     """Store what an upload carries, and the progress of its run."""
     with pipelined(connection):
-        written = append_upload(connection, upload, encoded, run.unit_stat_rows)
+        written = append_upload(connection, upload, analysis.encoded, run.unit_stat_rows)
         change = progress(run, upload, arrival, written, now)
+        if arrival.is_latest and analysis.lost:
+            change.row_values["trace"] = _trace(run, upload, analysis)
         if change.session_note is not None:
             sessions.save_note(connection, upload, change.session_note, now)
         run_repository.update(connection, run.run_id, change.row_values)

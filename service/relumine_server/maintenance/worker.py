@@ -7,7 +7,7 @@ may do the same at once: a step locks the run it works on, and does nothing wher
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 import sqlalchemy as sa
@@ -45,6 +45,8 @@ class MaintenanceWorker(PeriodicWorker):
         self._database = database
         self._clock = clock
         self._uptime = uptime
+        self.last_round_at: datetime | None = None
+        """When this process last finished a round; None before the first."""
         self._default_retention = retention.default(settings)
         self._delivery_retention = timedelta(days=settings.delivery_retention_days)
 
@@ -57,6 +59,7 @@ class MaintenanceWorker(PeriodicWorker):
             self._isolate("expire", self._expire)
             self._isolate("trim_delivery_log", self._trim_delivery_log)
         self._isolate("delete", self._delete)
+        self.last_round_at = self._clock()
 
     def _may_delete_by_age(self) -> bool:
         with self._database.read() as connection:

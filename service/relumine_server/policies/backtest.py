@@ -27,6 +27,7 @@ from relumine_server.errors import Busy, ProjectNotFound, RunNotFound
 from relumine_server.policies import repository as policy_repository
 from relumine_server.runs import listing
 from relumine_server.runs import repository as run_repository
+from relumine_server.runs.filters import RunFilters
 from relumine_server.runs.rows import RunRow
 from relumine_server.timeseries import replay, unit_stats
 
@@ -198,7 +199,7 @@ def _choose_runs(connection: sa.Connection, project: str, run_ids: Sequence[str]
     Raises RunNotFound if one of ``run_ids`` is of another project.
     """
     if run_ids is None:
-        return listing.select_page(connection, {"project": project}, None, limit)
+        return listing.select_page(connection, RunFilters(project=project), None, limit)
     runs = []
     for run_id in set(run_ids):
         run = run_repository.find(connection, run_id)

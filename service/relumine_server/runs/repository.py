@@ -18,7 +18,7 @@ from relumine_server.db import tables
 from relumine_server.db.dialect import insert, plain_insert, sqlite_time
 from relumine_server.db.tables.runs import run_is_visible
 from relumine_server.db.types import to_json
-from relumine_server.errors import Busy, RunNotFound
+from relumine_server.errors import Busy, LayerNotFound, RunNotFound
 from relumine_server.runs.rows import LockedRun, RunRow
 
 CHILDREN = {
@@ -68,11 +68,17 @@ def lock(connection: sa.Connection, run_id: str) -> LockedRun | None:
     return None if row is None else LockedRun(*row)
 
 
+def unlocked(connection: sa.Connection, run_id: str) -> LockedRun | None:
+    """Return the row of a run without a lock; None if there is no such run."""
+    row = connection.execute(_SELECT_UNLOCKED, {"run": run_id}).first()
+    return None if row is None else LockedRun(*row)
+
+
 def peek(connection: sa.Connection, info: RunInfo) -> LockedRun:
     """Return the row of a run without a lock, as it is now; as it will be created, if there is none."""
-    row = connection.execute(_SELECT_UNLOCKED, {"run": info.id}).first()
-    if row is not None:
-        return LockedRun(*row)
+    run = unlocked(connection, info.id)
+    if run is not None:
+        return run
     new = _NEW_COLUMNS | {"run_id": info.id, "project": info.project, "group_name": info.group, "name": info.name}
     return LockedRun(**new)
 
@@ -214,6 +220,16 @@ def save_layers(connection: sa.Connection, run_id: str, layers: Sequence[LayerIn
         return
     new = {name: statement.excluded[name] for name in ("name", "label", "units", "info")}
     connection.execute(statement.on_conflict_do_update(index_elements=["run_id", "layer_id"], set_=new), rows)
+
+
+def require_layer(connection: sa.Connection, run_id: str, layer_id: int) -> int:
+    """Return the number of units of a layer. Raises RunNotFound, LayerNotFound."""
+    get(connection, run_id)
+    c = tables.layers.c
+    units: int | None = connection.scalar(sa.select(c.units).where(c.run_id == run_id, c.layer_id == layer_id))
+    if units is None:
+        raise LayerNotFound
+    return units
 
 
 def load_layers(connection: sa.Connection, run_id: str) -> list[LayerInfo]:

@@ -38,6 +38,8 @@ class RunRow:
     layers_dead: int
     sampled_steps: int
     final_loss: float | None
+    session_first_step: int | None
+    steps_per_s: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,8 @@ class LockedRun:
     """The columns that ingest and alerts need of a run whose row this transaction has locked, as it was at that moment.
 
     ``dropped`` counts what all its processes dropped, by reason. ``is_shared``: two trainings upload in it at once.
+    ``rate_step`` and ``rate_at``: the last step of the first upload of the newest session, and when it arrived; None
+    for a training that was uploaded after its end.
     """
 
     run_id: str
@@ -71,6 +75,9 @@ class LockedRun:
     has_open_alerts: bool
     has_open_stalled_alert: bool
     watching: Mapping[str, Any] | None
+    rate_step: int | None = None
+    rate_at: datetime | None = None
+    trace: bytes | None = None
 
     @property
     def problems(self) -> Health | None:

@@ -10,14 +10,16 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from pydantic import TypeAdapter, ValidationError
 
+from relumine.schemas import chart
 from relumine.schemas import run as schema_run
 from relumine.schemas.base import rfc3339
 from relumine.schemas.health import HealthStatus
+from relumine.schemas.record_table import Array
 from relumine_server.db import keyset, tables
 from relumine_server.db.tables.runs import run_is_visible
 from relumine_server.runs import repository as run_repository
 from relumine_server.runs.rows import RunRow
-from relumine_server.timeseries import codec, segments
+from relumine_server.timeseries import codec, downsampling, run_trace, segments
 from relumine_server.timeseries.segments import LatestReading
 
 _LAYERS = TypeAdapter(list[schema_run.Layer])
@@ -70,36 +72,54 @@ def _readable_view(run: RunRow, counts: RunCounts, base_url: str) -> schema_run.
         return _run_view(bare, counts, base_url)
 
 
+_AS_STORED = (
+    "run_id", "project", "name", "status", "health", "health_reason", "config", "tags", "sdk", "torch", "last_step",
+    "is_shared", "coverage", "watching", "layers_dead", "sampled_steps", "final_loss",
+    "steps_per_s",
+)  # fmt: skip
+"""Columns that the API answers as they are stored."""
+
+
 def _run_view(run: RunRow, counts: RunCounts, base_url: str) -> schema_run.Run:
     return schema_run.Run(
-        run_id=run.run_id,
-        project=run.project,
+        **{name: getattr(run, name) for name in _AS_STORED},
         group=run.group_name,
-        name=run.name,
-        status=run.status,
-        health=run.health,
-        health_reason=run.health_reason,
-        config=run.config,
-        tags=run.tags,
-        sdk=run.sdk,
-        torch=run.torch,
         started_at=rfc3339(run.started_at),
         created_at=rfc3339(run.created_at),
         updated_at=rfc3339(run.updated_at),
         finished_at=None if run.status == "running" else rfc3339(run.finished_at),
-        last_step=run.last_step,
         dropped=dict(run.dropped),
-        is_shared=run.is_shared,
-        coverage=run.coverage,
-        watching=run.watching,
         layers=counts.layers,
-        layers_dead=run.layers_dead,
         alert_counts=counts.alerts,
         open_alerts=counts.alerts.open,
-        sampled_steps=run.sampled_steps,
-        final_loss=run.final_loss,
+        first_step=run.session_first_step,
         url=f"{base_url}/#/runs/{run.run_id}",
     )
+
+
+def lost_traces(connection: sa.Connection, run_ids: Sequence[str], project: str | None) -> list[chart.LostTrace]:
+    """Return the traces of runs, in the order of the ids; those that are not there, or not of the project, left out."""
+    r = tables.runs.c
+    query = sa.select(r.run_id, r.trace).where(r.run_id.in_(run_ids), run_is_visible)
+    if project is not None:
+        query = query.where(r.project == project)
+    traces = {run_id: run_trace.shown(trace) for run_id, trace in connection.execute(query)}
+    return [
+        chart.LostTrace(
+            run_id=run_id,
+            step=downsampling.to_ints(traces[run_id]["step"]),
+            lost_fraction=_rounded(traces[run_id]["lost_fraction"]),
+            loss=_rounded(traces[run_id]["loss"]),
+        )
+        for run_id in dict.fromkeys(run_ids)
+        if run_id in traces
+    ]
+
+
+def _rounded(values: Array) -> list[float | None]:
+    """Return float32 numbers as short as they are exact."""
+    numbers = downsampling.to_json_numbers(values)
+    return [None if number is None else float(f"{number:.6g}") for number in numbers]
 
 
 def project_views(

@@ -126,21 +126,28 @@ def read_latest(
     """Return the unit statistics of a layer at the last shown step up to ``step``; at the latest one without it."""
     c = tables.unit_stats.c
     for row in _newest_rows(connection, run_id, step):
-        indices = np.flatnonzero(_layer_ids(row.layers) == layer_id)
-        if indices.size and spans.includes(row.session, row.step):
+        if (layer_ids(row.layers) == layer_id).any() and spans.includes(row.session, row.step):
             key = (c.run_id == run_id, c.step == row.step, c.session == row.session, c.rank == 0, c.seq == row.seq)
-            raw = connection.execute(sa.select(c.columns).where(*key)).scalar_one()
-            try:
-                stats = _stats_of_layer(row.step, raw, int(indices[0]))
-            except (packing.UnreadableError, KeyError, IndexError, ValueError):
-                damage.report("unit_stats", run_id, session=row.session, seq=row.seq, step=row.step)
-                continue
+            complete = connection.execute(sa.select(c.step, c.session, c.seq, c.layers, c.columns).where(*key)).one()
+            stats = decode_layer(run_id, complete, layer_id)
             if stats is not None:
                 return stats
     return None
 
 
-def _layer_ids(data: bytes) -> Array:
+def decode_layer(run_id: str, row: Any, layer_id: int) -> UnitStats | None:
+    """Return the statistics of a layer in a row; None where it has none, or, reported, where it cannot be read."""
+    indices = np.flatnonzero(layer_ids(row.layers) == layer_id)
+    if not indices.size:
+        return None
+    try:
+        return _stats_of_layer(row.step, row.columns, int(indices[0]))
+    except (packing.UnreadableError, KeyError, IndexError, ValueError):
+        damage.report("unit_stats", run_id, session=row.session, seq=row.seq, step=row.step)
+        return None
+
+
+def layer_ids(data: bytes) -> Array:
     """Return the layers of a row; none where they cannot be read."""
     return np.frombuffer(data, "<i8") if len(data) % 8 == 0 else np.zeros(0, np.int64)
 
@@ -210,7 +217,7 @@ def read_uploads(
     steps: dict[int, dict[int, StoredStep]] = defaultdict(dict)
     for row in connection.execute(query):
         try:
-            stored = StoredStep(_layer_ids(row.layers), packing.unpack_columns(row.columns))
+            stored = StoredStep(layer_ids(row.layers), packing.unpack_columns(row.columns))
             is_readable = _is_consistent(stored)
         except (packing.UnreadableError, KeyError):
             is_readable = False

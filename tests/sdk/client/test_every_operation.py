@@ -45,13 +45,22 @@ def call_everything(client, tmp_path):
     stored = client.retention("a b")
     assert client.set_retention("a b", **stored.model_dump()) == stored
     assert client.session().scope == "admin"
+    assert (client.server().runs, client.server().database.kind) == (2, "sqlite")
     assert [run.run_id for run in client.runs(limit=1)] == ["r2"]
+    long_ago = datetime(2020, 1, 1, tzinfo=UTC)
+    assert [run.run_id for run in client.runs(died_since=long_ago, status=["running", "stalled"])] == ["r1"]
+    assert (client.count_runs(project="a b").total, client.count_runs().total) == (1, 2)
+    assert [trace.step for trace in client.run_traces(["r1", "none"])] == [[0, 1, 2, 3, 4]]
     assert client.change_run("r1", name="new", tags=["x"]).tags == ["x"]
     assert client.run("r1").name == "new"
     client.layers("r1")
     client.overview("r1")
     client.series("r1", 1, ["active_rate"])
     client.units("r1", 1)
+    assert client.unit_table("r1", 1, state=["born_dead", "dead"]).matched == 4
+    client.export_units("r1", 1, tmp_path / "units.csv")
+    assert (tmp_path / "units.csv").read_text().splitlines()[1] == "0,born_dead,0.0,,,"
+    assert client.unit_map("r1", 1, points=2, sort="last_active").step == [0, 4]
     assert [point.step for point in client.logged_metrics("r1")["loss"]] == [0, 1, 2, 3, 4]
     client.export("r1", tmp_path / "r1.csv")
     assert (tmp_path / "r1.csv").read_text().startswith("layer_id,layer,step,statistic,value\n1,act1,")
@@ -66,11 +75,15 @@ def call_everything(client, tmp_path):
 def call_alerts(client):
     (incident,) = client.incidents(state="open")
     assert (incident.alert_count, incident.layers[0].layer) == (1, "act1")
+    assert client.incident(incident.id) == incident
+    assert client.acknowledge_incident(incident.id, author="me").layers[0].state == "acknowledged"
     alert = next(client.alerts(since=datetime.now(UTC) - timedelta(hours=1)))
     client.alert(alert.id)
     list(client.events(alert.id))
     client.acknowledge(alert.id, author="me")
     client.resolve(alert.id, author="me")
+    with pytest.raises(ServerError, match="No alert of the incident is open"):
+        client.resolve_incident(incident.id, author="me")
     silence = client.silence({"layer": "x"}, ends_at=datetime.now(UTC) + timedelta(hours=1), author="me")
     list(client.silences())
     client.unsilence(silence.silence_id)

@@ -30,7 +30,7 @@ GRANTED_BY = {
     "admin": {"admin"},
 }
 """The scopes that allow what a route requires."""
-CONCERNING_ALL_PROJECTS = {("GET", "/metrics")}
+CONCERNING_ALL_PROJECTS = {("GET", "/metrics"), ("GET", "/v1/server")}
 """Closed to keys of one project. All other routes have a project in their path or narrow themselves to the key's."""
 REQUEST_ID = re.compile(r'"request_id":"\w+"')
 REACHING_NO_DATABASE = {None, "mistyped"}
@@ -108,6 +108,8 @@ def test_a_write_key_reads_acknowledges_resolves_and_silences_and_nothing_else()
     assert changes == {
         ("POST", "/v1/alerts/{alert_id}/acknowledge"),
         ("POST", "/v1/alerts/{alert_id}/resolve"),
+        ("POST", "/v1/incidents/{incident_id}/acknowledge"),
+        ("POST", "/v1/incidents/{incident_id}/resolve"),
         ("POST", "/v1/silences"),
         ("DELETE", "/v1/silences/{silence_id}"),
     }

@@ -74,6 +74,7 @@ NOTIFICATION_FIELDS: Mapping[str, tuple[str, Any]] = {
     "dead_step": ("The step at which the layer was dead; null if it is not.", None),
     "alert_id": ("The id of the alert.", "resnet-7.3.dying"),
     "Incident.alert_count": ("The number of alerts of the incident.", 2),
+    "Matchers.incident_id": ("The id of the incident, as text or as a glob.", "resnet-7.1"),
     "incident_id": ("The id of the incident that the alert belongs to.", "resnet-7.1"),
     "Incident.id": ("The id of the incident.", "resnet-7.1"),
     "Incident.layers": ("The alerts of the incident in the order of their onsets, at most the first 100.", None),

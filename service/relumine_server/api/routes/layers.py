@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Annotated
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Query
 
 from relumine.schemas import base, chart
 from relumine.schemas import run as schema_run
 from relumine.schemas.limits import MAX_STEP
 from relumine_server.api import problem_details
 from relumine_server.api.dependencies import DatabaseDep
-from relumine_server.api.schemas.common import RunId, StepQuery
+from relumine_server.api.schemas.common import LayerId, RunId, StepQuery
 from relumine_server.api.strict_query import StrictQueryRoute
 from relumine_server.errors import LayerNotFound, RunNotFound, UnitsNotFound, UnknownStatistic
 from relumine_server.runs import repository as run_repository
@@ -22,8 +22,6 @@ from relumine_server.timeseries import queries as series_queries
 from relumine_server.timeseries.codec import SERIES_STATISTICS
 
 router = APIRouter(prefix="/v1/runs/{run_id}", tags=["layers"], route_class=StrictQueryRoute)
-
-LayerId = Annotated[int, Path(ge=0, le=MAX_STEP)]
 
 
 @router.get("/layers", responses=problem_details.responses(RunNotFound))
@@ -100,8 +98,7 @@ def read_units(run_id: RunId, layer_id: LayerId, database: DatabaseDep, step: St
 
 def _require_layer(connection: sa.Connection, run_id: str, layer_id: int) -> None:
     """Raise RunNotFound or LayerNotFound; layer 0, the run itself, is always there."""
-    run_repository.get(connection, run_id)
     if layer_id:
-        layers = run_repository.load_layers(connection, run_id)
-        if layer_id not in {layer.layer_id for layer in layers}:
-            raise LayerNotFound
+        run_repository.require_layer(connection, run_id, layer_id)
+    else:
+        run_repository.get(connection, run_id)

@@ -1,4 +1,4 @@
-"""Routes of runs: list, read, change, delete, overview, logged metrics, export."""
+"""Routes of a run: read, change, delete, overview, logged metrics, export."""
 
 from __future__ import annotations
 
@@ -13,26 +13,22 @@ from fastapi import APIRouter, Header, Response
 from fastapi.responses import StreamingResponse
 
 from relumine.schemas import alert as schema_alert
-from relumine.schemas import base, chart
+from relumine.schemas import chart
 from relumine.schemas import run as schema_run
 from relumine.schemas.chart import LoggedMetrics, MetricPoint
-from relumine.schemas.health import HealthStatus
 from relumine.schemas.limits import MAX_STEP
 from relumine.schemas.printable import printable
 from relumine_server.alerts import queries as alert_queries
-from relumine_server.api import pagination, problem_details, run_cursors
+from relumine_server.api import pagination, problem_details
 from relumine_server.api.dependencies import (
     AlertsDep,
     ClockDep,
     DatabaseDep,
     DispatcherDep,
     SettingsDep,
-    VisibleProject,
 )
 from relumine_server.api.schemas.common import (
     Cursor,
-    Limit,
-    NameQuery,
     RunChange,
     RunId,
     StepQuery,
@@ -40,8 +36,8 @@ from relumine_server.api.schemas.common import (
 from relumine_server.api.strict_query import StrictQueryRoute
 from relumine_server.db.database import Database
 from relumine_server.errors import InvalidCursor, RunNotFound
-from relumine_server.runs import listing, retention, sorting, views
 from relumine_server.runs import repository as run_repository
+from relumine_server.runs import retention, views
 from relumine_server.runs.rows import RunRow
 from relumine_server.timeseries import codec, downsampling, logged_metrics, traces
 from relumine_server.timeseries import queries as series_queries
@@ -62,31 +58,6 @@ MIN_OVERVIEW_POINTS = 20
 FORMULA_STARTS = ("=", "+", "-", "@")
 """First characters of a cell that spreadsheets run as a formula."""
 RUN_STATISTICS = ("learning_rate", "update_ratio", "loss")
-
-
-@router.get("/runs", responses=problem_details.responses(InvalidCursor))
-def list_runs(
-    database: DatabaseDep,
-    settings: SettingsDep,
-    project: VisibleProject,
-    group: NameQuery = None,
-    status: Literal["running", "finished", "stalled", "failed"] | None = None,
-    health: HealthStatus | None = None,
-    tag: NameQuery = None,
-    q: NameQuery = None,
-    sort: schema_run.RunSort = sorting.NEWEST_FIRST,
-    cursor: Cursor = None,
-    limit: Limit = 50,
-) -> base.Page[schema_run.Run]:
-    """List runs, newest first unless ``sort`` says otherwise. ``q`` finds a part of the id, the name or the group."""
-    position = run_cursors.decode(cursor, sort)
-    filters = {"project": project, "group": group, "status": status, "health": health, "tag": tag, "q": q}
-    with database.read() as connection:
-        limit = min(limit, listing.page_length(connection, filters, position, limit, sort))
-        runs = listing.select_page(connection, filters, position, limit, sort)
-        runs, next_cursor = run_cursors.cut(runs, limit, sort)
-        items = views.run_views(connection, runs, settings.base_url)
-    return base.Page(items=items, next_cursor=next_cursor)
 
 
 @router.get("/runs/{run_id}", responses=problem_details.responses(RunNotFound))

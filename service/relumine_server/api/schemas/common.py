@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from fastapi import Path, Query
 from pydantic import (
@@ -18,20 +18,62 @@ from pydantic import (
     model_validator,
 )
 
+from relumine.schemas.health import HealthStatus
 from relumine.schemas.limits import MAX_STEP
+from relumine.schemas.run import RunStatus
+from relumine.schemas.units import UnitState
 from relumine.schemas.upload import Upload
 
 DATE = re.compile(r"\d{4}-\d\d-\d\d[Tt ]")
+MAX_RUNS = 100  # in one list of ids
 RUN_ID = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 
 RunId: TypeAlias = Annotated[str, Path(pattern=RUN_ID)]
+RunIds: TypeAlias = Annotated[str | None, Query(pattern=rf"^{RUN_ID[1:-1]}(,{RUN_ID[1:-1]}){{0,{MAX_RUNS - 1}}}$")]
+LayerId: TypeAlias = Annotated[int, Path(ge=0, le=MAX_STEP)]
 StepQuery: TypeAlias = Annotated[int | None, Query(ge=0, le=MAX_STEP)]
 NameQuery: TypeAlias = Annotated[str | None, Query(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
+Flag: TypeAlias = Annotated[bool | None, Query()]
 Cursor: TypeAlias = Annotated[str | None, Query(max_length=2000)]
 Limit: TypeAlias = Annotated[int, Query(ge=1, le=200)]
 NoteText: TypeAlias = Annotated[str, StringConstraints(max_length=2000, pattern=r"^[^\x00]*$")]
 AuthorName: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
 ShortName: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
+
+
+def _check_listed(values: tuple[str, ...]) -> AfterValidator:
+    """Return the check of a text that is one of some values, or several of them separated by commas."""
+
+    def check(text: str | None) -> str | None:
+        if text is not None and not set(text.split(",")) <= set(values):
+            raise ValueError(f"must be one or several of {', '.join(values)}, separated by commas")
+        return text
+
+    return AfterValidator(check)
+
+
+def _listed_pattern(values: tuple[str, ...]) -> dict[str, Any]:
+    names = "|".join(values)
+    return {"pattern": f"^({names})(,({names}))*$"}
+
+
+RunStatuses: TypeAlias = Annotated[
+    str | None,
+    Query(max_length=500, json_schema_extra=_listed_pattern(get_args(RunStatus))),
+    _check_listed(get_args(RunStatus)),
+]
+Healths: TypeAlias = Annotated[
+    str | None,
+    Query(max_length=500, json_schema_extra=_listed_pattern(get_args(HealthStatus))),
+    _check_listed(get_args(HealthStatus)),
+]
+
+
+UnitStates: TypeAlias = Annotated[
+    str | None,
+    Query(max_length=500, json_schema_extra=_listed_pattern(get_args(UnitState))),
+    _check_listed(get_args(UnitState)),
+]
 
 
 def _in_utc(moment: datetime) -> datetime:
@@ -83,6 +125,7 @@ class Matchers(RequestBody):
 
     project: ShortName | None = None
     run_id: ShortName | None = None
+    incident_id: ShortName | None = None
     group: ShortName | None = None
     name: ShortName | None = None
     layer: ShortName | None = None

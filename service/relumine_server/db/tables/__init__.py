@@ -52,6 +52,7 @@ __all__ = [
 ]
 
 BLOBS = (
+    "runs.trace",
     "segments.data",
     "segments.learning_rates",
     "segments.readings",

@@ -22,6 +22,7 @@ alerts = sa.Table(
     required("confidence", sa.Float),
     required("opened_step", sa.BigInteger),
     sa.Column("dead_step", sa.BigInteger),
+    sa.Column("died_at", UtcTime),
     sa.Column("resolved_step", sa.BigInteger),
     sa.Column("ended_step", sa.BigInteger),
     required("opened_at", UtcTime),
@@ -49,6 +50,7 @@ alerts = sa.Table(
     sa.Index(None, "state"),
     sa.Index(None, "opened_at", "run_id", "alert_id"),
     sa.Index(None, "project", "opened_at"),
+    sa.Index(None, "died_at"),
 )
 
 alert_is_open: sa.ColumnElement[bool] = alerts.c.state.in_([sa.literal(state) for state in OPEN_STATES])

@@ -5,13 +5,13 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 SOURCES := client service migrations tests examples benchmarks research
 
-.PHONY: demo test quick check chaos lock serve chromium receivers generators clean
+.PHONY: demo test quick check chaos lock serve chromium receivers generators axe clean
 .DEFAULT_GOAL := check
 
 demo: $(VENV)/demo.stamp  ## run a demo: a server, a network whose ReLUs die, and its alert
 	$(BIN)/python examples/demo.py $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-test: $(VENV)/dev.stamp chromium receivers generators check  ## run everything: style, types, import contracts, all tests
+test: $(VENV)/dev.stamp chromium receivers generators axe check  ## run everything: style, types, import contracts, all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --durations=25
 
 quick: $(VENV)/dev.stamp  ## run the tests that start no other process, about two minutes
@@ -75,6 +75,12 @@ generators: $(VENV)/generators/stamp  # for the tests that generate clients from
 
 $(VENV)/generators/stamp: tests/contract/generators/package-lock.json | $(VENV)/node/stamp
 	mkdir -p $(@D) && cp tests/contract/generators/package*.json $(@D) && cd $(@D) && npm ci --silent --no-audit --no-fund
+	@touch $@
+
+axe: $(VENV)/axe/stamp  # for the tests of the dashboard's accessibility
+
+$(VENV)/axe/stamp: tests/server/ui/axe/package-lock.json | $(VENV)/node/stamp
+	mkdir -p $(@D) && cp tests/server/ui/axe/package*.json $(@D) && cd $(@D) && npm ci --silent --no-audit --no-fund
 	@touch $@
 
 .PHONY: unpack-receivers

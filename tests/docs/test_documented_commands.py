@@ -50,6 +50,8 @@ OUTPUT = "{output}"
 # A command for every module with a command line in benchmarks and research, as small as it can be. {corpus} is a folder
 # of simulated runs, {trained} one of trained runs, {output} an empty one.
 TINY: Mapping[str, Sequence[str]] = {
+    "benchmarks.dashboard.page_times": ["--layers 2 --records 200 --runs 3 --updates 1 --rounds 1"],
+    "benchmarks.dashboard.screenshots": ["--to {output} --only run-died --steps 60"],
     "benchmarks.frameworks.compare": ["--list", "--only accelerate"],
     "benchmarks.ingest.comparison": ["--without-others --rounds 1 --seconds 0.1 --warm-up 1"],
     "benchmarks.ingest.decoding": ["--rounds 1 --window-ms 1"],

@@ -7,7 +7,7 @@ from typing import TypedDict, Unpack
 
 from relumine._client.requests import Requests, parsed
 from relumine.schemas.alert import Severity
-from relumine.schemas.webhook import Delivery, DeliveryState, TestDelivery, Webhook, WebhookFormat
+from relumine.schemas.webhook import Delivery, DeliveryState, DeliveryWithPayload, TestDelivery, Webhook, WebhookFormat
 
 
 class WebhookFields(TypedDict, total=False):
@@ -63,9 +63,9 @@ class WebhookRequests(Requests):
         """Return the deliveries of a webhook with their attempts, newest first."""
         return self._items(f"/v1/webhooks/{webhook_id}/deliveries", Delivery, state=state)
 
-    def delivery(self, delivery_id: str) -> Delivery:
-        """Return one delivery with its attempts."""
-        return self._get(f"/v1/deliveries/{delivery_id}", Delivery)
+    def delivery(self, delivery_id: str) -> DeliveryWithPayload:
+        """Return one delivery with its attempts and the body that is sent."""
+        return self._get(f"/v1/deliveries/{delivery_id}", DeliveryWithPayload)
 
     def redeliver(self, delivery_id: str) -> Delivery:
         """Send a finished delivery again, under the same id."""

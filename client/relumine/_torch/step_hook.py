@@ -57,9 +57,7 @@ class StepCount:
     recent_lrs: deque[float] = field(default_factory=lambda: deque(maxlen=LR_WINDOW))
 
 
-def hook_after_steps(  # noqa: C901 - in one piece, since each call would cost as much as an empty hook
-    count: StepCount, on_step: Callable[[Optimizer], None]
-) -> Hook:
+def hook_after_steps(count: StepCount, on_step: Callable[[Optimizer], None]) -> Hook:  # noqa: C901 - see below
     """Return a hook for the steps of all optimizers. It holds ``count`` weakly, and with it the optimizers.
 
     It counts a step of the leader by itself before ``count.next_call``, as long as the highest learning rate of all
@@ -68,29 +66,26 @@ def hook_after_steps(  # noqa: C901 - in one piece, since each call would cost a
     """
     reference = weakref.ref(count)
 
-    def hook(  # noqa: C901 - as above
-        optimizer: Optimizer, _args: tuple[Any, ...], _kwargs: dict[str, Any]
-    ) -> None:
+    # In one piece, since each call would cost as much as an empty hook.
+    def hook(optimizer: Optimizer, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
         count = reference()
         if count is None:
             return
         step = count.step + 1
-        if optimizer is not count.leader or step >= count.next_call:
-            on_step(optimizer)
-            return
+        is_usual = optimizer is count.leader and step < count.next_call
         highest = 0.0
         try:
-            for member in count.optimizers:
+            for member in count.optimizers if is_usual else ():
                 for group in member.param_groups:
                     lr = group["lr"]
                     if type(lr) is not float:
                         _check_number(lr)
                     if lr > highest:  # noqa: PLR1730 - as above
                         highest = lr
+            is_usual = is_usual and (highest == count.lr or highest < SMALLEST_LR_JUMP * count.lr)
         except Exception:  # noqa: BLE001 - whatever an optimizer of others holds there, ``on_step`` can deal with it
-            on_step(optimizer)
-            return
-        if highest != count.lr and highest >= SMALLEST_LR_JUMP * count.lr:
+            is_usual = False
+        if not is_usual:
             on_step(optimizer)
             return
         count.lr = highest

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Literal, Protocol, TypeAlias, TypeVar
 
-from relumine.schemas.alert import Alert, AlertRun, AlertState, Cause, Kind, Remedy, Severity, severity_rank
+from relumine.schemas.alert import Alert, AlertRun, AlertState, Cause, Kind, Outcome, Remedy, Severity, severity_rank
 from relumine.schemas.base import View
 from relumine.schemas.layer_label import MAX_LABEL_CHARS, shortened
 
@@ -48,7 +48,8 @@ class Incident(View):
     """The alerts of a run that have one cause and whose onsets lie together.
 
     ``layers`` are its alerts in the order of their onsets, at most the first 100 of ``alert_count``. ``remedy`` is the
-    one to try first: that of the alert which explains the others.
+    one to try first: that of the alert which explains the others, as are ``outcome``, ``resolved_reason`` and
+    ``silenced_by``.
     """
 
     id: str
@@ -67,6 +68,9 @@ class Incident(View):
     alert_count: int
     layers: list[IncidentLayer]
     remedy: Remedy | None
+    outcome: Outcome | None
+    resolved_reason: str | None
+    silenced_by: str | None
 
 
 class IncidentAlert(Protocol):

@@ -89,6 +89,12 @@ class Delivery(View):
     attempts: list[Attempt]
 
 
+class DeliveryWithPayload(Delivery):
+    """One notification with the body of its requests, as JSON text; null where it has not been written yet."""
+
+    payload: str | None
+
+
 class TestDelivery(View):
     """The delivery that a test of a webhook created."""
 

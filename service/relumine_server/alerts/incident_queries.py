@@ -51,7 +51,11 @@ def select_page(
     query = sa.select(tables.incidents).join(tables.runs, (tables.runs.c.run_id == _i.run_id) & run_is_visible)
     columns = (_i.opened_at, _i.run_id, _i.incident_id)
     query = keyset.page(query, columns, position, limit, descending=True)
-    for name in ("run_id", "project", "state", "severity", "cause"):
+    if filters.get("state") == "closed":
+        query = query.where(_i.state != "open")
+    elif filters.get("state") is not None:
+        query = query.where(_i.state == filters["state"])
+    for name in ("run_id", "project", "severity", "cause"):
         if filters.get(name) is not None:
             query = query.where(_i[name] == filters[name])
     if filters.get("since") is not None:
@@ -157,6 +161,9 @@ def _view(
         alert_count=total,
         layers=[_layer(alert) for alert in alerts],
         remedy=lead.remedies[0] if lead.remedies else None,
+        outcome=lead.outcome,
+        resolved_reason=lead.resolved_reason,
+        silenced_by=lead.silenced_by,
     )
 
 

@@ -5,6 +5,7 @@ A route that the table does not name needs an admin key: one that was forgotten 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -77,7 +78,7 @@ PERMISSIONS: Mapping[tuple[str, str], Permission] = {
     ("HEAD", "/openapi.json"): "nothing",
     ("GET", "/docs"): "nothing",
     ("GET", "/"): "nothing",
-    ("GET", "/static/{name}"): "nothing",
+    ("GET", "/static/{build}/{name:path}"): "nothing",
 }
 
 EVERY_PROJECT = frozenset({("GET", "/metrics"), ("GET", "/v1/server")})
@@ -118,7 +119,13 @@ class Target(NamedTuple):
 
 MAX_CACHED_CHARS = 300  # of a path: a caller must not fill the cache with long ones
 
-_ROUTES = [(route, compile_path(route[1])[0], permission) for route, permission in PERMISSIONS.items()]
+
+def _pattern(path: str) -> re.Pattern[str]:
+    """Return the pattern of a declared path. A project's name may contain a slash, as team/model does."""
+    return compile_path(path.replace("{project}", "{project:path}"))[0]
+
+
+_ROUTES = [(route, _pattern(route[1]), permission) for route, permission in PERMISSIONS.items()]
 
 
 def methods(path: str) -> list[str]:

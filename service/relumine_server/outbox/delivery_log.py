@@ -48,6 +48,11 @@ def find(connection: sa.Connection, delivery_id: str) -> Delivery | None:
     return _with_attempts(connection, rows)[0] if rows else None
 
 
+def payload(connection: sa.Connection, delivery_id: str) -> str | None:
+    """Return the body of a delivery's requests, or None where it has not been rendered."""
+    return connection.scalar(sa.select(_d.payload).where(_d.delivery_id == delivery_id))
+
+
 def lock(connection: sa.Connection, delivery_id: str) -> sa.Row[Any] | None:
     """Return the row of a delivery, or None; no other transaction changes it until this one ends."""
     return connection.execute(_SUMMARY.where(_d.delivery_id == delivery_id).with_for_update()).first()

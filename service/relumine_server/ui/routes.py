@@ -1,12 +1,14 @@
-"""Serves the dashboard and the API reference: our static files, plotly.js and Swagger UI from installed packages.
+"""Serves the dashboard and the API reference: our static files, and Swagger UI from an installed package.
 
 No data is read here: the dashboard is an ordinary client of /v1. Its content security policy lets the browser load
-nothing from other sites.
+nothing from other sites. Every address of a file contains the build, a hash of all files, so that browsers may keep
+files for ever and a new server never meets an old module. All addresses are relative: a proxy may add a path prefix.
 """
 
 from __future__ import annotations
 
 import gzip
+import hashlib
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,19 +19,18 @@ from starlette.staticfiles import NotModifiedResponse, StaticFiles
 from starlette.types import Scope
 
 PACKAGE_FILES = {
-    "plotly.min.js": ("plotly", "package_data"),
     "swagger-ui-bundle.js": ("fastapi_offline", "static"),
     "swagger-ui.css": ("fastapi_offline", "static"),
 }
 """Files that come with an installed package: the package, and the folder in it. The package is never imported."""
 
-GZIP_MIN_BYTES = 100_000  # plotly.js has 4.8 MB, 1.5 MB compressed
-
-REVALIDATE = "no-cache"  # kept by the browser but checked each time: a new server must not meet an old page
-KEEP_A_WEEK = "public, max-age=604800"
+GZIP_MIN_BYTES = 1_000
+REVALIDATE = "no-cache"  # kept by the browser but checked each time
+KEEP_FOREVER = "public, max-age=31536000, immutable"
+BUILD = "BUILD"  # in the HTML files, replaced by the build
 
 HEADERS = {
-    # plotly writes style elements and draws heat maps as data: images; Swagger UI has its icons as such images.
+    # The pages set the places and sizes of charts by styles; Swagger UI has its icons as data: images.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
     "Vary": "Accept-Encoding",
@@ -43,29 +44,64 @@ MEDIA_TYPES = {
 }
 """Media types by suffix. The table of the machine may be wrong, and browsers must not guess."""
 
+FOLDER = Path(__file__).parent / "static"
+
 router = APIRouter(include_in_schema=False)
-_own_files = StaticFiles(packages=[("relumine_server.ui", "static")])
+_own_files = StaticFiles(directory=FOLDER)
 
 
 @router.get("/")
 async def index(request: Request) -> Response:
     """Return the dashboard."""
-    return await _respond(_own_files, "index.html", request, REVALIDATE)
+    return _html("index.html", request)
 
 
 @router.get("/docs")
 async def docs(request: Request) -> Response:
     """Return the API reference."""
-    return await _respond(_own_files, "docs.html", request, REVALIDATE)
+    return _html("docs.html", request)
 
 
-@router.get("/static/{name}")
-async def static(name: str, request: Request) -> Response:
-    """Return a file of the dashboard."""
-    if name not in PACKAGE_FILES:
-        return await _respond(_own_files, name, request, REVALIDATE)
-    files = await run_in_threadpool(_package_files, name)
-    return await _respond(files, name, request, KEEP_A_WEEK)
+@router.get("/static/{build}/{name:path}")
+async def static(build: str, name: str, request: Request) -> Response:
+    """Return a file of the dashboard; of another build than this server's, the file that it has now."""
+    files = await run_in_threadpool(_package_files, name) if name in PACKAGE_FILES else _own_files
+    if Path(name).suffix not in MEDIA_TYPES:
+        raise HTTPException(status_code=404)
+    cache_control = KEEP_FOREVER if build == current_build() else REVALIDATE
+    response = await files.get_response(name, _plain(request.scope))
+    # Weak, because the compressed and the plain form share it.
+    headers = {**HEADERS, "Cache-Control": cache_control, "ETag": f"W/{response.headers['etag']}"}
+    if not isinstance(response, NotModifiedResponse):
+        response.headers["Content-Type"] = MEDIA_TYPES[Path(name).suffix]
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            response = await run_in_threadpool(_compressed, name, response)
+    # A 304 needs the headers, too: a browser replaces the stored ones by those of the 304.
+    response.headers.update(headers)
+    return response
+
+
+@cache
+def current_build() -> str:
+    """Return the hash of all files of the dashboard."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in FOLDER.rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(FOLDER)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _html(name: str, request: Request) -> Response:
+    text = _read_html(name)
+    etag = f'W/"{current_build()}"'
+    headers = {**HEADERS, "Cache-Control": REVALIDATE, "ETag": etag, "Content-Type": MEDIA_TYPES[".html"]}
+    if etag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    return Response(text, headers=headers)
+
+
+@cache
+def _read_html(name: str) -> str:
+    return (FOLDER / name).read_text(encoding="utf-8").replace(BUILD, current_build())
 
 
 @cache
@@ -74,20 +110,6 @@ def _package_files(name: str) -> StaticFiles:
     if find_spec(package) is None:
         raise HTTPException(status_code=404)
     return StaticFiles(packages=[(package, folder)], follow_symlink=True)
-
-
-async def _respond(files: StaticFiles, name: str, request: Request, cache_control: str) -> Response:
-    response = await files.get_response(name, _plain(request.scope))
-    accepts_gzip = "gzip" in request.headers.get("accept-encoding", "")
-    # Weak, because the compressed and the plain form share it.
-    headers = {**HEADERS, "Cache-Control": cache_control, "ETag": f"W/{response.headers['etag']}"}
-    if not isinstance(response, NotModifiedResponse):
-        response.headers["Content-Type"] = MEDIA_TYPES[Path(name).suffix]
-        if accepts_gzip and name in PACKAGE_FILES:
-            response = await run_in_threadpool(_compressed, name, response)
-    # A 304 needs the headers, too: a browser replaces the stored ones by those of the 304.
-    response.headers.update(headers)
-    return response
 
 
 def _plain(scope: Scope) -> Scope:
@@ -100,12 +122,17 @@ def _compressed(name: str, response: Response) -> Response:
     content = _gzipped(name)
     if content is None:
         return response
-    headers = {"Content-Encoding": "gzip", "Content-Type": response.headers["content-type"]}
+    headers = {
+        "Content-Encoding": "gzip",
+        "Content-Type": response.headers["content-type"],
+        "ETag": response.headers["etag"],
+    }
     return Response(content, headers=headers)
 
 
 @cache
 def _gzipped(name: str) -> bytes | None:
-    path, _ = _package_files(name).lookup_path(name)
+    files = _package_files(name) if name in PACKAGE_FILES else _own_files
+    path, _ = files.lookup_path(name)
     content = Path(path).read_bytes()
     return gzip.compress(content, compresslevel=6, mtime=0) if len(content) >= GZIP_MIN_BYTES else None

@@ -158,7 +158,7 @@ def test_a_body_over_the_limit_is_refused_with_and_without_its_length(call):
         ("DELETE", "/v1/silences/none", 422, "invalid_request"),
         ("GET", "/v1/alerts/none.1.dead", 404, "alert_not_found"),
         ("GET", "/v1/alerts/nonsense", 422, "invalid_request"),
-        ("GET", "/static/none.js", 404, "not_found"),
+        ("GET", "/static/build/none.js", 404, "not_found"),
         ("GET", f"/v1/runs/none/overview?after_step={10**30}", 422, "invalid_request"),
     ],
 )

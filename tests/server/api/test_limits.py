@@ -244,7 +244,7 @@ def test_a_client_that_does_not_read_is_disconnected(host):
         with socket.socket() as connection:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             connection.connect(host)
-            connection.sendall(b"GET /static/plotly.min.js HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            connection.sendall(b"GET /static/build/swagger-ui-bundle.js HTTP/1.1\r\nhost: localhost\r\n\r\n")
             time.sleep(pause_s)  # the client does not read
             received = read_all(connection)
         announced = int(received.split(b"content-length: ")[1].split(b"\r\n")[0])

@@ -67,7 +67,7 @@ def test_an_unknown_query_parameter_is_named_where_its_name_is_plain(server, que
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_static_files_and_the_document_have_no_query_parameters_to_check(server):
-    paths = ("/", "/docs", "/static/style.css", "/openapi.json")
+    paths = ("/", "/docs", "/static/build/style/base.css", "/openapi.json")
     assert {server.call("GET", f"{path}?v=2").status_code for path in paths} == {200}
     assert server.call("HEAD", "/openapi.json?v=2").status_code == 200
     assert server.call("HEAD", "/livez?v=2").status_code == server.call("HEAD", "/livez").status_code == 405

@@ -18,7 +18,7 @@ REFUSED = {
     "revoked": "key_revoked",
     "expired": "key_expired",
 }
-OUTSIDE_THE_API = {("GET", path) for path in ("/", "/static/{name}", "/docs", "/openapi.json")} | {
+OUTSIDE_THE_API = {("GET", path) for path in ("/", "/static/{build}/{name:path}", "/docs", "/openapi.json")} | {
     ("HEAD", "/openapi.json")
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -120,6 +121,16 @@ def test_other_projects_keep_their_policy(call):
     upload(call, "other", project="q")
     put(call, nats=12)
     assert call("GET", "/v1/projects/q/policy").json()["changed"] == {}
+
+
+@pytest.mark.parametrize("name", ["team/model", "a/policy", "a/retention", "/", "50% off", "a b?c#d", "ü🔥"])
+def test_a_project_of_any_name_has_its_own_policy_and_retention(call, name):
+    upload(call, "named", project=name)
+    address = f"/v1/projects/{quote(name, safe='')}"
+    assert call("PUT", f"{address}/policy", json={"thresholds": {"nats": 12}}).json()["project"] == name
+    assert call("GET", f"{address}/policy").json()["changed"] == {"nats": 12.0}
+    assert call("GET", f"{address}/retention").status_code == 200
+    assert call("GET", POLICY).json()["changed"] == {}
 
 
 INVALID = {

@@ -39,7 +39,7 @@ def server(tmp_path_factory):
 @pytest.fixture(scope="module")
 def api(server):
     """A client of the server's API, for all tests of a module: to create one takes a tenth of a second."""
-    with httpx.Client(base_url=server) as client:
+    with httpx.Client(base_url=server, timeout=60) as client:
         yield client
 
 

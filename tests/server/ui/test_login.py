@@ -6,7 +6,6 @@ import httpx
 import pytest
 
 from tests.helpers.live_server import listening
-from tests.server.ui.watched_tab import omit_plotly
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +25,6 @@ def closed(tmp_path_factory):
 def tab(browser, closed):
     """A page of the closed server. Its 401 responses are expected: by them the page learns that a key is required."""
     tab = browser.new_page(base_url=closed[0])
-    omit_plotly(tab)
     tab.set_default_timeout(60_000)
     errors = []
     tab.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
@@ -48,13 +46,13 @@ def test_a_person_logs_in_with_a_key_and_logs_out(tab, closed):
     tab.get_by_text("The dashboard needs a read, a write or an admin key.").wait_for()
     tab.get_by_label("Key").fill(create_key("read"))
     tab.keyboard.press("Enter")
-    tab.get_by_text("There are no open alerts.").wait_for()
+    tab.get_by_text("No incident is open.").wait_for()
     tab.get_by_text("read key").wait_for()
     assert tab.evaluate("document.cookie") == ""
     [cookie] = tab.context.cookies()
     assert (cookie["name"], cookie["httpOnly"], cookie["sameSite"]) == ("relumine", True, "Strict")
     tab.reload()
-    tab.get_by_text("There are no open alerts.").wait_for()
+    tab.get_by_text("No incident is open.").wait_for()
     tab.get_by_role("button", name="Log out").click()
     tab.get_by_role("heading", name="Log in").wait_for()
     assert tab.context.cookies() == []

@@ -38,7 +38,15 @@ def test_a_cancelled_delivery_of_which_nothing_holds_any_more_cannot_be_redelive
     (cancelled,) = api("GET", f"{path}/deliveries")["items"]
     redeliver = f"/deliveries/{cancelled['delivery_id']}/redeliver"
     assert api("POST", redeliver, 409)["code"] == "nothing_to_deliver"
-    assert api("GET", f"/deliveries/{cancelled['delivery_id']}") == cancelled
+    assert api("GET", f"/deliveries/{cancelled['delivery_id']}") == cancelled | {"payload": None}
+
+
+def test_a_delivery_has_the_body_that_was_sent_and_none_before_it_is_written(api, created, outbox, receiver):
+    delivery_id = api("POST", f"/webhooks/{created['webhook_id']}/test", 202)["delivery_id"]
+    assert api("GET", f"/deliveries/{delivery_id}")["payload"] is None
+    outbox.send_due()
+    ((_, body),) = receiver.requests
+    assert api("GET", f"/deliveries/{delivery_id}")["payload"].encode() == body
 
 
 def test_the_log_shows_every_attempt(api, created, outbox, receiver):

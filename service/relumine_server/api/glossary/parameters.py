@@ -46,7 +46,7 @@ PARAMETERS: Mapping[str, tuple[str, Any]] = {
     "severity": ("Only alerts of this severity.", "critical"),
     "silence_id": ("The id of a silence.", "sil_0123456789abcdef0123456789abcdef"),
     "since": ("Only alerts that changed at or after this time.", "2026-11-30T02:00:00Z"),
-    "list_incidents.state": ("Only incidents in this state.", "open"),
+    "list_incidents.state": ("Only incidents in this state; closed for ended or resolved.", "open"),
     "list_incidents.severity": ("Only incidents of this severity.", "critical"),
     "list_incidents.since": ("Only incidents that changed at or after this time.", "2026-11-30T02:00:00Z"),
     "list_incidents.run_id": ("Only incidents of this run.", "resnet-7"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 import time
@@ -14,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from relumine_server.api import problem_details
 from relumine_server.api.schemas.common import RUN_ID
+from relumine_server.errors import Stopping
 from relumine_server.metrics import Metrics
 
 REQUEST_ID_HEADER = "X-Request-Id"
@@ -54,6 +56,11 @@ class RequestContextMiddleware:
             await self._app(scope, receive, response.send)
         except ClientDisconnect:
             return
+        except asyncio.CancelledError:
+            # A server that stops cancels the requests that take too long: their clients should send them again.
+            if not response.status:
+                await problem_details.from_error(Stopping())(scope, receive, response.send)
+            raise
         except Exception:
             log.exception("request failed", method=scope["method"], route=_route(scope))
             if response.status:

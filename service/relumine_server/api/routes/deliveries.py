@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Path
 
 from relumine.schemas.base import Page
-from relumine.schemas.webhook import Delivery, DeliveryState
+from relumine.schemas.webhook import Delivery, DeliveryState, DeliveryWithPayload
 from relumine_server.api import pagination, problem_details
 from relumine_server.api.dependencies import ClockDep, DatabaseDep, DispatcherDep, KeyProject, SettingsDep
 from relumine_server.api.schemas.common import Cursor, Limit
@@ -53,10 +53,11 @@ def list_deliveries(
 
 
 @router.get("/deliveries/{delivery_id}", responses=problem_details.responses(DeliveryNotFound))
-def read_delivery(delivery_id: DeliveryId, database: DatabaseDep) -> Delivery:
-    """Read one delivery with its attempts."""
+def read_delivery(delivery_id: DeliveryId, database: DatabaseDep) -> DeliveryWithPayload:
+    """Read one delivery with its attempts and the body that is sent, which is null until it is written."""
     with database.read() as connection:
-        return _read(connection, delivery_id)
+        delivery = _read(connection, delivery_id)
+        return DeliveryWithPayload(**dict(delivery), payload=delivery_log.payload(connection, delivery_id))
 
 
 @router.post(

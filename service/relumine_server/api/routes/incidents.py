@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Literal
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Path, Query
@@ -34,14 +34,17 @@ def list_incidents(
     settings: SettingsDep,
     project: VisibleProject,
     run_id: Annotated[str | None, Query(pattern=RUN_ID)] = None,
-    state: IncidentState | None = None,
+    state: IncidentState | Literal["closed"] | None = None,
     severity: Severity | None = None,
     cause: Cause | None = None,
     since: UtcTime | None = None,
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> base.Page[Incident]:
-    """List incidents with their alerts, newest first; ``since`` keeps those that changed at or after a time."""
+    """List incidents with their alerts, newest first; ``since`` keeps those that changed at or after a time.
+
+    ``state=closed`` selects those that are ended or resolved.
+    """
     position = pagination.decode(cursor, datetime, str, str)
     filters = {
         "run_id": run_id,

@@ -48,7 +48,7 @@ class BacktestRequest(RequestBody):
     limit: Annotated[int, Field(ge=1, le=MAX_RUNS)] = MAX_RUNS
 
 
-@router.get("/projects/{project}/policy", responses=problem_details.responses(ProjectNotFound))
+@router.get("/projects/{project:path}/policy", responses=problem_details.responses(ProjectNotFound))
 def read_policy(project: ProjectName, database: DatabaseDep) -> schema_policy.Policy:
     """Read the thresholds in force in a project."""
     with database.read() as connection:
@@ -58,7 +58,7 @@ def read_policy(project: ProjectName, database: DatabaseDep) -> schema_policy.Po
     return _view(project, policy)
 
 
-@router.put("/projects/{project}/policy", responses=problem_details.responses(ProjectNotFound, InvalidPolicy))
+@router.put("/projects/{project:path}/policy", responses=problem_details.responses(ProjectNotFound, InvalidPolicy))
 def set_policy(project: ProjectName, change: PolicyChange, database: DatabaseDep) -> schema_policy.Policy:
     """Replace the thresholds that a project changes; they are in force within two seconds."""
     policy = detection_policy.build(change.thresholds)

@@ -43,14 +43,14 @@ def list_projects(
     return base.Page(items=items, next_cursor=next_cursor)
 
 
-@router.get("/{project}/retention", responses=problem_details.responses(ProjectNotFound))
+@router.get("/{project:path}/retention", responses=problem_details.responses(ProjectNotFound))
 def read_retention(project: ProjectName, database: DatabaseDep, settings: SettingsDep) -> RetentionSettings:
     """Read the retention of a project."""
     with database.read() as connection:
         return RetentionSettings(**asdict(_load(connection, project, settings)))
 
 
-@router.put("/{project}/retention", responses=problem_details.responses(ProjectNotFound))
+@router.put("/{project:path}/retention", responses=problem_details.responses(ProjectNotFound))
 def set_retention(
     project: ProjectName, change: RetentionSettings, database: DatabaseDep, settings: SettingsDep
 ) -> RetentionSettings:

@@ -1,51 +1,46 @@
 // The router of the dashboard. It routes by the hash of the URL:
-// #/runs, #/runs/<id>, #/runs/<id>?alert=<alert_id>, #/runs/<id>/layers/<layer_id>, #/alerts, #/alerts/<id>, #/webhooks, #/webhooks/<id>.
+// #/runs, #/runs/<id>, #/runs/<id>/layers/<layer_id>, #/alerts, #/alerts/<id>, #/compare?runs=<id>,<id>, #/settings/<part>.
+// A page is loaded when it is first shown.
 
-import { ApiError } from "/static/api.js";
-import { showAlert, showAlerts } from "/static/alerts.js";
-import { el, replace } from "/static/dom.js";
-import { showAccount, showLogin } from "/static/login.js";
-import { showRun } from "/static/run.js";
-import { showRuns } from "/static/runs.js";
-import { showWebhook } from "/static/webhook.js";
-import { showWebhooks } from "/static/webhooks.js";
+import { addressOf, readAddress } from "./core/address.js";
+import { ApiError } from "./core/api.js";
+import { el, replace } from "./core/elements.js";
+import { showAccount, showLogin } from "./core/login.js";
+import { toggleHelp } from "./core/help.js";
+import { refreshOpenAlerts, startOpenAlerts } from "./core/open_alerts.js";
 
 const main = document.getElementById("main");
 const account = document.getElementById("account");
 let currentPage = new AbortController(); // aborted when the user leaves the page
 
-function route([section = "runs", id, subsection, layerId], query) {
-  if (section === "runs" && id) {
-    const selected = { layerId: subsection === "layers" ? Number(layerId) : null, alertId: query.get("alert") };
-    return { section, show: (page) => showRun(page, id, selected) };
-  }
-  if (section === "runs") return { section, show: showRuns };
-  if (section === "alerts" && id) return { section, show: (page) => showAlert(page, id) };
-  if (section === "alerts") return { section, show: showAlerts };
-  if (section === "webhooks" && id) return { section, show: (page) => showWebhook(page, id) };
-  if (section === "webhooks") return { section, show: showWebhooks };
-  return { section: "", show: showNotFound };
-}
+const PAGES = {
+  runs: async (page, [id, subsection, layerId], query) => {
+    if (subsection === "layers") return (await import("./pages/layer.js")).showLayer(page, id, Number(layerId), query);
+    if (id) return (await import("./pages/run.js")).showRun(page, id, query);
+    return (await import("./pages/runs.js")).showRuns(page, query);
+  },
+  alerts: async (page, [id], query) => {
+    if (id) return (await import("./pages/alert.js")).showAlert(page, id);
+    return (await import("./pages/alerts.js")).showAlerts(page, query);
+  },
+  compare: async (page, _, query) => (await import("./pages/compare.js")).showCompare(page, query),
+  // The addresses of earlier versions, which messages and bookmarks contain.
+  webhooks: async (_, parts) => location.replace(addressOf(["settings", "webhooks", ...parts])),
+  settings: async (page, parts, query) => (await import("./pages/settings.js")).showSettings(page, parts, query),
+};
 
 function showNotFound({ root }) {
   replace(root, el("h1", {}, "Page not found"), el("p", {}, el("a", { href: "#/runs" }, "All runs")));
-}
-
-function decode(part) {
-  try {
-    return decodeURIComponent(part);
-  } catch {
-    return part;
-  }
 }
 
 async function navigate({ first = false } = {}) {
   currentPage.abort();
   currentPage = new AbortController();
   const { signal } = currentPage;
-  const [pathInHash, query = ""] = location.hash.replace(/^#\/?/, "").split("?", 2);
-  const parts = pathInHash.split("/").filter(Boolean).map(decode);
-  const { section, show } = route(parts, new URLSearchParams(query));
+  const {
+    parts: [section = "runs", ...parts],
+    query,
+  } = readAddress();
   for (const link of document.querySelectorAll("[data-nav]")) {
     if (link.dataset.nav === section) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
@@ -53,9 +48,13 @@ async function navigate({ first = false } = {}) {
   document.title = "Relumine";
   const root = el("div");
   main.replaceChildren(root);
-  if (!first) main.focus({ preventScroll: true });
+  if (!first) {
+    main.focus({ preventScroll: true });
+    window.scrollTo(0, 0);
+  }
+  const show = Object.hasOwn(PAGES, section) ? PAGES[section] : showNotFound;
   try {
-    await show({ root, signal });
+    await show({ root, signal }, parts, query);
   } catch (error) {
     if (!signal.aborted) showError(root, error);
   }
@@ -64,6 +63,7 @@ async function navigate({ first = false } = {}) {
 // Reloads the account and the page after a login or a logout.
 function reload() {
   showAccount(account, reload);
+  refreshOpenAlerts();
   navigate();
 }
 
@@ -75,17 +75,36 @@ function showError(root, error) {
     return;
   }
   if (!isApiError) console.error(error);
-  replace(root,
+  replace(
+    root,
     el("h1", {}, isApiError && error.status === 404 ? "Not found" : "This page could not be loaded"),
-    el("p", { class: "notice", role: "alert" }, isApiError ? error.message : "The page has an error; the browser's console has the details."),
+    el(
+      "p",
+      { class: "notice", role: "alert" },
+      isApiError ? error.message : "The page has an error; the browser's console has the details.",
+    ),
     el("p", {}, el("a", { href: "#/runs" }, "All runs")),
   );
+}
+
+// "/" begins a search, "?" opens the help, as on other sites; not while something is typed.
+function onKey(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (["INPUT", "TEXTAREA", "SELECT"].includes(document.activeElement?.tagName)) return;
+  if (event.key === "?") toggleHelp();
+  const search = event.key === "/" && document.querySelector("input[type=search]");
+  if (!search) return;
+  event.preventDefault();
+  search.focus();
 }
 
 document.getElementById("skip").addEventListener("click", (event) => {
   event.preventDefault(); // the hash belongs to the router
   main.focus();
 });
+document.getElementById("help-button").addEventListener("click", () => toggleHelp());
 window.addEventListener("hashchange", () => navigate());
+window.addEventListener("keydown", onKey);
 showAccount(account, reload);
 navigate({ first: true });
+startOpenAlerts();

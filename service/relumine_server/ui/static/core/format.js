@@ -1,0 +1,90 @@
+// Formats of values. Each function returns text, or an element where a title holds the exact value.
+
+import { el } from "./elements.js";
+
+const UNITS_S = [
+  ["d", 86400],
+  ["h", 3600],
+  ["min", 60],
+  ["s", 1],
+];
+
+export function count(value) {
+  return value === null || value === undefined ? "–" : value.toLocaleString("en-US");
+}
+
+export function number(value) {
+  if (value === null || value === undefined) return "–";
+  const needsExponent = Math.abs(value) >= 1e5 || (value !== 0 && Math.abs(value) < 1e-3);
+  return needsExponent ? value.toExponential(2).replace("e+", "e") : String(Number(value.toPrecision(4)));
+}
+
+// Returns a share in [0, 1] as a percentage. What is not 0 never reads "0%".
+export function share(value) {
+  if (value === null || value === undefined) return "–";
+  const percent = value * 100;
+  if (percent > 0 && percent < 0.1) return "<0.1%";
+  return `${percent > 0 && percent < 1 ? percent.toFixed(1) : Math.round(percent)}%`;
+}
+
+// Returns "1 layer" or "3 layers".
+export function counted(value, noun) {
+  return `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
+}
+
+export function duration(seconds) {
+  if (seconds === null || seconds === undefined || Number.isNaN(seconds)) return "–";
+  const index = UNITS_S.findIndex(([, size]) => seconds >= size);
+  if (index < 0) return "0 s";
+  const [unit, size] = UNITS_S[index];
+  const whole = Math.floor(seconds / size);
+  const next = UNITS_S[index + 1];
+  const rest = next && whole < 10 ? Math.floor((seconds - whole * size) / next[1]) : 0;
+  return rest ? `${whole} ${unit} ${rest} ${next[0]}` : `${whole} ${unit}`;
+}
+
+// Returns how long ago a time was, with the exact time as its title; times in the future read as dates.
+export function ago(text) {
+  if (!text) return "–";
+  const time = new Date(text);
+  if (Number.isNaN(time.getTime())) return text;
+  return el("time", { class: "ago", datetime: text, title: exact(time) }, nearOrDate(time));
+}
+
+// Updates the times that ago() made inside of an element: they grow while the element stays.
+export function refreshAgo(root) {
+  for (const node of root.querySelectorAll("time.ago")) {
+    const shown = nearOrDate(new Date(node.dateTime));
+    if (node.textContent !== shown) node.textContent = shown;
+  }
+}
+
+function nearOrDate(time) {
+  const seconds = (Date.now() - time.getTime()) / 1000;
+  const isNear = seconds > -60 && seconds < 30 * 86400;
+  return isNear ? agoText(seconds) : time.toLocaleDateString("en-GB", { day: "numeric", month: "short", year: "numeric" });
+}
+
+function agoText(seconds) {
+  if (seconds < 2) return "now";
+  return `${duration(seconds).split(" ").slice(0, 2).join(" ")} ago`;
+}
+
+export function moment(text) {
+  if (!text) return "–";
+  const time = new Date(text);
+  if (Number.isNaN(time.getTime())) return text;
+  return el("time", { datetime: text, title: exact(time) }, time.toLocaleString("en-GB"));
+}
+
+function exact(time) {
+  return `${time.toISOString().replace("T", " ").slice(0, 19)} UTC`;
+}
+
+// Returns the seconds from the start of a run to its end, or to its latest sign of life.
+export function runSeconds(run) {
+  const start = new Date(run.started_at || run.created_at);
+  const end = new Date(run.finished_at || run.updated_at);
+  const seconds = (end - start) / 1000;
+  return seconds >= 0 ? seconds : null;
+}

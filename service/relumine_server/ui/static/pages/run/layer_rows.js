@@ -1,0 +1,43 @@
+// The rows of the heat map: a layer each, or the layers below one module where there are more than fit.
+
+import { emptyTrace } from "./traces.js";
+
+// Returns [{label, prefix, layers, traces}] in the order of the model. `folds` holds the prefixes that the reader has
+// changed, with true where they are folded. Prefixes are folded by themselves until at most `most` rows are left.
+export function layerRows(layers, traces, folds, most) {
+  const inOrder = [...layers].sort((a, b) => a.layer_id - b.layer_id);
+  const deepest = Math.max(0, ...inOrder.map((layer) => prefixes(layer).length));
+  let rows = [];
+  for (let depth = deepest; depth >= 0; depth -= 1) {
+    rows = rowsAt(inOrder, depth, folds);
+    if (rows.length <= most) break;
+  }
+  return rows.map((row) => ({ ...row, traces: row.layers.map((layer) => traces.get(layer.layer_id) || emptyTrace()) }));
+}
+
+// Returns the prefixes of a layer's module from the outermost: of "a.b.act" they are "a" and "a.b".
+function prefixes(layer) {
+  const parts = layer.name.split(".");
+  return parts.slice(0, -1).map((_, index) => parts.slice(0, index + 1).join("."));
+}
+
+function rowsAt(layers, depth, folds) {
+  const rows = [];
+  for (const layer of layers) {
+    const prefix = foldedPrefix(prefixes(layer), depth, folds);
+    const last = rows.at(-1);
+    if (prefix !== null && last?.prefix === prefix) last.layers.push(layer);
+    else rows.push({ prefix, label: layer.label.replace(/^layer /, ""), layers: [layer] });
+  }
+  for (const row of rows) if (row.layers.length > 1) row.label = `${row.prefix}.*`;
+  return rows;
+}
+
+// Returns the outermost prefix that is folded: by the reader, or because it lies deeper than what fits.
+function foldedPrefix(candidates, depth, folds) {
+  for (let index = 0; index < candidates.length; index += 1) {
+    const isFolded = folds.get(candidates[index]) ?? index >= depth;
+    if (isFolded) return candidates[index];
+  }
+  return null;
+}

@@ -1,0 +1,50 @@
+// The line above the timeline: legend, and how the loss is drawn.
+
+import { changeQuery, readAddress } from "../../core/address.js";
+import { el } from "../../core/elements.js";
+import { UNIT_STATES } from "../../core/states.js";
+
+const SMOOTHING = { none: 0, light: 0.6, strong: 0.9 };
+
+// onChange is called when the timeline has to be drawn again.
+export function timelineControls(timeline, onChange) {
+  const { query } = readAddress();
+  const smoothing = el(
+    "select",
+    { id: "smoothing" },
+    Object.keys(SMOOTHING).map((name) => el("option", { value: name }, name)),
+  );
+  smoothing.value = query.get("smoothing") in SMOOTHING ? query.get("smoothing") : "none";
+  const logarithmic = el("input", { type: "checkbox", id: "loss-log" });
+  logarithmic.checked = query.get("loss") === "log";
+  smoothing.addEventListener("change", () => {
+    changeQuery({ smoothing: smoothing.value === "none" ? null : smoothing.value });
+    onChange();
+  });
+  logarithmic.addEventListener("change", () => {
+    changeQuery({ loss: logarithmic.checked ? "log" : null });
+    onChange();
+  });
+  const root = el(
+    "div",
+    { class: "timeline-head" },
+    heatMapLegend(),
+    el("label", { class: "inline" }, "Loss smoothing", smoothing),
+    el("label", { class: "inline" }, logarithmic, "log loss"),
+    timeline.reset,
+  );
+  const options = () => ({ smoothing: SMOOTHING[smoothing.value], isLossLogarithmic: logarithmic.checked });
+  return { root, options };
+}
+
+export function heatMapLegend() {
+  const item = (style, text, className = "") => el("span", {}, el("i", { style, class: className }), text);
+  return el(
+    "div",
+    { class: "legend" },
+    item("background:var(--healthy)", "no unit lost"),
+    UNIT_STATES.map(({ name, colour }) => item(`background:var(--${colour})`, name)),
+    item("background:var(--diverged)", "diverged"),
+    item("", "not sampled", "hatched"),
+  );
+}

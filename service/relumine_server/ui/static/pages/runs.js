@@ -1,0 +1,212 @@
+// The list of runs: counters that filter, filters, search, order, selection. Everything but the selection is in the URL.
+
+import { changeQuery, readAddress } from "../core/address.js";
+import { conditionalGet, get, path, withQuery } from "../core/api.js";
+import { el, replace, updateList } from "../core/elements.js";
+import { counted } from "../core/format.js";
+import { permissions } from "../core/login.js";
+import { poll } from "../core/poll.js";
+import { filterBar } from "./runs/filters.js";
+import { firstSteps } from "./runs/first_steps.js";
+import { runRow, tableHead } from "./runs/row.js";
+import { selectionBar } from "./runs/selection.js";
+
+const PAGE_SIZE = 100;
+const REFRESH_MS = 5000;
+const FILTERS = ["project", "group", "tag", "status", "health", "q", "sort"];
+
+// The filters behind each counter, as the API has them.
+const COUNTERS = [
+  { view: "training", title: "Training", count: "running", filters: () => ({ status: "running" }) },
+  { view: "attention", title: "Needs attention", count: "needs_attention", filters: () => ({ needs_attention: true }) },
+  { view: "died", title: "Died in 7 days", count: "died_last_7_days", filters: (counts) => ({ died_since: counts?.died_since }) },
+  {
+    view: "unseen",
+    title: "Stalled or unwatched",
+    count: "stalled_or_unwatched",
+    filters: () => ({ stalled_or_unwatched: true }),
+  },
+];
+
+export async function showRuns({ root, signal }) {
+  document.title = "Runs · Relumine";
+  const rights = await permissions({ signal });
+  const list = new RunList(root, signal, rights);
+  await poll(() => list.refresh(), signal);
+}
+
+class RunList {
+  constructor(root, signal, rights) {
+    this.signal = signal;
+    this.older = []; // runs of further pages that were loaded
+    this.cursor = null;
+    this.traces = new Map();
+    this.selected = new Map();
+    this.getPage = conditionalGet();
+    this.counters = el("div", { class: "counters", role: "group", "aria-label": "Counters that filter the runs" });
+    this.filters = filterBar((changes) => this.change(changes));
+    this.body = el("tbody");
+    this.caption = el("caption");
+    this.head = el("thead");
+    this.table = el("div", { class: "scroll runs" }, el("table", {}, this.caption, this.head, this.body));
+    this.empty = el("div", { hidden: true });
+    this.more = el("button", { type: "button", id: "older-runs", hidden: true, click: () => this.loadMore() }, "Show more runs");
+    this.problem = el("p", { class: "problem", role: "alert" });
+    this.selection = selectionBar(this.selected, { rights, onDone: () => this.clearSelection() });
+    replace(
+      root,
+      el("h1", {}, "Runs"),
+      this.counters,
+      this.filters.root,
+      this.selection.root,
+      this.table,
+      this.empty,
+      el("p", { class: "actions" }, this.more),
+      this.problem,
+    );
+    this.renderHead();
+  }
+
+  query() {
+    const { query } = readAddress();
+    const filters = Object.fromEntries(FILTERS.map((name) => [name, query.get(name)]));
+    const counter = COUNTERS.find(({ view }) => view === query.get("view"));
+    return { ...filters, ...counter?.filters(this.counts) };
+  }
+
+  async refresh() {
+    await this.refreshCounters();
+    const query = this.query();
+    const page = await this.getPage(withQuery(path("runs"), { ...query, limit: PAGE_SIZE }), { signal: this.signal });
+    if (page !== null && JSON.stringify(query) === JSON.stringify(this.query())) {
+      this.keepPushedOut(page.items);
+      this.newest = page.items;
+      if (!this.older.length) this.cursor = page.next_cursor;
+      this.render();
+      await this.refreshTraces();
+    }
+    return REFRESH_MS;
+  }
+
+  // A new run pushes the last one out of the first page; where further pages are shown it belongs to them now.
+  keepPushedOut(items) {
+    if (!this.older.length) return;
+    const ids = new Set(items.map((run) => run.run_id));
+    this.older.unshift(...this.newest.filter((run) => !ids.has(run.run_id)));
+  }
+
+  // Shows other runs: the filters have changed.
+  async change(changes) {
+    changeQuery(changes);
+    this.older = [];
+    this.problem.textContent = "";
+    this.renderHead();
+    try {
+      await this.refresh();
+    } catch (error) {
+      if (!this.signal.aborted) this.problem.textContent = error.message;
+    }
+  }
+
+  async loadMore() {
+    this.more.disabled = true;
+    try {
+      const page = await get(withQuery(path("runs"), { ...this.query(), limit: PAGE_SIZE, cursor: this.cursor }), {
+        signal: this.signal,
+      });
+      this.older.push(...page.items);
+      this.cursor = page.next_cursor;
+      this.render();
+      await this.refreshTraces();
+    } catch (error) {
+      if (!this.signal.aborted) this.problem.textContent = error.message;
+    }
+    this.more.disabled = false;
+  }
+
+  runs() {
+    const newestIds = new Set(this.newest.map((run) => run.run_id));
+    return [...this.newest, ...this.older.filter((run) => !newestIds.has(run.run_id))];
+  }
+
+  render() {
+    const runs = this.runs();
+    const items = runs.map((run) => ({ run, trace: this.traces.get(run.run_id) || null }));
+    const options = { selected: this.selected, onSelect: () => this.selection.update() };
+    updateList(
+      this.body,
+      items,
+      ({ run }) => run.run_id,
+      (item) => runRow(item, options),
+    );
+    this.caption.textContent = counted(runs.length, "run") + (this.cursor ? " shown, more below" : "");
+    this.more.hidden = !this.cursor;
+    this.table.hidden = !runs.length;
+    this.empty.hidden = Boolean(runs.length);
+    if (!runs.length) this.renderEmpty();
+    this.filters.offer(runs);
+  }
+
+  renderEmpty() {
+    const isFiltered = Object.entries(this.query()).some(([name, value]) => name !== "sort" && value);
+    const version = String(isFiltered);
+    if (this.empty.dataset.version === version) return;
+    this.empty.dataset.version = version;
+    const clear = el("button", { type: "button", click: () => this.clearFilters() }, "Clear all filters");
+    replace(this.empty, isFiltered ? el("p", { class: "notice" }, "No run matches these filters. ", clear) : firstSteps());
+  }
+
+  clearFilters() {
+    this.change(Object.fromEntries([...FILTERS, "view"].map((name) => [name, null])));
+    this.filters.read();
+  }
+
+  clearSelection() {
+    this.selected.clear();
+    for (const box of this.body.querySelectorAll("input[type=checkbox]")) box.checked = false;
+    this.selection.update();
+    this.change({});
+  }
+
+  renderHead() {
+    replace(
+      this.head,
+      tableHead(readAddress().query.get("sort") || "-created_at", (sort) => this.change({ sort })),
+    );
+  }
+
+  async refreshCounters() {
+    const { query } = readAddress();
+    const filters = Object.fromEntries(["project", "group", "tag", "q"].map((name) => [name, query.get(name)]));
+    this.counts = await get(withQuery(path("run-counts"), filters), { signal: this.signal });
+    const version = JSON.stringify([this.counts, query.get("view")]);
+    if (this.counters.dataset.version === version) return;
+    this.counters.dataset.version = version;
+    replace(
+      this.counters,
+      COUNTERS.map((counter) => this.counterButton(counter, this.counts[counter.count])),
+    );
+  }
+
+  counterButton({ view, title }, value) {
+    const isPressed = readAddress().query.get("view") === view;
+    const click = () => this.change({ view: isPressed ? null : view });
+    return el(
+      "button",
+      { type: "button", id: `counter-${view}`, "aria-pressed": String(isPressed), click },
+      el("strong", {}, value),
+      title,
+    );
+  }
+
+  // Loads the sparklines of the runs that have changed since.
+  async refreshTraces() {
+    const outdated = this.runs().filter(({ run_id: id, updated_at: updatedAt }) => this.traces.get(id)?.updatedAt !== updatedAt);
+    if (!outdated.length) return;
+    const ids = outdated.slice(0, PAGE_SIZE).map((run) => run.run_id);
+    const answer = await get(withQuery(path("run-traces"), { run_ids: ids.join(",") }), { signal: this.signal });
+    const updatedAt = new Map(outdated.map((run) => [run.run_id, run.updated_at]));
+    for (const trace of answer.items) this.traces.set(trace.run_id, { ...trace, updatedAt: updatedAt.get(trace.run_id) });
+    this.render();
+  }
+}

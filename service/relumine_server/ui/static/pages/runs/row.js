@@ -1,0 +1,98 @@
+// One run in the list, and the head of the list.
+
+import { shareSparkline } from "../../charts/sparkline.js";
+import { runAddress } from "../../core/address.js";
+import { cellClass, el, runLabel } from "../../core/elements.js";
+import { ago, count, duration, number, runSeconds, share } from "../../core/format.js";
+import { badge } from "../../core/states.js";
+
+// `sort` is the name of the order in the API; `first` the direction that a first click gives.
+const COLUMNS = [
+  { title: "Health", sort: "health", first: "", cell: ({ run }) => badge(run.health, { title: run.health_reason }) },
+  { title: "Run", sort: "name", first: "", name: "run", cell: ({ run }) => runLink(run) },
+  {
+    title: "Project",
+    name: "hide-small",
+    cell: ({ run }) => [filterLink("project", run.project), run.group ? [" / ", filterLink("group", run.group)] : ""],
+  },
+  { title: "Status", cell: ({ run }) => badge(run.status) },
+  {
+    title: "Layers lost",
+    number: true,
+    cell: ({ run }) => (run.layers ? `${count(run.layers_dead)} of ${count(run.layers)}` : "–"),
+  },
+  { title: "Worst layer", name: "hide-small", cell: ({ trace }) => sparkline(trace) },
+  { title: "Loss", number: true, sort: "final_loss", first: "", name: "hide-small", cell: ({ run }) => number(run.final_loss) },
+  { title: "Step", number: true, sort: "last_step", first: "-", cell: ({ run }) => count(run.last_step) },
+  {
+    title: "Steps/s",
+    number: true,
+    name: "hide-small",
+    cell: ({ run }) => (run.steps_per_s === null ? "–" : number(Number(run.steps_per_s.toPrecision(3)))),
+  },
+  { title: "Duration", number: true, name: "hide-small", cell: ({ run }) => duration(runSeconds(run)) },
+  { title: "Alerts", number: true, name: "hide-small", cell: ({ run }) => alerts(run) },
+  { title: "Started", number: true, sort: "created_at", first: "-", cell: ({ run }) => ago(run.started_at || run.created_at) },
+];
+
+export function runRow(item, { selected, onSelect }) {
+  const { run } = item;
+  const box = el("input", { type: "checkbox", "aria-label": `Select ${runLabel(run)}`, change: select });
+  box.checked = selected.has(run.run_id);
+  function select() {
+    if (box.checked) selected.set(run.run_id, run);
+    else selected.delete(run.run_id);
+    onSelect();
+  }
+  const cells = COLUMNS.map((column) =>
+    el("td", { class: cellClass(column), "data-title": column.number ? column.title : null }, column.cell(item)),
+  );
+  return el("tr", {}, el("td", { class: "hide-small" }, box), cells);
+}
+
+// onSort is called with the name of the order that a click asks for.
+export function tableHead(sort, onSort) {
+  return el(
+    "tr",
+    {},
+    el("td", { class: "hide-small" }),
+    COLUMNS.map((column) => headCell(column, sort, onSort)),
+  );
+}
+
+function headCell(column, sort, onSort) {
+  if (!column.sort) return el("th", { scope: "col", class: cellClass(column) }, column.title);
+  const isSorted = sort.replace("-", "") === column.sort;
+  const isDescending = sort.startsWith("-");
+  const next = isSorted ? `${isDescending ? "" : "-"}${column.sort}` : `${column.first}${column.sort}`;
+  const arrow = isSorted ? (isDescending ? " ↓" : " ↑") : "";
+  const order = isSorted ? (isDescending ? "descending" : "ascending") : null;
+  return el(
+    "th",
+    { scope: "col", class: cellClass(column), "aria-sort": order },
+    el("button", { type: "button", id: `sort-${column.sort}`, click: () => onSort(next) }, column.title, arrow),
+  );
+}
+
+function runLink(run) {
+  return el("a", { href: runAddress(run.run_id), id: `run-${run.run_id}` }, runLabel(run));
+}
+
+function filterLink(name, value) {
+  return el("a", { href: `#/runs?${name}=${encodeURIComponent(value)}`, class: "quiet" }, value);
+}
+
+function sparkline(trace) {
+  if (!trace || !trace.step.length) return el("span", { class: "quiet" }, "–");
+  const last = trace.lost_fraction.findLast((value) => value !== null) ?? null;
+  return shareSparkline(
+    trace.step,
+    trace.lost_fraction,
+    `${share(last)} of the worst layer's units lost at step ${count(trace.step.at(-1))}`,
+  );
+}
+
+function alerts(run) {
+  const { critical, warning, info, open } = run.alert_counts;
+  return `${count(open)} / ${count(critical + warning + info)}`;
+}

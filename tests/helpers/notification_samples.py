@@ -138,9 +138,9 @@ CASES = {
     "finished, with alerts that an Alertmanager holds open": run_finished()._replace(alerts=[ended()], total=1),
     "expired after the run ended": notification("alert.resolved", ended()),
     "closed by a person": notification("alert.resolved", resolved(outcome="closed", resolved_reason="by Ada")),
-    "a test": Notification("webhook.test", CREATED_AT, [], 0, f"{BASE}/#/webhooks"),
+    "a test": Notification("webhook.test", CREATED_AT, [], 0, f"{BASE}/#/settings/webhooks"),
     "disabled": Notification(
-        "webhook.disabled", CREATED_AT, [], 0, f"{BASE}/#/webhooks",
+        "webhook.disabled", CREATED_AT, [], 0, f"{BASE}/#/settings/webhooks",
         webhook=DisabledWebhook("whk_1", "hooks.example", "it answered 410 Gone"),
     ),
 }  # fmt: skip

@@ -130,5 +130,5 @@ def _run_notification(
 
 def _webhook_notification(delivery: PendingDelivery, subject: dict[str, Any], base_url: str) -> Notification:
     disabled = DisabledWebhook(**subject) if delivery.event == "webhook.disabled" else None
-    url = f"{base_url}/#/webhooks"
+    url = f"{base_url}/#/settings/webhooks"
     return Notification(delivery.event, delivery.created_at, (), total=0, url=url, webhook=disabled)

@@ -85,7 +85,7 @@ def test_a_refused_url_is_explained_in_the_form_which_keeps_what_was_typed(lenie
 def test_a_webhook_is_tested_redelivered_and_disabled(page, api, receiver):
     receiver.responses = [Response(200, body=b"<b>thanks</b>")]
     webhook = create(api, receiver, min_severity="critical")
-    page.goto("/#/webhooks")
+    page.goto("/#/settings/webhooks")
     page.get_by_role("link", name=f"127.0.0.1:{receiver.server_port}").click()
     page.get_by_text("There are no deliveries yet.").wait_for()
     page.get_by_role("button", name="Send a test").click()

@@ -2,7 +2,7 @@
 // #/runs, #/runs/<id>, #/runs/<id>/layers/<layer_id>, #/alerts, #/alerts/<id>, #/compare?runs=<id>,<id>, #/settings/<part>.
 // A page is loaded when it is first shown.
 
-import { addressOf, readAddress } from "./core/address.js";
+import { readAddress } from "./core/address.js";
 import { ApiError } from "./core/api.js";
 import { el, replace } from "./core/elements.js";
 import { showAccount, showLogin } from "./core/login.js";
@@ -25,7 +25,6 @@ const PAGES = {
   },
   compare: async (page, _, query) => (await import("./pages/compare.js")).showCompare(page, query),
   // The addresses of earlier versions, which messages and bookmarks contain.
-  webhooks: async (_, parts) => location.replace(addressOf(["settings", "webhooks", ...parts])),
   settings: async (page, parts, query) => (await import("./pages/settings.js")).showSettings(page, parts, query),
 };
 

@@ -112,7 +112,7 @@ def first_chart_ms(context: BrowserContext, base: str) -> tuple[float, int, Page
     """Open the large run; return the milliseconds to its first chart, the bytes of files, and the page."""
     page = context.new_page()
     page.goto(f"{base}/#/runs/{RUN}")
-    page.wait_for_function(f"({DRAWN_MS}) !== null", timeout=120_000)
+    page.wait_for_function(f"() => ({DRAWN_MS}) !== null", timeout=120_000)
     return page.evaluate(DRAWN_MS), page.evaluate(BYTES), page
 
 
@@ -138,7 +138,7 @@ def list_ms(browser: Browser, base: str) -> tuple[float, int]:
     """Return the milliseconds from the navigation to the first row of the list, and the bytes of files."""
     page = browser.new_context().new_page()
     page.goto(f"{base}/#/runs")
-    page.wait_for_function("document.querySelector('tbody tr') && (window.seen ||= performance.now())")
+    page.wait_for_function("() => document.querySelector('tbody tr') && (window.seen ||= performance.now())")
     return page.evaluate("window.seen"), page.evaluate(BYTES)
 
 

@@ -19,7 +19,7 @@ ZOOM = "() => location.hash.split('?')[1] || ''"
 
 
 def drawn(page):
-    page.wait_for_function("performance.getEntriesByName('timeline-drawn').length > 0")
+    page.wait_for_function("() => performance.getEntriesByName('timeline-drawn').length > 0")
 
 
 def open_run(page, run_id, query=""):

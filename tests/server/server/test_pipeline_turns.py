@@ -1,4 +1,4 @@
-"""Requests that are sent before the response to an earlier one are answered one after the other, whoever sent them."""
+"""Requests that are sent before the response to an earlier one are answered one after the other."""
 
 from __future__ import annotations
 

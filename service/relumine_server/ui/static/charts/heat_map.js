@@ -80,7 +80,7 @@ function cellOf(trace, index) {
 }
 
 // Returns the number of steps after which sampling has paused: more than the SDK ever leaves out, or than is usual where
-// it was told to sample less.
+// its settings make it sample less.
 export function longestGap(steps) {
   return Math.max(LONGEST_INTERVAL, 3 * usualGap(steps));
 }

@@ -37,10 +37,10 @@ export function duration(seconds) {
   const index = UNITS_S.findIndex(([, size]) => seconds >= size);
   if (index < 0) return "0 s";
   const [unit, size] = UNITS_S[index];
-  const whole = Math.floor(seconds / size);
+  const units = Math.floor(seconds / size);
   const next = UNITS_S[index + 1];
-  const rest = next && whole < 10 ? Math.floor((seconds - whole * size) / next[1]) : 0;
-  return rest ? `${whole} ${unit} ${rest} ${next[0]}` : `${whole} ${unit}`;
+  const rest = next && units < 10 ? Math.floor((seconds - units * size) / next[1]) : 0;
+  return rest ? `${units} ${unit} ${rest} ${next[0]}` : `${units} ${unit}`;
 }
 
 // Returns how long ago a time was, with the exact time as its title; times in the future read as dates.

@@ -70,7 +70,7 @@ class AlertPage {
     if (this.canWrite) sections.actions.show(actionState(alert), () => actionForms(alert, (changed) => this.changed(changed)));
   }
 
-  // The section keeps whether explanations are shown while its content is made anew.
+  // The section keeps whether explanations are shown while its content is rendered again.
   explanations() {
     const { classList } = this.sections.evidence.root;
     return { isExplained: classList.contains("explained"), onExplain: () => classList.toggle("explained") };
@@ -97,7 +97,7 @@ class AlertPage {
   }
 }
 
-// A part of the page that is made anew only when its data has changed, and not while somebody types in it.
+// A part of the page that is rendered again only when its data has changed, and not while the reader types in it.
 class Section {
   constructor(name) {
     this.root = el("section", { class: `alert-${name}` });

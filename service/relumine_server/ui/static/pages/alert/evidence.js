@@ -90,7 +90,7 @@ const GROUPS = {
       lossEffect(e.loss_effect),
       "The median loss since the event that led to the problem, compared with the one before.",
     ],
-    ["Last heard", e.last_heartbeat_at ? moment(e.last_heartbeat_at) : null, "When the last upload of the training arrived."],
+    ["Last upload", e.last_heartbeat_at ? moment(e.last_heartbeat_at) : null, "When the last upload of the training arrived."],
     [
       "Silent",
       e.silent_s === undefined ? null : duration(e.silent_s),

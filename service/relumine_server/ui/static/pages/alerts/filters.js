@@ -47,7 +47,7 @@ export class FilterBar {
   }
 }
 
-// Waits while somebody types.
+// Waits while the reader types.
 function listen(input, change) {
   const isChoice = input.tagName === "SELECT";
   let timer = 0;

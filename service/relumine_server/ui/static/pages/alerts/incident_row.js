@@ -16,7 +16,7 @@ export function leadAlertId({ url, layers }) {
   return new URLSearchParams(query).get("alert") || layers[0]?.alert_id;
 }
 
-// `selected` is a Map and `opened` a Set of ids: a row that is made anew looks like the one before.
+// `selected` is a Map and `opened` a Set of ids: a row that is rendered again looks like the one before.
 export function incidentRow(incident, { selected, opened, onSelect, isSelectable }) {
   const cells = [
     ["severity", badge(incident.severity)],

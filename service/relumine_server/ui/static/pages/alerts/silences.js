@@ -80,7 +80,7 @@ async function readAll(signal) {
 
 const PHASES = ["active", "planned", "ended"];
 
-// The minutes that are left are part of it, so that its row is made anew as they pass.
+// The minutes that are left are part of it, so that its row is rendered again as they pass.
 function withPhase(silence) {
   const minutes = Math.max(0, Math.floor((new Date(silence.ends_at) - Date.now()) / 60_000));
   return { ...silence, phase: phaseOf(silence), minutes };

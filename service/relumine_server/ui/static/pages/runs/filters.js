@@ -12,8 +12,8 @@ export function filterBar(onChange) {
   const texts = { project: field("project", "project"), group: field("group", "group"), tag: field("tag", "tag") };
   const selects = { status: choice("status", STATUSES), health: choice("health", HEALTHS) };
   const inputs = { q: search, ...texts, ...selects };
-  const lists = Object.fromEntries(Object.keys(texts).map((name) => [name, el("datalist", { id: `known-${name}s` })]));
-  for (const [name, input] of Object.entries(texts)) input.setAttribute("list", `known-${name}s`);
+  const lists = Object.fromEntries(Object.keys(texts).map((name) => [name, el("datalist", { id: `offered-${name}s` })]));
+  for (const [name, input] of Object.entries(texts)) input.setAttribute("list", `offered-${name}s`);
   let timer = 0;
   let changes = {};
   function changeSoon(name, input) {
@@ -48,13 +48,13 @@ export function filterBar(onChange) {
 
   // Offers the values of the runs that are shown.
   function offer(runs) {
-    const known = { project: new Set(), group: new Set(), tag: new Set() };
+    const offered = { project: new Set(), group: new Set(), tag: new Set() };
     for (const run of runs) {
-      known.project.add(run.project);
-      if (run.group) known.group.add(run.group);
-      for (const tag of run.tags) known.tag.add(tag);
+      offered.project.add(run.project);
+      if (run.group) offered.group.add(run.group);
+      for (const tag of run.tags) offered.tag.add(tag);
     }
-    for (const [name, values] of Object.entries(known)) {
+    for (const [name, values] of Object.entries(offered)) {
       const options = [...values].sort().map((value) => el("option", { value }));
       if (options.length !== lists[name].children.length) lists[name].replaceChildren(...options);
     }

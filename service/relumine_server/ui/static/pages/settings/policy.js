@@ -1,5 +1,5 @@
 // The thresholds of a project: each with the reason for its default. Changes are tried on stored runs before they are
-// saved, and are part of the address until then, so that a colleague can look at them.
+// saved, and are part of the address until then, so that a colleague sees them.
 
 import { path, put } from "../../core/api.js";
 import { changeQuery } from "../../core/address.js";

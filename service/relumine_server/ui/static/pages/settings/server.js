@@ -58,7 +58,7 @@ async function showFigures(notes, panels, signal) {
   updateList(panels, figuresOf(server), ({ title }) => title, panel);
 }
 
-// Returns a sentence for each thing that a person should look at.
+// Returns a sentence for each thing that needs attention.
 function problemsOf(server) {
   const problems = [];
   if (server.oldest_delivery_due_s > LATE_S) {

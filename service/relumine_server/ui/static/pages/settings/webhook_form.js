@@ -131,7 +131,7 @@ function valuesOf(fields) {
   return values;
 }
 
-// A format that nobody chose is left to the server.
+// A format that was not chosen is left to the server.
 function newWebhook(fields) {
   const { format, group_wait_s: wait, project, ...values } = valuesOf(fields);
   if (fields.isFormatChosen) values.format = format;

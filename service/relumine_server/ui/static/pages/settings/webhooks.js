@@ -150,7 +150,7 @@ function firstSteps() {
   return el(
     "section",
     { class: "notice" },
-    el("p", {}, "There are no webhooks yet, so nobody is notified when a layer dies."),
+    el("p", {}, "There are no webhooks yet, so no notification is sent when a layer dies."),
     el("p", { class: "quiet" }, FIRST_STEPS),
   );
 }

@@ -27,7 +27,7 @@ from typing import Any
 import httpx
 import numpy as np
 import sqlalchemy as sa
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
 
 from relumine.schemas.record_table import RecordTable
 from relumine.schemas.upload import LayerInfo, RunInfo, Upload
@@ -95,6 +95,12 @@ def _write(service: IngestService, upload: Upload, connection: sa.Connection) ->
     service.ingest(connection, upload, datetime.now(UTC))
 
 
+def chromium(playwright: Playwright) -> Browser:
+    """Start the system's Chromium."""
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    return playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+
+
 @contextlib.contextmanager
 def serving(url: str) -> Iterator[str]:
     """Run a server of this database in a process of its own; yield its address."""
@@ -144,9 +150,8 @@ def list_ms(browser: Browser, base: str) -> tuple[float, int]:
 
 def measure(base: str, options: argparse.Namespace, steps: int) -> None:
     """Print the times and sizes."""
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        browser = chromium(playwright)
         cold: list[float] = []
         warm: list[float] = []
         for _ in range(options.rounds):

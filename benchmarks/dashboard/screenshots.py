@@ -8,7 +8,6 @@ Trains the runs that the pictures show first, which takes a minute or two.
 from __future__ import annotations
 
 import argparse
-import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ import torch
 from playwright.sync_api import Browser, sync_playwright
 
 from benchmarks.dashboard import example_runs
-from benchmarks.dashboard.page_times import serving
+from benchmarks.dashboard.page_times import chromium, serving
 
 MOST_BYTES = 200_000
 WAIT_MS = 2_000
@@ -85,14 +84,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Train, serve and take the pictures."""
     options = parser().parse_args(arguments)
     options.to.mkdir(parents=True, exist_ok=True)
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     with tempfile.TemporaryDirectory() as folder, serving(f"sqlite:///{Path(folder) / 'x.db'}") as base:
         torch.set_num_threads(1)
         for name in _runs_of(options.only):
             example_runs.train(name, base, options.steps)
         ids = {run["name"]: run["run_id"] for run in httpx.get(f"{base}/v1/runs").json()["items"]}
         with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+            browser = chromium(playwright)
             for name in options.only:
                 take(browser, base, SHOTS[name], ids, options.to / f"{name}.png")
             browser.close()

@@ -40,7 +40,7 @@ def counts(connection: sa.Connection, now: datetime) -> dict[str, int | float]:
     visible = sa.func.coalesce(sa.func.sum(sa.case((run_is_visible, 1), else_=0)), 0)
     running = sa.func.coalesce(sa.func.sum(sa.case((sa.and_(run_is_visible, _r.status == "running"), 1), else_=0)), 0)
     steps = sa.func.coalesce(sa.func.sum(sa.case((run_is_visible, _r.sampled_steps), else_=0)), 0)
-    to_compact = sa.func.coalesce(sa.func.sum(sa.case((compaction.is_due, 1), else_=0)), 0)
+    to_compact = sa.func.coalesce(sa.func.sum(sa.case((compaction.is_due(), 1), else_=0)), 0)
     total = sa.func.count()
     runs = connection.execute(sa.select(visible, running, steps, to_compact, total)).one()
     is_recent = (

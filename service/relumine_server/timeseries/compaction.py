@@ -31,20 +31,17 @@ class Stream(NamedTuple):
     rank: int
 
 
-is_due: sa.ColumnElement[bool] = sa.or_(
-    tables.runs.c.uncompacted_records >= 2 * CHUNK_RECORDS,
-    sa.and_(tables.runs.c.status != "running", tables.runs.c.uncompacted_records > 0),
-)
-"""Condition for the runs to compact."""
+def is_due() -> sa.ColumnElement[bool]:
+    """Return the condition for runs to compact: enough records for two chunks, or any once the run has ended."""
+    c = tables.runs.c
+    has_ended = sa.and_(c.status != "running", c.uncompacted_records > 0)
+    return sa.or_(c.uncompacted_records >= 2 * CHUNK_RECORDS, has_ended)
 
 
 def due(connection: sa.Connection, limit: int) -> list[str]:
-    """Return the runs to compact, those with the most uncompacted records first.
-
-    A run is due with enough records for two chunks, or with any once it has ended.
-    """
+    """Return the runs to compact, those with the most uncompacted records first."""
     c = tables.runs.c
-    query = sa.select(c.run_id).where(is_due)
+    query = sa.select(c.run_id).where(is_due())
     return list(connection.scalars(query.order_by(c.uncompacted_records.desc()).limit(limit)))
 
 

@@ -18,12 +18,17 @@ export function startOpenAlerts() {
 export async function refreshOpenAlerts() {
   clearTimeout(timer);
   if (document.hidden) return;
-  await showNumber().catch(() => show("", "")); // without a key or a server there is no number; the page says why
+  await showNumber().catch(() => show("", "")); // without a server there is no number; the page says why
   clearTimeout(timer);
   timer = setTimeout(refreshOpenAlerts, REFRESH_MS);
 }
 
 async function showNumber() {
+  const session = await get(path("session"));
+  if (session.needed && !session.scope) {
+    show("", ""); // the page asks for a key
+    return;
+  }
   const { items, next_cursor: more } = await get(withQuery(path("incidents"), { state: "open", limit: MOST_COUNTED }));
   const text = more ? `${MOST_COUNTED}+` : String(items.length || "");
   show(text, `${text} open ${text === "1" ? "incident" : "incidents"}`);

@@ -81,10 +81,10 @@ class RunList {
   async refresh() {
     const counters = this.refreshCounters();
     if (!this.counts && readAddress().query.has("view")) await counters; // a filter may need what they say
-    const query = this.query();
-    const address = withQuery(path("runs"), { ...query, limit: PAGE_SIZE });
+    const view = location.hash;
+    const address = withQuery(path("runs"), { ...this.query(), limit: PAGE_SIZE });
     const [page] = await Promise.all([this.getPage(address, { signal: this.signal }), counters]);
-    if (page !== null && JSON.stringify(query) === JSON.stringify(this.query())) {
+    if (page !== null && view === location.hash) {
       this.keepPushedOut(page.items);
       this.newest = page.items;
       if (!this.older.length) this.cursor = page.next_cursor;

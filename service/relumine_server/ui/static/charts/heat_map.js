@@ -43,7 +43,7 @@ function rowCells(traces, view, columns) {
   const cells = new Int32Array(columns).fill(-1);
   for (const trace of traces) {
     const { step } = trace;
-    const gap = longestGap(step);
+    const gap = gapOf(trace);
     const last = Math.min(step.length, lowerBound(step, view.to) + 1);
     for (let index = Math.max(0, lowerBound(step, view.from) - 1); index < last; index += 1) {
       const value = cellOf(trace, index);
@@ -77,6 +77,17 @@ function cellOf(trace, index) {
   }
   if (!isKnown && (trace.active_rate[index] ?? null) === null) return -1;
   return worst * 1000 + (total > 0 ? Math.max(1, Math.min(100, Math.round(total * 100))) : 0);
+}
+
+const gaps = new WeakMap(); // by trace: sorting all distances takes longer than drawing the row
+
+function gapOf(trace) {
+  const cached = gaps.get(trace);
+  // A few more steps do not change what is usual.
+  if (cached && trace.step.length < cached.count * 1.2) return cached.gap;
+  const gap = longestGap(trace.step);
+  gaps.set(trace, { gap, count: trace.step.length });
+  return gap;
 }
 
 // Returns the number of steps after which sampling has paused: more than the SDK ever leaves out, or than is usual where

@@ -92,8 +92,15 @@ export function badge(name, { title = null } = {}) {
   return el("span", { class: `badge ${colour}`, title }, icon, words(name));
 }
 
-// Returns the colour of a CSS variable, as the current theme has it.
+const colours = new Map(); // by name; reading one makes the browser compute styles
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => colours.clear());
+
+// Returns the colours of CSS variables, as the current theme has them.
 export function themeColours(...names) {
-  const style = getComputedStyle(document.documentElement);
-  return Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
+  return Object.fromEntries(names.map((name) => [name, colour(name)]));
+}
+
+function colour(name) {
+  if (!colours.has(name)) colours.set(name, getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim());
+  return colours.get(name);
 }

@@ -7,10 +7,12 @@ import shutil
 import httpx
 import numpy as np
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from tests.helpers.live_server import listening
 from tests.server.ui.watched_tab import EMPTY_VIEW, WatchedTab
+
+expect.set_options(timeout=60_000)  # on a busy machine; what is expected comes at once on a quiet one
 
 UNITS, N = 24, 64
 NAME = "<b>act1</b>"

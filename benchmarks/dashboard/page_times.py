@@ -133,7 +133,7 @@ def update_ms(page: Page, base: str, layers: int, step: int, updates: int) -> li
             parts = [{"layer_id": layer, **span, "active": [9] * UNITS} for layer in range(1, layers + 1)]
             body = {"run": {"id": RUN}, "session": "s", "seq": 10**6 + number, "records": parts}
             client.post("/v1/uploads", json=body).raise_for_status()
-            time.sleep(UPDATE_PAUSE_S)
+            time.sleep(UPDATE_PAUSE_S)  # until the page has asked for news and drawn it
             measures = page.evaluate("window.costs.splice(0)")
             if measures:
                 costs.append(sum(duration for _, duration in measures))

@@ -103,7 +103,7 @@ def lost_traces(connection: sa.Connection, run_ids: Sequence[str], project: str 
     query = sa.select(r.run_id, r.trace).where(r.run_id.in_(run_ids), run_is_visible)
     if project is not None:
         query = query.where(r.project == project)
-    traces = {run_id: run_trace.shown(trace) for run_id, trace in connection.execute(query)}
+    traces = {run_id: run_trace.points_to_draw(trace) for run_id, trace in connection.execute(query)}
     return [
         chart.LostTrace(
             run_id=run_id,

@@ -57,7 +57,7 @@ def decode(stored: bytes | None) -> Array:
     return np.frombuffer(stored, _POINT)
 
 
-def shown(stored: bytes | None) -> Array:
+def points_to_draw(stored: bytes | None) -> Array:
     """Return at most ``POINTS`` points of a stored trace."""
     points = decode(stored)
     return points if points.size <= POINTS else _reduced(points)

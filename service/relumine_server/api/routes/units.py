@@ -58,14 +58,14 @@ def read_unit_map(
             from_step or 0, MAX_STEP if to_step is None else to_step
         )
         step, rates = unit_map.read(connection, run_id, (layer_id, of_layer), spans, points)
-    shown = unit_map.arranged(step, rates, sort, first_unit, units)
+    arranged = unit_map.arranged(step, rates, sort, first_unit, units)
     return schema_units.UnitMap(
         layer_id=layer_id,
         units=of_layer,
         first_unit=first_unit,
-        unit=shown.unit.tolist(),
-        step=shown.step.tolist(),
-        active_rate=base64.b64encode(shown.active_rate.tobytes()).decode(),
+        unit=arranged.unit.tolist(),
+        step=arranged.step.tolist(),
+        active_rate=base64.b64encode(arranged.active_rate.tobytes()).decode(),
     )
 
 

@@ -54,8 +54,8 @@ export function ago(text) {
 // Updates the times that ago() made inside of an element: they grow while the element stays.
 export function refreshAgo(root) {
   for (const node of root.querySelectorAll("time.ago")) {
-    const shown = nearOrDate(new Date(node.dateTime));
-    if (node.textContent !== shown) node.textContent = shown;
+    const text = nearOrDate(new Date(node.dateTime));
+    if (node.textContent !== text) node.textContent = text;
   }
 }
 

@@ -28,7 +28,7 @@ class ComparePage {
     this.summary = el("section");
     this.charts = new CompareCharts(signal);
     this.config = new ConfigTable();
-    this.shown = "";
+    this.renderedVersion = "";
     replace(root, el("h1", {}, "Compare runs"), this.picker.root, this.summary, this.charts.root, this.config.root);
     this.render();
   }
@@ -73,8 +73,8 @@ class ComparePage {
   render() {
     this.picker.show(this.runs);
     const version = JSON.stringify(this.runs.map(({ id, slot, version, problem }) => [id, slot, version, problem]));
-    if (version === this.shown) return;
-    this.shown = version;
+    if (version === this.renderedVersion) return;
+    this.renderedVersion = version;
     const loaded = this.runs.filter(({ overview }) => overview);
     replace(this.summary, loaded.length ? summaryTable(loaded) : []);
     this.charts.show(loaded);

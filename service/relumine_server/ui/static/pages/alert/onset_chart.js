@@ -94,9 +94,9 @@ export class OnsetChart {
     this.timeline.root.hidden = !steps.length;
     this.message.hidden = Boolean(steps.length);
     if (!steps.length) this.message.textContent = NO_RECORDS;
-    const shown = this.range === "onset" ? [...steps, ...events.map(({ step }) => step)] : steps;
+    const visibleSteps = this.range === "onset" ? [...steps, ...events.map(({ step }) => step)] : steps;
     const [from, to] = this.window();
-    this.timeline.setDomain(Math.max(from ?? 0, least(shown)), Math.min(to ?? Infinity, most(shown)));
+    this.timeline.setDomain(Math.max(from ?? 0, least(visibleSteps)), Math.min(to ?? Infinity, most(visibleSteps)));
     this.timeline.setLanes(lanes(data, events, this.alert));
     replace(
       this.legend,

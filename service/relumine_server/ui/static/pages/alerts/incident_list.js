@@ -120,30 +120,30 @@ export class IncidentList {
     }
   }
 
-  shown() {
+  visibleIncidents() {
     const words = (readAddress().query.get("q") || "").toLowerCase().split(/\s+/).filter(Boolean);
     return this.incidents.filter((incident) => words.every((word) => searchText(incident).includes(word)));
   }
 
   render() {
     if (this.incidents === null) return;
-    const shown = this.shown();
+    const visible = this.visibleIncidents();
     this.dropVanished();
     const { selected, opened, canSelect: isSelectable } = this;
     const options = { selected, opened, isSelectable, onSelect: () => this.updateSelection() };
     updateList(
       this.body,
-      shown,
+      visible,
       ({ id }) => id,
       (incident) => incidentRow(incident, options),
     );
     refreshAgo(this.body);
     this.filters.offer(this.incidents);
-    this.caption.textContent = `${counted(shown.length, "incident")}${this.cursor ? " shown, older ones below" : ""}`;
+    this.caption.textContent = `${counted(visible.length, "incident")}${this.cursor ? " shown, older ones below" : ""}`;
     this.more.hidden = !this.cursor;
-    this.table.hidden = !shown.length;
-    this.empty.hidden = Boolean(shown.length);
-    if (!shown.length) replace(this.empty, this.emptyNotice());
+    this.table.hidden = !visible.length;
+    this.empty.hidden = Boolean(visible.length);
+    if (!visible.length) replace(this.empty, this.emptyNotice());
     this.updateSelection();
   }
 
@@ -164,7 +164,7 @@ export class IncidentList {
   }
 
   selectAll() {
-    for (const incident of this.shown()) {
+    for (const incident of this.visibleIncidents()) {
       if (this.all.checked) this.selected.set(incident.id, incident);
       else this.selected.delete(incident.id);
     }

@@ -85,9 +85,9 @@ function details(incident, opened) {
 
 function summary({ layers, alert_count: total }) {
   const names = [...new Set(layers.map(layerName))];
-  const shown = names.slice(0, LAYERS_NAMED).join(", ");
+  const named = names.slice(0, LAYERS_NAMED).join(", ");
   const rest = names.length > LAYERS_NAMED ? ` and ${count(names.length - LAYERS_NAMED)} more` : "";
-  return `${counted(total, "alert")}: ${shown}${rest}`;
+  return `${counted(total, "alert")}: ${named}${rest}`;
 }
 
 function layerName({ layer_label: label }) {

@@ -30,7 +30,7 @@ export class ConfigTable {
     }
     const rows = configRows(this.entries);
     const different = rows.filter(({ differs }) => differs);
-    const shown = this.showsAll ? rows : different;
+    const visibleRows = this.showsAll ? rows : different;
     const button = el(
       "button",
       {
@@ -45,7 +45,7 @@ export class ConfigTable {
     replace(
       this.root,
       el("div", { class: "actions" }, el("h2", {}, "Configuration"), button),
-      shown.length ? this.table(shown, different.length, rows.length) : el("p", { class: "notice" }, emptyText(rows.length)),
+      visibleRows.length ? this.table(visibleRows, different.length, rows.length) : el("p", { class: "notice" }, emptyText(rows.length)),
     );
   }
 

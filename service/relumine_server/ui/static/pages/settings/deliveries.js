@@ -16,7 +16,7 @@ export class DeliveryLog {
   constructor(webhookId, query, signal) {
     Object.assign(this, { webhookId, signal, state: query.get("state") || "", cursor: query.get("cursor") || "" });
     this.open = new Set(); // the ids of <details> that are open
-    this.shown = [];
+    this.listedIds = [];
     this.filter = this.makeFilter();
     this.newer = el("p");
     this.body = el("div");
@@ -46,7 +46,7 @@ export class DeliveryLog {
     Object.assign(this, change);
     changeQuery({ state: this.state, cursor: this.cursor });
     this.open.clear();
-    this.shown = [];
+    this.listedIds = [];
     try {
       await this.refresh();
     } catch (error) {
@@ -61,15 +61,15 @@ export class DeliveryLog {
     if (state !== this.state || cursor !== this.cursor) return; // the reader went on meanwhile
     const items = showNewer ? page.items : this.withoutNewer(page.items);
     this.showNewer(page.items.length - items.length);
-    this.shown = items.map((delivery) => delivery.delivery_id);
+    this.listedIds = items.map((delivery) => delivery.delivery_id);
     this.showItems(items);
     this.showPages(page.next_cursor);
   }
 
   // While an attempt or a body is being read, new rows above it would move it: they wait for a click.
   withoutNewer(items) {
-    if (!this.open.size || !this.shown.length) return items;
-    const first = items.findIndex((delivery) => this.shown.includes(delivery.delivery_id));
+    if (!this.open.size || !this.listedIds.length) return items;
+    const first = items.findIndex((delivery) => this.listedIds.includes(delivery.delivery_id));
     return first > 0 ? items.slice(first) : items;
   }
 

@@ -108,8 +108,8 @@ function figuresOf(server) {
 }
 
 function panel({ title, pairs }) {
-  const shown = pairs.map(([name, value]) => [name, typeof value === "object" ? since(value.time) : value]);
-  return el("section", { class: "card over", "aria-label": title }, el("h2", {}, title), facts(shown));
+  const entries = pairs.map(([name, value]) => [name, typeof value === "object" ? since(value.time) : value]);
+  return el("section", { class: "card over", "aria-label": title }, el("h2", {}, title), facts(entries));
 }
 
 function bytes(value) {

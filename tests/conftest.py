@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -35,6 +36,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         group = _shared_fixture_owner(item)
         if group is not None and item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
+def pytest_testnodedown(node: Any, error: object | None) -> None:
+    """Print how a worker died: pytest-xdist only says that it did, and the run ends with it."""
+    if error is None:
+        return
+    memory = Path("/proc/meminfo")
+    available = [line for line in memory.read_text().splitlines() if "MemAvailable" in line] if memory.exists() else []
+    status = node.gateway._io.popen.wait(timeout=60)  # negative: the number of a signal; -9 may be for want of memory
+    print(f"\n{node.gateway.id} died with status {status}", *available, flush=True)  # noqa: T201 - for the log of CI
 
 
 def _shared_fixture_owner(item: pytest.Item) -> str | None:

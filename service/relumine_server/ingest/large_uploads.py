@@ -45,6 +45,10 @@ MAX_REST_S = 10.0
 """Share of the time that large uploads may have the only writer of SQLite while there are small ones, and the longest
 time between two of them that it leads to."""
 
+SHORT_CPU_S = 0.025
+"""Processor time up to which a transaction is as short as that of a small upload, and leads to no rest: of most parts of
+records, one is only stored until the others arrive."""
+
 SMALL_WITHIN_S = 1.0
 """Time since the last small upload after which there are none."""
 
@@ -59,6 +63,14 @@ def is_large(upload: Upload) -> bool:
     if upload.first_unit is not None:
         return True
     return len(upload.records) + int(upload.records.units.sum()) // UNITS_PER_RECORD > LARGE_RECORDS
+
+
+def rest_s(written_s: float, cpu_s: float) -> float:
+    """Return how long large uploads leave the writer of SQLite to small ones after a transaction, in seconds.
+
+    ``written_s`` is the time that the transaction took, and ``cpu_s`` the processor time of it.
+    """
+    return 0.0 if cpu_s <= SHORT_CPU_S else min(written_s / WRITER_SHARE, MAX_REST_S)
 
 
 def has_many_records(body: bytes) -> bool:
@@ -113,6 +125,25 @@ class Turns:
         self._is_taken = False
 
 
+class _ProcessorTime:
+    """The processor time of one write, in seconds."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def by(self, write: Callable[[sa.Connection], IngestResult]) -> Callable[[sa.Connection], IngestResult]:
+        """Return the write such that its processor time is counted."""
+
+        def counted(connection: sa.Connection) -> IngestResult:
+            started_at = time.thread_time()
+            try:
+                return write(connection)
+            finally:
+                self.seconds += time.thread_time() - started_at
+
+        return counted
+
+
 class LargeUploads:
     """Ingests large uploads."""
 
@@ -156,12 +187,13 @@ class LargeUploads:
         if not self._database.is_exclusive:
             return await self._database.write_soon(write)
         started_at = time.monotonic()
+        used = _ProcessorTime()
         try:
             with self.precedence.short_work():
-                return await self._database.write_soon(write)
+                return await self._database.write_soon(used.by(write))
         finally:
             now = time.monotonic()
-            self._rest_until = now + min((now - started_at) / WRITER_SHARE, MAX_REST_S)
+            self._rest_until = now + rest_s(now - started_at, used.seconds)
 
     def _write(
         self, upload: Upload, prepared: PreparedAnalysis | None, *, is_replayed: bool

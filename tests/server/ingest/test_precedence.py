@@ -141,20 +141,29 @@ def test_decoding_single_records_takes_a_kilobyte_each_and_not_a_model_each():
 
 
 class SlowDatabase:
-    """A database whose writes take a second of a clock that is moved by hand; sleeping moves it, too."""
+    """A database whose writes take a second of a clock that is moved by hand; sleeping moves it, too.
 
-    def __init__(self, monkeypatch, *, is_exclusive):
+    ``cpu_s`` is the processor time of a write.
+    """
+
+    def __init__(self, monkeypatch, *, is_exclusive, cpu_s=1.0):
         self.is_exclusive = is_exclusive
         self.now = 100.0
         self.slept = 0.0
-        clock = SimpleNamespace(monotonic=lambda: self.now)
+        self.used = 0.0
+        self.cpu_s = cpu_s
+        clock = SimpleNamespace(monotonic=lambda: self.now, thread_time=lambda: self.used)
         monkeypatch.setattr(large_uploads, "time", clock)
         monkeypatch.setattr(precedence, "time", clock)
         monkeypatch.setattr(large_uploads.asyncio, "sleep", self.sleep)
-        self.uploads = LargeUploads(self, None, None)
+        self.uploads = LargeUploads(self, self, lambda: None)
 
-    async def write_soon(self, _write):
+    async def write_soon(self, write):
+        write(None)
+
+    def ingest(self, *_arguments, **_options):
         self.now += 1.0
+        self.used += self.cpu_s
 
     async def sleep(self, seconds):
         self.slept += seconds
@@ -178,6 +187,11 @@ def test_beside_small_uploads_large_ones_have_the_only_writer_of_sqlite_for_a_sh
     assert SlowDatabase(monkeypatch, is_exclusive=True).rest_between_two(small_uploads=True) == pytest.approx(
         MAX_REST_S
     )
+
+
+def test_a_transaction_as_short_as_that_of_a_small_upload_leads_to_no_rest_however_busy_the_machine_is(monkeypatch):
+    database = SlowDatabase(monkeypatch, is_exclusive=True, cpu_s=0.001)
+    assert database.rest_between_two(small_uploads=True) == 0
 
 
 def test_large_uploads_follow_each_other_where_there_are_no_small_ones(monkeypatch):

@@ -46,8 +46,8 @@ MAX_REST_S = 10.0
 time between two of them that it leads to."""
 
 SHORT_CPU_S = 0.025
-"""Processor time up to which a transaction is as short as that of a small upload, and leads to no rest: of most parts of
-records, one is only stored until the others arrive."""
+"""Processor time up to which a transaction is as short as that of a small upload, and leads to no rest: a part of a
+record, say, that is only stored until the others arrive."""
 
 SMALL_WITHIN_S = 1.0
 """Time since the last small upload after which there are none."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +18,8 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.staticfiles import NotModifiedResponse, StaticFiles
 from starlette.types import Scope
+
+from relumine_server.ui.modules import FOLDER, app_modules, page_modules
 
 PACKAGE_FILES = {
     "swagger-ui-bundle.js": ("fastapi_offline", "static"),
@@ -28,6 +31,8 @@ GZIP_MIN_BYTES = 1_000
 REVALIDATE = "no-cache"  # kept by the browser but checked each time
 KEEP_FOREVER = "public, max-age=31536000, immutable"
 BUILD = "BUILD"  # in the HTML files, replaced by the build
+PRELOADS = "<!-- the modules of every page -->"
+PAGE_MODULES = "PAGE_MODULES"  # replaced by the modules of each page
 
 HEADERS = {
     # The pages set the places and sizes of charts by styles; Swagger UI has its icons as data: images.
@@ -43,8 +48,6 @@ MEDIA_TYPES = {
     ".svg": "image/svg+xml",
 }
 """Media types by suffix. The table of the machine may be wrong, and browsers must not guess."""
-
-FOLDER = Path(__file__).parent / "static"
 
 router = APIRouter(include_in_schema=False)
 _own_files = StaticFiles(directory=FOLDER)
@@ -101,7 +104,10 @@ def _html(name: str, request: Request) -> Response:
 
 @cache
 def _read_html(name: str) -> str:
-    return (FOLDER / name).read_text(encoding="utf-8").replace(BUILD, current_build())
+    text = (FOLDER / name).read_text(encoding="utf-8")
+    preloads = [f'<link rel="modulepreload" href="static/{BUILD}/{module}">' for module in app_modules()]
+    text = text.replace(PRELOADS, "\n  ".join(preloads)).replace(PAGE_MODULES, json.dumps(page_modules()))
+    return text.replace(BUILD, current_build())
 
 
 @cache

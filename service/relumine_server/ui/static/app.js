@@ -13,19 +13,29 @@ const main = document.getElementById("main");
 const account = document.getElementById("account");
 let currentPage = new AbortController(); // aborted when the user leaves the page
 
+const pageModules = JSON.parse(document.getElementById("page-modules").textContent);
+
+// Loads a page. All of its modules are asked for at once: a browser finds out about one only when the module that imports it is there.
+function load(name) {
+  const addresses = pageModules[name].map((module) => new URL(module, import.meta.url).href);
+  pageModules[name] = [];
+  document.head.append(...addresses.map((href) => el("link", { rel: "modulepreload", href })));
+  return import(`./pages/${name}.js`);
+}
+
 const PAGES = {
   runs: async (page, [id, subsection, layerId], query) => {
-    if (subsection === "layers") return (await import("./pages/layer.js")).showLayer(page, id, Number(layerId), query);
-    if (id) return (await import("./pages/run.js")).showRun(page, id, query);
-    return (await import("./pages/runs.js")).showRuns(page, query);
+    if (subsection === "layers") return (await load("layer")).showLayer(page, id, Number(layerId), query);
+    if (id) return (await load("run")).showRun(page, id, query);
+    return (await load("runs")).showRuns(page, query);
   },
   alerts: async (page, [id], query) => {
-    if (id) return (await import("./pages/alert.js")).showAlert(page, id);
-    return (await import("./pages/alerts.js")).showAlerts(page, query);
+    if (id) return (await load("alert")).showAlert(page, id);
+    return (await load("alerts")).showAlerts(page, query);
   },
-  compare: async (page, _, query) => (await import("./pages/compare.js")).showCompare(page, query),
+  compare: async (page, _, query) => (await load("compare")).showCompare(page, query),
   // The addresses of earlier versions, which messages and bookmarks contain.
-  settings: async (page, parts, query) => (await import("./pages/settings.js")).showSettings(page, parts, query),
+  settings: async (page, parts, query) => (await load("settings")).showSettings(page, parts, query),
 };
 
 function showNotFound({ root }) {

@@ -12,7 +12,8 @@ UnitState: TypeAlias = Literal["dead", "born_dead", "dying", "rare", "active", "
 
 UnitTableSort: TypeAlias = Literal[
     "unit", "-unit", "state", "-state", "active_rate", "-active_rate", "last_active_step", "-last_active_step",
-    "peak", "-peak", "bias", "-bias",
+    "peak", "-peak", "bias", "-bias", "mean", "-mean", "shift_weight", "-shift_weight", "shift_input", "-shift_input",
+    "shift_bias", "-shift_bias",
 ]  # fmt: skip
 """Orders of a table of units; ``-`` is from the largest value to the smallest. ``state`` begins with the worst."""
 
@@ -38,7 +39,8 @@ class UnitMap(View):
 class Unit(View):
     """A unit, as the latest record of its layer has it.
 
-    ``last_active_step`` is the step of the last record in which it was active. ``peak`` is its largest pre-activation.
+    ``last_active_step`` is the step of the last record in which it was active. ``peak`` is its largest pre-activation,
+    ``mean`` the average one. The shifts are the change of ``mean`` since the record before, by what caused it.
     A null was not measured; a null ``last_active_step`` is of a unit that was not active in any record.
     """
 
@@ -48,12 +50,26 @@ class Unit(View):
     last_active_step: int | None
     peak: float | None
     bias: float | None
+    mean: float | None
+    shift_weight: float | None
+    shift_input: float | None
+    shift_bias: float | None
+
+
+class StateShift(View):
+    """How the mean pre-activations of the units in a state shifted since the record before: averages over the units."""
+
+    state: UnitState
+    weight: float | None
+    input: float | None
+    bias: float | None
 
 
 class UnitTable(View):
     """A part of the units of a layer. ``matched`` is the number of those in the states that were asked for.
 
-    ``step`` is that of the latest record with per-unit statistics, null without any. ``state_counts`` has every state.
+    ``step`` is that of the latest record with per-unit statistics, null without any. ``state_counts`` has every state,
+    ``shifts`` those with measured shifts.
     """
 
     layer_id: int
@@ -62,4 +78,5 @@ class UnitTable(View):
     first: int
     step: int | None
     state_counts: dict[UnitState, int]
+    shifts: list[StateShift]
     items: list[Unit]

@@ -9,7 +9,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from relumine.schemas.record_table import Array
-from relumine.schemas.units import UnitState
+from relumine.schemas.units import StateShift, UnitState
 from relumine_server.detection import state as detection_state
 from relumine_server.detection.state import DetectorState
 from relumine_server.timeseries import queries, sessions, unit_stats
@@ -18,6 +18,9 @@ from relumine_server.timeseries.unit_stats import UnitStats
 STATES: tuple[UnitState, ...] = get_args(UnitState)
 RARE_RATE = 0.01
 """Average active rate below which a unit that lives is rare."""
+
+SHIFT_CAUSES = ("weight", "input", "bias")
+READ_COLUMNS = ("active", "silent", "max", "bias", "mean", *(f"shift_{cause}" for cause in SHIFT_CAUSES))
 
 _STATE_OF_CODE = {
     detection_state.DYING: STATES.index("dying"),
@@ -38,6 +41,10 @@ class UnitColumns(NamedTuple):
     last_active_step: Array
     peak: Array
     bias: Array
+    mean: Array
+    shift_weight: Array
+    shift_input: Array
+    shift_bias: Array
 
 
 def read(connection: sa.Connection, run_id: str, layer_id: int, states: Array) -> UnitColumns:
@@ -46,17 +53,36 @@ def read(connection: sa.Connection, run_id: str, layer_id: int, states: Array) -
     stats = unit_stats.read_latest(connection, run_id, layer_id, None, spans)
     missing = np.full(states.size, np.nan)
     if stats is None:
-        return UnitColumns(None, states, *[missing] * 4)
-    names = ("active", "silent", "max", "bias")
-    active, silent, peak, bias = (_column(stats, name, states.size) for name in names)
+        return UnitColumns(None, states, *[missing] * 8)
+    columns = {name: _column(stats, name, states.size) for name in READ_COLUMNS}
     return UnitColumns(
         step=stats.step,
         state=states,
-        active_rate=active / stats.n_examples if stats.n_examples else missing,
-        last_active_step=_last_active_steps(connection, run_id, layer_id, stats.step, silent),
-        peak=peak,
-        bias=bias,
+        active_rate=columns["active"] / stats.n_examples if stats.n_examples else missing,
+        last_active_step=_last_active_steps(connection, run_id, layer_id, stats.step, columns["silent"]),
+        peak=columns["max"],
+        bias=columns["bias"],
+        mean=columns["mean"],
+        shift_weight=columns["shift_weight"],
+        shift_input=columns["shift_input"],
+        shift_bias=columns["shift_bias"],
     )
+
+
+def shifts(columns: UnitColumns) -> list[StateShift]:
+    """Return the average shift of the units in each state, of the states that have a measured one."""
+    rows = []
+    for number, state in enumerate(STATES):
+        of_state = columns.state == number
+        by_cause = {cause: _average(getattr(columns, f"shift_{cause}")[of_state]) for cause in SHIFT_CAUSES}
+        if any(value is not None for value in by_cause.values()):
+            rows.append(StateShift(state=state, **by_cause))
+    return rows
+
+
+def _average(values: Array) -> float | None:
+    measured = values[np.isfinite(values)]
+    return float(f"{measured.mean():.6g}") if measured.size else None
 
 
 def states_of(state: DetectorState | None, layer_id: int, units: int) -> Array:

@@ -59,7 +59,7 @@ def call_everything(client, tmp_path):
     client.units("r1", 1)
     assert client.unit_table("r1", 1, state=["born_dead", "dead"]).matched == 4
     client.export_units("r1", 1, tmp_path / "units.csv")
-    assert (tmp_path / "units.csv").read_text().splitlines()[1] == "0,born_dead,0.0,,,"
+    assert (tmp_path / "units.csv").read_text().splitlines()[1] == "0,born_dead,0.0,,,,,,,"
     assert client.unit_map("r1", 1, points=2, sort="last_active").step == [0, 4]
     assert [point.step for point in client.logged_metrics("r1")["loss"]] == [0, 1, 2, 3, 4]
     client.export("r1", tmp_path / "r1.csv")

@@ -16,6 +16,7 @@ from relumine_server.timeseries.unit_table import STATES
 from tests.helpers.databases import address_of
 from tests.helpers.live_server import caller
 
+MEASURED = ("mean", "shift_weight", "shift_input", "shift_bias")
 FIELDS = ("unit", "state", "active_rate", "last_active_step", "peak", "bias")
 
 
@@ -82,13 +83,33 @@ def test_a_table_is_sorted_filtered_and_cut(call):
     assert (filtered["matched"], filtered["items"], filtered["state_counts"]["dead"]) == (1, [], 1)
 
 
+def test_what_shifted_the_mean_of_each_unit_and_of_the_units_in_each_state(call):
+    shifts = {"shift_weight": [0.0, 0.5, -0.25], "shift_input": [0.0, -2.0, -1.0], "shift_bias": [0.0, 0.0, -0.5]}
+    send(call, [record(step, [50] * 3, mean=[0.0, -0.5, -1.5], **shifts) for step in (1, 2)], units=3)
+    table = read(call, sort="-shift_input")
+    assert [tuple(row[name] for name in ("unit", *MEASURED)) for row in table["items"]] == [
+        (0, 0.0, 0.0, 0.0, 0.0),
+        (2, -1.5, -0.25, -1.0, -0.5),
+        (1, -0.5, 0.5, -2.0, 0.0),
+    ]
+    ((state, weight, caused_by_input, bias),) = [tuple(shift.values()) for shift in table["shifts"]]
+    assert state == "active"
+    assert (weight, caused_by_input, bias) == pytest.approx((0.25 / 3, -1.0, -0.5 / 3), rel=1e-5)
+
+
+@pytest.mark.usefixtures("lossy")
+def test_a_layer_without_measured_shifts_has_none(call):
+    table = read(call)
+    assert (table["shifts"], table["items"][0]["shift_weight"]) == ([], None)
+
+
 @pytest.mark.usefixtures("lossy")
 def test_csv_has_all_units_and_the_numbers_of_the_table(call):
     response = call("GET", "/v1/runs/r/layers/1/unit-table?format=csv&sort=unit&count=1")
     assert response.headers["content-type"].startswith("text/csv")
     rows = list(csv.DictReader(io.StringIO(response.text)))
     expected = [
-        {name: "" if row[name] is None else str(row[name]) for name in FIELDS}
+        {name: "" if row[name] is None else str(row[name]) for name in (*FIELDS, *MEASURED)}
         for row in read(call, sort="unit")["items"]
     ]
     assert rows == expected

@@ -49,6 +49,43 @@ def test_the_unit_map_names_the_unit_and_its_rate_under_the_cursor(page, dying):
     expect(page.locator(".tooltip")).to_contain_text("active on 0%")
 
 
+def test_a_unit_that_is_clicked_is_shown_alone_and_is_in_the_link(page, dying):
+    open_layer(page, "run1")
+    page.get_by_role("button", name="Unit 20", exact=True).click()
+    unit = page.locator("#unit")
+    expect(unit.get_by_role("heading")).to_contain_text("Unit 20 ✓active")
+    expect(page.get_by_text("Active rate of unit 20")).to_be_visible()
+    page.reload()
+    expect(unit.get_by_role("heading")).to_contain_text("Unit 20 ✓active")
+    page.locator(".lane-plot").nth(1).click(position={"x": 40, "y": 3})  # the row of a unit that fell silent
+    expect(unit.get_by_role("heading")).to_contain_text("dead")
+    unit.get_by_role("button", name="Close").click()
+    expect(unit).to_be_hidden()
+    assert "unit=" not in page.evaluate("location.hash")
+
+
+def test_a_unit_that_the_layer_does_not_have_is_said(page, dying):
+    open_layer(page, "run1", query="?unit=999")
+    expect(page.get_by_text("This layer has no unit 999")).to_be_visible()
+
+
+def test_what_shifted_the_pre_activations_is_said_by_state(page, api):
+    shifts = {"shift_weight": [0.5] * 4, "shift_input": [-0.25] * 4, "shift_bias": [0.0] * 4, "mean": [-1.0] * 4}
+    common = {"layer_id": 1, "n_examples": 64, "active": [32] * 4, **shifts}
+    records = [{"first_step": step, "step": step, **common} for step in (1, 2)]
+    body = {"run": {"id": "shifting"}, "session": "s1", "seq": 1, "records": records}
+    body["layers"] = [{"layer_id": 1, "name": "fc", "units": 4}]
+    assert api.post("/v1/uploads", json=body).status_code == 202
+    open_layer(page, "shifting")
+    row = page.get_by_role("region", name="What shifted the pre-activations").locator("tbody tr")
+    expect(row).to_have_text("✓active 0.5 -0.25 0")
+
+
+def test_without_measured_shifts_there_is_no_table_of_them(page, dying):
+    open_layer(page, "run1")
+    expect(page.get_by_role("heading", name="What shifted the pre-activations")).to_be_hidden()
+
+
 @pytest.fixture(scope="module")
 def wide(api):
     """A run of one layer with 20,000 units; every unit with an odd number is active."""

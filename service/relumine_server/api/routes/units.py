@@ -30,10 +30,11 @@ router = APIRouter(prefix="/v1/runs/{run_id}/layers/{layer_id}", tags=["layers"]
 CSV_CONTENT = {
     "text/csv": {
         "schema": {"type": "string"},
-        "example": "unit,state,active_rate,last_active_step,peak,bias\n0,active,0.42,1200,3.1,-0.05\n",
+        "example": "unit,state,active_rate,last_active_step,peak,bias,mean,shift_weight,shift_input,shift_bias\n"
+        "0,active,0.42,1200,3.1,-0.05,-0.2,0.01,0.0,-0.02\n",
     }
 }
-CSV_COLUMNS = ("active_rate", "last_active_step", "peak", "bias")
+CSV_COLUMNS = ("active_rate", "last_active_step", "peak", "bias", "mean", "shift_weight", "shift_input", "shift_bias")
 CSV_PART_UNITS = 4_096
 """Units that are written at once: a layer may have a million."""
 FirstUnit = Annotated[int, Query(ge=0, lt=MAX_UNITS)]
@@ -101,6 +102,7 @@ def read_unit_table(
         first=first,
         step=columns.step,
         state_counts={name: int((states == number).sum()) for number, name in enumerate(unit_table.STATES)},
+        shifts=unit_table.shifts(columns),
         items=[schema_units.Unit(**row) for row in _rows(columns, order[first : first + count])],
     )
 

@@ -7,7 +7,9 @@ import { el, facts, plain, replace, runLabel } from "../core/elements.js";
 import { count, share } from "../core/format.js";
 import { poll } from "../core/poll.js";
 import { badge } from "../core/states.js";
+import { attribution } from "./layer/attribution.js";
 import { seriesLanes, STATISTICS } from "./layer/series_lanes.js";
+import { unitDetail } from "./layer/unit_detail.js";
 import { unitMap } from "./layer/unit_map.js";
 import { unitTable } from "./layer/unit_table.js";
 import { heatMapLegend } from "./run/timeline_controls.js";
@@ -38,14 +40,19 @@ class LayerPage {
       signal,
     });
     this.timeline.root.prepend(el("div", { class: "timeline-head" }, heatMapLegend(), this.timeline.reset));
-    this.map = unitMap(this.address, signal, () => this.showLanes());
-    this.table = unitTable(this.address, signal);
+    this.detail = unitDetail(this.address, signal, () => this.showUnit());
+    const onChoose = (unit) => this.detail.choose(unit);
+    this.map = unitMap(this.address, signal, { onChange: () => this.showLanes(), onChoose });
+    this.attribution = attribution();
+    this.table = unitTable(this.address, signal, { onChoose, onShifts: (shifts) => this.attribution.render(shifts) });
     replace(
       root,
       el("div", { class: "run-head" }, el("div", {}, this.crumbs, this.title), this.state),
       this.facts,
       this.timeline.root,
       this.map.controls,
+      this.detail.root,
+      this.attribution.root,
       this.table.root,
     );
     const { query } = readAddress();
@@ -61,6 +68,7 @@ class LayerPage {
     const layer = page.items.find(({ layer_id: id }) => id === this.layerId);
     this.timeline.root.hidden = !layer;
     this.table.root.hidden = !layer;
+    this.attribution.root.hidden ||= !layer;
     if (!layer) {
       replace(
         this.facts,
@@ -114,14 +122,19 @@ class LayerPage {
     this.series = await get(withQuery(path(...this.address, "series"), query), { signal: this.signal });
     const { step } = this.series;
     if (step.length && !this.timeline.zoom) this.timeline.setDomain(step[0], step.at(-1));
-    await Promise.all([this.map.load(layer, this.timeline), this.table.load(layer)]);
+    await Promise.all([this.map.load(layer, this.timeline), this.table.load(layer), this.detail.load(this.timeline)]);
     this.showLanes();
   }
 
   showLanes() {
     if (!this.series) return;
     const lanes = seriesLanes(this.series);
-    this.timeline.setLanes([lanes.states, ...this.map.lanes(), ...lanes.others]);
+    this.timeline.setLanes([lanes.states, ...this.map.lanes(), ...this.detail.lanes(), ...lanes.others]);
+  }
+
+  async showUnit() {
+    await this.detail.load(this.timeline).catch(() => {}); // the next poll reports the error
+    this.showLanes();
   }
 
   async onZoom(zoom) {

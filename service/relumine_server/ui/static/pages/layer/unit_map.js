@@ -15,7 +15,8 @@ const NO_DATA = 255;
 const FULL_RATE = 254; // the byte of an active rate of 1
 
 // onChange is called when another range of units was chosen.
-export function unitMap(address, signal, onChange) {
+// onChoose is called with a unit whose row was clicked.
+export function unitMap(address, signal, { onChange, onChoose }) {
   let map = null;
   let layer = null;
   let timeline = null;
@@ -43,7 +44,7 @@ export function unitMap(address, signal, onChange) {
       from_step: from && Math.floor(from),
       to_step: to && Math.ceil(to),
     };
-    map = decode(await get(withQuery(path(...address, "unit-map"), query), { signal }));
+    map = decodeMap(await get(withQuery(path(...address, "unit-map"), query), { signal }));
     controls.hidden = layer.units <= UNITS_AT_A_TIME;
     previous.disabled = first === 0;
     next.disabled = first + UNITS_AT_A_TIME >= layer.units;
@@ -64,10 +65,11 @@ export function unitMap(address, signal, onChange) {
         hover(step, y) {
           const row = rowAt(y);
           const column = nearest(map.step, step);
-          const value = map.rates[row * map.step.length + column];
-          const rate = value === NO_DATA ? "no data" : `active on ${share(value / FULL_RATE)}`;
-          return `unit ${count(map.unit[row])}, step ${count(map.step[column])}: ${rate}`;
+          const rate = rateAt(map, row, column);
+          const text = rate === null ? "no data" : `active on ${share(rate)}`;
+          return `unit ${count(map.unit[row])}, step ${count(map.step[column])}: ${text}`;
         },
+        click: (step, y) => onChoose(map.unit[rowAt(y)]),
       },
     ];
   }
@@ -76,9 +78,15 @@ export function unitMap(address, signal, onChange) {
 }
 
 // Returns the rates as bytes, row by row.
-function decode(answer) {
+export function decodeMap(answer) {
   const rates = Uint8Array.from(atob(answer.active_rate), (character) => character.charCodeAt(0));
   return { step: answer.step, unit: answer.unit, rates };
+}
+
+// Returns the active rate of a row and column of a map, from 0 to 1, or null.
+export function rateAt({ rates, step }, row, column) {
+  const value = rates[row * step.length + column];
+  return value === NO_DATA ? null : value / FULL_RATE;
 }
 
 function drawUnits(context, view, { step, rates, unit }, height) {

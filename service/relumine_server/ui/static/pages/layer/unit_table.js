@@ -8,15 +8,22 @@ import { badge, words } from "../../core/states.js";
 
 const PAGE_SIZE = 100;
 const COLUMNS = [
-  { title: "Unit", sort: "unit", cell: (unit) => count(unit.unit) },
+  { title: "Unit", sort: "unit", cell: unitButton },
   { title: "State", sort: "state", isText: true, cell: (unit) => badge(unit.state) },
   { title: "Active", sort: "active_rate", cell: (unit) => share(unit.active_rate) },
   { title: "Last active at step", sort: "last_active_step", cell: (unit) => count(unit.last_active_step) },
   { title: "Peak pre-activation", sort: "peak", cell: (unit) => number(unit.peak) },
   { title: "Bias", sort: "bias", cell: (unit) => number(unit.bias) },
+  { title: "Mean pre-activation", sort: "mean", cell: (unit) => number(unit.mean) },
 ];
 
-export function unitTable(address, signal) {
+function unitButton({ unit }, onChoose) {
+  const text = count(unit);
+  return el("button", { type: "button", class: "link", "aria-label": `Unit ${text}`, click: () => onChoose(unit) }, text);
+}
+
+// onChoose is called with a unit whose number was clicked, onShifts with the shifts of the units in each state.
+export function unitTable(address, signal, { onChoose, onShifts }) {
   const counts = el("div", { class: "actions", role: "group", "aria-label": "States of the units" });
   const head = el("thead");
   const body = el("tbody");
@@ -55,6 +62,7 @@ export function unitTable(address, signal) {
     const { sort, state, first } = view();
     const page = await get(withQuery(path(...address, "unit-table"), { sort, state, first, count: PAGE_SIZE }), { signal });
     problem.textContent = "";
+    onShifts(page.shifts);
     replace(
       head,
       el(
@@ -69,7 +77,7 @@ export function unitTable(address, signal) {
         el(
           "tr",
           {},
-          COLUMNS.map((column) => el("td", { class: column.isText ? "text" : "number" }, column.cell(unit))),
+          COLUMNS.map((column) => el("td", { class: column.isText ? "text" : "number" }, column.cell(unit, onChoose))),
         ),
       ),
     );

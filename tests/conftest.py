@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socketserver
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,10 @@ hypothesis.settings.load_profile("relumine")
 # Without the settings of the command, structlog prints every traceback with the variables of all frames, which takes
 # seconds. This is the renderer that ``reset_defaults`` brings back, too.
 structlog.get_config()["processors"][-1].exception_formatter = structlog.dev.plain_traceback
+
+# A client that a test cuts off is expected, and Python 3.11 sometimes crashes while it formats a traceback beside
+# running threads.
+socketserver.BaseServer.handle_error = lambda *_arguments: None
 
 KINDS = ("sqlite", "postgresql")
 

@@ -173,7 +173,7 @@ class RunAlerts:
         holding = [alert for alert in self._records.values() if alert.holds]
         counted = [alert for alert in holding if alert.status and counts(alert.kind, alert.status.severity)]
         problems = problem_health([Problem(alert.kind, alert.layer_label) for alert in counted])
-        layers_dead = len({alert.layer_id for alert in holding if alert.kind in DEAD_KINDS})
+        layers_dead = len({alert.layer_id for alert in counted if alert.kind in DEAD_KINDS})
         if (problems, layers_dead) == (self.run.problems, self.run.layers_dead):
             return
         row = run_repository.get(self._connection, self.run.run_id)

@@ -9,7 +9,7 @@ UNITS = 16
 N = 64
 
 
-def records(first_step, count, *, dies_at=None, loss=1.0, nonfinite_from=None):
+def records(first_step, count, *, dies_at=None, loss=1.0, nonfinite_from=None, born_dead=0):
     rng = np.random.default_rng(0)
     silent = np.zeros(UNITS, int)
     parts = []
@@ -19,6 +19,7 @@ def records(first_step, count, *, dies_at=None, loss=1.0, nonfinite_from=None):
         active = rng.binomial(N, 0.4, UNITS)
         if dies_at is not None and step >= dies_at:
             active[:] = 0
+        active[:born_dead] = 0
         silent = np.where(active > 0, 0, silent + N)
         columns = {} if nonfinite else {"active": active.tolist(), "silent": silent.tolist()}
         parts.append({"layer_id": 0, "first_step": step, "step": step, "n_examples": N, "loss": loss})
@@ -65,6 +66,13 @@ def test_a_dead_run_stays_damaged_after_its_end(run_of, final_status):
     ended = run_of("r1", [], final_status=final_status)
     assert health(ended) == ("damaged", "fc1 dead")
     assert (ended["layers_dead"], ended["alert_counts"]["open"]) == (1, 0)
+
+
+def test_a_layer_whose_loss_of_units_is_no_alarm_is_not_among_the_lost(call, run_of):
+    run = run_of("r1", records(1, 200, born_dead=8))
+    alerts = call("GET", "/v1/alerts?run_id=r1").json()["items"]
+    assert [(alert["kind"], alert["severity"]) for alert in alerts] == [("born_dead", "info")]
+    assert (health(run), run["layers_dead"]) == (("healthy", None), 0)
 
 
 def test_an_alert_that_a_person_closes_does_not_revive_the_layer(call, run_of):

@@ -67,7 +67,7 @@ RUN_FIELDS: Mapping[str, tuple[str, Any]] = {
     "Layer.label": ("The name of the layer for people.", "layer 1 (ReLU after Linear 0)"),
     "layers": ("The layers, those at most risk first.", None),
     "Run.layers": ("The number of layers.", 12),
-    "layers_dead": ("The number of layers that are dead or born dead.", 0),
+    "layers_dead": ("The number of dead and born dead layers that count for the health of the run.", 0),
     "left_out": ("The runs that did not fit the limits of one request.", []),
     "limit": ("The most runs to replay.", 20),
     "loss": ("The loss at each point; null if missing.", [0.7]),

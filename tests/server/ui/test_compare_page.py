@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import re
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
@@ -91,6 +93,29 @@ def test_a_zoom_is_in_the_url_and_survives_a_refresh(watch, runs):
     expect(watch.tab).to_have_url(re.compile("from=100&to=200"))
     watch.tab.get_by_role("button", name="Show all steps").click()
     expect(watch.tab).not_to_have_url(re.compile("from="))
+
+
+def test_what_is_shown_is_saved_as_a_picture_and_as_a_table(watch, runs):
+    watch.show("compare?runs=hot,cool")
+    watch.tab.locator(".timeline canvas").first.wait_for()
+    with watch.tab.expect_download() as saved:
+        watch.tab.get_by_role("button", name="Charts as PNG").click()
+    assert Path(saved.value.path()).read_bytes().startswith(b"\x89PNG")
+    with watch.tab.expect_download() as saved:
+        watch.tab.get_by_role("button", name="Values as CSV").click()
+    rows = list(csv.DictReader(Path(saved.value.path()).read_text().splitlines()))
+    assert {row["run_id"] for row in rows} == {"hot", "cool"}
+    first = next(row for row in rows if row["run_id"] == "hot")
+    assert (first["step"], first["loss"], first["learning_rate"]) == ("1", "1", "0.1")
+
+
+def test_the_loss_is_smoothed_and_that_is_in_the_link(watch, runs):
+    watch.show("compare?runs=hot,cool")
+    watch.tab.get_by_label("Loss smoothing").select_option("strong")
+    expect(watch.tab.locator(".timeline .lane-title").nth(1)).to_have_text("Loss (smoothed)")
+    expect(watch.tab).to_have_url(re.compile("smoothing=strong"))
+    watch.show("compare?runs=hot,cool&smoothing=light")
+    expect(watch.tab.get_by_label("Loss smoothing")).to_have_value("light")
 
 
 def test_a_run_that_is_gone_does_not_hide_the_others(lenient_watch, runs):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
@@ -230,6 +231,16 @@ def test_files_of_this_build_are_kept_for_ever_and_those_of_others_are_checked(a
     (address,) = re.findall(r'src="(static/[0-9a-f]+/app\.js)"', api.get("/").text)
     assert "immutable" in api.get(f"/{address}").headers["cache-control"]
     assert api.get("/static/another/app.js").headers["cache-control"] == "no-cache"
+
+
+def test_charts_are_saved_as_a_picture(page, dying):
+    page.goto("about:blank")
+    page.goto("/#/runs/run1")
+    page.locator(".timeline canvas").first.wait_for()
+    page.get_by_text("Export").click()
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Charts as PNG").click()
+    assert Path(saved.value.path()).read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_api_reference_loads_nothing_from_other_hosts(page):

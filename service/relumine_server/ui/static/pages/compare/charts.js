@@ -1,13 +1,15 @@
 // The charts of several runs over one axis: lost share of the worst layer, loss, learning rate, and a heat map each.
 
 import { describeRecord, drawHeatMap } from "../../charts/heat_map.js";
-import { drawLines } from "../../charts/lines.js";
+import { drawLines, smooth } from "../../charts/lines.js";
 import { nearest } from "../../charts/scale.js";
 import { Timeline } from "../../charts/timeline.js";
 import { changeQuery, readAddress, runAddress } from "../../core/address.js";
-import { el, replace, runLabel } from "../../core/elements.js";
+import { download, el, replace, runLabel } from "../../core/elements.js";
 import { count, number, share } from "../../core/format.js";
 import { UNIT_STATES } from "../../core/states.js";
+import { smoothingChoice } from "../../parts/smoothing.js";
+import { valuesCsv } from "./values_csv.js";
 import { colourOf, dashOf, swatch } from "./slots.js";
 
 const LINE_HEIGHT = 120;
@@ -26,11 +28,14 @@ export class CompareCharts {
       { type: "button", class: "small", id: "log-loss", click: () => this.toggleLog() },
       "Logarithmic loss",
     );
+    this.smoothing = smoothingChoice(() => this.show(this.entries));
+    const picture = button("Charts as PNG", () => this.timeline.picture().toBlob((blob) => download("comparison.png", blob)));
+    const values = button("Values as CSV", () => download("comparison.csv", valuesCsv(this.entries, this.worst)));
     this.legend = el("ul", { class: "compare-legend" });
     this.root = el(
       "section",
       { class: "compare-charts", hidden: true },
-      el("div", { class: "actions" }, this.logButton, this.timeline.reset, stateLegend()),
+      el("div", { class: "actions" }, this.smoothing.root, this.logButton, this.timeline.reset, picture, values, stateLegend()),
       this.legend,
       this.timeline.root,
     );
@@ -52,12 +57,14 @@ export class CompareCharts {
     this.entries = entries;
     this.root.hidden = !entries.length;
     if (!entries.length) return;
-    const worst = new Map(entries.map((entry) => [entry, worstLayer(entry.overview.traces)]));
+    this.worst = new Map(entries.map((entry) => [entry, worstLayer(entry.overview.traces)]));
+    const factor = this.smoothing.factor();
     const runTrace = (name) => (entry) => ({ step: entry.overview.run_trace.step, value: entry.overview.run_trace[name] });
+    const loss = (entry) => smoothed(runTrace("loss")(entry), factor);
     const line = (key, title, read, options) => lineLane(entries, { key, title, read, ...options });
     const lanes = [
-      line("lost", "Lost units of the worst layer", (entry) => worst.get(entry), { isShare: true, format: share }),
-      line("loss", "Loss", runTrace("loss"), { isLogarithmic: this.isLogarithmic }),
+      line("lost", "Lost units of the worst layer", (entry) => this.worst.get(entry), { isShare: true, format: share }),
+      line("loss", factor ? "Loss (smoothed)" : "Loss", loss, { isLogarithmic: this.isLogarithmic }),
       line("rate", "Learning rate", runTrace("learning_rate"), { fromZero: true }),
       ...entries.map(mapLane),
     ];
@@ -70,6 +77,14 @@ export class CompareCharts {
       ),
     );
   }
+}
+
+function button(text, click) {
+  return el("button", { type: "button", class: "small", click }, text);
+}
+
+function smoothed({ step, value }, factor) {
+  return { step, value: factor ? smooth(value, factor) : value };
 }
 
 function stateLegend() {
@@ -119,7 +134,7 @@ function lineLane(entries, { key, title, read, format = number, ...options }) {
   return {
     key,
     title,
-    titleVersion: 1,
+    titleVersion: title,
     height: LINE_HEIGHT,
     draw: (context, view) => drawLines(context, view, present, { height: LINE_HEIGHT, ...options }),
     hover: (step) =>

@@ -45,7 +45,9 @@ export class ConfigTable {
     replace(
       this.root,
       el("div", { class: "actions" }, el("h2", {}, "Configuration"), button),
-      visibleRows.length ? this.table(visibleRows, different.length, rows.length) : el("p", { class: "notice" }, emptyText(rows.length)),
+      visibleRows.length
+        ? this.table(visibleRows, different.length, rows.length)
+        : el("p", { class: "notice" }, emptyText(rows.length)),
     );
   }
 

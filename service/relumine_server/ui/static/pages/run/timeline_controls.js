@@ -3,24 +3,14 @@
 import { changeQuery, readAddress } from "../../core/address.js";
 import { el } from "../../core/elements.js";
 import { UNIT_STATES } from "../../core/states.js";
-
-const SMOOTHING = { none: 0, light: 0.6, strong: 0.9 };
+import { smoothingChoice } from "../../parts/smoothing.js";
 
 // onChange is called when the timeline has to be drawn again.
 export function timelineControls(timeline, onChange) {
   const { query } = readAddress();
-  const smoothing = el(
-    "select",
-    { id: "smoothing" },
-    Object.keys(SMOOTHING).map((name) => el("option", { value: name }, name)),
-  );
-  smoothing.value = query.get("smoothing") in SMOOTHING ? query.get("smoothing") : "none";
+  const smoothing = smoothingChoice(onChange);
   const logarithmic = el("input", { type: "checkbox", id: "loss-log" });
   logarithmic.checked = query.get("loss") === "log";
-  smoothing.addEventListener("change", () => {
-    changeQuery({ smoothing: smoothing.value === "none" ? null : smoothing.value });
-    onChange();
-  });
   logarithmic.addEventListener("change", () => {
     changeQuery({ loss: logarithmic.checked ? "log" : null });
     onChange();
@@ -29,11 +19,11 @@ export function timelineControls(timeline, onChange) {
     "div",
     { class: "timeline-head" },
     heatMapLegend(),
-    el("label", { class: "inline" }, "Loss smoothing", smoothing),
+    smoothing.root,
     el("label", { class: "inline" }, logarithmic, "log loss"),
     timeline.reset,
   );
-  const options = () => ({ smoothing: SMOOTHING[smoothing.value], isLossLogarithmic: logarithmic.checked });
+  const options = () => ({ smoothing: smoothing.factor(), isLossLogarithmic: logarithmic.checked });
   return { root, options };
 }
 

@@ -2,8 +2,8 @@
 
 - Uploads: each acknowledged one is stored once, with every record and every row of unit statistics.
 - Alerts: their events are those that one undisturbed process would have stored, and each is a transition of the table.
-- Notifications: each webhook was notified of each alert that fires, of its resolution if it was notified before, and of
-  the end of each run once; never under more delivery ids than there were notifications.
+- Notifications: each webhook was notified of each incident of an alert that fires, of the resolution of each alert that
+  it was notified of, and of the end of each run once; never under more delivery ids than there were notifications.
 """
 
 from __future__ import annotations
@@ -209,6 +209,11 @@ def count_notification_errors(
     missing = unresolved = excess = 0
     ends_missing = ends_twice = 0
     for path in map("/{}".format, range(webhooks)):
+        notified = {
+            alert.incident_id
+            for alert in alerts.rows.values()
+            if receiver.delivery_ids[path, "alert.firing", alert.alert_id]
+        }
         for key, alert in alerts.rows.items():
             due = Counter(
                 f"alert.{TRANSITIONS[event.from_state][event.event].notification}" for event in alerts.events[key]
@@ -216,7 +221,7 @@ def count_notification_errors(
             ids = {name: len(receiver.delivery_ids[path, name, alert.alert_id]) for name in receiver.EVENTS}
             is_muted = bool(alert.inhibited_by or alert.silenced_by)
             is_firing = alert.state in {"firing", "regressed"} and not is_muted
-            missing += is_firing and not ids["alert.firing"]
+            missing += is_firing and alert.incident_id not in notified
             unresolved += alert.state == "resolved" and ids["alert.firing"] > 0 and not ids["alert.resolved"]
             excess += sum(ids[name] > due[name] for name in ids)
         for run, end in runs.items():
@@ -224,7 +229,7 @@ def count_notification_errors(
             ends_missing += surplus < 0
             ends_twice += surplus > 0
     return {
-        "firing without a notification": missing,
+        "firing without a notification of the incident": missing,
         "resolved without a notification": unresolved,
         "under more ids than notifications": excess,
         "ends of runs without a notification": ends_missing,

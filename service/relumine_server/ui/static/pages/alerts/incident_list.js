@@ -8,6 +8,7 @@ import { poll } from "../../core/poll.js";
 import { BulkBar } from "./bulk_bar.js";
 import { FilterBar, SERVER_FILTERS } from "./filters.js";
 import { COLUMNS, incidentRow } from "./incident_row.js";
+import { problemLine } from "../../parts/problem.js";
 
 const PAGE_SIZE = 50;
 const MOST_PER_REQUEST = 200;
@@ -31,10 +32,10 @@ export class IncidentList {
     this.empty = el("div", { hidden: true });
     const onMore = () => this.loadMore();
     this.more = el("button", { type: "button", id: "older-incidents", hidden: true, click: onMore }, "Show older incidents");
-    this.problem = el("p", { class: "problem", role: "alert" });
+    this.problem = problemLine(this.signal);
     this.bulk = new BulkBar(this.selected, { state, onChange: () => this.selectionChanged() });
     const below = el("p", { class: "actions" }, this.more);
-    replace(root, this.filters.root, this.table, this.empty, below, this.problem, this.bulk.root);
+    replace(root, this.filters.root, this.table, this.empty, below, this.problem.root, this.bulk.root);
   }
 
   selectAllBox() {
@@ -82,7 +83,7 @@ export class IncidentList {
 
   async loadMore() {
     this.more.disabled = true;
-    await this.attempt(async () => {
+    await this.problem.attempt(async () => {
       const page = await get(withQuery(path("incidents"), { ...this.query(), limit: PAGE_SIZE, cursor: this.cursor }), {
         signal: this.signal,
       });
@@ -103,21 +104,12 @@ export class IncidentList {
     this.version += 1;
     this.incidents = null;
     this.clearSelection();
-    await this.attempt(() => this.refresh());
+    await this.problem.attempt(() => this.refresh());
   }
 
   async selectionChanged() {
     this.updateSelection();
-    await this.attempt(() => this.refresh());
-  }
-
-  async attempt(request) {
-    this.problem.textContent = "";
-    try {
-      await request();
-    } catch (error) {
-      if (!this.signal.aborted) this.problem.textContent = error.message;
-    }
+    await this.problem.attempt(() => this.refresh());
   }
 
   visibleIncidents() {

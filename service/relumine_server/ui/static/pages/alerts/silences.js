@@ -7,6 +7,7 @@ import { refreshOpenAlerts } from "../../core/open_alerts.js";
 import { poll } from "../../core/poll.js";
 import { badge } from "../../core/states.js";
 import { SilenceForm } from "./silence_form.js";
+import { problemLine } from "../../parts/problem.js";
 
 const REFRESH_MS = 5000;
 const PAGE_SIZE = 200;
@@ -27,9 +28,9 @@ class SilenceList {
     const heads = TITLES.map((title) => el("th", { scope: "col" }, title || el("span", { class: "hidden-text" }, "Actions")));
     this.table = el("table", { class: "silences", hidden: true }, this.caption, el("thead", {}, el("tr", {}, heads)), this.body);
     this.empty = el("p", { class: "notice", hidden: true }, EMPTY);
-    this.problem = el("p", { class: "problem", role: "alert" });
-    const form = canWrite ? new SilenceForm(() => this.attempt(() => this.refresh())).root : null;
-    replace(root, form, this.table, this.empty, this.problem);
+    this.problem = problemLine(this.signal);
+    const form = canWrite ? new SilenceForm(() => this.problem.attempt(() => this.refresh())).root : null;
+    replace(root, form, this.table, this.empty, this.problem.root);
   }
 
   async refresh() {
@@ -50,20 +51,11 @@ class SilenceList {
   }
 
   endNow(silence) {
-    return this.attempt(async () => {
+    return this.problem.attempt(async () => {
       await remove(path("silences", silence.silence_id));
       await this.refresh();
       refreshOpenAlerts();
     });
-  }
-
-  async attempt(request) {
-    this.problem.textContent = "";
-    try {
-      await request();
-    } catch (error) {
-      if (!this.signal.aborted) this.problem.textContent = error.message;
-    }
   }
 }
 

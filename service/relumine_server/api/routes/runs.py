@@ -145,7 +145,8 @@ def read_overview(
 
 def _etag(run: RunRow, alerts: list[schema_alert.Alert], after_step: int | None) -> str:
     newest = max((alert.updated_at for alert in alerts), default="")
-    return f'"{run.updated_at.isoformat()}/{newest}/{len(alerts)}/{after_step}"'
+    # Weak, because the compressed and the plain form share it.
+    return f'W/"{run.updated_at.isoformat()}/{newest}/{len(alerts)}/{after_step}"'
 
 
 def _steps_after(after_step: int | None) -> tuple[int, int]:

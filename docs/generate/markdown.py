@@ -39,7 +39,9 @@ def _with_markers(parameters: list[inspect.Parameter]) -> list[inspect.Parameter
 def _parameter(parameter: inspect.Parameter | str) -> str:
     if isinstance(parameter, str):
         return parameter
-    prefix = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+    prefix = "*" if parameter.kind is inspect.Parameter.VAR_POSITIONAL else ""
+    if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+        prefix = "**"
     annotation = _annotation(parameter.annotation)
     text = f"{prefix}{parameter.name}: {annotation}" if annotation else f"{prefix}{parameter.name}"
     if parameter.default is inspect.Parameter.empty:

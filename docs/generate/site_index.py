@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -26,12 +27,11 @@ def site_index(docs: Path) -> str:
     return "\n".join([HEAD, *_lines(docs, navigation, "")]) + "\n"
 
 
-def _lines(docs: Path, entries: list[object], part: str) -> Iterator[str]:
+def _lines(docs: Path, entries: list[Any], part: str) -> Iterator[str]:
     for entry in entries:
         if isinstance(entry, str):
             yield _line(docs, entry)
             continue
-        assert isinstance(entry, dict)
         ((name, target),) = entry.items()
         if isinstance(target, list):
             yield f"\n## {part}{name}\n"
@@ -41,7 +41,7 @@ def _lines(docs: Path, entries: list[object], part: str) -> Iterator[str]:
 
 
 def _line(docs: Path, page: str) -> str:
-    text = (docs / page).read_text(encoding="utf-8")
+    text = (docs / page).read_text(encoding="utf-8").replace("**Context.** ", "")
     title, _, rest = text.partition("\n")
     sentence = re.search(r"^[A-Z`][^|\n`].*?(?:[.:](?=\s)|\Z)", rest, re.MULTILINE | re.DOTALL)
     summary = " ".join(sentence[0].split()) if sentence else ""

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 ROOT = Path(__file__).parents[2]
-MKDOCS = os.environ.get("RELUMINE_TEST_MKDOCS_PYTHON", sys.executable)
+MKDOCS = os.environ.get("RELUMINE_TEST_TOOLS", sys.executable)
 """A Python that has mkdocs-material, where another one runs the tests."""
 
 

@@ -69,8 +69,8 @@ def server(server_url):
             client.delete_run(run.run_id)
         for webhook in client.webhooks():
             client.delete_webhook(webhook.webhook_id)
-        client.set_policy("digits", {})
         client.upload(UPLOAD | {"run": UPLOAD["run"] | {"id": f"run-{time.monotonic_ns()}"}})
+        client.set_policy("digits", {})
         webhook = client.create_webhook("http://127.0.0.1:8009/hook")
     return SimpleNamespace(url=server_url, webhook_id=webhook.webhook_id)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from docs.generate import client_methods, command_options, error_codes, metric_names, python_names, thresholds
+from docs.generate import client_methods, command_options, error_codes, metric_names, payloads, python_names, thresholds
 from docs.generate.site_index import site_index
 from relumine_server.cli import settings_table
 
@@ -22,6 +22,8 @@ PARTS: Mapping[tuple[str, str], Callable[[], str]] = {
     ("settings.md", "settings"): lambda: settings_table.tables()[0],
     ("settings.md", "limits"): lambda: settings_table.tables()[1],
     ("tuning.md", "thresholds"): thresholds.table,
+    ("webhooks.md", "alert fields"): payloads.alert_fields,
+    ("webhooks.md", "examples"): payloads.examples,
 }
 """What generates the part of a page, by page and marker."""
 

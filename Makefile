@@ -3,9 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
-SOURCES := client service migrations tests examples benchmarks research
+SOURCES := client service migrations tests examples benchmarks research docs
 
-.PHONY: demo test quick check chaos lock serve chromium receivers generators axe clean
+.PHONY: demo test quick check docs chaos lock serve chromium receivers generators axe clean
 .DEFAULT_GOAL := check
 
 demo: $(VENV)/demo.stamp  ## run a demo: a server, a network whose ReLUs die, and its alert
@@ -22,6 +22,10 @@ check: $(VENV)/dev.stamp  ## check style, types and import contracts
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+docs: $(VENV)/dev.stamp  ## build the site of the documentation into ./site, without a warning
+	$(BIN)/python -m docs.generate
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 RIGS = network_faults process_exit forks server_kills dispatcher_kills disk_full torn_rows packaging hostile_receivers \
 	dns_rebinding multi_server slow_migration frozen_postgres postgres_failover graceful_shutdown payload_bombs pipelines \
@@ -91,4 +95,4 @@ unpack-receivers:  # Debian's packages are unpacked, not installed: installed, t
 	mkdir -p /usr/share/prometheus && cp -rn $(VENV)/receivers/usr/share/prometheus/alertmanager /usr/share/prometheus/  # the path is compiled in
 
 clean:  ## remove the virtual environment and caches
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) site .pytest_cache .mypy_cache .ruff_cache .hypothesis

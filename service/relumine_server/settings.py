@@ -53,10 +53,10 @@ class Settings(BaseSettings):
     """free space beside a SQLite file below which `/readyz` answers 503"""
 
     insecure_no_auth: bool = False
-    """require no API key, whatever the address, even if keys exist; see [security.md](security.md)"""
+    """require no API key, whatever the address, even if keys exist; see [keys.md](keys.md#when-a-key-is-required)"""
     bootstrap_key: bool = False
     """create an admin key at the first start and print it once, on standard output, if no key was ever created; see
-    [security.md](security.md#the-first-key)"""
+    [keys.md](keys.md#the-first-key)"""
     allowed_hosts: str = ""
     """further host names that the server answers to, separated by commas; `*` for any"""
     trusted_proxies: str = ""

@@ -23,7 +23,11 @@ pytestmark = pytest.mark.xdist_group("documented commands")  # one runner, one c
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted(
-    [*ROOT.glob("docs/**/*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "research" / "README.md"]
+    [
+        *ROOT.glob("docs/**/*.md"),
+        *(ROOT / name for name in ("README.md", "AGENTS.md", "CONTRIBUTING.md", "SECURITY.md")),
+        *(ROOT / folder / "README.md" for folder in ("examples", "research")),
+    ]
 )
 CODE = re.compile(r"^```[a-z]*\n(.*?)^```|`([^`]+)`", re.MULTILINE | re.DOTALL)
 PREFIX = re.compile(r"^(?:\$ )?(?:docker compose exec (?:-T )?server )?(?:[A-Z_]+=\S+ )*")

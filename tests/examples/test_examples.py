@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ NAMES = {
     "ddp": "ddp",
     "fine_tuning": "tuning",
     "reinforcement_learning": "rl",
+    "sparse_autoencoder": "sae",
 }
 """The names of the runs, by script."""
 IMPORTS = {
@@ -94,6 +96,21 @@ def test_the_notebook_runs_from_top_to_bottom(server, tmp_path):
     assert {alert.kind for alert in alerts} & {"dying", "dead"}
 
 
+@pytest.mark.skipif(find_spec("stable_baselines3") is None, reason="Stable-Baselines3 is not installed")
+def test_the_policy_of_an_agent_is_watched(server, tmp_path):
+    output_of(start_script("stable_baselines3_ppo", [], server, tmp_path / "healthy"))
+    with relumine.Client(server) as client:
+        (run,) = [run for run in client.runs(project="examples") if run.name == "ppo"]
+        assert (run.status, run.layers) == ("finished", 4)
+
+
+def test_the_readme_of_the_examples_shows_what_each_prints():
+    text = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+    for script in EXAMPLES.glob("*.*"):
+        if script.name != "README.md":
+            assert f"## `{script.name}`" in text, script.name
+
+
 def test_every_example_is_run_here_or_elsewhere():
-    elsewhere = {"demo", "dying_digits", "notebook"}
+    elsewhere = {"demo", "dying_digits", "notebook", "stable_baselines3_ppo", "README"}
     assert {path.stem for path in EXAMPLES.glob("*.*")} == set(NAMES) | elsewhere

@@ -1,4 +1,4 @@
-"""What docs/integrations.md shows of other loggers is run as it stands there, with the real packages."""
+"""What docs/integrations/loggers.md shows of other loggers is run as it stands there, with the real packages."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ NAMES = [
 
 
 def run(first_line, folder, before=LOOP, after="", modules=()):
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/integrations.md").read_text(), re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/integrations/loggers.md").read_text(), re.DOTALL)
     (block,) = [block for block in blocks if block.startswith(f"# {first_line}")]
     script = folder / "script.py"
     script.write_text(before + block + after)

@@ -1,0 +1,1 @@
+"""The parts of the documentation that are generated from the code: ``python -m docs.generate``."""

@@ -75,6 +75,7 @@ TINY: Mapping[str, Sequence[str]] = {
     "benchmarks.overhead.unsampled_step": ["--rounds 3 --steps 20"],
     "benchmarks.read.overview": ["--layers 50 --steps 2 --rounds 1 --databases sqlite"],
     "benchmarks.read.read_latency": ["--records 20000 --rounds 1 --databases sqlite"],
+    "benchmarks.startup.processor_time": ["--rounds 1"],
     "benchmarks.webhooks.fan_out": ["--rounds 1 --alerts 1 --databases sqlite"],
     "benchmarks.webhooks.isolation": ["--rounds 1 --others 2 --failures failing"],
     "benchmarks.webhooks.volume": ["--layers 2"],

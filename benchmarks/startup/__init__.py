@@ -1,1 +1,1 @@
-"""What the start of a command costs."""
+"""The cost of starting a command."""

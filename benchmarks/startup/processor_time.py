@@ -1,5 +1,7 @@
 """Print the processor time from the start of each command to its end, and that of ``import relumine``.
 
+    python -m benchmarks.startup.processor_time [--rounds 9] [--beside FOLDER]
+
 The commands work on a new SQLite file with one key. With ``--beside FOLDER`` those of another checkout run in turn.
 """
 
@@ -30,10 +32,10 @@ COMMANDS: Mapping[str, Sequence[str]] = {
 
 def measured_ms(arguments: Sequence[str], checkout: Path, folder: Path) -> float:
     """Return the processor time of one program, its children included, in milliseconds."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    start = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([sys.executable, *arguments], cwd=folder, env=environment(checkout), capture_output=True, check=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) * 1000
+    end = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return (end.ru_utime + end.ru_stime - start.ru_utime - start.ru_stime) * 1000
 
 
 def parser() -> argparse.ArgumentParser:

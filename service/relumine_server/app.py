@@ -40,6 +40,7 @@ from relumine_server.api.routes import (
     webhooks,
 )
 from relumine_server.api.services import Services
+from relumine_server.api.viewed_runs import ViewedRuns
 from relumine_server.auth.authenticator import Authenticator
 from relumine_server.clock import Clock, Monotonic, Uptime, utc_now
 from relumine_server.db import migrations
@@ -152,6 +153,7 @@ def _services(
         authenticator=Authenticator(database, clock, settings),
         login_attempts=LoginAttempts(),
         inflight=InflightBytes(settings.max_inflight_upload_bytes),
+        viewed_runs=ViewedRuns(),
         alerts=observed["alerts"],
         ingest=ingest,
         large_uploads=LargeUploads(database, ingest, clock),

@@ -12,6 +12,7 @@ from relumine_server.alerts.service import AlertService
 from relumine_server.api.cached_stats import CachedStats
 from relumine_server.api.inflight import InflightBytes
 from relumine_server.api.rate_limit import LoginAttempts
+from relumine_server.api.viewed_runs import ViewedRuns
 from relumine_server.auth.authenticator import Authenticator
 from relumine_server.clock import Clock, Uptime
 from relumine_server.db.database import Database
@@ -40,6 +41,7 @@ class Services:
     authenticator: Authenticator
     login_attempts: LoginAttempts
     inflight: InflightBytes
+    viewed_runs: ViewedRuns
     alerts: AlertService
     ingest: IngestService
     large_uploads: LargeUploads

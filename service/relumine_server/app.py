@@ -20,6 +20,7 @@ from relumine_server.api.middleware.authentication import AuthenticationMiddlewa
 from relumine_server.api.middleware.compression import CompressionMiddleware
 from relumine_server.api.middleware.forwarded import ForwardedMiddleware
 from relumine_server.api.middleware.request_context import RequestContextMiddleware
+from relumine_server.api.middleware.uploads import UploadsMiddleware
 from relumine_server.api.rate_limit import LoginAttempts
 from relumine_server.api.routes import (
     alerts,
@@ -40,7 +41,6 @@ from relumine_server.api.routes import (
     webhooks,
 )
 from relumine_server.api.services import Services
-from relumine_server.api.viewed_runs import ViewedRuns
 from relumine_server.auth.authenticator import Authenticator
 from relumine_server.clock import Clock, Monotonic, Uptime, utc_now
 from relumine_server.db import migrations
@@ -115,6 +115,7 @@ def _add_routes(app: FastAPI) -> None:
 def _add_middleware(app: FastAPI, services: Services) -> None:
     """Add the middleware, the innermost first: the last one added is the first to see a request."""
     app.add_middleware(CompressionMiddleware)
+    app.add_middleware(UploadsMiddleware)
     app.add_middleware(AdmissionMiddleware, settings=services.settings)
     app.add_middleware(
         AuthenticationMiddleware,
@@ -153,7 +154,6 @@ def _services(
         authenticator=Authenticator(database, clock, settings),
         login_attempts=LoginAttempts(),
         inflight=InflightBytes(settings.max_inflight_upload_bytes),
-        viewed_runs=ViewedRuns(),
         alerts=observed["alerts"],
         ingest=ingest,
         large_uploads=LargeUploads(database, ingest, clock),

@@ -67,6 +67,8 @@ TINY: Mapping[str, Sequence[str]] = {
         "--rounds 1 --seconds 0.1 --sizes small --databases sqlite --clients 2",
         "--rounds 1 --seconds 0.1 --sizes small --databases postgres --clients",
     ],
+    "benchmarks.ingest.upload_cost": ["--rounds 1 --seconds 0.1 --shapes tiny"],
+    "benchmarks.ingest.upload_profile": ["--shape tiny --seconds 0.1 --top 2"],
     "benchmarks.ingest.upload_rate": ["--seconds 90"],
     "benchmarks.overhead.compiled": ["--rounds 2 --workloads W1 --backend eager"],
     "benchmarks.overhead.long_runs": ["--runs 1 --steps 300"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 from starlette.requests import HTTPConnection
@@ -41,7 +41,6 @@ class Services:
     authenticator: Authenticator
     login_attempts: LoginAttempts
     inflight: InflightBytes
-    viewed_runs: ViewedRuns
     alerts: AlertService
     ingest: IngestService
     large_uploads: LargeUploads
@@ -52,6 +51,7 @@ class Services:
     evaluator: AlertEvaluator
     maintenance: MaintenanceWorker
     shutdown: Shutdown
+    viewed_runs: ViewedRuns = field(default_factory=ViewedRuns)
 
 
 def services_of(connection: HTTPConnection) -> Services:

@@ -25,5 +25,5 @@ class ViewedRuns:
         self._runs[run_id] = None
 
     def flush_every(self, run_id: str | None) -> float | None:
-        """Return the seconds between uploads to ask a run for; None while nobody looks at it."""
+        """Return the seconds between uploads to ask a run for; None while it is not looked at."""
         return FLUSH_EVERY_S if run_id in self._runs else None

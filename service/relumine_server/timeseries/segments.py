@@ -127,7 +127,7 @@ def _last_readings(rows: Sequence[Any]) -> dict[int, LatestReading]:
         return {}
     segments = codec.segments_of(rows)
     columns = codec.decode(segments, LatestReading._fields)
-    ends = np.cumsum([segment.record_count for segment in segments])
+    ends = np.cumsum([record_count for record_count, _, _ in segments])
     starts = np.concatenate([[0], ends[:-1]])
     is_measured = ~np.isnan(columns["state"])
     last_measured = np.maximum.reduceat(np.where(is_measured, np.arange(is_measured.size), -1), starts)

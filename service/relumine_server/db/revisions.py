@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import lru_cache
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent.parent
@@ -14,6 +15,7 @@ def script_location() -> Path:
     return in_wheel if in_wheel.is_dir() else _PACKAGE.parent.parent / "migrations"
 
 
+@lru_cache(maxsize=4)  # /readyz asks every few seconds
 def head(folder: Path) -> str | None:
     """Return the revision that no other revision of a folder follows; None for an empty folder."""
     parents = dict(_revision_and_parent(file) for file in sorted(folder.glob("versions/*.py")))

@@ -21,11 +21,15 @@ from torch import nn
 
 import relumine
 from benchmarks.overhead.transport import DiscardingTransport
+from relumine._capture.layer_recorder import BUFFERS_PER_LAYER
+from relumine._capture.step_stats import SumRow
+from relumine._export.aggregator import COLUMNS
 
 ROOT = Path(__file__).parents[2]
 NARROW = 32
 WIDE = 2048
 LAYERS = 4
+FLOAT_BYTES = 4
 POINTS = 10
 """Measurements along a training."""
 
@@ -64,6 +68,16 @@ def train(steps: int, *, is_watched: bool, width: int) -> None:
                 print(resident_kib(), flush=True)
 
 
+def columns() -> int:
+    """Return the bytes of a unit in the columns of the aggregator."""
+    return FLOAT_BYTES * len(COLUMNS)
+
+
+def buffers() -> int:
+    """Return the bytes of a unit in the two buffers that every layer has."""
+    return FLOAT_BYTES * len(SumRow) * BUFFERS_PER_LAYER
+
+
 def report(title: str, steps: int, width: int) -> None:
     """Run both processes, one after the other, and print the difference."""
     memory: dict[str, list[int]] = {}
@@ -74,6 +88,10 @@ def report(title: str, steps: int, width: int) -> None:
         memory[arm] = [int(line) for line in output.splitlines() if line.isdigit()]
     differences = [watched - bare for bare, watched in zip(memory["bare"], memory["watched"], strict=True)]
     print(f"{title}: {steps:,} steps, {LAYERS * width:,} units, KiB more than bare along the way: {differences}")
+    per_unit = 1024 * differences[-1] / (LAYERS * width)
+    print(
+        f"  {per_unit:,.0f} bytes per unit at the end, of which {columns()} for columns and {buffers()} for two buffers"
+    )
     growth = memory["watched"][-1] - memory["watched"][1]
     print(f"  growth of the watched process from 20 % to 100 % of the steps: {growth:+,} KiB", flush=True)
 

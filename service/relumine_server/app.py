@@ -20,6 +20,7 @@ from relumine_server.api.middleware.authentication import AuthenticationMiddlewa
 from relumine_server.api.middleware.compression import CompressionMiddleware
 from relumine_server.api.middleware.forwarded import ForwardedMiddleware
 from relumine_server.api.middleware.request_context import RequestContextMiddleware
+from relumine_server.api.middleware.uploads import UploadsMiddleware
 from relumine_server.api.rate_limit import LoginAttempts
 from relumine_server.api.routes import (
     alerts,
@@ -114,6 +115,7 @@ def _add_routes(app: FastAPI) -> None:
 def _add_middleware(app: FastAPI, services: Services) -> None:
     """Add the middleware, the innermost first: the last one added is the first to see a request."""
     app.add_middleware(CompressionMiddleware)
+    app.add_middleware(UploadsMiddleware)
     app.add_middleware(AdmissionMiddleware, settings=services.settings)
     app.add_middleware(
         AuthenticationMiddleware,

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from relumine.schemas.record import MAX_RECORDS
 from relumine.schemas.upload import MAX_LAYERS, MAX_METRICS
+from relumine_server.database_url import DEFAULT as DEFAULT_DATABASE_URL
 from relumine_server.net.allowlist import TargetAllowlist, parse_allowlist
 from relumine_server.net.clients import TrustedProxies, parse_proxies
 from relumine_server.net.hostnames import base_url_problem, is_address, is_name
@@ -33,7 +34,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="RELUMINE_", extra="ignore", use_attribute_docstrings=True)
 
-    database_url: str = "sqlite:///relumine.db"
+    database_url: str = DEFAULT_DATABASE_URL
     """SQLite file or Postgres database (`postgresql+psycopg://…`)"""
     host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     """address to listen on"""

@@ -151,7 +151,7 @@ def stored_records(connection: sa.Connection) -> Iterator[tuple[str, int]]:
     segment = tables.segments.c
     stored = sa.select(segment.run_id, segment.record_count, segment.data, segment.readings)
     for run, *values in connection.execute(stored):
-        steps = codec.decode([codec.StoredSegment(*values)], ["step"])["step"]
+        steps = codec.decode([values], ["step"])["step"]
         yield from ((run, int(step)) for step in steps)
     chunk = tables.chunks.c
     compacted = sa.select(chunk.run_id, chunk.data, chunk.last, chunk.record_count).where(chunk.statistic == "step")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from types import CodeType, FrameType
 from typing import Any, TypeAlias
 
@@ -62,15 +63,15 @@ def call_arguments(module: nn.Module, inputs: tuple[Any, ...]) -> Any:
     return inputs if first_tensor(inputs) is not None else keyword_arguments(module)
 
 
-def _frames() -> list[FrameType]:
-    """Return the frames outside of the SDK, innermost first."""
-    frames: list[FrameType] = []
-    frame: FrameType | None = sys._getframe(2)  # noqa: SLF001 - inspect.stack would read source files
-    while frame is not None and len(frames) < MAX_FRAMES:
+def _frames() -> Iterator[FrameType]:
+    """Yield the frames outside of the SDK, innermost first. Most callers need but the first few."""
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - inspect.stack would read source files
+    count = 0
+    while frame is not None and count < MAX_FRAMES:
         if not frame.f_globals.get("__name__", "").startswith("relumine._"):
-            frames.append(frame)
+            count += 1
+            yield frame
         frame = frame.f_back
-    return frames
 
 
 def _is_of_torch(frame: FrameType) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from relumine._capture.step_stats import ModelIO
-from relumine._torch.tensors import leaves_in, strided_sample
+from relumine._torch.tensors import first_tensor, strided_sample
 from relumine._torch.unwrap import unwrap
 
 # Number of input values copied; a whole batch of images would cost more than all layers together.
@@ -62,7 +62,5 @@ class ModelIORecorder:
 
 def _first_readable(value: Any) -> Tensor | None:
     """Return the first tensor in a nested value, or None if it cannot be read: sparse, nested, without numbers."""
-    for leaf in leaves_in(value):
-        if isinstance(leaf, Tensor):
-            return unwrap(leaf).tensor
-    return None
+    tensor = first_tensor(value)
+    return None if tensor is None else unwrap(tensor).tensor

@@ -10,7 +10,8 @@ import numpy as np
 from relumine._capture.step_stats import LayerStats, StepStats, SumRow
 from relumine._export.gradient_flow import GradientFlow
 from relumine._export.layer_record import LayerRecord
-from relumine._export.layer_totals import LayerTotals, UnitIndex, active_positions, read_row_count
+from relumine._export.layer_totals import LayerTotals, UnitIndex, active_positions, is_finite, read_row_count
+from relumine._export.motion import MotionDetector
 from relumine._export.run_aggregator import RunAggregator
 from relumine._export.unit_silences import UnitSilences
 from relumine.schemas.record_table import Array
@@ -57,6 +58,7 @@ class RecordAggregator:
         self._units: dict[str, Array] = {name: np.zeros(0, np.float32) for name in COLUMNS}
         self._index_cache: dict[tuple[int, ...], UnitIndex] = {}
         self._run = RunAggregator()
+        self._motion = MotionDetector()
 
     @property
     def bytes_per_step(self) -> int:
@@ -73,7 +75,7 @@ class RecordAggregator:
         for layer in stats.layers:
             read_row_count(layer)
             matrix = layer.matrix.cpu().numpy()
-            if _is_finite(matrix):
+            if is_finite(matrix):
                 finite.append(layer)
                 matrices.append(matrix)
             else:
@@ -123,6 +125,10 @@ class RecordAggregator:
     def take_input_jump(self) -> bool:
         """Return True if the model's input has jumped since the last call."""
         return self._run.take_input_jump()
+
+    def take_motion(self) -> bool:
+        """Return True if units fell silent, rates changed, or a layer is not finite any more since the last call."""
+        return self._motion.has_moved(self._totals, self._units)
 
     def _totals_of(self, layer: LayerStats) -> LayerTotals:
         """Return the totals of a layer; append its units to all columns when it is new."""
@@ -290,9 +296,3 @@ def _has_split(layer: LayerStats, totals: LayerTotals) -> bool:
     It does not at a layer's first step, and not after a step that was not finite.
     """
     return layer.since_step is not None and layer.since_step == totals.previous_step
-
-
-def _is_finite(matrix: Array) -> bool:
-    # A finite sum proves it in one pass; a sum may overflow although every number is finite.
-    with np.errstate(over="ignore", invalid="ignore"):
-        return bool(np.isfinite(matrix.sum()) or np.isfinite(matrix).all())

@@ -101,3 +101,10 @@ def active_positions(layers: Sequence[LayerStats], index: UnitIndex, rows: Array
     if has_positions.any():
         active = np.where(index.per_unit(has_positions), rows[SumRow.ACTIVE_POSITIONS], active)
     return active
+
+
+def is_finite(matrix: Array) -> bool:
+    """Return True if every number of a matrix is finite."""
+    # A finite sum proves it in one pass; a sum may overflow although every number is finite.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(matrix.sum()) or np.isfinite(matrix).all())

@@ -27,6 +27,8 @@ class SampleQueue:
     def __init__(self, max_items: int = MAX_ITEMS, max_bytes: int = MAX_BYTES) -> None:
         self.dropped: dict[str, int] = {}
         self.wakeup = threading.Event()
+        self.is_urgent = False
+        """True if what is queued is to be sent at once, until the sender sets it to False."""
         self.nbytes = 0
         self._items: deque[StepStats | LoggedScalar] = deque()
         self._max_items = max_items
@@ -48,6 +50,11 @@ class SampleQueue:
                 self.count_dropped("buffer_full" if isinstance(oldest, StepStats) else SCALARS)
         if len(self._items) >= WAKEUP_ITEMS or self.nbytes >= WAKEUP_BYTES:
             self.wakeup.set()
+
+    def hurry(self) -> None:
+        """Wake the sender, and have everything queued so far sent at once."""
+        self.is_urgent = True
+        self.wakeup.set()
 
     def pop_batch(self, limit: int) -> list[StepStats | LoggedScalar]:
         """Remove and return up to ``limit`` of the oldest items."""

@@ -17,10 +17,10 @@ from relumine._export.spool import Backlog
 from relumine._export.transport import Transport
 from relumine._export.upload_builder import UploadBuilder
 from relumine._runtime.guard import ErrorGuard
-from relumine.schemas.upload import Coverage, FinalStatus, LayerInfo
+from relumine.schemas.upload import Coverage, FinalStatus, LayerInfo, UploadResponse
 from relumine.schemas.watching import Watching
 
-# The longest a sampled step waits in the queue.
+# The longest a sampled step waits in the queue. Its record may wait longer for its upload: ``upload_pace`` decides.
 MAX_AGE_S = 1.0
 ITEMS_PER_UPLOAD = 256
 
@@ -50,6 +50,7 @@ class Sender:
         self._deadline = float("inf")
         self._is_busy = False
         self._is_flushing = False
+        self._alerts: set[tuple[str, ...]] = set()
         self._stopping = threading.Event()
         self._idle = threading.Event()
         self._thread = threading.Thread(target=self._run, name="relumine-sender", daemon=True)
@@ -65,6 +66,17 @@ class Sender:
     def set_watching(self, watching: Watching) -> None:
         """Send whether the training is being watched, at once if that changed."""
         self._builder.set_watching(watching)
+
+    def note_response(self, response: UploadResponse) -> None:
+        """Send as often as the server asks, and at once where alerts change. Called in the sender thread."""
+        self._builder.pace.request(response.flush_every)
+        alerts: set[tuple[str, ...]] = {
+            (alert.id, alert.state, alert.severity, alert.kind) for alert in response.alerts
+        }
+        is_pending = any(alert.state == "pending" for alert in response.alerts)
+        if alerts != self._alerts or is_pending:
+            self._builder.pace.note_motion(time.monotonic())
+        self._alerts = alerts
 
     @property
     def steps_without_gradient(self) -> int:
@@ -176,6 +188,9 @@ class Sender:
     def _export_queue(self, *, last: bool) -> None:
         """Build uploads of everything in the queue, and send or spool each."""
         is_flushing = self._is_flushing
+        if self._queue.is_urgent:
+            self._queue.is_urgent = False
+            self._builder.pace.note_motion(time.monotonic())
         while True:
             items = self._queue.pop_batch(ITEMS_PER_UPLOAD)
             is_empty = not len(self._queue)

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 from relumine._capture.step_stats import LoggedScalar, StepStats
 from relumine._export.aggregator import RecordAggregator
 from relumine._export.descriptions import Description, Descriptions
-from relumine._export.layer_record import LayerRecord
+from relumine._export.held_records import HeldRecords
 from relumine._export.logged_numbers import LoggedNumbers
 from relumine._export.record_chunks import chunks_of
+from relumine._export.upload_pace import UploadPace
 from relumine._export.upload_split import (
     SEQ_STRIDE,
     count_sampled_steps,
@@ -95,6 +96,8 @@ class UploadBuilder:
         self._divides_units = True
         """False once the smallest part of a record was too large: others need not be tried."""
         self._started = time.monotonic()
+        self.pace = UploadPace(self._started)
+        self._held = HeldRecords()
         self._descriptions = Descriptions()
         # Reentrant: the SIGTERM handler may interrupt ``set_watching`` and close the run in the same thread.
         self._lock = threading.RLock()
@@ -155,7 +158,7 @@ class UploadBuilder:
         final_status: FinalStatus | None,
         force: bool,
     ) -> list[EncodedUpload]:
-        """Return the next uploads; none where there is nothing to send yet. ``force``: send what is merged so far.
+        """Return the next uploads; none where nothing is due yet. ``force``: send everything so far.
 
         The time this takes counts as overhead: the training waits for the interpreter meanwhile.
         """
@@ -173,14 +176,26 @@ class UploadBuilder:
         final_status: FinalStatus | None,
         force: bool,
     ) -> list[EncodedUpload]:
-        records = _table(self._aggregate(items, force=force or final_status is not None))
-        metrics = self._numbers.metrics(items)
+        force = force or final_status is not None
+        self._aggregate(items, force=force)
+        self._held.metrics += self._numbers.metrics(items)
+        if not (force or self._is_due(time.monotonic())):
+            return []
+        records = self._held.table()
+        metrics = self._held.metrics
+        self._held = HeldRecords()
         if not len(records) and not metrics and not self._has_news(final_status):
             return []
+        self.pace.note_sent(time.monotonic())
         chunks = list(chunks_of(records, self._max_bytes))
         uploads = [self._upload(chunk, [], dropped, None) for chunk in chunks[:-1]]
         uploads.append(self._upload(chunks[-1], metrics, dropped, final_status))
         return [part for upload in uploads for part in self._within_limit(upload)]
+
+    def _is_due(self, now_s: float) -> bool:
+        if self._aggregator.take_motion():
+            self.pace.note_motion(now_s)
+        return self.pace.is_due(now_s, records=len(self._held.records), nbytes=self._held.nbytes)
 
     def _within_limit(self, upload: EncodedUpload) -> list[EncodedUpload]:
         """Return an upload in parts that are smaller than what was refused so far, where it has such parts."""
@@ -196,11 +211,10 @@ class UploadBuilder:
             return bool(self.count or self._descriptions.has_unsent or is_unwatched)
         return self._has_watching_changed and (is_unwatched or self.count > 0)
 
-    def _aggregate(self, items: Sequence[StepStats | LoggedScalar], *, force: bool) -> list[LayerRecord]:
-        """Return one record per layer and sampled step within the byte budget, beyond it one per several steps."""
-        records: list[LayerRecord] = []
+    def _aggregate(self, items: Sequence[StepStats | LoggedScalar], *, force: bool) -> None:
+        """Hold one record per layer and sampled step within the byte budget, beyond it one per several steps."""
         elapsed_s = time.monotonic() - self._started
-        planned = 0
+        planned = self._held.nbytes
         for item in items:
             if not isinstance(item, StepStats):
                 continue
@@ -211,15 +225,15 @@ class UploadBuilder:
                 continue
             planned += self._aggregator.bytes_per_step
             if self._budget.allows(elapsed_s, planned=planned):
-                records += self._collect()
+                self._collect()
         if force:
-            records += self._collect()
-        return records
+            self._collect()
 
-    def _collect(self) -> list[LayerRecord]:
+    def _collect(self) -> None:
         if self._aggregator.pending_steps > 1:
             self.merged_steps += self._aggregator.pending_steps
-        return self._aggregator.collect()
+        self._held.records += self._aggregator.collect()
+        self._held.nbytes += self._aggregator.bytes_per_step
 
     def _upload(
         self,
@@ -281,9 +295,3 @@ class UploadBuilder:
             # What both describe together is acknowledged with the last of them.
             parts[-1] = parts[-1]._replace(description=upload.description)
         return parts
-
-
-def _table(records: Sequence[LayerRecord]) -> RecordTable:
-    scalars = [record.scalars for record in records]
-    columns = [record.columns for record in records]
-    return RecordTable.from_values(scalars, columns).sorted_by_step()

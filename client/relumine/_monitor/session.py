@@ -77,12 +77,13 @@ class MonitorSession:
         """Say at once, here and to the server, whether the training is being watched. Called in any thread."""
         self.on_watching(watching)
         self.sender.set_watching(watching)
-        self.queue.wakeup.set()
+        self.queue.hurry()
 
     def on_response(self, response: UploadResponse) -> None:
         """Apply the server's response. Called in the sender thread, like the next three."""
         self.account.note_response(response)
         self.server_run.note_response(response)
+        self.sender.note_response(response)
         if response.sample_every is not None:
             self.schedule.request_interval(response.sample_every)
         self.dispatcher.receive(response.alerts)
@@ -116,7 +117,7 @@ class MonitorSession:
         if not self._has_described:
             self._has_described = True
             self.on_first_stats(self._coverage())
-            self.queue.wakeup.set()  # the first chart should not wait for the sender's next tick
+            self.queue.hurry()  # the first chart should not wait for the sender's next tick
 
     def _describe(self) -> None:
         """Describe every layer to the server, as far as it does not know the description."""

@@ -240,7 +240,7 @@ class StepLoop:
         self.marks = 0
         self.queue.put(to_host(stats))
         if self.schedule.is_burst(self.step):
-            self.queue.wakeup.set()  # units may die within a few steps: an alert should not wait for the next tick
+            self.queue.hurry()  # units may die within a few steps: an alert should not wait for the next tick
 
     def _note_new_layers(self) -> None:
         count = len(self.hooks.layers)

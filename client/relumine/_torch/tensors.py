@@ -45,6 +45,8 @@ def leaves_in(value: object) -> Iterator[object]:
 
 def first_tensor(value: object) -> Tensor | None:
     """Return the first tensor in a nested value, or None."""
+    if isinstance(value, tuple) and value and isinstance(value[0], Tensor):  # the usual arguments of a forward
+        return value[0]
     for leaf in leaves_in(value):
         if isinstance(leaf, Tensor):
             return leaf

@@ -34,6 +34,7 @@ MAX_RECORD_UNITS = 1_000_000
 MAX_LEARNING_RATES = 1_000
 MAX_UNIT_VALUE = float(np.finfo(np.float32).max)
 ALL_COLUMN_BITS = (1 << len(UNIT_COLUMNS)) - 1  # a newer SDK may send more
+_FLOAT_COLUMNS = tuple(name for name in SCALARS if name not in INTEGER_COLUMNS)
 
 
 class _Piece(NamedTuple):
@@ -169,7 +170,7 @@ def unpack(
             pieces = units[name]
             columns[name] = np.concatenate(pieces) if len(pieces) > 1 else pieces[0]
     records = RecordTable(
-        scalars={name: _check_scalar(name, scalars.get(name), size) for name in SCALARS},
+        scalars=_check_scalars(scalars, size),
         units=_check_integers("unit_counts", unit_counts, size, MAX_RECORD_UNITS),
         present=_check_integers("unit_columns", unit_columns, size, MAX_STEP) & ALL_COLUMN_BITS,
         columns=columns,
@@ -218,28 +219,49 @@ def _check_active(records: RecordTable) -> None:
         raise ValueError("a record of a layer needs the column active")
 
 
-def _check_scalar(name: str, values: Array | None, size: int) -> Array:
-    """Return a scalar column of length ``size`` in the dtype of the table, the default where it was not sent."""
-    if name in INTEGER_COLUMNS:
-        if values is None and name in KEY_COLUMNS and size:
-            raise ValueError(f"records need {name}")
-        integers = np.full(size, DEFAULTS.get(name, 0)) if values is None else values
-        return _check_integers(name, integers, size, MAX_STEP, minimum=int(name == "sampled_steps"))
-    if values is None:
-        return np.full(size, np.nan)
-    if values.size != size or np.isinf(values).any():
+def _check_scalars(sent: Mapping[str, Array], size: int) -> dict[str, Array]:
+    """Return the scalar columns of length ``size`` in the dtype of the table, the default where one was not sent.
+
+    Those that are no integers are rows of one array: most are not sent, and all are checked at once.
+    """
+    columns: dict[str, Array] = {}
+    floats = np.full((len(_FLOAT_COLUMNS), size), np.nan)
+    for row, name in enumerate(_FLOAT_COLUMNS):
+        columns[name] = floats[row]
+        values = sent.get(name)
+        if values is None:
+            continue
+        if values.size != size:
+            raise ValueError(f"column {name} has a different length, or contains infinities")
+        columns[name][:] = values
+    infinite = np.isinf(floats).any(axis=1)
+    if infinite.any():
+        name = _FLOAT_COLUMNS[int(infinite.argmax())]
         raise ValueError(f"column {name} has a different length, or contains infinities")
-    floats: Array = values.astype(np.float64)
-    if name == "since_step" and (floats != np.floor(floats))[~np.isnan(floats)].any():
+    since_step = columns["since_step"]
+    if (since_step != np.floor(since_step))[~np.isnan(since_step)].any():
         raise ValueError("since_step is not an integer")
-    return floats
+    for name in INTEGER_COLUMNS:
+        columns[name] = _check_integer_scalar(name, sent.get(name), size)
+    return {name: columns[name] for name in SCALARS}
+
+
+def _check_integer_scalar(name: str, values: Array | None, size: int) -> Array:
+    if values is None:
+        if name in KEY_COLUMNS and size:
+            raise ValueError(f"records need {name}")
+        return np.full(size, DEFAULTS.get(name, 0))
+    return _check_integers(name, values, size, MAX_STEP, minimum=int(name == "sampled_steps"))
 
 
 def _check_integers(name: str, values: Array, size: int, maximum: int, *, minimum: int = 0) -> Array:
     """Return a column as int64; zeros where it was not sent."""
     numbers = values if values.size else np.zeros(size, np.int64)
-    with np.errstate(invalid="ignore"):  # NaN becomes some integer, which differs from it
-        integers: Array = numbers.astype(np.int64)
+    if numbers.dtype.kind == "f":
+        with np.errstate(invalid="ignore"):  # NaN becomes some integer, which differs from it
+            integers: Array = numbers.astype(np.int64)
+    else:
+        integers = numbers.astype(np.int64)
     is_in_range = numbers.size == size and (not size or (integers.min() >= minimum and integers.max() <= maximum))
     if not is_in_range or (numbers.dtype.kind == "f" and not (integers == numbers).all()):
         raise ValueError(f"column {name} has a different length, or contains numbers out of range")

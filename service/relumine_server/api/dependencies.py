@@ -64,6 +64,10 @@ async def _authenticator(request: Request) -> Authenticator:
     return services_of(request).authenticator
 
 
+async def _note_viewed(request: Request) -> None:
+    services_of(request).viewed_runs.note(request.path_params["run_id"])
+
+
 async def _key_project(request: Request) -> str | None:
     return cast("Principal", request.state.caller).project
 
@@ -86,6 +90,8 @@ DispatcherDep = Annotated[Wakeable, Depends(_dispatcher)]
 EvaluatorDep = Annotated[Wakeable, Depends(_evaluator)]
 BacktestsDep = Annotated[Backtests, Depends(_backtests)]
 AuthenticatorDep = Annotated[Authenticator, Depends(_authenticator)]
+NOTE_VIEWED = Depends(_note_viewed)
+"""The dependency of routes that a page of a run reads while somebody looks at it."""
 KeyProject = Annotated[str | None, Depends(_key_project)]
 """The project that the caller's key is bound to; None for a key of all projects."""
 VisibleProject = Annotated[str | None, Depends(_visible_project)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 from starlette.requests import HTTPConnection
@@ -12,6 +12,7 @@ from relumine_server.alerts.service import AlertService
 from relumine_server.api.cached_stats import CachedStats
 from relumine_server.api.inflight import InflightBytes
 from relumine_server.api.rate_limit import LoginAttempts
+from relumine_server.api.viewed_runs import ViewedRuns
 from relumine_server.auth.authenticator import Authenticator
 from relumine_server.clock import Clock, Uptime
 from relumine_server.db.database import Database
@@ -50,6 +51,7 @@ class Services:
     evaluator: AlertEvaluator
     maintenance: MaintenanceWorker
     shutdown: Shutdown
+    viewed_runs: ViewedRuns = field(default_factory=ViewedRuns)
 
 
 def services_of(connection: HTTPConnection) -> Services:

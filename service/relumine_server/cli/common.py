@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from relumine.schemas.printable import printable
+from relumine_server import database_url as database_urls
 from relumine_server import validation_messages
 from relumine_server.cli.progress import progress
 from relumine_server.errors import FileInUseError, NotDistributableError, ProblemError, UnknownDatabaseError
@@ -42,22 +44,30 @@ def load_settings(**options: Any) -> Settings:
         fail(f"settings cannot be used: {'; '.join(sentences)}")
 
 
+def database_address(option: str | None) -> str:
+    """Return the URL of the database: of the option, of the environment, or the default.
+
+    Commands that only look ask for this alone: the other settings take longer to load than the answer.
+    """
+    return database_urls.from_environment() if option is None else option
+
+
 def _name_of(setting: str, options: Collection[str]) -> str:
     """Return the name that the user knows a setting by: the option if it was given, else the variable."""
     return f"--{setting.replace('_', '-')}" if setting in options else f"RELUMINE_{setting.upper()}"
 
 
-def sqlite_file(settings: Settings) -> Path | None:
+def sqlite_file(database_url: str) -> Path | None:
     """Return the file of a SQLite database; None for Postgres."""
     from relumine_server.maintenance.doctor import sqlite_path
 
-    with clear_database_errors(settings):
-        return sqlite_path(settings.database_url)
+    with clear_database_errors(database_url):
+        return sqlite_path(database_url)
 
 
-def require_file(settings: Settings) -> None:
+def require_file(database_url: str) -> None:
     """End the command if the SQLite file is missing, rather than create an empty one in a wrong folder."""
-    file = sqlite_file(settings)
+    file = sqlite_file(database_url)
     if file is not None and not file.is_file():
         fail(
             f"there is no database {file}: run the command in the folder of the server, "
@@ -72,7 +82,7 @@ def open_database(settings: Settings) -> Iterator[Database]:
     from relumine_server.db.database import Database
 
     log_config.to_stderr(settings.log_level, settings.log_format)  # standard output is for the result
-    with clear_database_errors(settings), closing(Database.open(settings.database_url)) as database:
+    with clear_database_errors(settings.database_url), closing(Database.open(settings.database_url)) as database:
         yield database
 
 
@@ -84,7 +94,7 @@ def migrated(settings: Settings, in_use_hint: str = "stop it first") -> Iterator
     from relumine_server.db.database import Database
 
     log_config.to_stderr(settings.log_level, settings.log_format)  # standard output is for the result
-    with clear_database_errors(settings):
+    with clear_database_errors(settings.database_url):
         try:
             database = Database.open(settings.database_url)
         except FileInUseError as error:
@@ -101,15 +111,15 @@ def reading(settings: Settings) -> Iterator[sa.Connection]:
     from relumine_server import log_config
     from relumine_server.db.sqlite_reading import read_only
 
-    require_file(settings)
-    file = sqlite_file(settings)
+    require_file(settings.database_url)
+    file = sqlite_file(settings.database_url)
     if file is None:
         with open_database(settings) as database, database.read() as connection:
             require_schema(connection)
             yield connection
         return
     log_config.to_stderr(settings.log_level, settings.log_format)  # standard output is for the result
-    with clear_database_errors(settings), read_only(file) as connection:
+    with clear_database_errors(settings.database_url), read_only(file) as connection:
         require_schema(connection)
         yield connection
 
@@ -118,33 +128,49 @@ def require_schema(connection: sa.Connection) -> None:
     """End the command unless the database is at the schema of this version."""
     from relumine_server.db import migrations
 
-    current = migrations.current(connection)
-    if current != migrations.head():
+    require_revision(migrations.current(connection), migrations.head())
+
+
+def require_revision(current: str | None, needed: str | None) -> None:
+    """End the command unless the revision of the schema is the one that this version needs."""
+    if current != needed:
         fail(f"the database is not of this version (schema {current}): run `relumine-server migrate`")
 
 
 @contextmanager
-def clear_database_errors(settings: Settings) -> Iterator[None]:
+def clear_database_errors(database_url: str) -> Iterator[None]:
     """End the command with one sentence if the database cannot be opened or migrated."""
+    try:
+        yield
+    except typer.Exit:
+        raise
+    except (FileInUseError, NotDistributableError, UnknownDatabaseError) as error:
+        fail(str(error))
+    except ImportError:
+        fail("Postgres needs its driver: pip install 'relumine[server,postgres]'")
+    except Exception as error:
+        sentence = _database_sentence(database_url, error)
+        if sentence is None:
+            raise
+        fail(sentence)
+
+
+def _database_sentence(database_url: str, error: Exception) -> str | None:
+    """Say what is wrong with the database; None for an error of another kind."""
     from alembic.util import CommandError
     from sqlalchemy.exc import DBAPIError
 
     from relumine_server.db.database import without_password
 
-    try:
-        yield
-    except (FileInUseError, NotDistributableError, UnknownDatabaseError) as error:
-        fail(str(error))
-    except ImportError:
-        fail("Postgres needs its driver: pip install 'relumine[server,postgres]'")
-    except ProblemError as error:
-        database = without_password(settings.database_url)
-        fail(error.detail if error.status == 409 else f"{database}: {error.detail}")
-    except CommandError as error:
-        fail(f"{without_password(settings.database_url)} is not of this version: {error}")
-    except (OSError, DBAPIError) as error:
+    database = without_password(database_url)
+    if isinstance(error, ProblemError):
+        return error.detail if error.status == 409 else f"{database}: {error.detail}"
+    if isinstance(error, CommandError):
+        return f"{database} is not of this version: {error}"
+    if isinstance(error, OSError | sqlite3.Error | DBAPIError):
         reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-        fail(f"{without_password(settings.database_url)} cannot be used: {reason}")
+        return f"{database} cannot be used: {reason}"
+    return None
 
 
 @contextmanager
@@ -159,7 +185,7 @@ def clear_address_errors(settings: Settings) -> Iterator[None]:
 
 def is_sqlite(settings: Settings) -> bool:
     """Return True if the database is a SQLite file, which takes one process."""
-    return sqlite_file(settings) is not None
+    return sqlite_file(settings.database_url) is not None
 
 
 def say(line: str, *, err: bool = False) -> None:

@@ -16,17 +16,21 @@ from relumine.schemas.scope import Scope
 from relumine_server.cli.common import (
     DatabaseUrl,
     clear_database_errors,
+    database_address,
     fail,
     load_settings,
     migrated,
     reading,
     require_file,
+    require_revision,
     say,
+    sqlite_file,
 )
 from relumine_server.cli.group import CommandGroup
 
 if TYPE_CHECKING:
     from relumine_server.api.routes.keys import NewKey
+    from relumine_server.auth.api_keys import KeyRow
     from relumine_server.db.database import Database
     from relumine_server.settings import Settings
 
@@ -89,11 +93,7 @@ def _store(request: NewKey, settings: Settings, now: datetime) -> None:
 @cli.command("list")
 def list_keys(database_url: DatabaseUrl = None) -> None:
     """List the keys, without their secrets."""
-    from relumine_server.auth import repository as auth_repository
-
-    settings = load_settings(database_url=database_url)
-    with reading(settings) as connection:
-        rows = auth_repository.page_keys(connection, project=None, position=None, limit=100_000)
+    rows = _stored_keys(database_address(database_url))
     if not rows:
         say("No API keys. `relumine-server keys create --scope admin` creates the first.", err=True)
         return
@@ -102,6 +102,26 @@ def list_keys(database_url: DatabaseUrl = None) -> None:
     for row in rows:
         used = "never" if row.last_used_at is None else f"{row.last_used_at:%Y-%m-%d %H:%M}"
         say(_line((row.key_id, row.scope, row.state(now), printable(row.project or "*"), used, row.name or "")))
+
+
+def _stored_keys(database_url: str) -> list[KeyRow]:
+    require_file(database_url)
+    file = sqlite_file(database_url)
+    if file is None:
+        return _keys_on_postgres(database_url)
+    from relumine_server.auth import stored_keys
+    from relumine_server.db import revisions, sqlite_snapshot
+
+    with clear_database_errors(database_url), sqlite_snapshot.snapshot(file) as connection:
+        require_revision(sqlite_snapshot.revision(connection), revisions.head(revisions.script_location()))
+        return stored_keys.all_keys(connection)
+
+
+def _keys_on_postgres(database_url: str) -> list[KeyRow]:
+    from relumine_server.auth import repository as auth_repository
+
+    with reading(load_settings(database_url=database_url)) as connection:
+        return auth_repository.page_keys(connection, project=None, position=None, limit=100_000)
 
 
 def _line(cells: Sequence[str]) -> str:
@@ -119,7 +139,7 @@ def revoke_key(
     from relumine_server.clock import utc_now
 
     settings = load_settings(database_url=database_url)
-    require_file(settings)
+    require_file(settings.database_url)
     with _writing(settings, f"DELETE {settings.base_url}/v1/keys/{key_id}") as database:
         if not database.write(lambda connection: auth_repository.revoke(connection, key_id, utc_now)):
             fail(f"there is no key {key_id} in use; `relumine-server keys list` lists all keys")
@@ -141,7 +161,7 @@ def has_keys(settings: Settings) -> bool:
     from relumine_server.auth import repository as auth_repository
     from relumine_server.db.database import Database, parse_url
 
-    with clear_database_errors(settings):
+    with clear_database_errors(settings.database_url):
         url = parse_url(settings.database_url)
         if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
             return False

@@ -26,6 +26,7 @@ from relumine_server.cli.common import (
     DatabaseUrl,
     clear_address_errors,
     clear_database_errors,
+    database_address,
     fail,
     is_sqlite,
     load_settings,
@@ -135,7 +136,7 @@ def _run_server(settings: Settings, listeners: list[socket.socket], *, has_keys:
     from relumine_server.server import run, sockets
     from relumine_server.server.supervisor import Supervisor
 
-    with clear_database_errors(settings):
+    with clear_database_errors(settings.database_url):
         app = create_app(settings) if settings.workers == 1 else None
     database = without_password(settings.database_url)
     say(
@@ -166,7 +167,7 @@ def worker(database_url: DatabaseUrl = None) -> None:
     from relumine_server.webhooks import dispatcher
 
     settings = load_settings(database_url=database_url)
-    require_file(settings)
+    require_file(settings.database_url)
     with open_database(settings) as database:
         with database.read() as connection:
             require_schema(connection)
@@ -228,11 +229,11 @@ def backup(
     from relumine_server.errors import UnknownDatabaseError
     from relumine_server.maintenance.backup import backup as copy_database
 
-    settings = load_settings(database_url=database_url)
-    require_file(settings)
+    address = database_address(database_url)
+    require_file(address)
     try:
         with progress("copying and checking the database"):
-            size = copy_database(settings.database_url, target)
+            size = copy_database(address, target)
     except UnknownDatabaseError as error:
         fail(str(error))
     except (ValueError, OSError, sqlite3.Error) as error:
@@ -253,9 +254,9 @@ def doctor(database_url: DatabaseUrl = None) -> None:
     """Check the version, file system, disk, schema and clock (exit 1 if something is wrong)."""
     from relumine_server.maintenance.doctor import examine
 
-    settings = load_settings(database_url=database_url)
-    with clear_database_errors(settings):
-        checks = examine(settings.database_url, datetime.now(UTC))
+    address = database_address(database_url)
+    with clear_database_errors(address):
+        checks = examine(address, datetime.now(UTC))
     for check in checks:
         say(f"{check.status:<8} {check.name:<12} {check.detail}")
     raise typer.Exit(1 if any(check.status == "problem" for check in checks) else 0)

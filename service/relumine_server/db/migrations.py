@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,7 +10,9 @@ import structlog
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
+
+from relumine_server.db import revisions
+from relumine_server.db.revisions import script_location
 
 MIGRATION_LOCK = 7358  # the advisory lock of a process that migrates
 POLL_S = 0.1
@@ -20,13 +21,6 @@ TIMEOUTS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_ti
 TRANSACTION_TIMEOUT_SINCE = (17,)  # the first Postgres that has transaction_timeout
 
 _log = structlog.get_logger(__name__)
-_PACKAGE = Path(__file__).resolve().parent.parent
-
-
-def script_location() -> Path:
-    """Return the folder of the migrations: in the package in a wheel, at the top of a checkout otherwise."""
-    in_wheel = _PACKAGE / "_migrations"
-    return in_wheel if in_wheel.is_dir() else _PACKAGE.parent.parent / "migrations"
 
 
 def config(connection: sa.Connection | None = None) -> Config:
@@ -90,4 +84,4 @@ def current(connection: sa.Connection) -> str | None:
 
 def head() -> str | None:
     """Return the revision that this version of the server needs."""
-    return ScriptDirectory.from_config(config()).get_current_head()
+    return revisions.head(script_location())

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from relumine_server.db import sqlite_driver
 from relumine_server.db.dialect import MAX_WAITING, T, WriteFn
 from relumine_server.db.errors import problem_from
 from relumine_server.db.sqlite_files import FileIdentity, OpenFiles
@@ -184,13 +185,13 @@ class SqliteWriter:
 
 def _run_in_savepoint(connection: sa.Connection, fn: WriteFn[Any]) -> Any:
     """Run one write function of a group. Its own error undoes only itself, an error of the database the whole group."""
-    connection.exec_driver_sql("SAVEPOINT write_fn")
+    sqlite_driver.execute(connection, "SAVEPOINT write_fn")
     try:
         result = fn(connection)
     except SQLAlchemyError:
         raise
     except Exception as error:  # noqa: BLE001 - handed to the caller
-        connection.exec_driver_sql("ROLLBACK TO write_fn")
+        sqlite_driver.execute(connection, "ROLLBACK TO write_fn")
         result = _Failure(error)
-    connection.exec_driver_sql("RELEASE write_fn")
+    sqlite_driver.execute(connection, "RELEASE write_fn")
     return result

@@ -237,7 +237,7 @@ def _described(connection: sa.Connection, state: DetectorState, upload: Upload) 
     A layer that only a late upload or another rank has described is loaded from its row.
     """
     described = {layer.layer_id for layer in upload.layers}
-    recorded = set(np.unique(upload.records.scalars["layer_id"]).tolist())
+    recorded = set(upload.records.scalars["layer_id"].tolist())
     unknown = recorded - {0, *described, *state.layers}
     if not described and not unknown:
         return state, False
@@ -257,11 +257,11 @@ def check_records(records: RecordTable, units: Mapping[int, int]) -> None:
     repeated = np.flatnonzero((np.diff(steps) == 0) & (np.diff(layer_ids) == 0))
     if repeated.size:
         raise InvalidUpload(f"two records of layer {layer_ids[repeated[0]]} at step {steps[repeated[0]]}")
-    recorded, index_of_layer = np.unique(layer_ids, return_inverse=True)
-    for layer_id in recorded.tolist():
+    recorded = layer_ids.tolist()
+    for layer_id in recorded:
         if layer_id and layer_id not in units:
             raise UnknownLayer(f"layer {layer_id} was never described")
-    expected = np.array([units.get(layer_id, 0) for layer_id in recorded.tolist()], np.int64)[index_of_layer]
+    expected = np.array([units.get(layer_id, 0) for layer_id in recorded], np.int64)
     mismatched = np.flatnonzero((records.present > 0) & (layer_ids > 0) & (records.units != expected))
     if mismatched.size:
         index = mismatched[0]

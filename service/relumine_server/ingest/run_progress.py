@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -178,8 +179,8 @@ def _stored_values(run: LockedRun, upload: Upload, written: RowsWritten, last_st
     if last_step > (-1 if run.last_step is None else run.last_step):
         values["last_step"] = last_step
     if len(upload.records):
-        _, records_per_layer = np.unique(upload.records.scalars["layer_id"], return_counts=True)
-        values["uncompacted_records"] = run.uncompacted_records + int(records_per_layer.max())
+        records_per_layer = Counter(upload.records.scalars["layer_id"].tolist())
+        values["uncompacted_records"] = run.uncompacted_records + max(records_per_layer.values())
         values["unit_stat_rows"] = run.unit_stat_rows + written.rows
         values["unit_stat_bytes"] = run.unit_stat_bytes + written.size_bytes
     return values

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
-import sqlalchemy as sa
-from sqlalchemy.exc import SQLAlchemyError
-
-from relumine_server.db import migrations, tables
-from relumine_server.db.database import parse_url
+from relumine_server.database_url import plain_sqlite_path
+from relumine_server.db import revisions, sqlite_snapshot
 
 WAL_FIXED_IN = (3, 51, 3)
 """The first version of SQLite in which two writers cannot damage a write-ahead log."""
@@ -26,6 +24,7 @@ MIN_FREE_BYTES = 2**30
 CLOCK_TOLERANCE = timedelta(minutes=5)
 
 CheckStatus: TypeAlias = Literal["ok", "warning", "problem"]
+LATEST_WRITE = "SELECT max(updated_at) FROM runs"
 
 
 class Check(NamedTuple):
@@ -38,19 +37,43 @@ class Check(NamedTuple):
 
 def examine(database_url: str, now: datetime) -> list[Check]:
     """Run every check that applies to a database. Raises UnknownDatabaseError for a URL of another kind."""
-    checks: list[Check] = []
     path = sqlite_path(database_url)
-    if path is not None:
-        checks += [_check_sqlite_version(), _check_file_system(path), _check_disk(path)]
-        if not path.exists():
-            detail = f"{path} does not exist yet; `relumine-server serve` creates it"
-            return [*checks, Check("warning", "database", detail)]
+    return _examine_postgres(database_url, now) if path is None else _examine_file(path, now)
+
+
+def _examine_file(path: Path, now: datetime) -> list[Check]:
+    """Check a SQLite file through its driver: loading SQLAlchemy takes longer than all the checks."""
+    checks = [_check_sqlite_version(), _check_file_system(path), _check_disk(path)]
+    if not path.exists():
+        detail = f"{path} does not exist yet; `relumine-server serve` creates it"
+        return [*checks, Check("warning", "database", detail)]
+    try:
+        with closing(sqlite3.connect(path)) as connection:
+            revision = sqlite_snapshot.revision(connection)
+            checks.append(_check_schema(revision))
+            latest = connection.execute(LATEST_WRITE).fetchone()[0] if revision is not None else None
+            checks.append(_check_clock(sqlite_snapshot.utc_time(latest), now))
+            checks.append(_check_integrity(connection))
+    except sqlite3.Error as error:
+        checks.append(Check("problem", "connection", str(error).splitlines()[0]))
+    return checks
+
+
+def _examine_postgres(database_url: str, now: datetime) -> list[Check]:
+    import sqlalchemy as sa  # noqa: PLC0415 - not needed for SQLite
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
+
+    from relumine_server.db import migrations  # noqa: PLC0415
+    from relumine_server.db.database import parse_url  # noqa: PLC0415
+
+    checks: list[Check] = []
     engine = sa.create_engine(parse_url(database_url))
     try:
         with engine.connect() as connection:
-            checks += [_check_schema(connection), _check_clock(connection, now)]
-            if path is not None:
-                checks.append(_check_integrity(connection))
+            revision = migrations.current(connection)
+            checks.append(_check_schema(revision))
+            latest = connection.exec_driver_sql(LATEST_WRITE).scalar() if revision is not None else None
+            checks.append(_check_clock(latest, now))
     except SQLAlchemyError as error:
         checks.append(Check("problem", "connection", str(error.__cause__ or error).splitlines()[0]))
     finally:
@@ -59,7 +82,12 @@ def examine(database_url: str, now: datetime) -> list[Check]:
 
 
 def sqlite_path(database_url: str) -> Path | None:
-    """Return the file of a SQLite database, None for Postgres."""
+    """Return the file of a SQLite database, None for Postgres. Raises UnknownDatabaseError."""
+    plain_path = plain_sqlite_path(database_url)
+    if plain_path is not None:
+        return plain_path
+    from relumine_server.db.database import parse_url  # noqa: PLC0415 - loads SQLAlchemy
+
     url = parse_url(database_url)
     if url.get_backend_name() != "sqlite":
         return None
@@ -107,25 +135,20 @@ def _check_disk(path: Path) -> Check:
     return Check("ok" if free_bytes >= MIN_FREE_BYTES else "warning", "disk", detail)
 
 
-def _check_schema(connection: sa.Connection) -> Check:
-    current = migrations.current(connection)
-    needed = migrations.head()
+def _check_schema(current: str | None) -> Check:
+    needed = revisions.head(revisions.script_location())
     if current == needed:
         return Check("ok", "schema", str(current))
     return Check("problem", "schema", f"at {current}, this version needs {needed}: relumine-server migrate")
 
 
-def _check_clock(connection: sa.Connection, now: datetime) -> Check:
+def _check_clock(latest: datetime | None, now: datetime) -> Check:
     """Compare the clock with the latest write: one that went back falsifies due times and the order of runs."""
-    current_time = Check("ok", "clock", now.astimezone(UTC).isoformat(timespec="seconds"))
-    if migrations.current(connection) is None:
-        return current_time
-    latest = connection.execute(sa.select(sa.func.max(tables.runs.c.updated_at))).scalar()
     if latest is not None and latest > now + CLOCK_TOLERANCE:
         return Check("problem", "clock", f"the database was written at {latest:%Y-%m-%d %H:%M} UTC, now is {now:%H:%M}")
-    return current_time
+    return Check("ok", "clock", now.astimezone(UTC).isoformat(timespec="seconds"))
 
 
-def _check_integrity(connection: sa.Connection) -> Check:
-    result = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+def _check_integrity(connection: sqlite3.Connection) -> Check:
+    (result,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     return Check("ok" if result == "ok" else "problem", "integrity", str(result))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import NamedTuple, TypeAlias
 
@@ -32,8 +33,12 @@ def counted_address(text: str) -> str:
 
 def parse_address(text: str) -> Address | None:
     """Parse an address, and unwrap one of IPv4 that is mapped into IPv6; None for any other text."""
-    if len(text) > MAX_ADDRESS_CHARS:
-        return None
+    return None if len(text) > MAX_ADDRESS_CHARS else _parse(text)
+
+
+@lru_cache(maxsize=1024)
+def _parse(text: str) -> Address | None:
+    """Parse a short text. Every request of a client asks twice for the same address."""
     try:
         address = ip_address(text)
     except ValueError:

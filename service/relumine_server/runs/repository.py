@@ -14,8 +14,9 @@ from pydantic import ValidationError
 from sqlalchemy.dialects import postgresql
 
 from relumine.schemas.upload import LayerInfo, RunInfo, Upload
-from relumine_server.db import tables
+from relumine_server.db import sqlite_driver, tables
 from relumine_server.db.dialect import insert, plain_insert, sqlite_time
+from relumine_server.db.sqlite_driver import PreparedStatement
 from relumine_server.db.tables.runs import run_is_visible
 from relumine_server.db.types import to_json
 from relumine_server.errors import Busy, LayerNotFound, RunNotFound
@@ -55,6 +56,7 @@ _LOCKED_NAMES = [field.name for field in fields(LockedRun)]
 _LOCKED_COLUMNS = [_DERIVED[name].label(name) if name in _DERIVED else _r[name] for name in _LOCKED_NAMES]
 _SELECT_UNLOCKED = sa.select(*_LOCKED_COLUMNS).where(_r.run_id == _RUN_ID, run_is_visible)
 _SELECT_LOCKED = _SELECT_UNLOCKED.with_for_update()
+_PREPARED_LOCK = PreparedStatement(_SELECT_UNLOCKED)  # a writer to SQLite has the whole database
 _NEW_COLUMNS: dict[str, Any] = dict.fromkeys(_LOCKED_NAMES) | {
     "status": "running", "dropped": {}, "is_shared": False, "uncompacted_records": 0, "longest_gap_s": 0.0,
     "sampled_steps": 0, "layers_dead": 0,
@@ -64,7 +66,10 @@ _NEW_COLUMNS: dict[str, Any] = dict.fromkeys(_LOCKED_NAMES) | {
 
 def lock(connection: sa.Connection, run_id: str) -> LockedRun | None:
     """Lock the row of a run for this transaction, and return it; None if there is no such run."""
-    row = connection.execute(_SELECT_LOCKED, {"run": run_id}).first()
+    if connection.dialect.name == "sqlite":
+        row: Sequence[Any] | None = _PREPARED_LOCK.first(connection, {"run": run_id})
+    else:
+        row = connection.execute(_SELECT_LOCKED, {"run": run_id}).first()
     return None if row is None else LockedRun(*row)
 
 
@@ -180,15 +185,23 @@ def claim_upload(connection: sa.Connection, upload: Upload, *, late: bool, proce
     if connection.dialect.name == "sqlite":
         dropped = to_json(upload.dropped) if upload.dropped else None
         statement = f"{plain_insert(tables.uploads, _UPLOAD_COLUMNS)} ON CONFLICT DO NOTHING"
-        return connection.exec_driver_sql(statement, (*key, sqlite_time(now), *rest, dropped)).rowcount > 0
+        return sqlite_driver.execute(connection, statement, (*key, sqlite_time(now), *rest, dropped)).rowcount > 0
     row = dict(zip(_UPLOAD_COLUMNS, (*key, now, *rest, upload.dropped or None), strict=True))
     return connection.execute(_CLAIM, row).first() is not None
 
 
 def update(connection: sa.Connection, run_id: str, values: Mapping[str, Any]) -> None:
     """Set columns of a run."""
-    new_values = {f"new_{name}": value for name, value in values.items()}
-    connection.execute(_update_statement(tuple(values)), {"run": run_id, **new_values})
+    new_values = {"run": run_id, **{f"new_{name}": value for name, value in values.items()}}
+    if connection.dialect.name == "sqlite":
+        _prepared_update(tuple(values)).run(connection, new_values)
+    else:
+        connection.execute(_update_statement(tuple(values)), new_values)
+
+
+@lru_cache(maxsize=256)
+def _prepared_update(names: tuple[str, ...]) -> PreparedStatement:
+    return PreparedStatement(_update_statement(names))
 
 
 @lru_cache(maxsize=256)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import lru_cache
 from operator import attrgetter, itemgetter
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 
@@ -83,6 +83,9 @@ def encode(records: RecordTable, readings: Sequence[Reading]) -> list[Segment]:
 
 
 def _group_by_layer(layer_ids: Array) -> _LayerGroups:
+    if bool((layer_ids[1:] > layer_ids[:-1]).all()):  # one record of each layer, as in most uploads
+        indices = np.arange(layer_ids.size)
+        return _LayerGroups(indices, indices, np.ones_like(indices))
     order = np.argsort(layer_ids, kind="stable")
     starts = np.flatnonzero(np.diff(layer_ids[order], prepend=-1))
     return _LayerGroups(order, starts, np.diff(starts, append=order.size))
@@ -178,12 +181,9 @@ def decode_learning_rates(data: bytes | None, record_count: int) -> list[tuple[f
     return [tuple(values[start:end]) or None for start, end in zip(starts, ends, strict=True)]
 
 
-class StoredSegment(NamedTuple):
-    """The columns of a segment's row that ``decode`` needs."""
-
-    record_count: int
-    data: bytes
-    readings: bytes | None
+StoredSegment: TypeAlias = tuple[int, bytes, bytes | None]
+"""The columns of a segment's row that ``decode`` needs: ``record_count``, ``data`` and ``readings``. A plain tuple: an
+overview of ten thousand layers reads ninety thousand, and to make a class of each costs as much as to decode them."""
 
 
 def segments_of(rows: Sequence[Any]) -> list[StoredSegment]:
@@ -191,10 +191,8 @@ def segments_of(rows: Sequence[Any]) -> list[StoredSegment]:
     if not rows:
         return []
     names = rows[0]._fields
-    values = itemgetter(
-        *(names.index(name) for name in StoredSegment._fields)
-    )  # a sixth of the cost of looking up names
-    return list(map(StoredSegment._make, map(values, rows)))
+    columns = (names.index(name) for name in ("record_count", "data", "readings"))
+    return list(map(itemgetter(*columns), rows))  # a sixth of the cost of looking up names
 
 
 def column_of(rows: Sequence[Any], name: str) -> list[Any]:
@@ -204,7 +202,7 @@ def column_of(rows: Sequence[Any], name: str) -> list[Any]:
 
 def decode(segments: Sequence[StoredSegment], statistics: Sequence[str]) -> dict[str, Array]:
     """Return statistics of all segments, one segment after the other; NaN where a statistic is missing."""
-    ends = np.cumsum([segment.record_count for segment in segments])
+    ends = np.cumsum([record_count for record_count, _, _ in segments])
     total = int(ends[-1]) if ends.size else 0
     columns = {name: np.empty(total) for name in statistics}
     for indices, alike in _group_by_layout(segments, ends):
@@ -221,10 +219,10 @@ def default(name: str) -> float:
 
 def _group_by_layout(segments: Sequence[StoredSegment], ends: Array) -> Iterator[tuple[Array, list[StoredSegment]]]:
     """Yield segments of one layout together, with the indices of their records, to be decoded in one operation."""
-    groups: dict[tuple[bytes, int, bool], list[int]] = {}
-    for number, segment in enumerate(segments):
-        layout = (segment.data[: _MASK.size], segment.record_count, segment.readings is None)
-        groups.setdefault(layout, []).append(number)
+    layouts = [(data[: _MASK.size], record_count, readings is None) for record_count, data, readings in segments]
+    groups: dict[tuple[bytes, int, bool], list[int]] = {layout: [] for layout in layouts}
+    for number, layout in enumerate(layouts):
+        groups[layout].append(number)
     for (_, record_count, _), numbers in groups.items():
         starts = ends[numbers] - record_count
         yield (starts[:, None] + np.arange(record_count)).ravel(), [segments[number] for number in numbers]
@@ -234,11 +232,11 @@ def _decode_alike(segments: Sequence[StoredSegment]) -> Mapping[str, Array]:
     """Decode segments of one layout."""
     record_count, data, readings = segments[0]
     rows = _rows_of(_MASK.unpack_from(data)[0])
-    scalars = np.frombuffer(b"".join(segment.data[_MASK.size :] for segment in segments), "<f8")
+    scalars = np.frombuffer(b"".join([part[_MASK.size :] for _, part, _ in segments]), "<f8")
     scalars = scalars.reshape(len(segments), rows.size, record_count)
     decoded = {SCALARS[row]: scalars[:, index].ravel() for index, row in enumerate(rows.tolist())}
     if readings is not None:
-        values = np.frombuffer(b"".join(segment.readings or b"" for segment in segments), "<f4")
+        values = np.frombuffer(b"".join([part or b"" for _, _, part in segments]), "<f4")
         values = values.reshape(len(segments), len(READINGS), record_count)
         decoded |= {name: values[:, index].ravel() for index, name in enumerate(READINGS)}
     return decoded

@@ -115,7 +115,7 @@ def _decode_segments(rows: Sequence[Any], names: Sequence[str]) -> SeriesColumns
     """Decode segments one after the other, all layers at once."""
     segments = codec.segments_of(rows)
     columns = codec.decode(segments, ("step", *names))
-    counts = [segment.record_count for segment in segments]
+    counts = [record_count for record_count, _, _ in segments]
     columns[LAYER_ID] = np.repeat(np.array(codec.column_of(rows, LAYER_ID), np.float64), counts)
     if "seq" in names:
         columns["seq"] = np.repeat(np.array(codec.column_of(rows, "seq"), np.float64), counts)

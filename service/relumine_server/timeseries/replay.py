@@ -130,7 +130,7 @@ def _read_segments(
     )
     rows = connection.execute(query).all()
     for row in damage.readable_segments(run_id, rows, session=session):
-        scalars = codec.decode([codec.StoredSegment(row.record_count, row.data, None)], codec.SCALARS)
+        scalars = codec.decode([(row.record_count, row.data, None)], codec.SCALARS)
         scalars["layer_id"] = np.full(row.record_count, row.layer_id)
         scalars["seq"] = np.full(row.record_count, row.seq)
         rates = damage.learning_rates(run_id, row.learning_rates, row.record_count, session=session, seq=row.seq)

@@ -9,7 +9,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from relumine.schemas.record_table import Array
-from relumine_server.db import tables
+from relumine_server.db import sqlite_driver, tables
 from relumine_server.db.dialect import plain_insert
 from relumine_server.timeseries import codec, damage
 from relumine_server.timeseries.codec import Segment
@@ -32,7 +32,8 @@ def insert(connection: sa.Connection, key: tuple[str, str, int, int], segments: 
         columns = [list(values) for values in zip(*segments, strict=True)]
         connection.exec_driver_sql(_INSERT_ARRAYS, (*key, *columns))  # binary arrays: half the cost of a row each
         return
-    connection.exec_driver_sql(plain_insert(tables.segments, _COLUMNS), [(*key, *segment) for segment in segments])
+    rows = [(*key, *segment) for segment in segments]
+    sqlite_driver.execute_many(connection, plain_insert(tables.segments, _COLUMNS), rows)
 
 
 def has_layer(connection: sa.Connection, run_id: str, session: str, layer_id: int) -> bool:
@@ -126,7 +127,7 @@ def _last_readings(rows: Sequence[Any]) -> dict[int, LatestReading]:
         return {}
     segments = codec.segments_of(rows)
     columns = codec.decode(segments, LatestReading._fields)
-    ends = np.cumsum([segment.record_count for segment in segments])
+    ends = np.cumsum([record_count for record_count, _, _ in segments])
     starts = np.concatenate([[0], ends[:-1]])
     is_measured = ~np.isnan(columns["state"])
     last_measured = np.maximum.reduceat(np.where(is_measured, np.arange(is_measured.size), -1), starts)

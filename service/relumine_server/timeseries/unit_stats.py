@@ -14,7 +14,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from relumine.schemas.record_table import COLUMN_BITS, Array, RecordTable
-from relumine_server.db import tables
+from relumine_server.db import sqlite_driver, tables
 from relumine_server.db.dialect import plain_insert
 from relumine_server.timeseries import damage, packing
 from relumine_server.timeseries.sessions import SessionSpans
@@ -74,7 +74,7 @@ def append(
         for ordinal, (step, layers, columns) in enumerate(steps, first_ordinal)
     ]
     if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql(plain_insert(tables.unit_stats, _COLUMNS), rows)
+        sqlite_driver.execute_many(connection, plain_insert(tables.unit_stats, _COLUMNS), rows)
     else:
         for start in range(0, len(rows), _INSERT_ROWS):
             values = zip(*rows[start : start + _INSERT_ROWS], strict=True)

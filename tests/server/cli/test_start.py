@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 import time
@@ -42,6 +43,16 @@ print("loaded:", sorted(set(sys.modules) & set({heavy})))
 def test_help_and_version_load_nothing_heavy(arguments):
     program = HELP.replace("{heavy}", repr(HEAVY))
     output = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True)
+    assert output.stdout.splitlines()[-1] == "loaded: []"
+
+
+@pytest.mark.parametrize("arguments", [["keys", "list"], ["doctor"]])
+def test_commands_that_only_look_at_a_sqlite_file_load_nothing_heavy(arguments, tmp_path):
+    environment = {**os.environ, "RELUMINE_DATABASE_URL": f"sqlite:///{tmp_path / 'x.db'}"}
+    assert run_command(["migrate"], **environment).exit_code == 0
+    program = HELP.replace("{heavy}", repr((*HEAVY, "alembic", "pydantic_settings", "asyncio")))
+    command = [sys.executable, "-c", program, *arguments]
+    output = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     assert output.stdout.splitlines()[-1] == "loaded: []"
 
 

@@ -7,7 +7,6 @@ import pytest
 
 from relumine_server.db.types import UNREADABLE, from_json
 from relumine_server.timeseries import layout, traces
-from relumine_server.timeseries.codec import StoredSegment
 from relumine_server.timeseries.downsampling import Downsampled
 
 
@@ -38,7 +37,7 @@ def test_no_layer_has_no_trace():
 
 
 def test_segments_of_one_layout_are_judged_once():
-    segments = [StoredSegment(1, b"mask" + bytes(8), None)] * 3 + [StoredSegment(1, b"mask", bytes(4))]
+    segments = [(1, b"mask" + bytes(8), None)] * 3 + [(1, b"mask", bytes(4))]
     layouts = layout.distinct(segments)
     assert set(layouts) == set(layout.layouts_of(segments))
     assert len(layouts) == 2

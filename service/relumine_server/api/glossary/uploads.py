@@ -79,6 +79,7 @@ UPLOAD_FIELDS: Mapping[str, tuple[str, Any]] = {
     "remarks": ("Remarks for people.", []),
     "resumed": ("Whether the training continues from a checkpoint.", False),
     "Upload.run": ("The run that uploads.", RUN),
+    "flush_every": ("The seconds between uploads that the server asks for; null leaves the pace to the client.", None),
     "sample_every": ("The sampling interval that the server asks for; null leaves it unchanged.", None),
     "sampled_share": ("The sampled share of the optimizer steps; null where unknown.", 0.05),
     "sampled_steps": ("The number of sampled steps.", 1),

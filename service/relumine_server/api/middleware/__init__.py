@@ -1,1 +1,1 @@
-"""ASGI middleware, from the outermost in: request context, authentication, admission."""
+"""ASGI middleware, from the outermost in: request context, authentication, admission, uploads."""

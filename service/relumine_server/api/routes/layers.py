@@ -11,7 +11,7 @@ from relumine.schemas import base, chart
 from relumine.schemas import run as schema_run
 from relumine.schemas.limits import MAX_STEP
 from relumine_server.api import problem_details
-from relumine_server.api.dependencies import DatabaseDep
+from relumine_server.api.dependencies import NOTE_VIEWED, DatabaseDep
 from relumine_server.api.schemas.common import LayerId, RunId, StepQuery
 from relumine_server.api.strict_query import StrictQueryRoute
 from relumine_server.errors import LayerNotFound, RunNotFound, UnitsNotFound, UnknownStatistic
@@ -33,7 +33,9 @@ def list_layers(run_id: RunId, database: DatabaseDep) -> base.Page[schema_run.La
 
 
 @router.get(
-    "/layers/{layer_id}/series", responses=problem_details.responses(RunNotFound, LayerNotFound, UnknownStatistic)
+    "/layers/{layer_id}/series",
+    responses=problem_details.responses(RunNotFound, LayerNotFound, UnknownStatistic),
+    dependencies=[NOTE_VIEWED],
 )
 def read_series(
     run_id: RunId,

@@ -21,6 +21,7 @@ from relumine.schemas.printable import printable
 from relumine_server.alerts import queries as alert_queries
 from relumine_server.api import pagination, problem_details
 from relumine_server.api.dependencies import (
+    NOTE_VIEWED,
     AlertsDep,
     ClockDep,
     DatabaseDep,
@@ -111,7 +112,9 @@ def delete_run(run_id: RunId, database: DatabaseDep, clock: ClockDep) -> None:
 
 
 @router.get(
-    "/runs/{run_id}/overview", responses={304: {"description": "unchanged"}, **problem_details.responses(RunNotFound)}
+    "/runs/{run_id}/overview",
+    responses={304: {"description": "unchanged"}, **problem_details.responses(RunNotFound)},
+    dependencies=[NOTE_VIEWED],
 )
 def read_overview(
     run_id: RunId,

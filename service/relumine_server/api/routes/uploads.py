@@ -82,7 +82,11 @@ async def post_upload(request: Request) -> Response:
     _count(services.metrics, result, len(body))
     if result.has_changed_alerts:
         services.dispatcher.wake()
-    return Response(result.response.model_dump_json(), 202, media_type="application/json")
+    response = result.response
+    flush_every = services.viewed_runs.flush_every(response.run_id)
+    if flush_every is not None:
+        response = response.model_copy(update={"flush_every": flush_every})
+    return Response(response.model_dump_json(), 202, media_type="application/json")
 
 
 async def _ingest(services: Services, request: Request, body: bytes) -> IngestResult:

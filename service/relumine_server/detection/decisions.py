@@ -70,6 +70,8 @@ def _update_averages(memory: LayerMemory, stats: RecordStatistics) -> None:
     age = memory.age_intervals
     memory.headroom = moving_average(memory.headroom, stats.headroom, intervals, SMOOTHING_INTERVALS)
     memory.usual_headroom = moving_average(memory.usual_headroom, memory.headroom, intervals, LONG_INTERVALS, age)
+    if math.isnan(memory.initial_sigma):
+        memory.initial_sigma = stats.sigma
     memory.bias_sigma = stats.bias_sigma
     memory.usual_bias_sigma = moving_average(memory.usual_bias_sigma, stats.bias_sigma, intervals, SHORT_INTERVALS, age)
 
@@ -77,11 +79,11 @@ def _update_averages(memory: LayerMemory, stats: RecordStatistics) -> None:
 def _update_weights(memory: LayerMemory, units: int, weight_norm: float, update_norm: float) -> None:
     """Follow the norm of the weights, and compare the first one with He's initialization.
 
-    He's has the norm √(2 · units), whatever the fan-in. The first update is taken off: at a high learning rate it is
-    all there is to see.
+    He's has the norm √(2 · units), whatever the fan-in. The first update is taken off, at a right angle to weights that
+    it knows nothing of: at a high learning rate it is all there is to see.
     """
     if math.isnan(memory.initial_weight_scale):
-        memory.initial_weight_scale = max(weight_norm - update_norm, 0.0) / math.sqrt(2 * units)
+        memory.initial_weight_scale = math.sqrt(max(weight_norm**2 - update_norm**2, 0.0) / (2 * units))
     memory.log_weight_norm = math.log(weight_norm)
     memory.usual_log_weight_norm = moving_average(
         memory.usual_log_weight_norm,

@@ -203,6 +203,15 @@ class Policy:
     huge_weights: float = _number(
         1.8, "Norm of the first weights over that of He's above which no initialization in use lies."
     )
+    large_sigma: float = _number(
+        1.5, "He's weights on a normalized input spread first pre-activations by 1.4; no usual start spreads them more."
+    )
+    push_coherence: float = _fraction(
+        0.6, "Part of the largest step that a steady push keeps up; steps too large for a rate reach 0.45 on real runs."
+    )
+    pushed_sigma: float = _fraction(
+        0.5, "Standard deviations that a unit fell by a steady push before it is named: less than this is noise."
+    )
     rate_trend: float = _fraction(
         0.35, "A learning rate 40 % above its usual value, 0.35 in log, is on its way to another one."
     )

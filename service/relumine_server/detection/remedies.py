@@ -68,6 +68,13 @@ NORMALIZE_INPUT = remedy(
     parameter="mean",
     value=0.0,
 )
+NORMALIZE_INPUT_FROM_START = remedy(
+    "normalize_input",
+    remedy_code.NORMALIZE_INPUT_CODE,
+    "the input was never normalized: at its scale, updates of a usual learning rate are far too large",
+    parameter="mean",
+    value=0.0,
+)
 CHECK_COVERAGE = remedy(
     "check_coverage",
     remedy_code.coverage_code(),
@@ -102,24 +109,30 @@ def _remedies_for_cause(
     target: Target,
 ) -> tuple[Remedy, ...]:
     revive = _revive(kind, evidence, target)
-    if cause == "high_learning_rate":
-        return (_lower_learning_rate(evidence), revive)
-    if cause == "negative_bias":
-        return _remedies_for_bias(kind, evidence, _reset_bias(kind, arrays, is_lost, target), revive)
-    if cause == "bad_initialization":
-        reason = "new weights and a new bias let every unit be active"
-        return (replace(revive, reason=reason), _lower_learning_rate(evidence))
-    if cause == "input_shift":
-        return (NORMALIZE_INPUT, _lower_learning_rate(evidence), revive)
-    if cause == "upstream_collapse":
-        return (_treat_upstream(target),)
-    return ()
+    # No gradient reaches units that were never active, at any learning rate.
+    lower_rate = () if kind == "born_dead" else (_lower_learning_rate(evidence),)
+    match cause:
+        case "high_learning_rate":
+            proposed = (*lower_rate, revive)
+        case "negative_bias":
+            proposed = _remedies_for_bias(kind, evidence, _reset_bias(kind, arrays, is_lost, target), revive)
+        case "bad_initialization":
+            proposed = (replace(revive, reason="new weights and a new bias let every unit be active"), *lower_rate)
+        case "input_shift":
+            proposed = (NORMALIZE_INPUT, *lower_rate, revive)
+        case "input_scale":
+            proposed = (NORMALIZE_INPUT_FROM_START, revive)
+        case "upstream_collapse":
+            proposed = (_treat_upstream(target),)
+        case _:
+            proposed = (revive,) if kind == "born_dead" else ()
+    return proposed
 
 
 def _remedies_for_bias(kind: Kind, evidence: dict[str, Any], reset_bias: Remedy, revive: Remedy) -> tuple[Remedy, ...]:
     """Return a reset of biases that were initialized so; biases that training drives down would only return there."""
     if kind == "born_dead":
-        return (reset_bias, _lower_learning_rate(evidence), revive)
+        return (reset_bias, revive)
     driver = REMOVE_WEIGHT_DECAY if has_shrunk_weights(evidence) else CHECK_LOSS
     return (driver, _tenth_of_learning_rate(evidence), reset_bias, revive)
 

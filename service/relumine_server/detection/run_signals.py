@@ -102,6 +102,8 @@ def _update_usual_rate(run: RunMemory, step: int, rate: float) -> None:
 def _update_input(run: RunMemory, record: Row, policy: Policy) -> None:
     """Compare the input with its history, which an unusual input enters only once it has become the usual one."""
     values = _input_values(record)
+    if run.first_input_rms is None and "input_mean" in values and "input_std" in values:
+        run.first_input_rms = math.hypot(values["input_mean"], values["input_std"])
     run.novelty = max((_novelty(run, name, value, policy) for name, value in values.items()), default=0.0)
     if run.novelty >= policy.novelty:
         if not run.novel_records:

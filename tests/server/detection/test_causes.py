@@ -97,7 +97,7 @@ def test_an_input_that_changed_before_the_learning_rate_is_the_cause(train, poli
     training.learning_rate = 0.5
     finding = first_finding(kill_at_once(training), policy)
     assert (finding.cause, finding.remedies[0].action) == ("input_shift", "normalize_input")
-    assert finding.evidence["input"] == {"changed_at_step": 310}
+    assert finding.evidence["input"] == {"changed_at_step": 310, "mean": 0.0, "std": 1.0}
 
 
 def test_a_layer_behind_one_that_was_lost_earlier_is_lost_to_upstream_collapse(train, policy):

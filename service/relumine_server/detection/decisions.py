@@ -140,13 +140,23 @@ def required_units(share: float, eligible: int, policy: Policy) -> int:
 
 def _decide_born_dead(stats: RecordStatistics, problem: OpenProblem | None, policy: Policy) -> Decision | None:
     share = stats.born_dead / stats.units
-    if problem is not None:
-        if share < policy.born_dead_layer * policy.resolve_factor:
-            return Decision("born_dead", "resolved", problem.severity, "units became active")
-        return None
+    if problem is None:
+        severity = _born_dead_severity(share, policy)
+        return None if severity is None else Decision("born_dead", "raised", severity)
+    if share < policy.born_dead_layer * policy.resolve_factor:
+        return Decision("born_dead", "resolved", problem.severity, "units became active")
+    severity = _born_dead_severity(share, policy)
+    if severity is not None and severity_rank(severity) > severity_rank(problem.severity):
+        return Decision("born_dead", "changed", severity)
+    return None
+
+
+def _born_dead_severity(share: float, policy: Policy) -> Severity | None:
     if share < policy.born_dead_layer:
         return None
-    return Decision("born_dead", "raised", "critical" if share >= policy.born_dead_critical else "info")
+    if share >= policy.born_dead_critical:
+        return "critical"
+    return "warning" if share >= policy.born_dead_warning else "info"
 
 
 def _decide_dead(

@@ -123,6 +123,9 @@ class Policy:
     born_dead_layer: float = _fraction(
         0.5, "Share of a layer that makes it mostly born dead: worth knowing, but sound released models have it too."
     )
+    born_dead_warning: float = _fraction(
+        0.6, "Share from which a layer is alarmed: below it many nets train as well as without; set on real trainings."
+    )
     born_dead_critical: float = _fraction(0.9, "Share at which a fresh layer cannot work.")
 
     # Decisions about a layer.

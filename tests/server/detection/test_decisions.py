@@ -97,10 +97,11 @@ def test_a_layer_never_active_from_the_start_is_born_dead_by_the_tenth_record(tr
     ]
 
 
-def test_a_layer_partly_born_dead_is_info_and_never_an_alarm_later(train, policy):
-    training = train({1: np.where(np.arange(64) < 45, 0.0, 0.3)}).sample(200)
+@pytest.mark.parametrize(("units", "severity"), [(35, "info"), (42, "warning"), (56, "warning"), (60, "critical")])
+def test_a_layer_partly_born_dead_is_reported_by_its_share_and_never_again_later(train, policy, units, severity):
+    training = train({1: np.where(np.arange(64) < units, 0.0, 0.3)}).sample(200)
     _readings, findings = replay(training.layers, training.records, policy)
-    assert [(f.kind, f.severity) for f in findings] == [("born_dead", "info")]
+    assert [(f.kind, f.severity) for f in findings] == [("born_dead", severity)]
 
 
 def test_born_dead_units_that_become_active_are_alive(train, policy):

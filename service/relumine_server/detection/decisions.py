@@ -107,15 +107,32 @@ def has_baseline(memory: LayerMemory, policy: Policy) -> bool:
     return memory.records > policy.warmup_records
 
 
-def ends_warmup(memory: LayerMemory, stats: RecordStatistics, problems: OpenProblems, policy: Policy) -> bool:
-    """Return whether this record ends the warm-up, so that units silent by now become the baseline.
+def takes_baseline(memory: LayerMemory, stats: RecordStatistics, problems: OpenProblems, policy: Policy) -> bool:
+    """Return whether this record ends the warm-up, and units silent by now become the baseline.
 
-    It does not where so many are lost that they are a problem: these units stay in question.
+    They do not where so many are lost that they are worth reporting: these units stay in question.
     """
     if memory.records != policy.warmup_records:
         return False
     is_dying = (memory.info.layer_id, "dying") in problems
-    return not is_dying and stats.dying < required_units(policy.critical_share, stats.eligible, policy)
+    return not is_dying and stats.dying < required_units(policy.info_share, stats.eligible, policy)
+
+
+def _note_early_losses(
+    memory: LayerMemory, stats: RecordStatistics, problem: OpenProblem | None, policy: Policy
+) -> bool:
+    """Return whether this record ends a warm-up in which units were lost that are worth reporting, but no danger.
+
+    They are remembered apart from those lost later, which are a danger of their own.
+    """
+    memory.early_fraction = min(memory.early_fraction, _share(stats.dying, stats.eligible))
+    if memory.records != policy.warmup_records or problem is not None:
+        return False
+    is_reported = stats.dying >= required_units(policy.info_share, stats.eligible, policy)
+    if not is_reported or stats.dying >= required_units(policy.critical_share, stats.eligible, policy):
+        return False
+    memory.early_fraction = _share(stats.dying, stats.eligible)
+    return True
 
 
 def decide(
@@ -128,8 +145,9 @@ def decide(
     is_dead = (layer_id, "dead") in problems
     if dead is not None:
         is_dead = dead.transition == "raised"
-    tier = _assess_dying(memory, stats, run, policy)
-    dying = _decide_dying(memory, problems.get((layer_id, "dying")), tier, is_dead=is_dead, policy=policy)
+    problem = problems.get((layer_id, "dying"))
+    tier = _assess_dying(memory, stats, run, problem, policy)
+    dying = _decide_dying(memory, problem, tier, is_dead=is_dead, policy=policy)
     return [decision for decision in (born_dead, dead, dying) if decision is not None]
 
 
@@ -191,21 +209,25 @@ def _decide_dying(
     if is_dead:
         return None
     if memory.calm_streak >= policy.resolve_records:
-        return Decision("dying", "resolved", problem.severity, "its units are active")
+        reason = "no further units are lost" if memory.early_fraction else "its units are active"
+        return Decision("dying", "resolved", problem.severity, reason)
     if tier is not None and severity_rank(tier) > severity_rank(problem.severity):
         return Decision("dying", "changed", tier)
     return None
 
 
-def _assess_dying(memory: LayerMemory, stats: RecordStatistics, run: RunMemory, policy: Policy) -> Severity | None:
+def _assess_dying(
+    memory: LayerMemory, stats: RecordStatistics, run: RunMemory, problem: OpenProblem | None, policy: Policy
+) -> Severity | None:
     """Update the layer's risk and hysteresis, and return the severity that the evidence carries at this record."""
+    has_early_losses = _note_early_losses(memory, stats, problem, policy)
     is_dense = memory.gap_steps <= policy.dense_gap_steps and not is_armed(run, int(memory.step), policy)
     dying = stats.dying_dense if is_dense else stats.dying
     memory.lost_fraction = _share(dying, stats.eligible)
     memory.risk = 0.0
     if memory.records >= policy.risk_records:
         memory.risk = layer_risk(risk_features(memory, run))
-    _update_streaks(memory, stats, policy)
+    _update_streaks(memory, stats, problem, policy)
     if not stats.eligible:
         return None
     is_warm = has_baseline(memory, policy)
@@ -214,7 +236,8 @@ def _assess_dying(memory: LayerMemory, stats: RecordStatistics, run: RunMemory, 
         return "critical"
     if memory.warning_streak >= policy.confirm_records or _is_risk_sure(memory, run, policy):
         return "warning"
-    if is_warm and dying >= required_units(policy.info_share, stats.eligible, policy):
+    later = dying - round(memory.early_fraction * stats.eligible)
+    if has_early_losses or (is_warm and later >= required_units(policy.info_share, stats.eligible, policy)):
         return "info"
     return None
 
@@ -225,12 +248,17 @@ def _is_risk_sure(memory: LayerMemory, run: RunMemory, policy: Policy) -> bool:
     return memory.records > policy.risk_records and memory.risk >= threshold
 
 
-def _update_streaks(memory: LayerMemory, stats: RecordStatistics, policy: Policy) -> None:
-    """Count the records in a row that speak for a warning or for its end, and keep the step of the onset."""
+def _update_streaks(memory: LayerMemory, stats: RecordStatistics, problem: OpenProblem | None, policy: Policy) -> None:
+    """Count the records in a row that speak for a warning or for its end, and keep the step of the onset.
+
+    What was lost during the warm-up keeps an ``info`` open, and no alarm.
+    """
     calm_risk = policy.risk * policy.resolve_factor
     calm_share = policy.info_share * policy.resolve_factor
     warning_risk = policy.risk if has_baseline(memory, policy) else policy.risk_early
-    many_dying = stats.dying >= required_units(calm_share, stats.eligible, policy)
+    is_info = problem is not None and problem.severity == "info"
+    early = 0 if is_info else round(memory.early_fraction * stats.eligible)
+    many_dying = stats.dying - early >= required_units(calm_share, stats.eligible, policy)
     memory.warning_streak = memory.warning_streak + 1 if memory.risk >= warning_risk else 0
     memory.calm_streak = memory.calm_streak + 1 if memory.risk < calm_risk and not many_dying else 0
     if (memory.risk >= calm_risk or many_dying) and memory.onset_step < 0:

@@ -140,7 +140,7 @@ def _advance_layer(
     if stats is None:
         return findings
     detection_decisions.update_memory(memory, stats, record.step, record.weight_norm, record.update_norm)
-    if detection_decisions.ends_warmup(memory, stats, draft.open_problems, policy):
+    if detection_decisions.takes_baseline(memory, stats, draft.open_problems, policy):
         _set_baseline(draft, memory)
     if (0, "diverged") in draft.open_problems:
         return findings

@@ -58,7 +58,8 @@ class LayerMemory:
     in, ``step`` and ``gap_steps`` are those of the latest one. ``usual_…`` are long moving averages of the same value,
     ``…_sigma`` are in standard deviations of a unit's pre-activation. ``initial_weight_scale`` is the norm of the first
     weights over that of He's initialization, ``initial_sigma`` the standard deviation of the median unit's first
-    pre-activations. ``lost_fraction`` is the share of the units that could still be lost.
+    pre-activations. ``lost_fraction`` is the share of the units that could still be lost,
+    ``early_fraction`` the part of it that was lost during the warm-up and is not in the baseline.
     ``onset_step`` is -1 while nothing is going on. ``warning_streak`` and ``calm_streak`` count records in a row.
     ``history`` holds (step, lost fraction, mean bias) of the latest records, oldest first.
     """
@@ -69,6 +70,7 @@ class LayerMemory:
     step: float = -1.0
     gap_steps: float = math.nan
     baseline_fraction: float = math.nan
+    early_fraction: float = 0.0
     median_rate: float = math.nan
     kill_ratio: float = math.nan
     peak_displacement: float = math.nan

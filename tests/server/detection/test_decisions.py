@@ -193,22 +193,43 @@ def test_every_record_of_a_layer_gives_a_reading_and_its_values_are_in_range(tra
     assert last[1].dead_fraction == pytest.approx(40 / 64)
 
 
-def test_units_lost_in_the_first_steps_are_the_baseline_and_not_reported(train, policy):
+@pytest.mark.parametrize(("units", "reported"), [(10, []), (16, [("dying", "info")]), (20, [("dying", "info")])])
+def test_units_lost_in_the_first_steps_are_the_baseline_or_reported_where_they_are_many(train, policy, units, reported):
+    training = train({1: 0.3}).sample(4)
+    training.rates[1][:units] = 0
+    readings, findings = replay(training.layers, training.sample(200).records, policy)
+    assert [(f.kind, f.severity) for f in findings] == reported
+    assert readings[-1].dead_fraction == pytest.approx(units / 64)
+
+
+def test_units_lost_after_those_of_the_first_steps_add_up_to_an_alarm(train, policy):
     training = train({1: 0.3}).sample(4)
     training.rates[1][:16] = 0
-    readings, findings = replay(training.layers, training.sample(200).records, policy)
-    assert findings == []
-    assert readings[-1].dead_fraction == pytest.approx(16 / 64)
+    training.sample(40)
+    training.rates[1][:30] = 0
+    _readings, findings = replay(training.layers, training.sample(40).records, policy)
+    assert [(f.kind, f.transition, f.severity) for f in findings][:2] == [
+        ("dying", "raised", "info"), ("dying", "changed", "critical"),
+    ]  # fmt: skip
+
+
+def test_units_lost_in_the_first_steps_that_return_end_the_report(train, policy):
+    training = train({1: 0.3}).sample(4)
+    training.rates[1][:16] = 0
+    training.sample(40)
+    training.rates[1][:16] = 0.3
+    _readings, findings = replay(training.layers, training.sample(20).records, policy)
+    assert [(f.transition, f.reason) for f in findings][-1] == ("resolved", "its units are active")
 
 
 def test_units_of_the_baseline_that_returned_and_are_lost_again_are_reported(train, policy):
     training = train({1: 0.3}).sample(4)
     for rate in (0.0, 0.3):
-        training.rates[1][:20] = rate
+        training.rates[1][:12] = rate
         training.sample(30)
     training.rates[1][:20] = 0
     _readings, findings = replay(training.layers, training.sample(60).records, policy)
-    assert findings[0].evidence["baseline_fraction"] == pytest.approx(20 / 64)
+    assert findings[0].evidence["baseline_fraction"] == pytest.approx(12 / 64)
     assert (findings[0].kind, findings[0].evidence["units_silent"]) == ("dying", 20)
 
 

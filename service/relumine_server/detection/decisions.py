@@ -147,7 +147,10 @@ def decide(
         is_dead = dead.transition == "raised"
     problem = problems.get((layer_id, "dying"))
     tier = _assess_dying(memory, stats, run, problem, policy)
-    dying = _decide_dying(memory, problem, tier, is_dead=is_dead, policy=policy)
+    if problem is not None and not is_dead and _has_passed(memory, problem, run, policy):
+        dying: Decision | None = Decision("dying", "resolved", problem.severity, "the input is as it was before")
+    else:
+        dying = _decide_dying(memory, problem, tier, is_dead=is_dead, policy=policy)
     return [decision for decision in (born_dead, dead, dying) if decision is not None]
 
 
@@ -198,6 +201,15 @@ def _is_harmless(memory: LayerMemory, run: RunMemory, policy: Policy) -> bool:
         return False
     effect = loss_effect(run, memory.onset_step)
     return effect is not None and effect <= 0
+
+
+def _has_passed(memory: LayerMemory, problem: OpenProblem, run: RunMemory, policy: Policy) -> bool:
+    """Return whether an unusual input that silenced the layer is over, and its units are active again."""
+    if problem.cause != "input_shift" or (run.familiar_records or 0) < policy.confirm_records:
+        return False
+    calm_share = policy.info_share * policy.resolve_factor
+    latest = memory.history[-policy.constant_records :]
+    return all(lost_fraction < calm_share for _step, lost_fraction, _bias in latest)
 
 
 def _decide_dying(

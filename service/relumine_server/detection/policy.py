@@ -187,7 +187,7 @@ class Policy:
     novelty_floor: float = _fraction(
         0.05, "A robust standard deviation of an input counts as no less than this part of the input's own spread."
     )
-    novelty_records: int = _count(30, "An input that stays different this long is the new normal.")
+    novelty_records: int = _count(30, "Sampling intervals after which an input that stays different is the new normal.")
     constant_output: float = _fraction(
         0.02, "Part of its usual spread at which the output no longer depends on the input."
     )

@@ -116,9 +116,12 @@ class RunMemory:
     ``first_input_rms`` is the root mean square of the first input. ``rate`` is the highest learning rate, ``age`` the
     sampling intervals it has been followed for. ``jump_step`` and ``jump_before``: step of its latest jump, and its
     median before. ``novel_step``: first step of the latest unusual input, ``novelty`` how far it is from usual, in
-    robust standard deviations, ``novel_records`` for how many records it has lasted. ``constant_records`` and
-    ``varied_records`` count records with a collapsed and with a usual spread of the output. ``clean_steps`` counts
-    sampled steps without a non-finite value since ``diverged_step``, the latest of them at ``clean_step``.
+    robust standard deviations, ``novel_records`` and ``novel_intervals`` for how many records and sampling intervals it
+    has lasted, ``familiar_records`` the records since it was over; None where there was none, or it became the usual
+    one. ``input_step`` is the step of the latest input, ``is_input_constant`` whether it has lost its spread.
+    ``constant_records`` and ``varied_records`` count records with a collapsed and with a usual spread of the output.
+    ``clean_steps`` counts sampled steps without a non-finite value since ``diverged_step``, the latest of them at
+    ``clean_step``.
     """
 
     step: int = -1
@@ -132,6 +135,10 @@ class RunMemory:
     novel_step: int | None = None
     novelty: float = 0.0
     novel_records: int = 0
+    novel_intervals: float = 0.0
+    familiar_records: int | None = None
+    input_step: int = -1
+    is_input_constant: bool = False
     constant_records: int = 0
     varied_records: int = 0
     diverged_step: int | None = None

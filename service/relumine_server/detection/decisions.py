@@ -26,6 +26,8 @@ from relumine_server.detection.state import HISTORY_LENGTH, LayerMemory, OpenPro
 
 OpenProblems: TypeAlias = dict[tuple[int, Kind], OpenProblem]
 
+DENSE_WEIGHT = 0.5
+"""Part of a sampled step that a dense one counts for, where a warning is to hold for several in a row."""
 DISPLACEMENT_DECAY = 0.9
 """Factor per record of the peak displacement: it covers about ten records."""
 
@@ -268,15 +270,27 @@ def _update_streaks(memory: LayerMemory, stats: RecordStatistics, problem: OpenP
     calm_risk = policy.risk * policy.resolve_factor
     calm_share = policy.info_share * policy.resolve_factor
     warning_risk = policy.risk if has_baseline(memory, policy) else policy.risk_early
+    early_units = round(memory.early_fraction * stats.eligible)
     is_info = problem is not None and problem.severity == "info"
-    early = 0 if is_info else round(memory.early_fraction * stats.eligible)
-    many_dying = stats.dying - early >= required_units(calm_share, stats.eligible, policy)
-    memory.warning_streak = memory.warning_streak + 1 if memory.risk >= warning_risk else 0
+    later = stats.dying if is_info else stats.dying - early_units
+    many_dying = later >= required_units(calm_share, stats.eligible, policy)
+    is_warned = memory.risk >= warning_risk and (stats.dying > early_units or _is_threatened(memory, policy))
+    # Dense sampled steps see one batch after the other at nearly the same weights: two of them count as one.
+    weight = DENSE_WEIGHT if memory.gap_steps <= policy.dense_gap_steps else 1.0
+    memory.warning_streak = memory.warning_streak + weight if is_warned else 0.0
     memory.calm_streak = memory.calm_streak + 1 if memory.risk < calm_risk and not many_dying else 0
     if (memory.risk >= calm_risk or many_dying) and memory.onset_step < 0:
         memory.onset_step = memory.step
     elif memory.calm_streak:
         memory.onset_step = -1.0
+
+
+def _is_threatened(memory: LayerMemory, policy: Policy) -> bool:
+    """Return whether units come closer to silence than usual, or the risk is sure without it.
+
+    A learning rate that rises alone raises the risk of a layer that bears it well.
+    """
+    return memory.risk >= policy.risk_sure or not memory.headroom >= memory.usual_headroom
 
 
 def _share(count: int, total: int) -> float:

@@ -171,11 +171,11 @@ def test_an_output_that_no_longer_depends_on_the_input_is_reported_and_resolved(
 
 def test_a_kill_ratio_counts_more_after_the_learning_rate_jumped(train, policy):
     steady = train({1: 0.3}).sample(30)
-    steady.columns = {"update_shift": -0.6}
+    steady.columns = {"update_shift": -0.8}
     assert transitions(steady.sample(10), policy) == []
     jumped = train({1: 0.3}).sample(30)
     jumped.learning_rate = 0.5
-    jumped.columns = {"update_shift": -0.6}
+    jumped.columns = {"update_shift": -0.8}
     _readings, findings = replay(jumped.layers, jumped.sample(2, every=1).records, policy)
     assert [(f.kind, f.severity) for f in findings] == [("dying", "warning")]
 

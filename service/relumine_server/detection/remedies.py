@@ -17,7 +17,9 @@ NEGATIVE_SLOPE = 0.01
 """PyTorch's own default for LeakyReLU."""
 SAFE_KILL_RATIO = 0.1
 """Kill ratio that a layer stands. Updates scale with the learning rate to first order, so the rate is lowered to it."""
-MIN_RATE_FACTOR = 0.01
+SAFE_DISPLACEMENT = 0.05
+"""Standard deviations by which one update moves the median unit at most where a learning rate is usual."""
+MIN_RATE_FACTOR = 0.001
 """Smallest factor of the present learning rate that is proposed: beyond it, first order says nothing."""
 MAX_RATE_FACTOR = 0.2
 """Largest factor that is proposed: above it too little would change."""
@@ -169,15 +171,21 @@ def _treat_upstream(target: Target) -> Remedy:
 
 
 def _lower_learning_rate(evidence: dict[str, Any]) -> Remedy:
-    """Return the last healthy learning rate, or the one at which an update takes a tenth of the weakest headroom."""
+    """Return the last healthy learning rate, or the one at which an update is as small as in healthy trainings."""
     now = evidence["learning_rate"]["now"]
     previous = evidence["learning_rate"]["before"]
     if previous is not None and now is not None and previous < now:
         return _learning_rate(previous, "the rate at which the layer was alive")
     kill_ratio = evidence["kill_ratio"]
-    if now is None or not kill_ratio:
+    displacement = evidence.get("displacement")
+    factors = [SAFE_KILL_RATIO / kill_ratio] if kill_ratio else []
+    # Once units are dead nothing is left to kill, and the kill ratio says nothing: how far they were moved still does.
+    factors += [SAFE_DISPLACEMENT / displacement] if displacement else []
+    if now is None or not factors:
         return _tenth_of_learning_rate(evidence)
-    factor = min(max(SAFE_KILL_RATIO / kill_ratio, MIN_RATE_FACTOR), MAX_RATE_FACTOR)
+    factor = min(max(min(factors), MIN_RATE_FACTOR), MAX_RATE_FACTOR)
+    if displacement and factor == SAFE_DISPLACEMENT / displacement:
+        return _learning_rate(now * factor, "at this rate one update moves a unit by a twentieth of its spread at most")
     return _learning_rate(
         now * factor, "at this rate one update takes about a tenth of what the weakest units have left"
     )

@@ -39,6 +39,7 @@ def run_evidence(
         "weights": {"change": None},
         "update_to_weight": None,
         "kill_ratio": None,
+        "displacement": None,
         "risk": None,
         "headroom": {"now": None, "usual": None},
         "onset_step": None,

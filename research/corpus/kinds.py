@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from research.corpus.early_faults import EARLY
 from research.corpus.recipe import Fault, Initialization, Loader, Net, Optim, Recipe, Schedule
 
 healthy = partial(Recipe, group="healthy")
@@ -283,7 +284,7 @@ ALL = (
     *PUSHES, *SPARSE, *L1, *BRANCH_DEATHS, *BORN_DEAD, *PASSING, *SURVIVED, *SCHEDULES, *LOW, *BLOCKS,
     *INITIALIZATIONS, *UNSCALED, *RATES,
 )  # fmt: skip
-DEVELOPMENT = ALL[::2]
+DEVELOPMENT = (*ALL[::2], *EARLY)
 REPORTED = ALL[1::2]
 
 

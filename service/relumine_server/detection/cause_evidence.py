@@ -50,7 +50,8 @@ class MedianShift:
 class CauseEvidence:
     """Everything that the cause of a layer's problem is attributed from.
 
-    ``arrays`` are the columns of the record, ``upstream`` the layers before this one that were lost.
+    ``arrays`` are the columns of the record, ``upstream`` the layers before this one that were lost,
+    ``earlier`` all layers before this one.
     """
 
     kind: Kind
@@ -62,6 +63,7 @@ class CauseEvidence:
     median_shift: MedianShift | None
     arrays: dict[str, Array]
     upstream: tuple[LostLayer, ...]
+    earlier: tuple[detection_state.LayerMemory, ...] = ()
 
 
 def shift_shares(memory: detection_state.LayerMemory, units: detection_state.Units) -> ShiftShares | None:

@@ -104,14 +104,20 @@ def _changed_input(evidence: CauseEvidence, policy: Policy) -> Attribution | Non
 
 
 def _oversized_initialization(evidence: CauseEvidence, policy: Policy) -> Attribution | None:
-    """Name first weights far larger than any usual initialization makes them, where the layer is lost at once.
+    """Name first weights far larger than any usual initialization makes them, where a layer is lost at once.
 
-    They must have made large pre-activations: behind a normalization the size of weights says nothing.
+    They may be its own or those of a layer before it, and must have made large pre-activations: behind a normalization
+    the size of weights says nothing.
     """
-    is_huge = evidence.memory.initial_weight_scale > policy.huge_weights
+    layers = (evidence.memory, *evidence.earlier)
+    is_huge = any(_starts_huge(layer, policy) for layer in layers)
     if is_huge and _starts_spread_out(evidence, policy) and _is_early(evidence, policy):
         return Attribution("bad_initialization", 0.9)
     return None
+
+
+def _starts_huge(memory: detection_state.LayerMemory, policy: Policy) -> bool:
+    return memory.initial_weight_scale > policy.huge_weights and memory.initial_sigma >= policy.large_sigma
 
 
 def _input_never_normalized(evidence: CauseEvidence, policy: Policy) -> Attribution | None:

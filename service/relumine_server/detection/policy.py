@@ -212,7 +212,7 @@ class Policy:
         1.5, "He's weights on a normalized input spread first pre-activations by 1.4; no usual start spreads them more."
     )
     push_coherence: float = _fraction(
-        0.6, "Part of the largest step that a steady push keeps up; steps too large for a rate reach 0.45 on real runs."
+        0.65, "Part of its largest step that a steady push keeps up; most rates that are too high stay below 0.45."
     )
     pushed_sigma: float = _fraction(
         0.5, "Standard deviations that a unit fell by a steady push before it is named: less than this is noise."

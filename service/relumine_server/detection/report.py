@@ -133,6 +133,7 @@ def _cause_evidence(
         median_shift=median_shift(memory, units, arrays),
         arrays=arrays,
         upstream=_lost_upstream_layers(state, record.layer_id),
+        earlier=tuple(layer for layer_id, layer in state.layers.items() if layer_id < record.layer_id),
     )
 
 

@@ -48,10 +48,10 @@ def stays_open(case: Case, alarms: Sequence[Alarm]) -> bool:
     ends = [change.end for change in case.recipe.benign if change.end is not None]
     if not ends:
         return False
-    after = [step for step in case.sampled_steps if step > max(ends)]
-    if len(after) <= MAX_RECORDS_OPEN:
+    later_steps = [step for step in case.sampled_steps if step > max(ends)]
+    if len(later_steps) <= MAX_RECORDS_OPEN:
         return False
-    limit = after[MAX_RECORDS_OPEN]
+    limit = later_steps[MAX_RECORDS_OPEN]
     return any(alarm.resolved is None or alarm.resolved > limit for alarm in alarms if not alarm.is_info)
 
 

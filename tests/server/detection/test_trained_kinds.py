@@ -66,14 +66,13 @@ def test_layers_behind_one_that_was_born_dead_have_its_cause():
 
 
 def test_what_a_blackout_of_the_input_silences_is_over_within_ten_sampled_steps_of_its_end():
-    recipe = Recipe("tested", "healthy", Net("mlp", (96, 48)), optim=Optim("momentum", 0.02), steps=400,
+    recipe = Recipe("tested", "healthy", Net("mlp", (96, 48)), optim=Optim("momentum", 0.02), steps=450,
                     benign=(Fault("stuck", 1.0, start=250, end=330),))  # fmt: skip
-    run = train(recipe, seed=0)
+    run = train(recipe, seed=0, every=10)
     _readings, findings = replay(run.infos(), run.records(), Policy())
-    assert {f.kind for f in findings} >= {"dying", "constant_output"}
+    assert "dying" in {f.kind for f in findings}
     assert {f.cause for f in findings} == {"input_shift"}
-    open_problems = {(f.layer_id, f.kind): f.transition for f in findings}
-    assert open_problems.pop((1, "dying"), None)  # it went on as that of a dead layer, or was resolved itself
-    assert set(open_problems.values()) == {"resolved"}
+    last = {f.layer_id: f.transition for f in findings}  # a layer that was dying goes on as a dead one
+    assert set(last.values()) == {"resolved"}
     steps = sorted({record.step for record in run.records() if record.step > 330})
-    assert max(f.step for f in findings) <= (steps[10] if len(steps) > 10 else 400)
+    assert max(f.step for f in findings) <= steps[min(10, len(steps) - 1)]

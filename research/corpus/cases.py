@@ -99,7 +99,7 @@ def lost_shares_by_layer(run: Run, reference: Run) -> dict[int, list[float]]:
     initial = run.truth.dead[0]
     reference_initial = reference.truth.dead[0]
     for index, info in enumerate(sorted(run.layers, key=lambda layer: int(layer["layer_id"]))):
-        if not info["can_die"]:
+        if not info["can_die"] or index >= len(initial):  # a second call of an activation has no ground truth
             continue
         is_comparable = (
             len(reference_initial) == len(initial) and reference_initial[index].shape == initial[index].shape

@@ -14,13 +14,16 @@ from research.corpus import (
     heldout_fresh,
     initializations,
     input_shifts,
+    kinds,
     learning_rate_faults,
     random_recipes,
 )
 from research.corpus.recipe import Recipe, without_fault
 from research.corpus.splits import HELDOUT_1
 
-Split: TypeAlias = Literal["tune", "heldout_1", "heldout_2", "heldout_3", "heldout_fresh", "random"]
+Split: TypeAlias = Literal[
+    "tune", "heldout_1", "heldout_2", "heldout_3", "heldout_fresh", "random", "kinds", "kinds_reported"
+]
 """Thresholds are chosen on ``tune``; fits use ``random`` too; the others are only scored."""
 
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -41,6 +44,8 @@ LATER_RECIPES: dict[Split, tuple[Recipe, ...]] = {
     "heldout_fresh": heldout_fresh.RECIPES,
     "heldout_2": heldout_2.RECIPES,
     "heldout_3": heldout_3.RECIPES,
+    "kinds": kinds.DEVELOPMENT,
+    "kinds_reported": kinds.REPORTED,
 }
 """Recipes written later, by split."""
 

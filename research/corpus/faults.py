@@ -12,12 +12,17 @@ Biases:
 
 - bias: the initial biases;
 - push: a regularizer, amount · mean pre-activation of every unit;
+- part_push: the same on the first 65 % of a layer's units;
+- bias_target: a regularizer, mean over units of (mean pre-activation - amount)², as of a bias with a target;
+- l1: a regularizer, amount · mean activation of every unit;
+- low_rate: a regularizer that keeps the active rate of every unit near the amount;
 - bias_rate: factor of the learning rate of all biases;
 - target: subtracted from the targets;
 - decay: weight decay of the weights alone.
 
 Initialization:
 
+- partly_dead: the share of the units that can never be active;
 - narrow: the width of all layers;
 - negative_mean: standard deviations subtracted from all weights;
 - tiny: weights become a hundredth, biases minus the amount;
@@ -47,6 +52,10 @@ from research.corpus.recipe import Fault, Initialization, Net, Recipe
 BURST_SHARE = 0.25
 """Of a batch."""
 NEVER_ACTIVE_BIAS = -20.0
+PUSHED_SHARE = 0.65
+"""Of a layer, by a push on a part of it."""
+LOW_RATE_WEIGHT = 2.0
+LOSS_TERMS = ("push", "part_push", "bias_target", "l1", "low_rate")
 
 
 def prepare(recipe: Recipe, model: nn.Module, dataset: Dataset) -> None:
@@ -111,6 +120,8 @@ def _apply_to_weights(model: nn.Module, fault: Fault) -> None:
         bias = producer.get_parameter("bias")
         if fault.kind == "bias":
             bias.fill_(fault.amount)
+        elif fault.kind == "partly_dead":
+            bias[: round(fault.amount * bias.numel())] = NEVER_ACTIVE_BIAS
         elif fault.kind == "negative_mean":
             weight.sub_(fault.amount * weight.std())
         elif fault.kind == "tiny":
@@ -152,8 +163,8 @@ def targets_at(recipe: Recipe, y: Tensor, step: int) -> Tensor:
 
 
 def active_pushes(recipe: Recipe, step: int) -> list[Fault]:
-    """Return the harmful regularizers of this step."""
-    return [fault for fault in recipe.faults if fault.kind == "push" and fault.is_active(step)]
+    """Return the regularizers of this step, of which most are harmful."""
+    return [fault for fault in recipe.faults if fault.kind in LOSS_TERMS and fault.is_active(step)]
 
 
 def extra_loss(
@@ -168,8 +179,22 @@ def extra_loss(
         for fault in active_pushes(recipe, step):
             for index, (_can_die, z) in enumerate(activations):
                 if fault.layer in (-1, index):
-                    total = total + fault.amount * fault.ramp_share(step) * z.sum(_unit_dim(z)).mean()
+                    total = total + fault.ramp_share(step) * _loss_term(fault, z)
     return total
+
+
+def _loss_term(fault: Fault, z: Tensor) -> Tensor:
+    """Return the term that a regularizer adds for one activation."""
+    if fault.kind == "push":
+        return fault.amount * z.sum(_unit_dim(z)).mean()
+    by_unit = z.movedim(_unit_dim(z), -1).flatten(0, -2)
+    if fault.kind == "part_push":
+        return fault.amount * by_unit[:, : round(PUSHED_SHARE * by_unit.shape[1])].sum(1).mean()
+    if fault.kind == "l1":
+        return fault.amount * torch.relu(by_unit).sum(1).mean()
+    if fault.kind == "low_rate":
+        return LOW_RATE_WEIGHT * (torch.sigmoid(4 * by_unit).mean(0) - fault.amount).square().mean()
+    return (by_unit.mean(0) - fault.amount).square().mean()
 
 
 def _unit_dim(z: Tensor) -> int:

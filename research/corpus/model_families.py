@@ -24,6 +24,8 @@ def build(net: Net, dataset: Dataset) -> nn.Module:
         return Residual(net.widths, dataset)
     if net.family == "functional":
         return Functional(net, dataset)
+    if net.family == "branches":
+        return Branches(net.widths, dataset)
     if dataset.x.dim() == 4:
         return _images(net, dataset)
     return _flat(net, dataset)
@@ -123,6 +125,27 @@ class Residual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Apply stem, blocks and output layer."""
         return self.out(self.pool(self.blocks(self.act(self.stem(x)))))  # type: ignore[no-any-return]
+
+
+class Branches(nn.Module):
+    """Branches side by side, each with a ReLU of its own, mixed by a gate over all of them, as soft experts are."""
+
+    def __init__(self, widths: tuple[int, ...], dataset: Dataset) -> None:
+        super().__init__()
+        size = dataset.x[0].numel()
+        self.branches = nn.ModuleList([nn.Linear(size, width) for width in widths])
+        self.activations = nn.ModuleList([nn.ReLU() for _ in widths])
+        self.ends = nn.ModuleList([nn.Linear(width, dataset.outputs) for width in widths])
+        self.gate = nn.Linear(size, len(widths))
+        self.producer_names = [f"branches.{i}" for i in range(len(widths))]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the mean of the branches' outputs, weighted by the gate."""
+        x = x.flatten(1)
+        shares = self.gate(x).softmax(-1)
+        parts = zip(self.branches, self.activations, self.ends, strict=True)
+        outputs = [end(activation(branch(x))) for branch, activation, end in parts]
+        return (torch.stack(outputs, -1) * shares[:, None]).sum(-1)  # type: ignore[no-any-return]
 
 
 class Attention(nn.Module):

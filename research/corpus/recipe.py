@@ -6,12 +6,14 @@ import hashlib
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-Family: TypeAlias = Literal["mlp", "cnn", "residual", "batchnorm", "functional", "transformer", "autoencoder"]
+Family: TypeAlias = Literal[
+    "mlp", "cnn", "residual", "batchnorm", "functional", "transformer", "autoencoder", "branches"
+]
 Group: TypeAlias = Literal["healthy", "high_rate", "bias", "start", "input", "divergence"]
 FaultKind: TypeAlias = Literal[
     "rate", "growing", "resume", "momentum", "layer_rate",
-    "bias", "push", "bias_rate", "target", "decay",
-    "narrow", "negative_mean", "tiny", "huge",
+    "bias", "push", "bias_rate", "target", "decay", "part_push", "bias_target", "l1", "low_rate",
+    "partly_dead", "narrow", "negative_mean", "tiny", "huge",
     "offset", "gain", "raw", "bursts", "stuck",
 ]  # fmt: skip
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 LOG = Path(__file__).with_name("holdout.log")
-HELD_OUT = ("heldout_1", "heldout_2", "heldout_3")
+HELD_OUT = ("heldout_1", "heldout_2", "heldout_3", "kinds_reported")
 
 
 def log_access(reason: str, split: str) -> None:

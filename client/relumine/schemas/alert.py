@@ -18,7 +18,13 @@ Severity: TypeAlias = Literal["info", "warning", "critical"]
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 """From the least to the most severe."""
 Cause: TypeAlias = Literal[
-    "high_learning_rate", "negative_bias", "bad_initialization", "input_shift", "upstream_collapse", "unknown"
+    "high_learning_rate",
+    "negative_bias",
+    "bad_initialization",
+    "input_shift",
+    "input_scale",
+    "upstream_collapse",
+    "unknown",
 ]
 AlertState: TypeAlias = Literal["pending", "firing", "acknowledged", "resolved", "ended", "regressed"]
 OPEN_STATES: tuple[AlertState, ...] = ("pending", "firing", "acknowledged", "regressed")

@@ -16,52 +16,21 @@ from typing import TypeAlias
 
 import numpy as np
 
-from relumine.schemas.alert import Cause, Kind
-from relumine.schemas.record_table import Array
+from relumine.schemas.alert import Cause
 from relumine_server.detection import state as detection_state
+from relumine_server.detection.cause_evidence import CauseEvidence, push_coherence, sudden_push
 from relumine_server.detection.policy import Policy
 from relumine_server.detection.risk import learning_rate_trend
 
 WINDOW_GAPS = 12
 """Gaps between sampled steps before an onset in which an event counts as its trigger."""
-MAX_SHIFT_SIGMA = 10
 
-
-@dataclass(frozen=True, slots=True)
-class ShiftShares:
-    """Shares of the downward shift of the lost units, by the part that caused it; each in [0, 1], together 1."""
-
-    weight: float
-    input: float
-    bias: float
-
-
-@dataclass(frozen=True, slots=True)
-class MedianShift:
-    """Shift of the median unit over about ten records, in its standard deviations, by the part that caused it."""
-
-    weight: float
-    input: float
-    bias: float
-
-
-@dataclass(frozen=True, slots=True)
-class CauseEvidence:
-    """Everything that the cause of a layer's problem is attributed from.
-
-    ``arrays`` are the columns of the record, ``upstream`` the layers before this one that were lost: layer id, lost
-    fraction and onset of each.
-    """
-
-    kind: Kind
-    memory: detection_state.LayerMemory
-    run: detection_state.RunMemory
-    step: int
-    onset_step: float
-    shift_shares: ShiftShares | None
-    median_shift: MedianShift | None
-    arrays: dict[str, Array]
-    upstream: tuple[tuple[int, float, float], ...]
+SUDDEN_PUSHES = 3
+"""Times the fall that a steady push needs, where the steps since one record are to show it alone."""
+MAX_COHERENCE = 1.5
+"""Coherence beyond which a fall is longer than all steps that were seen, as after a jump between two records."""
+INPUT_RMS_MAX = 10.0
+"""Root mean square of an input from which ``relumine.check`` asks for a normalization."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,40 +39,6 @@ class Attribution:
 
     cause: Cause
     confidence: float
-
-
-def shift_shares(memory: detection_state.LayerMemory, units: detection_state.Units) -> ShiftShares | None:
-    """Return the shares over the lost units of a layer; None where its split is not exact or nothing moved down.
-
-    ``units`` is the layer's part of the state, of shape (8, units). Every unit counts the same.
-    """
-    if memory.info.split != "linear":
-        return None
-    is_lost = np.isin(units[detection_state.CODE], (detection_state.DYING, detection_state.DEAD))
-    shifts = units[detection_state.SHIFT_WEIGHT : detection_state.SHIFT_BIAS + 1, is_lost].astype(np.float64)
-    downward = np.maximum(-shifts, 0)
-    total = downward.sum(0)
-    if not (total > 0).any():
-        return None
-    weight, input_, bias = (downward[:, total > 0] / total[total > 0]).mean(1).tolist()
-    return ShiftShares(weight, input_, bias)
-
-
-def median_shift(
-    memory: detection_state.LayerMemory, units: detection_state.Units, arrays: dict[str, Array]
-) -> MedianShift | None:
-    """Return the median over the units that could be lost; None where the split is not exact. ``units``: (8, units)."""
-    if memory.info.split != "linear" or "var" not in arrays:
-        return None
-    codes = units[detection_state.CODE]
-    is_eligible = (codes < detection_state.BASELINE_OFFSET) & (codes != detection_state.BORN_DEAD)
-    if not is_eligible.any():
-        return None
-    sigma = np.sqrt(arrays["var"][is_eligible].astype(np.float64)) + 1e-12
-    shifts = units[detection_state.SHIFT_WEIGHT : detection_state.SHIFT_BIAS + 1, is_eligible] / sigma
-    medians = np.median(np.clip(shifts, -MAX_SHIFT_SIGMA, MAX_SHIFT_SIGMA), axis=1)
-    weight, input_, bias = medians.tolist()
-    return MedianShift(weight, input_, bias)
 
 
 def attribute_cause(evidence: CauseEvidence, policy: Policy) -> Attribution:
@@ -134,7 +69,14 @@ def attribute_run_cause(state: detection_state.DetectorState, step: int, policy:
 
 
 def _attribute_born_dead(evidence: CauseEvidence, policy: Policy) -> Attribution:
-    """Return the bias where it lies far below what weights of a usual size spread over; else the initialization."""
+    """Return the bias where it lies far below what weights of a usual size spread over; else the initialization.
+
+    Behind a layer that was born dead it is that layer's cause. Nothing is named where neither weights nor bias of the
+    layer are known.
+    """
+    origin = next((lost for lost in evidence.upstream if lost.kind == "born_dead"), None)
+    if origin is not None:
+        return Attribution(origin.cause, 0.8)
     arrays = evidence.arrays
     if evidence.memory.initial_weight_scale < policy.tiny_weights:
         return Attribution("bad_initialization", 0.9)
@@ -144,6 +86,8 @@ def _attribute_born_dead(evidence: CauseEvidence, policy: Policy) -> Attribution
         sigma = float(np.sqrt(np.median(arrays["var"].astype(np.float64))))
         if bias < -2 * sigma and abs(bias) > 2 * abs(min(mean_without_bias, 0.0)):
             return Attribution("negative_bias", 0.9)
+    elif math.isnan(evidence.memory.initial_weight_scale):
+        return Attribution("unknown", 0.3)
     return Attribution("bad_initialization", 0.9)
 
 
@@ -160,17 +104,55 @@ def _changed_input(evidence: CauseEvidence, policy: Policy) -> Attribution | Non
 
 
 def _oversized_initialization(evidence: CauseEvidence, policy: Policy) -> Attribution | None:
-    """Name first weights far larger than any usual initialization makes them, where the layer is lost at once."""
-    if evidence.memory.initial_weight_scale > policy.huge_weights and _is_early(evidence, policy):
+    """Name first weights far larger than any usual initialization makes them, where a layer is lost at once.
+
+    They may be its own or those of a layer before it, and must have made large pre-activations: behind a normalization
+    the size of weights says nothing.
+    """
+    layers = (evidence.memory, *evidence.earlier)
+    is_huge = any(_starts_huge(layer, policy) for layer in layers)
+    if is_huge and _starts_spread_out(evidence, policy) and _is_early(evidence, policy):
         return Attribution("bad_initialization", 0.9)
+    return None
+
+
+def _starts_huge(memory: detection_state.LayerMemory, policy: Policy) -> bool:
+    return memory.initial_weight_scale > policy.huge_weights and memory.initial_sigma >= policy.large_sigma
+
+
+def _input_never_normalized(evidence: CauseEvidence, policy: Policy) -> Attribution | None:
+    """Name the scale of the input where it was large from the start, reached the layer and makes its updates large."""
+    is_unscaled = (evidence.run.first_input_rms or 0.0) >= INPUT_RMS_MAX and _starts_spread_out(evidence, policy)
+    if not is_unscaled or _has_raised_learning_rate(evidence, policy):
+        return None
+    if _is_early(evidence, policy):
+        return Attribution("input_scale", 0.85)
+    if _has_large_updates(evidence, policy):
+        return Attribution("input_scale", 0.7)
     return None
 
 
 def _lost_upstream_layer(evidence: CauseEvidence, policy: Policy) -> Attribution | None:
     """Name a layer before this one that was almost entirely lost before the onset."""
-    for _layer_id, lost_fraction, onset_step in evidence.upstream:
-        if onset_step < evidence.onset_step and lost_fraction >= policy.upstream_share:
+    for lost in evidence.upstream:
+        if lost.onset_step < evidence.onset_step and lost.lost_fraction >= policy.upstream_share:
             return Attribution("upstream_collapse", 0.7)
+    return None
+
+
+def _steady_push(evidence: CauseEvidence, policy: Policy) -> Attribution | None:
+    """Name a push on the pre-activations where update after update moves the median unit down.
+
+    Steps that are too large for a learning rate overshoot and go both ways, so that most of their movement cancels.
+    """
+    shift = evidence.median_shift
+    if shift is None or evidence.run.novel_records:
+        return None
+    steady = push_coherence(evidence) if shift.weight + shift.bias <= -policy.pushed_sigma else 0.0
+    sudden = sudden_push(evidence, SUDDEN_PUSHES * policy.pushed_sigma)
+    is_explained = max(steady, sudden) <= MAX_COHERENCE or not _has_raised_learning_rate(evidence, policy)
+    if max(steady, sudden) >= policy.push_coherence and is_explained:
+        return Attribution("negative_bias", 0.85)
     return None
 
 
@@ -236,7 +218,9 @@ _Rule: TypeAlias = Callable[[CauseEvidence, Policy], Attribution | None]
 _RULES: tuple[_Rule, ...] = (
     _changed_input,
     _oversized_initialization,
+    _input_never_normalized,
     _lost_upstream_layer,
+    _steady_push,
     _falling_bias,
     _raised_learning_rate,
     _shrinking_weights,
@@ -244,6 +228,11 @@ _RULES: tuple[_Rule, ...] = (
     _sinking_units,
     _large_updates,
 )
+
+
+def _starts_spread_out(evidence: CauseEvidence, policy: Policy) -> bool:
+    """Return whether the first pre-activations spread wider than normalized inputs and usual weights make them."""
+    return evidence.memory.initial_sigma >= policy.large_sigma
 
 
 def _has_large_updates(evidence: CauseEvidence, policy: Policy) -> bool:

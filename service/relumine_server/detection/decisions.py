@@ -26,6 +26,8 @@ from relumine_server.detection.state import HISTORY_LENGTH, LayerMemory, OpenPro
 
 OpenProblems: TypeAlias = dict[tuple[int, Kind], OpenProblem]
 
+DENSE_WEIGHT = 0.5
+"""Part of a sampled step that a dense one counts for, where a warning is to hold for several in a row."""
 DISPLACEMENT_DECAY = 0.9
 """Factor per record of the peak displacement: it covers about ten records."""
 
@@ -70,6 +72,8 @@ def _update_averages(memory: LayerMemory, stats: RecordStatistics) -> None:
     age = memory.age_intervals
     memory.headroom = moving_average(memory.headroom, stats.headroom, intervals, SMOOTHING_INTERVALS)
     memory.usual_headroom = moving_average(memory.usual_headroom, memory.headroom, intervals, LONG_INTERVALS, age)
+    if math.isnan(memory.initial_sigma):
+        memory.initial_sigma = stats.sigma
     memory.bias_sigma = stats.bias_sigma
     memory.usual_bias_sigma = moving_average(memory.usual_bias_sigma, stats.bias_sigma, intervals, SHORT_INTERVALS, age)
 
@@ -77,11 +81,11 @@ def _update_averages(memory: LayerMemory, stats: RecordStatistics) -> None:
 def _update_weights(memory: LayerMemory, units: int, weight_norm: float, update_norm: float) -> None:
     """Follow the norm of the weights, and compare the first one with He's initialization.
 
-    He's has the norm √(2 · units), whatever the fan-in. The first update is taken off: at a high learning rate it is
-    all there is to see.
+    He's has the norm √(2 · units), whatever the fan-in. The first update is taken off, at a right angle to weights that
+    it knows nothing of: at a high learning rate it is all there is to see.
     """
     if math.isnan(memory.initial_weight_scale):
-        memory.initial_weight_scale = max(weight_norm - update_norm, 0.0) / math.sqrt(2 * units)
+        memory.initial_weight_scale = math.sqrt(max(weight_norm**2 - update_norm**2, 0.0) / (2 * units))
     memory.log_weight_norm = math.log(weight_norm)
     memory.usual_log_weight_norm = moving_average(
         memory.usual_log_weight_norm,
@@ -105,15 +109,32 @@ def has_baseline(memory: LayerMemory, policy: Policy) -> bool:
     return memory.records > policy.warmup_records
 
 
-def ends_warmup(memory: LayerMemory, stats: RecordStatistics, problems: OpenProblems, policy: Policy) -> bool:
-    """Return whether this record ends the warm-up, so that units silent by now become the baseline.
+def takes_baseline(memory: LayerMemory, stats: RecordStatistics, problems: OpenProblems, policy: Policy) -> bool:
+    """Return whether this record ends the warm-up, and units silent by now become the baseline.
 
-    It does not where so many are lost that they are a problem: these units stay in question.
+    They do not where so many are lost that they are worth reporting: these units stay in question.
     """
     if memory.records != policy.warmup_records:
         return False
     is_dying = (memory.info.layer_id, "dying") in problems
-    return not is_dying and stats.dying < required_units(policy.critical_share, stats.eligible, policy)
+    return not is_dying and stats.dying < required_units(policy.info_share, stats.eligible, policy)
+
+
+def _note_early_losses(
+    memory: LayerMemory, stats: RecordStatistics, problem: OpenProblem | None, policy: Policy
+) -> bool:
+    """Return whether this record ends a warm-up in which units were lost that are worth reporting, but no danger.
+
+    They are remembered apart from those lost later, which are a danger of their own.
+    """
+    memory.early_fraction = min(memory.early_fraction, _share(stats.dying, stats.eligible))
+    if memory.records != policy.warmup_records or problem is not None:
+        return False
+    is_reported = stats.dying >= required_units(policy.info_share, stats.eligible, policy)
+    if not is_reported or stats.dying >= required_units(policy.critical_share, stats.eligible, policy):
+        return False
+    memory.early_fraction = _share(stats.dying, stats.eligible)
+    return True
 
 
 def decide(
@@ -126,8 +147,12 @@ def decide(
     is_dead = (layer_id, "dead") in problems
     if dead is not None:
         is_dead = dead.transition == "raised"
-    tier = _assess_dying(memory, stats, run, policy)
-    dying = _decide_dying(memory, problems.get((layer_id, "dying")), tier, is_dead=is_dead, policy=policy)
+    problem = problems.get((layer_id, "dying"))
+    tier = _assess_dying(memory, stats, run, problem, policy)
+    if problem is not None and not is_dead and _has_passed(memory, problem, run, policy):
+        dying: Decision | None = Decision("dying", "resolved", problem.severity, "the input is as it was before")
+    else:
+        dying = _decide_dying(memory, problem, tier, is_dead=is_dead, policy=policy)
     return [decision for decision in (born_dead, dead, dying) if decision is not None]
 
 
@@ -138,13 +163,23 @@ def required_units(share: float, eligible: int, policy: Policy) -> int:
 
 def _decide_born_dead(stats: RecordStatistics, problem: OpenProblem | None, policy: Policy) -> Decision | None:
     share = stats.born_dead / stats.units
-    if problem is not None:
-        if share < policy.born_dead_layer * policy.resolve_factor:
-            return Decision("born_dead", "resolved", problem.severity, "units became active")
-        return None
+    if problem is None:
+        severity = _born_dead_severity(share, policy)
+        return None if severity is None else Decision("born_dead", "raised", severity)
+    if share < policy.born_dead_layer * policy.resolve_factor:
+        return Decision("born_dead", "resolved", problem.severity, "units became active")
+    severity = _born_dead_severity(share, policy)
+    if severity is not None and severity_rank(severity) > severity_rank(problem.severity):
+        return Decision("born_dead", "changed", severity)
+    return None
+
+
+def _born_dead_severity(share: float, policy: Policy) -> Severity | None:
     if share < policy.born_dead_layer:
         return None
-    return Decision("born_dead", "raised", "critical" if share >= policy.born_dead_critical else "info")
+    if share >= policy.born_dead_critical:
+        return "critical"
+    return "warning" if share >= policy.born_dead_warning else "info"
 
 
 def _decide_dead(
@@ -170,6 +205,15 @@ def _is_harmless(memory: LayerMemory, run: RunMemory, policy: Policy) -> bool:
     return effect is not None and effect <= 0
 
 
+def _has_passed(memory: LayerMemory, problem: OpenProblem, run: RunMemory, policy: Policy) -> bool:
+    """Return whether an unusual input that silenced the layer is over, and its units are active again."""
+    if problem.cause != "input_shift" or (run.familiar_records or 0) < policy.confirm_records:
+        return False
+    calm_share = policy.info_share * policy.resolve_factor
+    latest = memory.history[-policy.constant_records :]
+    return all(lost_fraction < calm_share for _step, lost_fraction, _bias in latest)
+
+
 def _decide_dying(
     memory: LayerMemory, problem: OpenProblem | None, tier: Severity | None, *, is_dead: bool, policy: Policy
 ) -> Decision | None:
@@ -179,21 +223,25 @@ def _decide_dying(
     if is_dead:
         return None
     if memory.calm_streak >= policy.resolve_records:
-        return Decision("dying", "resolved", problem.severity, "its units are active")
+        reason = "no further units are lost" if memory.early_fraction else "its units are active"
+        return Decision("dying", "resolved", problem.severity, reason)
     if tier is not None and severity_rank(tier) > severity_rank(problem.severity):
         return Decision("dying", "changed", tier)
     return None
 
 
-def _assess_dying(memory: LayerMemory, stats: RecordStatistics, run: RunMemory, policy: Policy) -> Severity | None:
+def _assess_dying(
+    memory: LayerMemory, stats: RecordStatistics, run: RunMemory, problem: OpenProblem | None, policy: Policy
+) -> Severity | None:
     """Update the layer's risk and hysteresis, and return the severity that the evidence carries at this record."""
+    has_early_losses = _note_early_losses(memory, stats, problem, policy)
     is_dense = memory.gap_steps <= policy.dense_gap_steps and not is_armed(run, int(memory.step), policy)
     dying = stats.dying_dense if is_dense else stats.dying
     memory.lost_fraction = _share(dying, stats.eligible)
     memory.risk = 0.0
     if memory.records >= policy.risk_records:
         memory.risk = layer_risk(risk_features(memory, run))
-    _update_streaks(memory, stats, policy)
+    _update_streaks(memory, stats, problem, policy)
     if not stats.eligible:
         return None
     is_warm = has_baseline(memory, policy)
@@ -202,7 +250,8 @@ def _assess_dying(memory: LayerMemory, stats: RecordStatistics, run: RunMemory, 
         return "critical"
     if memory.warning_streak >= policy.confirm_records or _is_risk_sure(memory, run, policy):
         return "warning"
-    if is_warm and dying >= required_units(policy.info_share, stats.eligible, policy):
+    later = dying - round(memory.early_fraction * stats.eligible)
+    if has_early_losses or (is_warm and later >= required_units(policy.info_share, stats.eligible, policy)):
         return "info"
     return None
 
@@ -213,18 +262,35 @@ def _is_risk_sure(memory: LayerMemory, run: RunMemory, policy: Policy) -> bool:
     return memory.records > policy.risk_records and memory.risk >= threshold
 
 
-def _update_streaks(memory: LayerMemory, stats: RecordStatistics, policy: Policy) -> None:
-    """Count the records in a row that speak for a warning or for its end, and keep the step of the onset."""
+def _update_streaks(memory: LayerMemory, stats: RecordStatistics, problem: OpenProblem | None, policy: Policy) -> None:
+    """Count the records in a row that speak for a warning or for its end, and keep the step of the onset.
+
+    What was lost during the warm-up keeps an ``info`` open, and no alarm.
+    """
     calm_risk = policy.risk * policy.resolve_factor
     calm_share = policy.info_share * policy.resolve_factor
     warning_risk = policy.risk if has_baseline(memory, policy) else policy.risk_early
-    many_dying = stats.dying >= required_units(calm_share, stats.eligible, policy)
-    memory.warning_streak = memory.warning_streak + 1 if memory.risk >= warning_risk else 0
+    early_units = round(memory.early_fraction * stats.eligible)
+    is_info = problem is not None and problem.severity == "info"
+    later = stats.dying if is_info else stats.dying - early_units
+    many_dying = later >= required_units(calm_share, stats.eligible, policy)
+    is_warned = memory.risk >= warning_risk and (stats.dying > early_units or _is_threatened(memory, policy))
+    # Dense sampled steps see one batch after the other at nearly the same weights: two of them count as one.
+    weight = DENSE_WEIGHT if memory.gap_steps <= policy.dense_gap_steps else 1.0
+    memory.warning_streak = memory.warning_streak + weight if is_warned else 0.0
     memory.calm_streak = memory.calm_streak + 1 if memory.risk < calm_risk and not many_dying else 0
     if (memory.risk >= calm_risk or many_dying) and memory.onset_step < 0:
         memory.onset_step = memory.step
     elif memory.calm_streak:
         memory.onset_step = -1.0
+
+
+def _is_threatened(memory: LayerMemory, policy: Policy) -> bool:
+    """Return whether units come closer to silence than usual, or the risk is sure without it.
+
+    A learning rate that rises alone raises the risk of a layer that bears it well.
+    """
+    return memory.risk >= policy.risk_sure or not memory.headroom >= memory.usual_headroom
 
 
 def _share(count: int, total: int) -> float:

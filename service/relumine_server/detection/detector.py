@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from relumine.schemas.alert import Kind
+from relumine.schemas.alert import Kind, Severity, severity_rank
 from relumine.schemas.record_table import Row
 from relumine.schemas.run import LayerState
 from relumine_server.detection import decisions as detection_decisions
 from relumine_server.detection import report, run_signals
 from relumine_server.detection import state as detection_state
 from relumine_server.detection.evidence import RecordStatistics, fold_rounds
-from relumine_server.detection.findings import Finding, Reading
+from relumine_server.detection.findings import Finding, Reading, Transition
 from relumine_server.detection.policy import Policy
 from relumine_server.detection.rounds import stretches
 
@@ -102,19 +103,38 @@ def _reset_baselines(draft: detection_state.DetectorState, record: Row, policy: 
 
 
 def _check_constant_output(draft: detection_state.DetectorState, record: Row, policy: Policy) -> list[Finding]:
-    is_open = (0, "constant_output") in draft.open_problems
-    if not is_open and draft.run.constant_records >= policy.constant_records:
-        return [_raise_run_problem(draft, record, "constant_output", policy)]
-    if is_open and record.output_spread is not None and draft.run.constant_records == 0:
-        reason = "the output depends on the input again"
-        return [_resolve_run_problem(draft, record, "constant_output", reason, policy)]
-    return []
+    run = draft.run
+    problem = draft.open_problems.get((0, "constant_output"))
+    if problem is not None:
+        reason = _end_of_constant_output(run, problem, record, policy)
+        if reason is not None:
+            return [_resolve_run_problem(draft, record, "constant_output", reason, policy)]
+    severity = run_signals.constant_output_severity(run, policy)
+    if severity is None or (problem is not None and severity_rank(severity) <= severity_rank(problem.severity)):
+        return []
+    return [_raise_run_problem(draft, record, "constant_output", policy, severity)]
 
 
-def _raise_run_problem(draft: detection_state.DetectorState, record: Row, kind: Kind, policy: Policy) -> Finding:
-    finding = report.run_finding(draft, record, kind, "raised", None, policy)
+def _end_of_constant_output(
+    run: detection_state.RunMemory, problem: detection_state.OpenProblem, record: Row, policy: Policy
+) -> str | None:
+    """Return why the output is no longer constant. One that an input made so is over with that input."""
+    if problem.cause == "input_shift" and run.familiar_records == policy.confirm_records:
+        return "the input is as it was before"
+    if record.output_spread is not None and run.constant_records == 0:
+        return "the output depends on the input again"
+    return None
+
+
+def _raise_run_problem(
+    draft: detection_state.DetectorState, record: Row, kind: Kind, policy: Policy, severity: Severity = "critical"
+) -> Finding:
+    """Raise a problem of the run, or its severity."""
+    problem = draft.open_problems.get((0, kind))
+    transition: Transition = "raised" if problem is None else "changed"
+    finding = replace(report.run_finding(draft, record, kind, transition, None, policy), severity=severity)
     draft.open_problems[0, kind] = detection_state.OpenProblem(
-        finding.severity, finding.cause, finding.confidence, record.step
+        finding.severity, finding.cause, finding.confidence, record.step if problem is None else problem.step
     )
     return finding
 
@@ -122,7 +142,8 @@ def _raise_run_problem(draft: detection_state.DetectorState, record: Row, kind: 
 def _resolve_run_problem(
     draft: detection_state.DetectorState, record: Row, kind: Kind, reason: str, policy: Policy
 ) -> Finding:
-    finding = report.run_finding(draft, record, kind, "resolved", reason, policy)
+    severity = draft.open_problems[0, kind].severity
+    finding = replace(report.run_finding(draft, record, kind, "resolved", reason, policy), severity=severity)
     del draft.open_problems[0, kind]
     if kind == "diverged":
         draft.run.diverged_step = None
@@ -140,7 +161,7 @@ def _advance_layer(
     if stats is None:
         return findings
     detection_decisions.update_memory(memory, stats, record.step, record.weight_norm, record.update_norm)
-    if detection_decisions.ends_warmup(memory, stats, draft.open_problems, policy):
+    if detection_decisions.takes_baseline(memory, stats, draft.open_problems, policy):
         _set_baseline(draft, memory)
     if (0, "diverged") in draft.open_problems:
         return findings

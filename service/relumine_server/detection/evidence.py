@@ -35,7 +35,8 @@ class RecordStatistics(NamedTuple):
     ``silent``: not active in this record. ``dying`` (also with the stricter ``dense`` and ``strict`` evidence) includes
     ``dead``, and counts eligible units. ``all_dying`` and ``all_dead`` are exclusive, and count all units, those of the
     baseline too. ``expected_silent`` is the number of units that chance alone would leave silent. ``displacement``,
-    ``headroom`` and ``bias_sigma`` are in standard deviations of a unit's pre-activation.
+    ``headroom`` and ``bias_sigma`` are in standard deviations of a unit's pre-activation, ``sigma`` is that of the
+    median unit.
     """
 
     units: int
@@ -56,6 +57,7 @@ class RecordStatistics(NamedTuple):
     mean_bias: float
     headroom: float
     bias_sigma: float
+    sigma: float
 
     @property
     def excess_silence(self) -> float:
@@ -146,6 +148,7 @@ def _record_statistics(
         mean_bias=mean_bias,
         headroom=typical.headroom,
         bias_sigma=_in_sigma(mean_bias, typical.sigma),
+        sigma=typical.sigma,
     )
 
 

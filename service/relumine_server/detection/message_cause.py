@@ -5,8 +5,10 @@ Where one does, the clause says what was measured instead.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from relumine.schemas.alert import Cause
 from relumine_server.detection.findings import Finding
 from relumine_server.detection.number_words import measured, percent, rate, rate_pair
 from relumine_server.detection.remedies import has_shrunk_weights
@@ -54,19 +56,8 @@ def event_step(finding: Finding, key: str) -> str:
 
 
 def _cause(finding: Finding) -> str:
-    match finding.cause:
-        case "high_learning_rate":
-            return _learning_rate_cause(finding)
-        case "negative_bias":
-            return _bias_cause(finding)
-        case "bad_initialization":
-            return _initialization_cause(finding)
-        case "input_shift":
-            return _input_cause(finding)
-        case "upstream_collapse":
-            return _upstream_cause(finding.evidence)
-        case _:
-            return ""
+    render = _CAUSES.get(finding.cause)
+    return "" if render is None else render(finding)
 
 
 def _learning_rate_cause(finding: Finding) -> str:
@@ -119,8 +110,15 @@ def _input_cause(finding: Finding) -> str:
     return f"the model's input changed at {step}" if step else "the model's input changed"
 
 
-def _upstream_cause(evidence: dict[str, Any]) -> str:
-    names = evidence.get("upstream_names")
+def _input_scale_cause(finding: Finding) -> str:
+    mean = measured(finding.evidence, "input", "mean")
+    std = measured(finding.evidence, "input", "std")
+    numbers = "" if mean is None or std is None else f" (mean {rate(mean)}, standard deviation {rate(std)})"
+    return f"the model's input is not normalized{numbers}"
+
+
+def _upstream_cause(finding: Finding) -> str:
+    names = finding.evidence.get("upstream_names")
     return f"{names[0]} was lost first" if names else "a layer before it was lost first"
 
 
@@ -142,3 +140,13 @@ def _fall_sentence(evidence: dict[str, Any]) -> str:
     else:
         parts = "through " + " and ".join(SHIFT_PARTS[part] for part in list(shares)[:2])
     return f"No clear cause: the mean pre-activation is falling, {parts}."
+
+
+_CAUSES: Mapping[Cause, Callable[[Finding], str]] = {
+    "high_learning_rate": _learning_rate_cause,
+    "negative_bias": _bias_cause,
+    "bad_initialization": _initialization_cause,
+    "input_shift": _input_cause,
+    "input_scale": _input_scale_cause,
+    "upstream_collapse": _upstream_cause,
+}

@@ -79,6 +79,10 @@ def _lower_rate(remedy: Remedy, finding: Finding) -> str:
 
 
 def _normalize_input(_: Remedy, finding: Finding) -> str:
+    mean = measured(finding.evidence, "input", "mean")
+    std = measured(finding.evidence, "input", "std")
+    if finding.cause == "input_scale" and mean is not None and std:
+        return f"normalize the input: subtract {rate(mean)} and divide by {rate(std)}"
     step = event_step(finding, "input")
     check = f"check the data from {step} on, and normalize it" if step else "normalize the input"
     return f"{check} with the mean and std of the training data"

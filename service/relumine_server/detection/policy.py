@@ -123,6 +123,9 @@ class Policy:
     born_dead_layer: float = _fraction(
         0.5, "Share of a layer that makes it mostly born dead: worth knowing, but sound released models have it too."
     )
+    born_dead_warning: float = _fraction(
+        0.6, "Share from which a layer is alarmed: below it many nets train as well as without; set on real trainings."
+    )
     born_dead_critical: float = _fraction(0.9, "Share at which a fresh layer cannot work.")
 
     # Decisions about a layer.
@@ -155,7 +158,9 @@ class Policy:
     )
     least_units: int = _count(4, "Fewer units than this never decide about a layer that has more.")
     confirm_records: int = _count(
-        2, "Sampled steps in a row for which a warning must hold, unless its risk is sure or the input is new."
+        2,
+        "Sampled steps in a row for which a warning must hold, unless its risk is sure or the input is new. Of dense"
+        " ones two count as one.",
     )
     dead_share: float = _fraction(
         0.5, "Share of the units alive at the start at which, confirmed dead, the layer is called dead."
@@ -184,7 +189,7 @@ class Policy:
     novelty_floor: float = _fraction(
         0.05, "A robust standard deviation of an input counts as no less than this part of the input's own spread."
     )
-    novelty_records: int = _count(30, "An input that stays different this long is the new normal.")
+    novelty_records: int = _count(30, "Sampling intervals after which an input that stays different is the new normal.")
     constant_output: float = _fraction(
         0.02, "Part of its usual spread at which the output no longer depends on the input."
     )
@@ -202,6 +207,15 @@ class Policy:
     )
     huge_weights: float = _number(
         1.8, "Norm of the first weights over that of He's above which no initialization in use lies."
+    )
+    large_sigma: float = _number(
+        1.5, "He's weights on a normalized input spread first pre-activations by 1.4; no usual start spreads them more."
+    )
+    push_coherence: float = _fraction(
+        0.65, "Part of its largest step that a steady push keeps up; most rates that are too high stay below 0.45."
+    )
+    pushed_sigma: float = _fraction(
+        0.5, "Standard deviations that a unit fell by a steady push before it is named: less than this is noise."
     )
     rate_trend: float = _fraction(
         0.35, "A learning rate 40 % above its usual value, 0.35 in log, is on its way to another one."

@@ -17,7 +17,9 @@ NEGATIVE_SLOPE = 0.01
 """PyTorch's own default for LeakyReLU."""
 SAFE_KILL_RATIO = 0.1
 """Kill ratio that a layer stands. Updates scale with the learning rate to first order, so the rate is lowered to it."""
-MIN_RATE_FACTOR = 0.01
+SAFE_DISPLACEMENT = 0.05
+"""Standard deviations by which one update moves the median unit at most where a learning rate is usual."""
+MIN_RATE_FACTOR = 0.001
 """Smallest factor of the present learning rate that is proposed: beyond it, first order says nothing."""
 MAX_RATE_FACTOR = 0.2
 """Largest factor that is proposed: above it too little would change."""
@@ -68,6 +70,13 @@ NORMALIZE_INPUT = remedy(
     parameter="mean",
     value=0.0,
 )
+NORMALIZE_INPUT_FROM_START = remedy(
+    "normalize_input",
+    remedy_code.NORMALIZE_INPUT_CODE,
+    "the input was never normalized: at its scale, updates of a usual learning rate are far too large",
+    parameter="mean",
+    value=0.0,
+)
 CHECK_COVERAGE = remedy(
     "check_coverage",
     remedy_code.coverage_code(),
@@ -102,24 +111,30 @@ def _remedies_for_cause(
     target: Target,
 ) -> tuple[Remedy, ...]:
     revive = _revive(kind, evidence, target)
-    if cause == "high_learning_rate":
-        return (_lower_learning_rate(evidence), revive)
-    if cause == "negative_bias":
-        return _remedies_for_bias(kind, evidence, _reset_bias(kind, arrays, is_lost, target), revive)
-    if cause == "bad_initialization":
-        reason = "new weights and a new bias let every unit be active"
-        return (replace(revive, reason=reason), _lower_learning_rate(evidence))
-    if cause == "input_shift":
-        return (NORMALIZE_INPUT, _lower_learning_rate(evidence), revive)
-    if cause == "upstream_collapse":
-        return (_treat_upstream(target),)
-    return ()
+    # No gradient reaches units that were never active, at any learning rate.
+    lower_rate = () if kind == "born_dead" else (_lower_learning_rate(evidence),)
+    match cause:
+        case "high_learning_rate":
+            proposed = (*lower_rate, revive)
+        case "negative_bias":
+            proposed = _remedies_for_bias(kind, evidence, _reset_bias(kind, arrays, is_lost, target), revive)
+        case "bad_initialization":
+            proposed = (replace(revive, reason="new weights and a new bias let every unit be active"), *lower_rate)
+        case "input_shift":
+            proposed = (NORMALIZE_INPUT, *lower_rate, revive)
+        case "input_scale":
+            proposed = (NORMALIZE_INPUT_FROM_START, revive)
+        case "upstream_collapse":
+            proposed = (_treat_upstream(target),)
+        case _:
+            proposed = (revive,) if kind == "born_dead" else ()
+    return proposed
 
 
 def _remedies_for_bias(kind: Kind, evidence: dict[str, Any], reset_bias: Remedy, revive: Remedy) -> tuple[Remedy, ...]:
     """Return a reset of biases that were initialized so; biases that training drives down would only return there."""
     if kind == "born_dead":
-        return (reset_bias, _lower_learning_rate(evidence), revive)
+        return (reset_bias, revive)
     driver = REMOVE_WEIGHT_DECAY if has_shrunk_weights(evidence) else CHECK_LOSS
     return (driver, _tenth_of_learning_rate(evidence), reset_bias, revive)
 
@@ -156,15 +171,21 @@ def _treat_upstream(target: Target) -> Remedy:
 
 
 def _lower_learning_rate(evidence: dict[str, Any]) -> Remedy:
-    """Return the last healthy learning rate, or the one at which an update takes a tenth of the weakest headroom."""
+    """Return the last healthy learning rate, or the one at which an update is as small as in healthy trainings."""
     now = evidence["learning_rate"]["now"]
     previous = evidence["learning_rate"]["before"]
     if previous is not None and now is not None and previous < now:
         return _learning_rate(previous, "the rate at which the layer was alive")
     kill_ratio = evidence["kill_ratio"]
-    if now is None or not kill_ratio:
+    displacement = evidence.get("displacement")
+    factors = [SAFE_KILL_RATIO / kill_ratio] if kill_ratio else []
+    # Once units are dead nothing is left to kill, and the kill ratio says nothing: how far they were moved still does.
+    factors += [SAFE_DISPLACEMENT / displacement] if displacement else []
+    if now is None or not factors:
         return _tenth_of_learning_rate(evidence)
-    factor = min(max(SAFE_KILL_RATIO / kill_ratio, MIN_RATE_FACTOR), MAX_RATE_FACTOR)
+    factor = min(max(min(factors), MIN_RATE_FACTOR), MAX_RATE_FACTOR)
+    if displacement and factor == SAFE_DISPLACEMENT / displacement:
+        return _learning_rate(now * factor, "at this rate one update moves a unit by a twentieth of its spread at most")
     return _learning_rate(
         now * factor, "at this rate one update takes about a tenth of what the weakest units have left"
     )

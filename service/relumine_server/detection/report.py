@@ -14,15 +14,14 @@ import numpy as np
 from relumine.schemas.alert import Kind
 from relumine.schemas.record_table import Array, Row
 from relumine_server.detection import state as detection_state
-from relumine_server.detection.causes import (
-    Attribution,
+from relumine_server.detection.cause_evidence import (
     CauseEvidence,
+    LostLayer,
     ShiftShares,
-    attribute_cause,
-    attribute_run_cause,
     median_shift,
     shift_shares,
 )
+from relumine_server.detection.causes import Attribution, attribute_cause, attribute_run_cause
 from relumine_server.detection.decisions import Decision
 from relumine_server.detection.findings import Finding, Forecast, Transition
 from relumine_server.detection.policy import Policy
@@ -134,21 +133,26 @@ def _cause_evidence(
         median_shift=median_shift(memory, units, arrays),
         arrays=arrays,
         upstream=_lost_upstream_layers(state, record.layer_id),
+        earlier=tuple(layer for layer_id, layer in state.layers.items() if layer_id < record.layer_id),
     )
 
 
-def _lost_upstream_layers(
-    state: detection_state.DetectorState, before_layer_id: int
-) -> tuple[tuple[int, float, float], ...]:
-    """Return (layer id, lost fraction, onset) of the first lost layers before a layer, in order of their ids."""
-    lost: list[tuple[int, float, float]] = []
+def _lost_upstream_layers(state: detection_state.DetectorState, before_layer_id: int) -> tuple[LostLayer, ...]:
+    """Return the first lost layers before a layer, in order of their ids."""
+    lost: list[LostLayer] = []
     for (layer_id, kind), problem in state.open_problems.items():
         if len(lost) == MAX_UPSTREAM_LAYERS:
             break
         if 0 < layer_id < before_layer_id and kind in LOST_KINDS and layer_id in state.layers:
-            lost_fraction = 1.0 if kind == "born_dead" else state.layers[layer_id].lost_fraction
-            lost.append((layer_id, lost_fraction, float(problem.step)))
+            memory = state.layers[layer_id]
+            share = _born_dead_share(state, memory) if kind == "born_dead" else memory.lost_fraction
+            lost.append(LostLayer(layer_id, kind, share, float(problem.step), problem.cause))
     return tuple(sorted(lost))
+
+
+def _born_dead_share(state: detection_state.DetectorState, memory: detection_state.LayerMemory) -> float:
+    codes = state.units[detection_state.CODE, memory.unit_slice]
+    return float((codes % detection_state.BASELINE_OFFSET == detection_state.BORN_DEAD).mean())
 
 
 def _attribution(
@@ -198,10 +202,11 @@ def _layer_evidence(cause_evidence: CauseEvidence, record: Row, is_lost: Array, 
         "weights": {"change": _weight_change(memory)},
         "update_to_weight": _update_to_weight(record),
         "kill_ratio": _finite_or_none(memory.kill_ratio),
+        "displacement": _finite_or_none(memory.peak_displacement),
         "risk": memory.risk,
         "headroom": {"now": _finite_or_none(memory.headroom), "usual": _finite_or_none(memory.usual_headroom)},
         "onset_step": int(cause_evidence.onset_step),
-        "upstream": sorted({layer_id for layer_id, _lost_fraction, _onset_step in cause_evidence.upstream}),
+        "upstream": sorted({lost.layer_id for lost in cause_evidence.upstream}),
     }
 
 

@@ -21,10 +21,10 @@ MAX_LOG_ODDS = 30.0
 class RiskFeatures(NamedTuple):
     """Inputs of the risk model, of one layer at one sampled step.
 
-    ``dying``: share of the units that could be lost whose silence is beyond chance. ``headroom_trend``, of the weakest
-    tenth of the units, and ``bias_trend``, of the mean bias: against the layer's own past, in standard deviations of
-    a unit. ``log_kill_ratio``: log10 of the kill ratio, at least -2, as nothing moves a dead layer.
-    ``learning_rate_trend``: log of the learning rate over its usual value.
+    ``dying``: share of the units that could be lost whose silence is beyond chance, without those lost in the warm-up.
+    ``headroom_trend``, of the weakest tenth of the units, and ``bias_trend``, of the mean bias: against the layer's own
+    past, in standard deviations of a unit. ``log_kill_ratio``: log10 of the kill ratio, at least -2, as nothing moves a
+    dead layer. ``learning_rate_trend``: log of the learning rate over its usual value.
     """
 
     dying: float
@@ -45,7 +45,7 @@ RISK_WEIGHTS = RiskFeatures(
 def risk_features(memory: LayerMemory, run: RunMemory) -> RiskFeatures:
     """Return the features of a layer after its latest record; a feature that is not known is 0: as usual."""
     return RiskFeatures(
-        dying=memory.lost_fraction,
+        dying=max(memory.lost_fraction - memory.early_fraction, 0.0),
         headroom_trend=_known_or_zero(memory.headroom - memory.usual_headroom),
         log_kill_ratio=math.log10(max(_known_or_zero(memory.kill_ratio), MIN_KILL_RATIO)),
         learning_rate_trend=learning_rate_trend(run),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from statistics import median
 from typing import Any
 
 from relumine_server.detection.run_signals import LOSSES_COMPARED, loss_effect, slope
@@ -28,12 +29,17 @@ def run_evidence(
         "n_unit": "examples",
         "p_bound": None,
         "learning_rate": _learning_rate_evidence(run, layer_rate),
-        "input": {"changed_at_step": run.novel_step},
+        "input": {
+            "changed_at_step": run.novel_step,
+            "mean": _usual(run, "input_mean"),
+            "std": _usual(run, "input_std"),
+        },
         "bias": {"mean": None, "slope_per_step": None, "share": None},
         "shift": {"weight": None, "input": None, "bias": None},
         "weights": {"change": None},
         "update_to_weight": None,
         "kill_ratio": None,
+        "displacement": None,
         "risk": None,
         "headroom": {"now": None, "usual": None},
         "onset_step": None,
@@ -41,6 +47,12 @@ def run_evidence(
         "upstream_names": [],
         "loss_effect": _known_loss_effect(run, step, float(step) if onset_step is None else onset_step),
     }
+
+
+def _usual(run: RunMemory, signal: str) -> float | None:
+    """Return the median of a signal's latest usual values."""
+    values = run.windows.get(signal)
+    return median(values) if values else None
 
 
 def _known_loss_effect(run: RunMemory, step: int, onset_step: float) -> float | None:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from statistics import median
 
+from relumine.schemas.alert import Severity
 from relumine.schemas.record_table import Row
 from relumine_server.detection.averages import LONG_INTERVALS, elapsed_intervals, moving_average
 from relumine_server.detection.policy import Policy
@@ -102,18 +103,51 @@ def _update_usual_rate(run: RunMemory, step: int, rate: float) -> None:
 def _update_input(run: RunMemory, record: Row, policy: Policy) -> None:
     """Compare the input with its history, which an unusual input enters only once it has become the usual one."""
     values = _input_values(record)
-    run.novelty = max((_novelty(run, name, value, policy) for name, value in values.items()), default=0.0)
-    if run.novelty >= policy.novelty:
-        if not run.novel_records:
-            run.novel_step = record.step
-        run.novel_records += 1
-        if run.novel_records < policy.novelty_records:
-            return
-        for name in values:
-            run.windows.pop(name, None)
-    run.novel_records = 0
+    if run.first_input_rms is None and "input_mean" in values and "input_std" in values:
+        run.first_input_rms = math.hypot(values["input_mean"], values["input_std"])
+    if not values:
+        return
+    intervals = elapsed_intervals(record.step - run.input_step if run.input_step >= 0 else math.nan)
+    run.input_step = record.step
+    usual_std = median(run.windows.get("input_std") or (0.0,))
+    run.is_input_constant = values.get("input_std", math.inf) <= policy.constant_output * usual_std
+    run.novelty = max(_novelty(run, name, value, policy) for name, value in values.items())
+    if run.novelty < policy.novelty:
+        run.novel_records = 0
+        if run.familiar_records is not None:
+            _count_familiar_input(run, policy)
+    elif not _becomes_usual(run, record.step, intervals, policy):
+        return
     for name, value in values.items():
         _append(run, name, value)
+
+
+def _becomes_usual(run: RunMemory, step: int, intervals: float, policy: Policy) -> bool:
+    """Count an unusual input, and forget the history of the input once it has lasted long enough to be the usual one.
+
+    Sampled steps that lie close count for less than one: a burst of them says nothing about how long it will last.
+    """
+    if not run.novel_records:
+        run.novel_step = step
+        run.novel_intervals = 0.0
+    run.novel_records += 1
+    run.novel_intervals += intervals
+    run.familiar_records = 0
+    if run.novel_intervals < policy.novelty_records:
+        return False
+    for name in INPUT_SIGNALS:
+        run.windows.pop(name, None)
+    run.novel_records = 0
+    run.familiar_records = None
+    return True
+
+
+def _count_familiar_input(run: RunMemory, policy: Policy) -> None:
+    """Count a record after an unusual input. Once that is over for sure, the output has to learn its spread again."""
+    run.familiar_records = (run.familiar_records or 0) + 1
+    if run.familiar_records == policy.confirm_records:
+        run.windows.pop("spread", None)
+        run.constant_records = 0
 
 
 def _input_values(record: Row) -> dict[str, float]:
@@ -148,6 +182,17 @@ def _update_output_spread(run: RunMemory, spread: float, policy: Policy) -> None
         run.constant_records = 0
     if not run.constant_records:
         _append(run, "spread", spread)
+
+
+def constant_output_severity(run: RunMemory, policy: Policy) -> Severity | None:
+    """Return the severity of a constant output; None where there is none.
+
+    While the input is constant too, and until it is back for sure, the output only follows it: ``info``.
+    """
+    if run.constant_records < policy.constant_records:
+        return None
+    is_unsettled = run.familiar_records is not None and run.familiar_records < policy.confirm_records
+    return "info" if is_unsettled and (run.is_input_constant or run.familiar_records) else "critical"
 
 
 def _append(run: RunMemory, name: str, value: float) -> None:

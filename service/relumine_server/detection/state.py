@@ -37,7 +37,7 @@ WINDOW_LENGTH = 51
 """Values kept of each signal of the run."""
 HISTORY_LENGTH = 24
 """Records kept in the history of a layer."""
-_MAGIC = b"RLD2"
+_MAGIC = b"RLD3"
 
 
 @dataclass(slots=True)
@@ -57,7 +57,9 @@ class LayerMemory:
     ``offset`` is the layer's first column in ``DetectorState.units``; ``records`` counts the records that were folded
     in, ``step`` and ``gap_steps`` are those of the latest one. ``usual_…`` are long moving averages of the same value,
     ``…_sigma`` are in standard deviations of a unit's pre-activation. ``initial_weight_scale`` is the norm of the first
-    weights over that of He's initialization. ``lost_fraction`` is the share of the units that could still be lost.
+    weights over that of He's initialization, ``initial_sigma`` the standard deviation of the median unit's first
+    pre-activations. ``lost_fraction`` is the share of the units that could still be lost,
+    ``early_fraction`` the part of it that was lost during the warm-up and is not in the baseline.
     ``onset_step`` is -1 while nothing is going on. ``warning_streak`` and ``calm_streak`` count records in a row.
     ``history`` holds (step, lost fraction, mean bias) of the latest records, oldest first.
     """
@@ -68,6 +70,7 @@ class LayerMemory:
     step: float = -1.0
     gap_steps: float = math.nan
     baseline_fraction: float = math.nan
+    early_fraction: float = 0.0
     median_rate: float = math.nan
     kill_ratio: float = math.nan
     peak_displacement: float = math.nan
@@ -77,6 +80,7 @@ class LayerMemory:
     bias_sigma: float = math.nan
     usual_bias_sigma: float = math.nan
     initial_weight_scale: float = math.nan
+    initial_sigma: float = math.nan
     log_weight_norm: float = math.nan
     usual_log_weight_norm: float = math.nan
     risk: float = 0.0
@@ -109,16 +113,20 @@ _all_fields = operator.attrgetter(*(f.name for f in fields(LayerMemory)))
 class RunMemory:
     """Signals of the run. ``windows`` holds the latest values of each signal by its name, oldest first.
 
-    ``rate`` is the highest learning rate, ``age`` the sampling intervals it has been followed for. ``jump_step`` and
-    ``jump_before``: step of its latest jump, and its median before. ``novel_step``: first step of the latest unusual
-    input, ``novelty`` how far it is from usual, in robust standard deviations, ``novel_records`` for how many records
-    it has lasted. ``constant_records`` and ``varied_records`` count records with a collapsed and with a usual spread of
-    the output. ``clean_steps`` counts sampled steps without a non-finite value since ``diverged_step``, the latest of
-    them at ``clean_step``.
+    ``first_input_rms`` is the root mean square of the first input. ``rate`` is the highest learning rate, ``age`` the
+    sampling intervals it has been followed for. ``jump_step`` and ``jump_before``: step of its latest jump, and its
+    median before. ``novel_step``: first step of the latest unusual input, ``novelty`` how far it is from usual, in
+    robust standard deviations, ``novel_records`` and ``novel_intervals`` for how many records and sampling intervals it
+    has lasted, ``familiar_records`` the records since it was over; None where there was none, or it became the usual
+    one. ``input_step`` is the step of the latest input, ``is_input_constant`` whether it has lost its spread.
+    ``constant_records`` and ``varied_records`` count records with a collapsed and with a usual spread of the output.
+    ``clean_steps`` counts sampled steps without a non-finite value since ``diverged_step``, the latest of them at
+    ``clean_step``.
     """
 
     step: int = -1
     windows: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    first_input_rms: float | None = None
     rate: float | None = None
     age: float = 0.0
     usual_log_rate: float | None = None
@@ -127,6 +135,10 @@ class RunMemory:
     novel_step: int | None = None
     novelty: float = 0.0
     novel_records: int = 0
+    novel_intervals: float = 0.0
+    familiar_records: int | None = None
+    input_step: int = -1
+    is_input_constant: bool = False
     constant_records: int = 0
     varied_records: int = 0
     diverged_step: int | None = None

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from typing import get_args
 
 import pytest
 
+from relumine.schemas.alert import Cause
 from relumine_server.detection import messages
 from relumine_server.detection.remedies import remedies
 from relumine_server.detection.replay import replay
+from tests.server.detection import conftest
 
 EVIDENCE_KEYS = {
     "units", "units_silent", "baseline_fraction", "n", "n_unit", "p_bound", "learning_rate", "bias", "shift",
-    "update_to_weight", "kill_ratio", "risk", "headroom", "upstream", "loss_effect", "input", "weights",
+    "update_to_weight", "kill_ratio", "displacement", "risk", "headroom", "upstream", "loss_effect", "input", "weights",
     "upstream_names", "onset_step",
 }  # fmt: skip
 EVIDENCE = {
@@ -97,7 +100,7 @@ def test_an_input_that_changed_before_the_learning_rate_is_the_cause(train, poli
     training.learning_rate = 0.5
     finding = first_finding(kill_at_once(training), policy)
     assert (finding.cause, finding.remedies[0].action) == ("input_shift", "normalize_input")
-    assert finding.evidence["input"] == {"changed_at_step": 310}
+    assert finding.evidence["input"] == {"changed_at_step": 310, "mean": 0.0, "std": 1.0}
 
 
 def test_a_layer_behind_one_that_was_lost_earlier_is_lost_to_upstream_collapse(train, policy):
@@ -128,13 +131,33 @@ def test_large_updates_without_a_jump_of_the_rate_are_only_a_possible_cause(trai
     assert finding.remedies[0].value == pytest.approx(0.01)
 
 
-@pytest.mark.parametrize(("kill_ratio", "factor"), [(1.0, 0.1), (0.6, 1 / 6), (100.0, 0.01), (0.005, 0.2)])
+@pytest.mark.parametrize(("kill_ratio", "factor"), [(1.0, 0.1), (0.6, 1 / 6), (100.0, 0.001), (0.005, 0.2)])
 def test_the_proposed_rate_leaves_the_weakest_units_most_of_their_headroom(kill_ratio, factor):
     evidence = EVIDENCE | {"kill_ratio": kill_ratio}
     first, second, third = remedies("dying", "high_learning_rate", evidence, {}, None)
     assert first.value == pytest.approx(0.2 * factor)
     # For the units that no learning rate brings back.
     assert (second.action, third.action) == ("revive_", "replace_relu_")
+
+
+@pytest.mark.parametrize(("displacement", "factor"), [(5.0, 0.01), (0.5, 0.1), (0.01, 0.2), (1e6, 0.001)])
+def test_the_proposed_rate_moves_units_as_little_as_a_usual_one_where_nothing_is_left_to_kill(displacement, factor):
+    evidence = EVIDENCE | {"kill_ratio": 0.0, "displacement": displacement}
+    assert remedies("dying", "high_learning_rate", evidence, {}, None)[0].value == pytest.approx(0.2 * factor)
+
+
+@pytest.mark.parametrize("cause", get_args(Cause))
+def test_a_born_dead_layer_is_never_treated_with_a_learning_rate(cause):
+    actions = [remedy.action for remedy in remedies("born_dead", cause, EVIDENCE | {"units": 8}, {}, None)]
+    assert "lower_learning_rate" not in actions
+    assert actions
+
+
+def test_no_cause_is_named_for_a_born_dead_layer_whose_weights_and_bias_are_not_known(train, policy, monkeypatch):
+    monkeypatch.delitem(conftest.UNIT_COLUMNS, "bias")
+    training = train({1: 0.0}, info={"split": "none"}, weight_norm=None)
+    finding = first_finding(training.sample(10), policy)
+    assert (finding.kind, finding.cause) == ("born_dead", "unknown")
 
 
 def test_a_bias_far_below_zero_explains_a_born_dead_layer(train, policy):

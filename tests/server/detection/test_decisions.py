@@ -97,10 +97,11 @@ def test_a_layer_never_active_from_the_start_is_born_dead_by_the_tenth_record(tr
     ]
 
 
-def test_a_layer_partly_born_dead_is_info_and_never_an_alarm_later(train, policy):
-    training = train({1: np.where(np.arange(64) < 45, 0.0, 0.3)}).sample(200)
+@pytest.mark.parametrize(("units", "severity"), [(35, "info"), (42, "warning"), (56, "warning"), (60, "critical")])
+def test_a_layer_partly_born_dead_is_reported_by_its_share_and_never_again_later(train, policy, units, severity):
+    training = train({1: np.where(np.arange(64) < units, 0.0, 0.3)}).sample(200)
     _readings, findings = replay(training.layers, training.records, policy)
-    assert [(f.kind, f.severity) for f in findings] == [("born_dead", "info")]
+    assert [(f.kind, f.severity) for f in findings] == [("born_dead", severity)]
 
 
 def test_born_dead_units_that_become_active_are_alive(train, policy):
@@ -170,11 +171,11 @@ def test_an_output_that_no_longer_depends_on_the_input_is_reported_and_resolved(
 
 def test_a_kill_ratio_counts_more_after_the_learning_rate_jumped(train, policy):
     steady = train({1: 0.3}).sample(30)
-    steady.columns = {"update_shift": -0.6}
+    steady.columns = {"update_shift": -0.8}
     assert transitions(steady.sample(10), policy) == []
     jumped = train({1: 0.3}).sample(30)
     jumped.learning_rate = 0.5
-    jumped.columns = {"update_shift": -0.6}
+    jumped.columns = {"update_shift": -0.8}
     _readings, findings = replay(jumped.layers, jumped.sample(2, every=1).records, policy)
     assert [(f.kind, f.severity) for f in findings] == [("dying", "warning")]
 
@@ -192,22 +193,43 @@ def test_every_record_of_a_layer_gives_a_reading_and_its_values_are_in_range(tra
     assert last[1].dead_fraction == pytest.approx(40 / 64)
 
 
-def test_units_lost_in_the_first_steps_are_the_baseline_and_not_reported(train, policy):
+@pytest.mark.parametrize(("units", "reported"), [(10, []), (16, [("dying", "info")]), (20, [("dying", "info")])])
+def test_units_lost_in_the_first_steps_are_the_baseline_or_reported_where_they_are_many(train, policy, units, reported):
+    training = train({1: 0.3}).sample(4)
+    training.rates[1][:units] = 0
+    readings, findings = replay(training.layers, training.sample(200).records, policy)
+    assert [(f.kind, f.severity) for f in findings] == reported
+    assert readings[-1].dead_fraction == pytest.approx(units / 64)
+
+
+def test_units_lost_after_those_of_the_first_steps_add_up_to_an_alarm(train, policy):
     training = train({1: 0.3}).sample(4)
     training.rates[1][:16] = 0
-    readings, findings = replay(training.layers, training.sample(200).records, policy)
-    assert findings == []
-    assert readings[-1].dead_fraction == pytest.approx(16 / 64)
+    training.sample(40)
+    training.rates[1][:30] = 0
+    _readings, findings = replay(training.layers, training.sample(40).records, policy)
+    assert [(f.kind, f.transition, f.severity) for f in findings][:2] == [
+        ("dying", "raised", "info"), ("dying", "changed", "critical"),
+    ]  # fmt: skip
+
+
+def test_units_lost_in_the_first_steps_that_return_end_the_report(train, policy):
+    training = train({1: 0.3}).sample(4)
+    training.rates[1][:16] = 0
+    training.sample(40)
+    training.rates[1][:16] = 0.3
+    _readings, findings = replay(training.layers, training.sample(20).records, policy)
+    assert [(f.transition, f.reason) for f in findings][-1] == ("resolved", "its units are active")
 
 
 def test_units_of_the_baseline_that_returned_and_are_lost_again_are_reported(train, policy):
     training = train({1: 0.3}).sample(4)
     for rate in (0.0, 0.3):
-        training.rates[1][:20] = rate
+        training.rates[1][:12] = rate
         training.sample(30)
     training.rates[1][:20] = 0
     _readings, findings = replay(training.layers, training.sample(60).records, policy)
-    assert findings[0].evidence["baseline_fraction"] == pytest.approx(20 / 64)
+    assert findings[0].evidence["baseline_fraction"] == pytest.approx(12 / 64)
     assert (findings[0].kind, findings[0].evidence["units_silent"]) == ("dying", 20)
 
 

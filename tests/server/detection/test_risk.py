@@ -107,3 +107,26 @@ def test_records_without_a_batch_maximum_raise_nothing(train, policy):
             )  # fmt: skip
             training.records[index] = RecordTable.from_records([bare])[0]
     assert findings_of(training, policy) == []
+
+
+@pytest.mark.parametrize(("highest", "kinds"), [(2.0, set()), (1.2, {"dying"})])
+def test_a_raised_rate_is_no_warning_until_units_come_closer_to_silence(train, policy, highest, kinds):
+    training = train({1: 0.3}).sample(30)
+    training.learning_rate = 0.4
+    training.columns = {"update_shift": -0.2 * highest, "max": highest}
+    training.sample(8)
+    _readings, findings = replay(training.layers, training.records, policy)
+    assert {f.kind for f in findings} == kinds
+
+
+@pytest.mark.parametrize(("every", "needed"), [(10, 2), (1, 4)])
+def test_a_warning_holds_twice_as_many_dense_sampled_steps_as_others(train, policy, every, needed):
+    training = train({1: 0.3}).sample(30)
+    training.sample_step(training.last_step + every)
+    training.learning_rate = 0.4
+    training.columns = {"update_shift": -0.36, "max": 1.8}
+    training.sample(needed - 1, every)
+    _readings, findings = replay(training.layers, training.records, policy)
+    assert findings == []
+    _readings, findings = replay(training.layers, training.sample(2, every).records, policy)
+    assert [f.kind for f in findings] == ["dying"]

@@ -44,7 +44,7 @@ def test_an_input_that_stays_different_becomes_the_usual_one(policy):
     usual = {"input_mean": 0.0, "input_std": 1.0}
     different = {"input_mean": 5.0, "input_std": 1.0}
     assert run_after(policy, [usual] * 20 + [different] * 5).novel_step == 21
-    settled = run_after(policy, [usual] * 20 + [different] * 60)
+    settled = run_after(policy, [usual] * 20 + [different] * 400)
     assert (settled.novel_step, settled.novelty) == (21, 0.0)
 
 
@@ -84,3 +84,34 @@ def test_a_run_resumed_from_an_earlier_step_can_still_end_its_divergence(train, 
     training.nonfinite = 0
     training.last_step = 20
     assert transitions(training.sample(4), policy, "diverged")[-1] == (0, "resolved")
+
+
+CONSTANT_INPUT = {"input_mean": 0.0, "input_std": 0.0, "output_spread": 0.0}
+
+
+def test_an_output_that_follows_a_constant_input_is_info_and_over_soon_after_the_input_is_back(train, policy):
+    training = train({1: 0.3}).sample(30)
+    training.run_signals = CONSTANT_INPUT
+    training.sample(12)
+    training.run_signals = {"output_spread": 0.001}  # the net has to learn again
+    training.sample(40)
+    _readings, findings = replay(training.layers, training.records, policy)
+    assert [(f.kind, f.transition, f.severity) for f in findings] == [
+        ("constant_output", "raised", "info"), ("constant_output", "resolved", "info"),
+    ]  # fmt: skip
+    assert findings[1].step == training.last_step - 380
+
+
+def test_an_output_that_stays_constant_with_its_input_becomes_critical(train, policy):
+    training = train({1: 0.3}).sample(30)
+    training.run_signals = CONSTANT_INPUT
+    _readings, findings = replay(training.layers, training.sample(60).records, policy)
+    assert [(f.transition, f.severity, f.cause) for f in findings] == [
+        ("raised", "info", "input_shift"), ("changed", "critical", "input_shift"),
+    ]  # fmt: skip
+
+
+def test_a_burst_of_sampled_steps_does_not_make_an_unusual_input_the_usual_one(policy):
+    usual = {"input_mean": 0.0, "input_std": 1.0}
+    burst = run_after(policy, [usual] * 20 + [{"input_mean": 0.0, "input_std": 0.0}] * 60)
+    assert burst.novel_records == 60

@@ -202,6 +202,12 @@ def is_legal(events: Sequence[Any], state: str) -> bool:
     return previous == state
 
 
+def notified_incidents(alerts: StoredAlerts, receiver: EventReceiver, path: str) -> set[str]:
+    """Return the incidents that a webhook was notified of, by any of their alerts."""
+    rows = alerts.rows.values()
+    return {alert.incident_id for alert in rows if receiver.delivery_ids[path, "alert.firing", alert.alert_id]}
+
+
 def count_notification_errors(
     runs: Mapping[str, Outcome], alerts: StoredAlerts, receiver: EventReceiver, webhooks: int
 ) -> dict[str, int]:
@@ -209,11 +215,7 @@ def count_notification_errors(
     missing = unresolved = excess = 0
     ends_missing = ends_twice = 0
     for path in map("/{}".format, range(webhooks)):
-        notified = {
-            alert.incident_id
-            for alert in alerts.rows.values()
-            if receiver.delivery_ids[path, "alert.firing", alert.alert_id]
-        }
+        notified = notified_incidents(alerts, receiver, path)
         for key, alert in alerts.rows.items():
             due = Counter(
                 f"alert.{TRANSITIONS[event.from_state][event.event].notification}" for event in alerts.events[key]

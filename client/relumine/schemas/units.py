@@ -57,7 +57,7 @@ class Unit(View):
 
 
 class StateShift(View):
-    """How the mean pre-activations of the units in a state shifted since the record before: averages over the units."""
+    """The average shift of the mean pre-activations of the units in a state since the record before, by its cause."""
 
     state: UnitState
     weight: float | None

@@ -1,4 +1,4 @@
-"""Which modules of the dashboard import which: a browser asks for all that a page needs at once.
+"""The modules that each page of the dashboard needs: a browser asks for all of them at once.
 
 Without it, a browser asks for a module when the one that imports it has arrived, six times in a row for a page.
 """

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import argparse
 import statistics
 from collections.abc import Sequence
 
@@ -24,12 +25,17 @@ MAX_RECORDS_OPEN = 10
 """Sampled steps after the end of a trap within which its alarms are to be closed."""
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Print a line per kind, then the headlines over all of them."""
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command's options."""
     options = cli.corpus_parser(__doc__, splits=SPLITS)
     options.set_defaults(split="kinds")
     options.add_argument("--runs", action="store_true", help="print a line per run with its case and its alarms")
-    namespace = cli.parse(options, arguments)
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print a line per kind, then the headlines over all of them."""
+    namespace = cli.parse(parser(), arguments)
     judged = []
     for run, case in cli.load_pairs(namespace):
         alarms = our_alarms(run, Policy())

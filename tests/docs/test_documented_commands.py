@@ -45,8 +45,8 @@ PROGRAMS = Forker(
     "relumine",
     "relumine_server.app",
 )
-COLLECTED = "mlp rmsprop tiny"
-"""The recipe that is really trained: it has the fewest steps."""
+COLLECTED = {"tune": "mlp rmsprop tiny", "kinds": "push: mlp adam at once"}
+"""The recipes that are really trained, by their split: they have the fewest steps."""
 CORPUS = "{corpus}"
 TRAINED = "{trained}"
 OUTPUT = "{output}"
@@ -97,6 +97,7 @@ TINY: Mapping[str, Sequence[str]] = {
     ],
     "research.scoring.false_alarm_rate": ["--runs 1 --settings 1 --steps 20"],
     "research.scoring.forecasts": ["--from {corpus}"],
+    "research.scoring.kinds": ["--from {trained} --runs --split kinds"],
     "research.scoring.lead_time": ["--from {corpus}"],
     "research.scoring.messages": ["--from {corpus}", "--from {corpus} --examples"],
     "research.scoring.sampling": ["--from {trained} --keep {output} --only 'every 50'"],
@@ -237,8 +238,9 @@ def simulated_corpus(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def trained_corpus(tmp_path_factory, run) -> Path:
     folder = tmp_path_factory.mktemp("trained")
-    result = run("research.corpus.collect", "--only", COLLECTED, "--seeds", "1", "--keep", folder)
-    assert result.returncode == 0, result.stdout + result.stderr
+    for split, name in COLLECTED.items():
+        result = run("research.corpus.collect", "--split", split, "--only", name, "--seeds", "1", "--keep", folder)
+        assert result.returncode == 0, result.stdout + result.stderr
     return folder
 
 

@@ -1,4 +1,4 @@
-"""The evidence that causes are attributed from: memories of layer and run, and the shift of units by its parts."""
+"""Evidence that causes are attributed from: the memories of layer and run, and the shift of the units by its parts."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ def test_each_policy_has_its_own_severity(call):
     train(call)
     (run,) = compare(call, {"born_dead_critical": 1.0})["runs"]
     (born_dead,) = run["problems"]
-    assert (born_dead["in_force"]["severity"], born_dead["proposed"]["severity"]) == ("critical", "info")
+    assert (born_dead["in_force"]["severity"], born_dead["proposed"]["severity"]) == ("critical", "warning")
 
 
 def test_of_a_problem_the_first_step_and_the_highest_severity_count(monkeypatch):

@@ -1,4 +1,4 @@
-"""The pace of uploads: every second while something moves, more seldom in peace. Pure; the caller brings the clock.
+"""The pace of uploads: every second while something moves, else more seldom. Pure; the caller brings the clock.
 
 Only the uploads are further apart. Their records are the same, so the server finds the same at the same steps.
 """

@@ -85,7 +85,8 @@ def _update_weights(memory: LayerMemory, units: int, weight_norm: float, update_
     it knows nothing of: at a high learning rate it is all there is to see.
     """
     if math.isnan(memory.initial_weight_scale):
-        memory.initial_weight_scale = math.sqrt(max(weight_norm**2 - update_norm**2, 0.0) / (2 * units))
+        updated_share = min(abs(update_norm) / weight_norm, 1.0)
+        memory.initial_weight_scale = weight_norm * math.sqrt((1.0 - updated_share**2) / (2 * units))
     memory.log_weight_norm = math.log(weight_norm)
     memory.usual_log_weight_norm = moving_average(
         memory.usual_log_weight_norm,

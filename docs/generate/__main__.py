@@ -1,4 +1,4 @@
-"""Write the generated parts of the documentation anew.
+"""Write the generated parts of the documentation again.
 
     python -m docs.generate
 

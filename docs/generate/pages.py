@@ -36,7 +36,7 @@ def split_at(text: str, marker: str) -> tuple[str, str, str]:
 
 
 def written_pages() -> Iterator[tuple[Path, str]]:
-    """Yield every page with generated parts, and its text with these parts generated anew."""
+    """Yield every page with generated parts, and its text with these parts generated again."""
     for name in sorted({page for page, _ in PARTS}):
         path = DOCS / name
         text = path.read_text(encoding="utf-8")

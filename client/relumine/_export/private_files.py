@@ -1,4 +1,4 @@
-"""Files and folders that only this user can read, and that no link or folder of somebody else stands in for."""
+"""Files and folders that only this user can read, and that no link or folder of another user stands in for."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # a pipe must not block
 
 
 class UnsafePathError(OSError):
-    """A link, or a folder of somebody else, where a file of ours should be. The message is a sentence."""
+    """A link, or a folder of another user, where a file of ours should be. The message is a sentence."""
 
 
 def create_folder(folder: Path) -> None:
     """Create a folder that only this user can enter, whatever the umask. One of this user that exists stays as it is.
 
     Raises:
-        UnsafePathError: it is a link, or belongs to somebody else.
+        UnsafePathError: it is a link, or belongs to another user.
         OSError: it cannot be created.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -38,7 +38,7 @@ def create_folder(folder: Path) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """Raise UnsafePathError for a folder that is a link or belongs to somebody else; OSError where there is none."""
+    """Raise UnsafePathError for a folder that is a link or belongs to another user; OSError where there is none."""
     status = folder.lstat()
     if stat.S_ISLNK(status.st_mode):
         raise UnsafePathError(f"{folder} is a link, which is not followed")

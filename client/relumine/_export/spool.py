@@ -77,7 +77,7 @@ class Spool:
         location = self._append(body)
         if is_in_place(location.file, self.path):
             return location
-        # ``relumine sync`` of a machine that sees no locks took the file, or somebody deleted it, perhaps before this
+        # ``relumine sync`` of a machine that sees no locks took the file, or someone deleted it, perhaps before this
         # frame was written. The new file has the frame again: the server takes it once.
         self._file = None
         self._is_locked = False

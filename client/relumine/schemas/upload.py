@@ -197,7 +197,7 @@ class UploadResponse(View):
     they are older than others of the run, or of another rank. ``alerts`` are the open ones of the run and those that
     this upload resolved, at most the 200 most severe. ``sample_every`` asks for a sampling interval: a longer one than
     the SDK's own until further notice, a shorter one for a burst; null leaves it unchanged. ``flush_every`` asks for an
-    upload at least every so many seconds while somebody looks at the run; null leaves the pace to the SDK. ``run_id``
+    upload at least every so many seconds while someone views the run; null leaves the pace to the SDK. ``run_id``
     is the id under which the server keeps the run: another one than was sent where that one belongs to another project.
     ``known_layers`` is the number of layers that the server has descriptions of, null where it was not counted; fewer
     than the client has described means that the server lost some, as after the restore of a backup.

@@ -91,7 +91,7 @@ EvaluatorDep = Annotated[Wakeable, Depends(_evaluator)]
 BacktestsDep = Annotated[Backtests, Depends(_backtests)]
 AuthenticatorDep = Annotated[Authenticator, Depends(_authenticator)]
 NOTE_VIEWED = Depends(_note_viewed)
-"""The dependency of routes that a page of a run reads while somebody looks at it."""
+"""The dependency of routes that a page of a run reads while someone views it."""
 KeyProject = Annotated[str | None, Depends(_key_project)]
 """The project that the caller's key is bound to; None for a key of all projects."""
 VisibleProject = Annotated[str | None, Depends(_visible_project)]

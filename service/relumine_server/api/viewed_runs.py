@@ -1,4 +1,4 @@
-"""The runs that somebody looks at: their trainings are asked to upload every second, so that the page stays live."""
+"""The runs that someone views: their trainings are asked to upload every second, so that the page stays live."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ViewedRuns:
         self._runs: TTLCache[str, None] = TTLCache(MAX_RUNS, VIEWED_S, timer=time.monotonic)
 
     def note(self, run_id: str) -> None:
-        """Note that somebody looks at a run."""
+        """Note that someone views a run."""
         self._runs[run_id] = None
 
     def flush_every(self, run_id: str | None) -> float | None:

@@ -1,4 +1,4 @@
-"""A run that somebody looks at is asked to upload every second."""
+"""A run that someone views is asked to upload every second."""
 
 from __future__ import annotations
 

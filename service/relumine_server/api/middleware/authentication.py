@@ -88,7 +88,7 @@ class AuthenticationMiddleware:
         """Return the caller and count its request.
 
         Requests are counted by key, or by address on an open server. Requests without a valid key are counted apart,
-        by address, and only they are refused beyond the limit: somebody with a valid key may have the same address.
+        by address, and only they are refused beyond the limit: someone with a valid key may have the same address.
         """
         address = client_address(scope["client"])
         try:

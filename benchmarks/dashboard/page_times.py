@@ -162,12 +162,21 @@ def measure(base: str, options: argparse.Namespace, steps: int) -> None:
             warm.append(first_chart_ms(context, base)[0])
         print(f"first chart, empty cache  {_spread(cold)}, {size:,} bytes")
         print(f"first chart, warm cache   {_spread(warm)}")
+        plain, compressed = (overview_bytes(base, encoding) for encoding in ("identity", "gzip"))
+        print(f"overview of the run       {plain:,} bytes, {compressed:,} compressed")
         page = first_chart_ms(browser.new_context(), base)[2]
         costs = update_ms(page, base, options.layers, steps, options.updates)
         print(f"live update               {_spread(costs)}, {len(costs)} updates")
         elapsed, size = list_ms(browser, base)
         print(f"list of {options.runs:,} runs  {elapsed:.0f} ms, {size:,} bytes")
         browser.close()
+
+
+def overview_bytes(base: str, encoding: str) -> int:
+    """Return the size of the body of a run's overview as it is sent to a client that accepts an encoding."""
+    url = f"{base}/v1/runs/{RUN}/overview"
+    with httpx.stream("GET", url, headers={"accept-encoding": encoding}, timeout=60) as response:
+        return len(b"".join(response.iter_raw()))
 
 
 def _spread(values: list[float]) -> str:

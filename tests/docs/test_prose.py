@@ -94,7 +94,9 @@ def test_a_page_says_first_what_it_is_about(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_no_page_names_a_machine_of_its_authors(page):
-    assert not re.search(r"/work/|/tmp/\w|/home/\w|\bshared/|\broot@", page.read_text(encoding="utf-8"))
+    # The classes of one letter keep this pattern from finding itself.
+    pattern = r"/wor[k]/|/tm[p]/\w|/hom[e]/\w|\bshare[d]/|\broo[t]@"
+    assert not re.search(pattern, page.read_text(encoding="utf-8"))
 
 
 def test_the_readme_is_short_and_shows_a_picture_code_and_its_output():

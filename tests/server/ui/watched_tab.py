@@ -22,11 +22,11 @@ FOREIGN = """() => {
   const address = /^(xlink:)?href$|^src$|action$/i;
   const runs = ({ name, value }) => /^on/i.test(name) || (address.test(name) && /^\\s*javascript:/i.test(value));
   const active = (node) => [...node.attributes].some(runs);
-  const own = (node) => node.matches("i") && node.closest(".legend, .share-bar, .shift-bar");
+  const isDecoration = (node) => node.matches("i") && node.closest(".legend, .share-bar, .shift-bar");
   return [...document.querySelectorAll("*")].filter((node) =>
     (node.matches("script:not(#page-modules[type='application/json'])") &&
       !/^static\\/[0-9a-f]+\\/app\\.js$/.test(node.getAttribute("src"))) ||
-    (node.matches("img, iframe, object, embed, base, b, i, em") && !own(node)) ||
+    (node.matches("img, iframe, object, embed, base, b, i, em") && !isDecoration(node)) ||
     (node.matches("svg:not([class])")) || active(node))
     .map((node) => node.outerHTML.slice(0, 200));
 }"""

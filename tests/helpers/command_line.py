@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import structlog
 from click.testing import Result
@@ -20,7 +24,38 @@ def run_command(arguments: Sequence[str], **environment: str) -> Result:
     """
     handlers = list(logging.getLogger().handlers)
     try:
-        return CliRunner().invoke(cli, list(arguments), env=environment)
+        return _OwnOutput().invoke(cli, list(arguments), env=environment)
     finally:
         structlog.reset_defaults()
         logging.getLogger().handlers[:] = handlers
+
+
+class _OwnOutput(CliRunner):
+    """A runner whose result leaves out what threads that ran before the command write meanwhile.
+
+    The background workers of an earlier test's server may end after that test, and the streams belong to the process.
+    """
+
+    @contextmanager
+    def isolation(self, *arguments: Any, **options: Any) -> Iterator[Any]:
+        others = {thread.ident for thread in threading.enumerate()} - {threading.get_ident()}
+        with super().isolation(*arguments, **options) as streams:
+            sys.stdout = _StreamOfCommand(sys.stdout, others)
+            sys.stderr = _StreamOfCommand(sys.stderr, others)
+            yield streams
+
+
+class _StreamOfCommand:
+    """A text stream that ignores what some threads write."""
+
+    def __init__(self, stream: Any, ignored_threads: set[int | None]) -> None:
+        self._stream = stream
+        self._ignored_threads = ignored_threads
+
+    def write(self, text: str) -> int:
+        if threading.get_ident() in self._ignored_threads:
+            return len(text)
+        return self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)

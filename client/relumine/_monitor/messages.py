@@ -133,6 +133,9 @@ def finished(ending: Ending, alerts: Sequence[Alert], stats: dict[str, Any]) -> 
         parts.append(str(health.reason))
     elif not worrying:
         parts.append(f"no dead layers ({stats['sampled_steps']:,} of {stats['steps']:,} steps sampled)")
+        minor = [alert for alert in alerts if alert.severity == "info" and alert.holds and alert.layer_id]
+        if minor:
+            parts.append(f"info: {_worst_layers(minor)}")
     lost_steps = sum(stats["dropped_steps"].values())
     if lost_steps and health.status != "unknown":
         parts.append(f"{plural(lost_steps, 'sampled step')} not delivered")

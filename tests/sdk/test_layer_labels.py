@@ -9,6 +9,7 @@ from torch.nn import functional
 from torch.nn.utils import parametrizations
 
 import relumine
+from relumine.schemas.incident import past_title
 from relumine.schemas.layer_label import layer_label, shortened
 
 
@@ -79,3 +80,17 @@ def test_a_long_name_loses_its_middle(limit):
     text = shortened("encoder.act", limit)
     assert len(text) == limit
     assert text == "encoder.act" or "…" in text
+
+
+@pytest.mark.parametrize(
+    ("title", "past"),
+    [
+        ("fc2 is dying", "fc2 was dying"),
+        ("layer 1 (ReLU after Linear 0) is dead", "layer 1 (ReLU after Linear 0) was dead"),
+        ("The output no longer depends on the input", "The output no longer depended on the input"),
+        ("2 layers are dead, the first is fc1 at step 7", "2 layers were dead, the first was fc1 at step 7"),
+        ("fc1 was born dead", "fc1 was born dead"),
+    ],
+)
+def test_the_title_of_a_problem_that_is_over_is_in_the_past_tense(title, past):
+    assert past_title(title) == past

@@ -25,6 +25,7 @@ _STATES_OF_LAYERS: tuple[tuple[Kind, tuple[str, str]], ...] = (
     ("no_data", ("is no longer observed", "are no longer observed")),
 )
 """The kinds of a layer's alerts, the worst first, with the verb for one layer and for several."""
+_PAST_VERBS: Mapping[str, str] = MappingProxyType({"is": "was", "are": "were", "depends": "depended"})
 _RUN_PROBLEMS: tuple[tuple[Kind, str], ...] = (
     ("diverged", "values are not finite"),
     ("constant_output", "the output no longer depends on the input"),
@@ -139,6 +140,13 @@ def incident_title(alerts: Sequence[IncidentAlert], counts: Mapping[Kind, int] |
     run_problems = [text for kind, text in _RUN_PROBLEMS if counts.get(kind)]
     title = "; ".join([part for part in (title, *run_problems) if part]) or alerts[0].title
     return title[0].upper() + title[1:]
+
+
+def past_title(title: str) -> str:
+    """Return the title of a problem that is over: *fc2 was dying*."""
+    for present, past in _PAST_VERBS.items():
+        title = title.replace(f" {present} ", f" {past} ")
+    return title
 
 
 def incident_message(lead: Alert, title: str, severity: Severity) -> str:

@@ -80,7 +80,7 @@ class RunRequests(UnitRequests):
         tags: Sequence[str] | None = None,
         status: Literal["finished", "failed"] | None = None,
     ) -> Run:
-        """Rename, tag or end a run; what is None stays. Ending it resolves its open alerts."""
+        """Rename, tag or end a run; what is None stays. Its open alerts end with it."""
         changed_tags = None if tags is None else list(tags)
         body = without_none({"name": name, "tags": changed_tags, "status": status})
         return parsed(Run, self._send("PATCH", f"/v1/runs/{run_id}", json=body))

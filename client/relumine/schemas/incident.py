@@ -153,6 +153,8 @@ def incident_message(lead: Alert, title: str, severity: Severity) -> str:
     """Return the message of an incident of several alerts: severity, title, and what its leading alert says."""
     run = f"{lead.project}/{lead.run.name or lead.run_id[:13]}"
     details = lead.message.partition(" · ")[2] or lead.message
+    if details.startswith("layer "):  # a word; the name of a module, such as fc2, keeps its letters
+        details = details[0].upper() + details[1:]
     return f"{severity.upper()} {run} · {title}. {details}"
 
 

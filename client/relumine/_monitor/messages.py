@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from relumine._runtime.text import plural
 from relumine.schemas.alert import Alert, Kind
 from relumine.schemas.health import Health, counts
+from relumine.schemas.incident import past_title
 from relumine.schemas.upload import Coverage, FinalStatus
 from relumine.schemas.watching import Watching
 
@@ -173,7 +174,8 @@ def _unwatched(label: str, watching: Watching) -> str:
 
 
 def _summary(alert: Alert) -> str:
-    """Return *fc2 is dead (since step 121)*; of a problem that is over, how it ended."""
+    """Return *fc2 is dead (since step 121)*; of a problem that is over *fc2 was dead (step 121, recovered)*."""
     if alert.holds:
         return f"{alert.title} (since step {alert.opened_step:,})"
-    return f"{alert.title} (step {alert.opened_step:,}, {alert.outcome or alert.state})"
+    title = past_title(alert.title) if alert.outcome == "recovered" else alert.title
+    return f"{title} (step {alert.opened_step:,}, {alert.outcome or alert.state})"

@@ -171,6 +171,8 @@ def _unwatched(label: str, watching: Watching) -> str:
 
 def _summary(alert: Alert) -> str:
     """Return *fc2 is dead (since step 121)*; of a problem that is over, how it ended."""
+    if alert.kind == "no_data" and not alert.layer_id:  # it is listed only where the training is watched again
+        return f"the training was not being watched for a time (from step {alert.opened_step:,})"
     if alert.holds:
         return f"{alert.title} (since step {alert.opened_step:,})"
     return f"{alert.title} (step {alert.opened_step:,}, {alert.outcome or alert.state})"

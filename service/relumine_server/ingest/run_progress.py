@@ -25,6 +25,8 @@ from relumine_server.timeseries.unit_stats import RowsWritten
 
 MIN_RATE_S = 1.0
 """Seconds of uploads that a rate of steps needs."""
+MAX_REASONS = 32
+OTHER_REASONS = "other reasons"
 
 
 class Arrival(NamedTuple):
@@ -75,7 +77,7 @@ def progress(run: LockedRun, upload: Upload, arrival: Arrival, written: RowsWrit
     last_step = _last_step(upload)
     values = {"updated_at": now, **_stored_values(run, upload, written, last_step)}
     if any(newly_dropped.values()):
-        values["dropped"] = {**run.dropped, **_added(run.dropped, newly_dropped)}
+        values["dropped"] = _added(run.dropped, newly_dropped)
     values |= _values_by_arrival(run, upload, arrival, now)
     if arrival.is_analyzed:
         values |= _sampled_values(run, upload, arrival)
@@ -257,5 +259,9 @@ def _newly_dropped(upload: Upload, dropped_before: Mapping[str, int]) -> dict[st
 
 
 def _added(total: Mapping[str, int], counts: Mapping[str, int]) -> dict[str, int]:
-    """Return the sums of the reasons in ``counts``."""
-    return {reason: min(total.get(reason, 0) + count, MAX_STEP) for reason, count in counts.items()}
+    """Return the sums by reason. Reasons beyond ``MAX_REASONS`` count as one: every list of runs holds them."""
+    sums = dict(total)
+    for reason, count in counts.items():
+        key = reason if reason in sums or len(sums) < MAX_REASONS else OTHER_REASONS
+        sums[key] = min(sums.get(key, 0) + count, MAX_STEP)
+    return sums

@@ -138,18 +138,18 @@ class RunRequests(UnitRequests):
 
     def logged_metrics(self, run_id: str, *, after_step: int | None = None) -> dict[str, list[MetricPoint]]:
         """Return the metrics that the training logged, by name, each in the order of its steps."""
-        points: dict[str, list[MetricPoint]] = {}
+        points: dict[str, dict[int, MetricPoint]] = {}
         cursor: str | None = None
         empty_pages = 0
         while empty_pages < MAX_EMPTY_PAGES:
             path = f"/v1/runs/{run_id}/metrics"
             page = self._get(path, LoggedMetrics, after_step=after_step, cursor=cursor)
             for name, of_page in page.metrics.items():
-                points.setdefault(name, []).extend(of_page)
+                points.setdefault(name, {}).update({point.step: point for point in of_page})
             empty_pages = 0 if page.metrics else empty_pages + 1
             cursor = page.next_cursor
             if cursor is None:
-                return points
+                return {name: [by_step[step] for step in sorted(by_step)] for name, by_step in points.items()}
         raise ServerError(NOT_RELUMINE)
 
     def export(self, run_id: str, path: str | Path) -> None:

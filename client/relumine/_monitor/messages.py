@@ -175,6 +175,8 @@ def _unwatched(label: str, watching: Watching) -> str:
 
 def _summary(alert: Alert) -> str:
     """Return *fc2 is dead (since step 121)*; of a problem that is over *fc2 was dead (step 121, recovered)*."""
+    if alert.kind == "no_data" and not alert.layer_id:  # it is listed only where the training is watched again
+        return f"the training was not being watched for a time (from step {alert.opened_step:,})"
     if alert.holds:
         return f"{alert.title} (since step {alert.opened_step:,})"
     title = past_title(alert.title) if alert.outcome == "recovered" else alert.title

@@ -38,6 +38,8 @@ Outcome: TypeAlias = Literal[
     "recovered", "closed", "unknown", "unwatched", "healthy", "at_risk", "damaged", "collapsed", "diverged"
 ]
 """How an alert ended: its problem passed, a person closed it, or the run ended with it and with this health."""
+LASTING: frozenset[Kind] = frozenset({"dead", "born_dead", "constant_output", "diverged", "stalled"})
+"""Kinds whose problem does not end because a person closes its alert: only what is measured afterwards ends it."""
 PROBLEMS: Mapping[Kind, Kind] = MappingProxyType({"dead": "dying"})
 """Kinds that an alert of another kind escalates to: a layer that dies and is dead has one alert."""
 
@@ -146,8 +148,8 @@ class Alert(View):
 
     @property
     def holds(self) -> bool:
-        """True while the problem holds, or if it held when the run ended."""
-        return self.is_open or self.state == "ended"
+        """True while the problem holds, or if it held when the run ended; also where a person closed a lasting one."""
+        return self.is_open or self.state == "ended" or (self.outcome == "closed" and self.kind in LASTING)
 
     def _repr_html_(self) -> str:
         """Return the alert as a card for notebooks."""

@@ -21,6 +21,7 @@ _BY_KIND: Mapping[Kind, HealthStatus] = {
     "dead": "damaged",
     "born_dead": "damaged",
     "dying": "at_risk",
+    "no_data": "unknown",
     "stalled": "unknown",
 }
 _WORST_FIRST: tuple[HealthStatus, ...] = ("diverged", "collapsed", "damaged", "at_risk", "unknown")
@@ -31,11 +32,10 @@ _UNLESS_UNWATCHED: frozenset[HealthStatus] = frozenset({"at_risk", "unknown"})
 class Health(View):
     """The health of a run, and the reason for it in words; the reason is null for ``healthy``.
 
-    ``unknown``: nothing was analyzed so far, or not to the end, or the run stopped reporting. ``unwatched``: the
-    training goes on and is not being watched. ``healthy``: layers were sampled up to the end and none is dying or dead.
-    ``at_risk``: a layer is dying. ``damaged``: a layer is dead or was born dead. ``collapsed``: the output no longer
-    depends on the input.
-    ``diverged``: values are not finite.
+    ``unknown``: nothing was analyzed so far, or not to the end, or the run or a layer of it stopped reporting.
+    ``unwatched``: the training goes on and is not being watched. ``healthy``: layers were sampled up to the end and
+    none is dying or dead. ``at_risk``: a layer is dying. ``damaged``: a layer is dead or was born dead. ``collapsed``:
+    the output no longer depends on the input. ``diverged``: values are not finite.
     """
 
     status: HealthStatus
@@ -58,8 +58,11 @@ def counts(kind: Kind, severity: Severity) -> bool:
 
 
 def problem_health(problems: Iterable[Problem]) -> Health | None:
-    """Return the health that problems alone mean; None without any that counts."""
-    listed = list(problems)
+    """Return the health that problems alone mean; None without any that counts.
+
+    Whether the training as a whole is being watched is no problem here: ``run_health`` takes it apart.
+    """
+    listed = [problem for problem in problems if problem.kind != "no_data" or problem.layer is not None]
     statuses = {_BY_KIND[problem.kind] for problem in listed if problem.kind in _BY_KIND}
     for status in _WORST_FIRST:
         if status in statuses:
@@ -110,4 +113,6 @@ def _phrase(kind: Kind, layers: list[str]) -> str:
     listed = ", ".join(layers[:MAX_NAMED])
     if len(layers) > MAX_NAMED:
         listed += f" and {len(layers) - MAX_NAMED} more"
+    if kind == "no_data":
+        return f"the present state of {listed} is not known"
     return f"{listed} {kind.replace('_', ' ')}"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, TypeAlias
+from typing import Literal, Self, TypeAlias
+
+from pydantic import model_validator
 
 from relumine.schemas.base import Step, WireModel
 
@@ -18,6 +20,7 @@ UnwatchedReason: TypeAlias = Literal[
     "parameters_unchanged",
     "not_accepted",
     "starved",
+    "no_reason_given",
 ]
 
 EXPLANATIONS: Mapping[UnwatchedReason, str] = {
@@ -33,18 +36,29 @@ EXPLANATIONS: Mapping[UnwatchedReason, str] = {
     "parameters_unchanged": "no gradient reaches the watched layers: their parameters do not change",
     "not_accepted": "the server has accepted no records",
     "starved": "no step has been sampled for too long",
+    "no_reason_given": "the client reports that nothing is recorded, without a reason",
 }
 
 
 class Watching(WireModel):
     """The state of a training: is it being watched?
 
-    ``reason`` is set where ``state`` is ``unwatched``. ``last_step`` is the last step at which a layer was recorded.
+    ``reason`` is set where ``state`` is ``unwatched``, and only there. A client that contradicts itself, with a state
+    and no reason or the reverse, is taken at the worse of the two. ``last_step`` is the last step at which a layer was
+    recorded.
     """
 
     state: WatchingStatus
     reason: UnwatchedReason | None = None
     last_step: Step | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.reason is not None:
+            self.state = "unwatched"
+        elif self.state == "unwatched":
+            self.reason = "no_reason_given"
+        return self
 
     @property
     def explanation(self) -> str:

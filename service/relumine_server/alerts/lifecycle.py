@@ -88,6 +88,7 @@ TRANSITIONS: Mapping[AlertState | None, Mapping[AlertEventName, Transition]] = M
             "raised": _REGRESSES,
             "pending": Transition("pending"),
             "escalated": _REGRESSES,
+            "cleared": Transition("resolved"),  # a person closed it, and the problem has passed since
         },
         "ended": {
             "raised": _FIRES,

@@ -13,9 +13,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from relumine.schemas import alert as schema_alert
-from relumine.schemas.alert import Cause, Kind
+from relumine.schemas.alert import LASTING, Cause, Kind
 from relumine.schemas.base import rfc3339
-from relumine_server.alerts.status import DEAD_KINDS, AlertLogEntry, AlertStatus
+from relumine_server.alerts.status import AlertLogEntry, AlertStatus
 from relumine_server.alerts.suppression import InhibitionInput
 from relumine_server.db import keyset, tables
 from relumine_server.runs.rows import LockedRun
@@ -65,12 +65,12 @@ class AlertRecord:
     def holds(self) -> bool:
         """True while its problem holds, or held when the run ended.
 
-        A person may close the alert of a dead layer; the layer is dead all the same.
+        A person may close the alert of a dead layer or of a silent run; it is dead or silent all the same.
         """
         if self.status is None:
             return False
-        is_closed_dead = self.status.resolved_by == "person" and self.kind in DEAD_KINDS
-        return self.status.is_open or self.status.state == "ended" or is_closed_dead
+        is_only_closed = self.status.resolved_by == "person" and self.kind in LASTING
+        return self.status.is_open or self.status.state == "ended" or is_only_closed
 
     @property
     def is_open(self) -> bool:

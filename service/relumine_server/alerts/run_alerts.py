@@ -33,6 +33,7 @@ from relumine_server.alerts.timings import AlertTimings
 from relumine_server.outbox import alert_refs
 from relumine_server.runs import health
 from relumine_server.runs import repository as run_repository
+from relumine_server.runs.health import Evidence
 from relumine_server.runs.rows import LockedRun
 
 LOSSES_OF_UNITS: tuple[Kind, ...] = ("dying", "born_dead")
@@ -112,6 +113,8 @@ class RunAlerts:
 
     def apply(self, alert: AlertRecord, event: AlertEvent, content: Mapping[str, Any] | None = None) -> bool:
         """Apply an event to an alert and renew its content; False where its state does not allow the event."""
+        if event.name == "cleared" and not alert.holds:
+            return False
         result = transition(alert.status, event)
         if result is None:
             return False
@@ -177,7 +180,8 @@ class RunAlerts:
         if (problems, layers_dead) == (self.run.problems, self.run.layers_dead):
             return
         row = run_repository.get(self._connection, self.run.run_id)
-        values = health.columns(problems, row.watching, row.sampled_steps, row.dropped)
+        evidence = Evidence(row.watching, row.sampled_steps, row.dropped, row.unit_stat_rows)
+        values = health.columns(problems, evidence)
         run_repository.update(self._connection, self.run.run_id, {**values, "layers_dead": layers_dead})
 
     def _enqueue(

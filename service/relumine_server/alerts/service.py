@@ -66,7 +66,7 @@ class AlertService:
         """
         ended_before = None if effect.resumes else _final_status(run)
         final_status = effect.final_status or ended_before
-        recovers = effect.is_latest and run.has_open_stalled_alert
+        recovers = effect.is_latest and run.has_stalled_alert
         if not (findings or effect.final_status or effect.resumes or recovers or effect.watching):
             return []
         with self._locked(connection, run, now) as alerts:

@@ -22,6 +22,7 @@ class Nullable(NamedTuple):
 Kind: TypeAlias = type[datetime | str | float] | range | Nullable | str
 """What a value of a cursor may be; a text is that very text."""
 STEPS = range(MAX_STEP + 1)
+BEFORE_STEPS = range(-1, MAX_STEP + 1)  # after which a page begins: -1 is before the first step
 COUNTS = range(2**31)  # of a column of type Integer: Postgres refuses to compare it with more
 RowT = TypeVar("RowT")
 

@@ -17,6 +17,7 @@ from relumine_server.alerts.lifecycle import ENDED_RUN_STATUSES
 from relumine_server.alerts.service import UploadEffect
 from relumine_server.alerts.stall_detection import Heartbeat
 from relumine_server.runs import health, session_order
+from relumine_server.runs.health import Evidence
 from relumine_server.runs.rows import LockedRun
 from relumine_server.runs.session_order import RunSession
 from relumine_server.timeseries.sessions import SessionNote
@@ -24,6 +25,8 @@ from relumine_server.timeseries.unit_stats import RowsWritten
 
 MIN_RATE_S = 1.0
 """Seconds of uploads that a rate of steps needs."""
+MAX_REASONS = 32
+OTHER_REASONS = "other reasons"
 
 
 class Arrival(NamedTuple):
@@ -74,13 +77,11 @@ def progress(run: LockedRun, upload: Upload, arrival: Arrival, written: RowsWrit
     last_step = _last_step(upload)
     values = {"updated_at": now, **_stored_values(run, upload, written, last_step)}
     if any(newly_dropped.values()):
-        values["dropped"] = {**run.dropped, **_added(run.dropped, newly_dropped)}
+        values["dropped"] = _added(run.dropped, newly_dropped)
     values |= _values_by_arrival(run, upload, arrival, now)
     if arrival.is_analyzed:
         values |= _sampled_values(run, upload, arrival)
-    sampled_steps = values.get("sampled_steps", run.sampled_steps)
-    watching = values.get("watching", run.watching)
-    values |= health.columns(run.problems, watching, sampled_steps, values.get("dropped", run.dropped))
+    values |= health.columns(run.problems, _evidence(run, values))
     effect = UploadEffect(
         step=max(last_step, run.last_step or 0),
         resumes=_resumes(run, upload, arrival),
@@ -89,6 +90,11 @@ def progress(run: LockedRun, upload: Upload, arrival: Arrival, written: RowsWrit
         watching=_changed_watching(run, upload) if arrival.is_latest else None,
     )
     return RunProgress(values, _session_note(run, upload, arrival), effect, newly_dropped)
+
+
+def _evidence(run: LockedRun, values: Mapping[str, Any]) -> Evidence:
+    """Return what the health of a run rests on, once ``values`` are stored."""
+    return Evidence(**{name: values.get(name, getattr(run, name)) for name in Evidence._fields})
 
 
 def _sampled_values(run: LockedRun, upload: Upload, arrival: Arrival) -> dict[str, Any]:
@@ -230,10 +236,9 @@ def _values_of_other_training(run: LockedRun, upload: Upload, now: datetime) -> 
 
 def _changed_watching(run: LockedRun, upload: Upload) -> Watching | None:
     """Return whether the training is being watched, where the upload says something new about it."""
-    reason = None if run.watching is None else run.watching["reason"]
-    if upload.watching is None or upload.watching.reason == reason:
-        return None
-    return upload.watching
+    reported = health.reported_watching(run.watching)
+    is_same = reported is not None and upload.watching is not None and upload.watching.reason == reported.reason
+    return None if is_same else upload.watching
 
 
 def _last_step(upload: Upload) -> int:
@@ -254,5 +259,9 @@ def _newly_dropped(upload: Upload, dropped_before: Mapping[str, int]) -> dict[st
 
 
 def _added(total: Mapping[str, int], counts: Mapping[str, int]) -> dict[str, int]:
-    """Return the sums of the reasons in ``counts``."""
-    return {reason: min(total.get(reason, 0) + count, MAX_STEP) for reason, count in counts.items()}
+    """Return the sums by reason. Reasons beyond ``MAX_REASONS`` count as one: every list of runs holds them."""
+    sums = dict(total)
+    for reason, count in counts.items():
+        key = reason if reason in sums or len(sums) < MAX_REASONS else OTHER_REASONS
+        sums[key] = min(sums.get(key, 0) + count, MAX_STEP)
+    return sums

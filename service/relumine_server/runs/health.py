@@ -6,7 +6,7 @@ It never improves because a run ended: an alert that held at the end still count
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -14,19 +14,29 @@ from relumine.schemas.health import MAX_LOST_SHARE, Health, run_health
 from relumine.schemas.watching import Watching
 
 NOTHING_ANALYZED = "nothing was analyzed so far"
+NO_LAYER_ANALYZED = "no layer was recorded so far"
+DAMAGED_REPORT = "what the client reported of the watching is damaged"
 WATCHING = Watching(state="watching")
 
 
-def columns(
-    problems: Health | None, watching: Mapping[str, Any] | None, sampled_steps: int, dropped: Mapping[str, int]
-) -> dict[str, Any]:
-    """Return the columns of a run's health.
+class Evidence(NamedTuple):
+    """The basis of the health of a run, besides its alerts.
 
-    ``problems`` is what its alerts mean, ``watching`` what its client last reported. ``sampled_steps`` counts those
-    that were analyzed, ``dropped`` those that were not delivered, by reason.
+    ``watching`` is what its client last reported. ``sampled_steps`` counts those that were analyzed, ``dropped`` those
+    that were not delivered, by reason. ``unit_stat_rows`` are sampled steps with statistics of any layer.
     """
-    reported = _reported(watching)
-    health = run_health(problems, reported, _unknown_reason(sampled_steps, sum(dropped.values())))
+
+    watching: Mapping[str, Any] | None
+    sampled_steps: int
+    dropped: Mapping[str, int]
+    unit_stat_rows: int
+
+
+def columns(problems: Health | None, evidence: Evidence) -> dict[str, Any]:
+    """Return the columns of a run's health; ``problems`` is what its alerts mean."""
+    reported = reported_watching(evidence.watching)
+    unknown = DAMAGED_REPORT if reported is None else _unknown_reason(evidence)
+    health = run_health(problems, reported or WATCHING, unknown)
     return {
         "health": health.status,
         "health_reason": health.reason,
@@ -35,19 +45,22 @@ def columns(
     }
 
 
-def _reported(watching: Mapping[str, Any] | None) -> Watching:
-    """Return what a client reported; as watched where it has not, or where the stored report is damaged."""
+def reported_watching(watching: Mapping[str, Any] | None) -> Watching | None:
+    """Return what a client reported; as watched where it has not. None where the stored report is damaged."""
     try:
         return WATCHING if watching is None else Watching.model_validate(watching)
     except ValidationError:
-        return WATCHING
+        return None
 
 
-def _unknown_reason(sampled_steps: int, dropped_steps: int) -> str | None:
+def _unknown_reason(evidence: Evidence) -> str | None:
     """Return why nothing can be said about layers without a problem; None where enough of them was analyzed."""
-    if not sampled_steps:
+    if not evidence.sampled_steps:
         return NOTHING_ANALYZED
-    total = sampled_steps + dropped_steps
+    if not evidence.unit_stat_rows:
+        return NO_LAYER_ANALYZED
+    dropped_steps = sum(evidence.dropped.values())
+    total = evidence.sampled_steps + dropped_steps
     if dropped_steps > MAX_LOST_SHARE * total:
         return f"{dropped_steps:,} of {total:,} sampled steps were not delivered"
     return None

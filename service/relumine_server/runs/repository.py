@@ -38,7 +38,6 @@ CHILDREN = {
 }
 """Tables whose keys begin with a run, and how many rows of each one transaction deletes."""
 
-
 LATEST_START = 4e9  # seconds since 1970; what a client sends beyond it could not be stored
 
 _r = tables.runs.c
@@ -46,11 +45,13 @@ _RUN_ID = sa.bindparam("run", type_=sa.Text)
 _SELECT = sa.select(*(_r[field.name] for field in fields(RunRow)))
 
 # Alerts are matched by the bound id, not by the row of the run: Citus must see that one run alone is asked for.
-_OPEN_ALERT = (tables.alerts.c.run_id == _RUN_ID, tables.alert_is_open)
-_STALLED_ALERT = (*_OPEN_ALERT, tables.alerts.c.layer_id == 0, tables.alerts.c.kind == "stalled")
+_OF_RUN = tables.alerts.c.run_id == _RUN_ID
+_OPEN_ALERT = (_OF_RUN, tables.alert_is_open)
+_STALLS = sa.or_(tables.alert_is_open, tables.alerts.c.resolved_by == "person")
+_STALLED_ALERT = (_OF_RUN, _STALLS, tables.alerts.c.layer_id == 0, tables.alerts.c.kind == "stalled")
 _DERIVED = {
     "has_open_alerts": sa.exists().where(*_OPEN_ALERT),
-    "has_open_stalled_alert": sa.exists().where(*_STALLED_ALERT),
+    "has_stalled_alert": sa.exists().where(*_STALLED_ALERT),
 }
 _LOCKED_NAMES = [field.name for field in fields(LockedRun)]
 _LOCKED_COLUMNS = [_DERIVED[name].label(name) if name in _DERIVED else _r[name] for name in _LOCKED_NAMES]
@@ -60,7 +61,7 @@ _PREPARED_LOCK = PreparedStatement(_SELECT_UNLOCKED)  # a writer to SQLite has t
 _NEW_COLUMNS: dict[str, Any] = dict.fromkeys(_LOCKED_NAMES) | {
     "status": "running", "dropped": {}, "is_shared": False, "uncompacted_records": 0, "longest_gap_s": 0.0,
     "sampled_steps": 0, "layers_dead": 0,
-    "unit_stat_rows": 0, "unit_stat_bytes": 0, "has_open_alerts": False, "has_open_stalled_alert": False,
+    "unit_stat_rows": 0, "unit_stat_bytes": 0, "has_open_alerts": False, "has_stalled_alert": False,
 }  # fmt: skip
 
 

@@ -37,6 +37,7 @@ class RunRow:
     health_reason: str | None
     layers_dead: int
     sampled_steps: int
+    unit_stat_rows: int
     final_loss: float | None
     session_first_step: int | None
     steps_per_s: float | None
@@ -73,7 +74,7 @@ class LockedRun:
     problem_reason: str | None
     layers_dead: int
     has_open_alerts: bool
-    has_open_stalled_alert: bool
+    has_stalled_alert: bool
     watching: Mapping[str, Any] | None
     rate_step: int | None = None
     rate_at: datetime | None = None

@@ -18,6 +18,7 @@ from relumine.schemas.record_table import Array
 from relumine_server.db import keyset, tables
 from relumine_server.db.tables.runs import run_is_visible
 from relumine_server.runs import repository as run_repository
+from relumine_server.runs.health import reported_watching
 from relumine_server.runs.rows import RunRow
 from relumine_server.timeseries import codec, downsampling, run_trace, segments
 from relumine_server.timeseries.segments import LatestReading
@@ -74,7 +75,7 @@ def _readable_view(run: RunRow, counts: RunCounts, base_url: str) -> schema_run.
 
 _AS_STORED = (
     "run_id", "project", "name", "status", "health", "health_reason", "config", "tags", "sdk", "torch", "last_step",
-    "is_shared", "coverage", "watching", "layers_dead", "sampled_steps", "final_loss",
+    "is_shared", "coverage", "layers_dead", "sampled_steps", "final_loss",
     "steps_per_s",
 )  # fmt: skip
 """Columns that the API answers as they are stored."""
@@ -89,6 +90,7 @@ def _run_view(run: RunRow, counts: RunCounts, base_url: str) -> schema_run.Run:
         updated_at=rfc3339(run.updated_at),
         finished_at=None if run.status == "running" else rfc3339(run.finished_at),
         dropped=dict(run.dropped),
+        watching=None if run.watching is None else reported_watching(run.watching),
         layers=counts.layers,
         alert_counts=counts.alerts,
         open_alerts=counts.alerts.open,

@@ -1,7 +1,7 @@
 """uvicorn's HTTP protocol with limits of time and size on every connection.
 
-uvicorn itself leaves open: headers that arrive byte by byte or never end, bodies that continue after their response,
-clients that do not read, requests in a pipeline, and any number of connections.
+uvicorn itself leaves open: headers and trailers that arrive byte by byte or never end, bodies that continue after their
+response, clients that do not read, requests in a pipeline, and any number of connections.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from relumine_server.server.pipelines import PipelineTurns
 from relumine_server.settings import Settings
 
 MAX_HEADER_BYTES = 64 * 2**10
+MIN_CHUNK_BYTES = 6  # of a chunk of one byte: its size, its byte and two ends of lines
 MAX_PIPELINED = 16  # requests of a connection that wait for the response to an earlier one
 PROBES = frozenset({b"/livez", b"/readyz"})
 
@@ -47,6 +48,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._proxies = proxies
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._header_bytes: int | None = 0  # None while a body is read
+        self._framing_bytes = 0  # read since the latest byte of a body: sizes and extensions of chunks, trailers
         self._ignored_bytes = 0  # of a body whose request was answered already, or behind too many requests
         self._is_cut = False  # nothing more is parsed: the connection closes after the requests that it has sent
         self._next: tuple[RequestResponseCycle, Any] | None = None  # the request that starts next
@@ -90,10 +92,12 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             return
         if self._header_bytes is not None:
             self._header_bytes += len(data)
+        else:
+            self._framing_bytes += len(data)
         super().data_received(data)
         self._start_or_wait(is_in_pipeline=bool(self.pipeline))
-        is_too_large = self._header_bytes is not None and self._header_bytes > MAX_HEADER_BYTES
-        if is_too_large and not self.transport.is_closing():
+        unread_bytes = self._framing_bytes if self._header_bytes is None else self._header_bytes
+        if unread_bytes > MAX_HEADER_BYTES and not self.transport.is_closing():
             self._refuse_headers()
         # An empty line begins no request, but it stops uvicorn's timer of an idle connection.
         is_untimed = "headers" not in self._timers and not self.transport.is_closing()
@@ -111,6 +115,11 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._ignored_bytes = 0
         self._start_timer("headers", self._limits.header_timeout_s, self._on_header_timeout)
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header. A trailer is none: it comes after the request was judged by its headers."""
+        if self._header_bytes is not None:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         """Start to read the body, if there is one."""
         self._stop_timer("headers")
@@ -122,6 +131,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self._refuse_connection()
             raise _StopParsingError
         self._header_bytes = None
+        self._framing_bytes = 0
         # A second more than the body may take: the application answers 408 first.
         self._start_timer("body", self._limits.body_timeout_s + 1.0, self._on_body_timeout)
         super().on_headers_complete()
@@ -162,9 +172,10 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         A client that continues to send after the response may do so up to the size that a body may have, and reads the
         response then. Beyond that size the connection is cut.
         """
+        self._framing_bytes = 0
         super().on_body(body)
         if self.cycle.response_complete:
-            self._ignore(len(body))
+            self._ignore(len(body) + MIN_CHUNK_BYTES)
 
     def on_message_complete(self) -> None:
         """Expect headers again."""

@@ -173,6 +173,24 @@ def test_the_closing_line_never_reassures_about_what_was_not_analyzed():
     assert unwatched.startswith("unwatched: p/r finished: not watched since step 40 (the model trains in eval mode")
 
 
+@pytest.mark.parametrize("state", ["resolved", "firing"])  # the server may not have been told yet, or have forgotten it
+def test_the_closing_line_says_of_a_time_without_watching_that_it_is_over(state):
+    past = alert(
+        kind="no_data", layer=None, layer_id=0, state=state, title="The training is not being watched", opened_step=40
+    )
+    assert closing_line([past], STATS) == (
+        "healthy: p/r finished: the training was not being watched for a time (from step 40). URL"
+    )
+
+
+def test_the_closing_line_does_not_call_a_run_healthy_of_which_a_layer_is_not_observed():
+    unseen = alert(kind="no_data", title="fc2 is no longer observed")
+    assert closing_line([unseen], STATS) == (
+        "unknown: p/r finished: fc2 is no longer observed (since step 4,410); "
+        "the present state of fc2 is not known. URL"
+    )
+
+
 def test_the_closing_line_lists_alerts_above_info():
     alerts = [alert(), alert(severity="info", layer="fc3", layer_id=3)]
     assert closing_line(alerts, STATS) == "at risk: p/r finished: fc2 is dying (since step 4,410). URL"

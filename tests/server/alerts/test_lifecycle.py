@@ -31,7 +31,7 @@ EXPECTED = {
     "acknowledged→ACKNOWLEDGED cleared→RESOLVED resolved_by_user→RESOLVED run_ended→ended",
     "acknowledged": "raised→acknowledged pending→acknowledged escalated→FIRING updated→acknowledged "
     "cleared→RESOLVED resolved_by_user→RESOLVED run_ended→ended",
-    "resolved": "raised→REGRESSED pending→pending escalated→REGRESSED",
+    "resolved": "raised→REGRESSED pending→pending escalated→REGRESSED cleared→resolved",
     "ended": "raised→FIRING pending→pending escalated→FIRING run_resumed→FIRING resumed_acknowledged→acknowledged "
     "cleared→RESOLVED resolved_by_user→RESOLVED",
 }

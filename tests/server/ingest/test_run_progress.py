@@ -22,7 +22,7 @@ NEW = LockedRun(
     dropped={}, is_shared=False, uncompacted_records=0, detector_session=None, detector_seq=None,
     last_heartbeat_at=None, session_first_step=None, longest_gap_s=0.0, unit_stat_rows=0, unit_stat_bytes=0,
     sampled_steps=0, problem_health=None, problem_reason=None, layers_dead=0, has_open_alerts=False,
-    has_open_stalled_alert=False, watching=None,
+    has_stalled_alert=False, watching=None,
 )  # fmt: skip
 KNOWN = replace(
     NEW, last_step=20, uncompacted_records=2, detector_session=FIRST, detector_seq=2, session_first_step=10,

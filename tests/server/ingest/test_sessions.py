@@ -164,6 +164,15 @@ def test_the_counts_of_dropped_steps_take_no_room_per_process(call):
     assert call("GET", "/v1/runs/r1").json()["dropped"] == {"refused": 39 * 5}
 
 
+def test_the_reasons_of_dropped_steps_take_a_bounded_room_and_every_step_counts(call):
+    for session in range(20):
+        dropped = {f"{session}-{number:0>190}": 3 for number in range(32)}
+        body = {"run": {"id": "r1"}, "session": f"s{session}", "seq": 1, "dropped": dropped}
+        assert call("POST", "/v1/uploads", json=body).status_code == 202
+    stored = call("GET", "/v1/runs/r1").json()["dropped"]
+    assert (len(stored), sum(stored.values())) == (33, 20 * 32 * 3)
+
+
 def test_logged_metrics_do_not_move_the_last_step(call, send):
     send("s1", records(1, 4))
     send("s1", records(41, 1), metrics=[{"step": 2**53 - 1, "name": "loss", "value": 1.0}])

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 
 import pytest
 import sqlalchemy as sa
 
+from relumine import Client
 from relumine_server.api.routes import runs as routes
 from relumine_server.runs import listing
 from relumine_server.timeseries import logged_metrics, segments
+from tests.helpers.live_server import listening
 
 
 def send(call, run="r1", seq=1, **fields):
@@ -44,6 +47,38 @@ def test_a_page_of_metrics_holds_a_bounded_number_of_points(call, monkeypatch):
     loss = [page["metrics"]["loss"] for page in pages(call, "/v1/runs/r1/metrics")]
     assert [point["step"] for page in loss for point in page] == list(range(10, 110))
     assert max(map(len, loss)) == 20
+
+
+def test_a_page_of_metrics_reads_a_bounded_number_of_points_where_uploads_overlap(call, monkeypatch):
+    monkeypatch.setattr(logged_metrics, "MAX_POINTS", 20)
+    monkeypatch.setattr(logged_metrics, "MAX_READ_POINTS", 40)
+    expected = {}
+    for seq in range(1, 21):
+        names = ("loss", f"of {seq}")
+        logged = [{"step": step, "name": name, "value": seq + step / 8} for step in range(7) for name in names]
+        assert send(call, seq=seq, metrics=logged).status_code == 202
+        expected |= {(point["name"], point["step"]): point["value"] for point in logged}
+    found = {}
+    sizes = []
+    for page in pages(call, "/v1/runs/r1/metrics"):
+        points = {(name, point["step"]): point["value"] for name, of in page["metrics"].items() for point in of}
+        sizes.append(len(points))
+        found |= points
+    assert found == expected
+    assert max(sizes) <= 40
+    assert len(sizes) >= 7
+
+
+def test_a_client_reads_each_logged_metric_once_where_uploads_overlap(new_database, monkeypatch):
+    monkeypatch.setattr(logged_metrics, "MAX_POINTS", 5)
+    monkeypatch.setattr(logged_metrics, "MAX_READ_POINTS", 10)
+    with listening(new_database("sqlite")) as url, Client(url) as client:
+        for seq in range(1, 8):
+            logged = [{"step": step, "name": "loss", "value": seq} for step in range(4)]
+            body = {"run": {"id": "r1"}, "session": "s", "seq": seq, "metrics": logged}
+            client.upload(json.dumps(body).encode())
+        points = client.logged_metrics("r1")["loss"]
+    assert [(point.step, point.value) for point in points] == [(step, 7.0) for step in range(4)]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
+
+from relumine.schemas.watching import EXPLANATIONS
 
 UNITS = 16
 N = 64
@@ -97,6 +100,40 @@ def test_a_run_that_is_not_watched_is_unwatched_until_it_is_again(run_of):
     status, reason = health(run_of("r1", records(1, 20), watching=watching))
     assert (status, bool(reason)) == ("unwatched", True)
     assert run_of("r1", records(201, 2), watching={"state": "watching"})["health"] == "healthy"
+
+
+@pytest.mark.parametrize(
+    ("watching", "reason"),
+    [({"state": "unwatched"}, "no_reason_given"), ({"state": "watching", "reason": "eval_mode"}, "eval_mode")],
+)
+@pytest.mark.parametrize("final_status", [None, "finished"])
+def test_a_client_that_contradicts_itself_is_not_watching(call, run_of, watching, reason, final_status):
+    run = run_of("r1", records(1, 20), watching=watching, final_status=final_status)
+    assert (run["health"], run["health_reason"]) == ("unwatched", EXPLANATIONS[reason])
+    assert run["watching"] == {"state": "unwatched", "reason": reason, "last_step": None}
+    (alert,) = call("GET", "/v1/alerts?run_id=r1").json()["items"]
+    assert (alert["kind"], EXPLANATIONS[reason] in alert["message"]) == ("no_data", True)
+
+
+def test_a_run_without_a_record_of_a_layer_is_unknown(run_of):
+    of_run = [record for record in records(1, 20) if not record["layer_id"]]
+    run = run_of("r1", of_run, watching={"state": "watching"}, final_status="finished")
+    assert (run["sampled_steps"], health(run)) == (20, ("unknown", "no layer was recorded so far"))
+    assert health(run_of("r1", records(201, 20))) == ("healthy", None)
+
+
+@pytest.mark.parametrize("stored", ['{"state":"unwatched","reason":"of a newer version"}', "{}", "[1]", "{"])
+def test_a_damaged_report_of_the_watching_is_no_health_and_costs_no_upload(call, run_of, database, stored):
+    run_of("r1", records(1, 20), watching={"state": "unwatched", "reason": "eval_mode"})
+    if stored == "{" and database.engine.dialect.name != "sqlite":
+        pytest.skip("Postgres stores no text that is no JSON")
+    with database.engine.begin() as connection:
+        connection.execute(sa.text("UPDATE runs SET watching = :stored WHERE run_id = 'r1'"), {"stored": stored})
+    assert health(run_of("r1", records(201, 2))) == (
+        "unknown",
+        "what the client reported of the watching is damaged",
+    )
+    assert run_of("r1", records(221, 2), watching={"state": "watching"})["health"] == "healthy"
 
 
 def test_lost_uploads_leave_the_health_unknown(run_of):

@@ -43,6 +43,7 @@ from relumine_server.runs.rows import RunRow
 from relumine_server.timeseries import codec, downsampling, logged_metrics, traces
 from relumine_server.timeseries import queries as series_queries
 from relumine_server.timeseries.downsampling import SeriesColumns
+from relumine_server.timeseries.logged_metrics import PagePosition
 
 router = APIRouter(prefix="/v1", tags=["runs"], route_class=StrictQueryRoute)
 
@@ -177,7 +178,7 @@ def _run_trace(connection: sa.Connection, run_id: str, after_step: int | None) -
     trace = downsampling.downsample(series, OVERVIEW_POINTS)
     loss = trace.last["loss"]
     if np.isnan(series.last["loss"]).all():
-        page = logged_metrics.read_page(connection, run_id, after_step=-1 if after_step is None else after_step)
+        page = logged_metrics.read_page(connection, run_id, _page_after(after_step))
         if "loss" in page.points:
             loss = downsampling.last_value_at(trace.step, page.points["loss"])
     return chart.RunTrace(
@@ -188,23 +189,24 @@ def _run_trace(connection: sa.Connection, run_id: str, after_step: int | None) -
     )
 
 
+def _page_after(step: int | None) -> PagePosition:
+    return PagePosition() if step is None else PagePosition(step)
+
+
 @router.get("/runs/{run_id}/metrics", responses=problem_details.responses(RunNotFound, InvalidCursor))
 def read_metrics(
     run_id: RunId, database: DatabaseDep, after_step: StepQuery = None, cursor: Cursor = None
 ) -> LoggedMetrics:
     """Read the metrics that the training logged, by name, a range of steps at a time."""
-    position = pagination.decode(cursor, pagination.STEPS)
-    if position is not None:
-        (start,) = position
-    else:
-        start = -1 if after_step is None else after_step
+    values = pagination.decode(cursor, pagination.BEFORE_STEPS, pagination.STEPS, pagination.COUNTS)
+    position = _page_after(after_step) if values is None else PagePosition(*values)
     with database.read() as connection:
         run_repository.get(connection, run_id)
-        page = logged_metrics.read_page(connection, run_id, after_step=start)
+        page = logged_metrics.read_page(connection, run_id, position)
     metrics = {}
     for name, points in page.points.items():
         metrics[name] = [MetricPoint(step=step, value=value) for step, value in points]
-    next_cursor = None if page.last_step is None else pagination.encode([page.last_step])
+    next_cursor = None if page.following is None else pagination.encode(page.following)
     return LoggedMetrics(metrics=metrics, next_cursor=next_cursor)
 
 

@@ -35,7 +35,7 @@ runs = sa.Table(
     sa.Column("last_step", sa.BigInteger),
     required("dropped", JsonObject()),
     sa.Column("coverage", JsonObject(optional=True)),
-    sa.Column("watching", JsonObject(optional=True)),
+    sa.Column("watching", JsonObject()),  # a damaged one is read as empty: null means that none was reported
     sa.Column("detector_session", SessionId),
     sa.Column("detector_seq", sa.BigInteger),
     sa.Column("last_heartbeat_at", UtcTime),

@@ -82,6 +82,8 @@ class Run(View):
     started_at: str | None
     created_at: str
     updated_at: str
+    last_upload_at: str | None
+    """When the training last sent something; a change through the API does not renew it."""
     finished_at: str | None
     last_step: int | None
     dropped: dict[str, int]

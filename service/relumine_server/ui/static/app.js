@@ -3,11 +3,13 @@
 // A page is loaded when it is first shown.
 
 import { readAddress } from "./core/address.js";
-import { ApiError } from "./core/api.js";
+import { ApiError, get, path } from "./core/api.js";
 import { el, replace } from "./core/elements.js";
 import { showAccount, showLogin } from "./core/login.js";
 import { toggleHelp } from "./core/help.js";
+import { startAgo } from "./core/format.js";
 import { refreshOpenAlerts, startOpenAlerts } from "./core/open_alerts.js";
+import { isPassing, poll } from "./core/poll.js";
 
 const main = document.getElementById("main");
 const account = document.getElementById("account");
@@ -65,8 +67,30 @@ async function navigate({ first = false } = {}) {
   try {
     await show({ root, signal }, parts, query);
   } catch (error) {
-    if (!signal.aborted) showError(root, error);
+    if (signal.aborted) return;
+    if (await isServerAway(error)) reloadWhenBack(root, signal);
+    else showError(root, error);
   }
+}
+
+// A module that did not arrive is a TypeError, as is an error of the page: the server tells which of them it was.
+async function isServerAway(error) {
+  if (error instanceof ApiError) return error.status === 0;
+  if (!(error instanceof TypeError)) return false;
+  return get(path("session")).then(
+    () => false,
+    (problem) => isPassing(problem),
+  );
+}
+
+// A browser does not ask again for a module that has failed, so the page is loaded anew.
+function reloadWhenBack(root, signal) {
+  replace(root, el("p", { class: "notice" }, "This page will load as soon as the server responds."));
+  poll(async () => {
+    await get(path("session"), { signal });
+    location.reload();
+    return 0;
+  }, signal);
 }
 
 // Reloads the account and the page after a login or a logout.
@@ -117,3 +141,4 @@ window.addEventListener("keydown", onKey);
 showAccount(account, reload);
 navigate({ first: true });
 startOpenAlerts();
+startAgo();

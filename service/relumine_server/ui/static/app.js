@@ -9,19 +9,15 @@ import { showAccount, showLogin } from "./core/login.js";
 import { toggleHelp } from "./core/help.js";
 import { startAgo } from "./core/format.js";
 import { refreshOpenAlerts, startOpenAlerts } from "./core/open_alerts.js";
+import { preload } from "./core/page_modules.js";
 import { isPassing, poll } from "./core/poll.js";
 
 const main = document.getElementById("main");
 const account = document.getElementById("account");
 let currentPage = new AbortController(); // aborted when the user leaves the page
 
-const pageModules = JSON.parse(document.getElementById("page-modules").textContent);
-
-// Loads a page. All of its modules are asked for at once: a browser finds out about one only when the module that imports it is there.
 function load(name) {
-  const addresses = pageModules[name].map((module) => new URL(module, import.meta.url).href);
-  pageModules[name] = [];
-  document.head.append(...addresses.map((href) => el("link", { rel: "modulepreload", href })));
+  preload(name);
   return import(`./pages/${name}.js`);
 }
 

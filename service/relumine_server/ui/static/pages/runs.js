@@ -6,14 +6,13 @@ import { el, replace, updateList } from "../core/elements.js";
 import { counted } from "../core/format.js";
 import { permissions } from "../core/login.js";
 import { poll } from "../core/poll.js";
+import { FILTERS, PAGE_SIZE, runsAddress } from "../core/runs_address.js";
 import { filterBar } from "./runs/filters.js";
 import { firstSteps } from "./runs/first_steps.js";
 import { runRow, tableHead } from "./runs/row.js";
 import { selectionBar } from "./runs/selection.js";
 
-const PAGE_SIZE = 100;
 const REFRESH_MS = 5000;
-const FILTERS = ["project", "group", "tag", "status", "health", "q", "sort"];
 
 // The filters behind each counter, as the API has them.
 const COUNTERS = [
@@ -71,19 +70,18 @@ class RunList {
     this.renderHead();
   }
 
-  query() {
+  // The address of the first page, or of the one at a cursor.
+  address(cursor = null) {
     const { query } = readAddress();
-    const filters = Object.fromEntries(FILTERS.map((name) => [name, query.get(name)]));
     const counter = COUNTERS.find(({ view }) => view === query.get("view"));
-    return { ...filters, ...counter?.filters(this.counts) };
+    return withQuery(runsAddress(query, counter?.filters(this.counts)), { cursor });
   }
 
   async refresh() {
     const counters = this.refreshCounters();
     if (!this.counts && readAddress().query.has("view")) await counters; // a filter may need what they say
     const view = location.hash;
-    const address = withQuery(path("runs"), { ...this.query(), limit: PAGE_SIZE });
-    const [page] = await Promise.all([this.getPage(address, { signal: this.signal }), counters]);
+    const [page] = await Promise.all([this.getPage(this.address(), { signal: this.signal }), counters]);
     if (page !== null && view === location.hash) {
       this.keepPushedOut(page.items);
       this.newest = page.items;
@@ -117,9 +115,7 @@ class RunList {
   async loadMore() {
     this.more.disabled = true;
     try {
-      const page = await get(withQuery(path("runs"), { ...this.query(), limit: PAGE_SIZE, cursor: this.cursor }), {
-        signal: this.signal,
-      });
+      const page = await get(this.address(this.cursor), { signal: this.signal });
       this.older.push(...page.items);
       this.cursor = page.next_cursor;
       this.render();
@@ -154,7 +150,8 @@ class RunList {
   }
 
   renderEmpty() {
-    const isFiltered = Object.entries(this.query()).some(([name, value]) => name !== "sort" && value);
+    const { query } = readAddress();
+    const isFiltered = [...FILTERS, "view"].some((name) => name !== "sort" && query.get(name));
     const version = String(isFiltered);
     if (this.empty.dataset.version === version) return;
     this.empty.dataset.version = version;

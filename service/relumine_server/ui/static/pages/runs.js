@@ -9,7 +9,8 @@ import { poll } from "../core/poll.js";
 import { FILTERS, PAGE_SIZE, runsAddress } from "../core/runs_address.js";
 import { filterBar } from "./runs/filters.js";
 import { firstSteps } from "./runs/first_steps.js";
-import { runRow, tableHead } from "./runs/row.js";
+import { groupRow, inGroups } from "./runs/groups.js";
+import { COLUMN_COUNT, runRow, tableHead } from "./runs/row.js";
 import { selectionBar } from "./runs/selection.js";
 
 const REFRESH_MS = 5000;
@@ -99,9 +100,14 @@ class RunList {
     this.older.unshift(...this.newest.filter((run) => !ids.has(run.run_id)));
   }
 
-  // Shows other runs: the filters have changed.
+  // Shows other runs: the filters have changed. How runs are grouped does not change which they are.
   async change(changes) {
+    if ("by" in changes) changes.folded = null;
     changeQuery(changes);
+    if (this.newest && Object.keys(changes).every((name) => ["by", "folded"].includes(name))) {
+      this.render();
+      return;
+    }
     this.older = [];
     this.problem.textContent = "";
     this.renderHead();
@@ -133,20 +139,50 @@ class RunList {
 
   render() {
     const runs = this.runs();
-    const items = runs.map((run) => ({ run, trace: this.traces.get(run.run_id) || null }));
-    const options = { selected: this.selected, onSelect: () => this.selection.update() };
+    const items = inGroups(runs.map((run) => ({ run, trace: this.traces.get(run.run_id) || null })));
     updateList(
       this.body,
       items,
-      ({ run }) => run.run_id,
-      (item) => runRow(item, options),
+      ({ group, run }) => (group ? `group ${group.key}` : run.run_id),
+      (item) => this.row(item),
     );
+    this.updateBoxes();
     this.caption.textContent = counted(runs.length, "run") + (this.cursor ? " shown, more below" : "");
     this.more.hidden = !this.cursor;
     this.table.hidden = !runs.length;
     this.empty.hidden = Boolean(runs.length);
     if (!runs.length) this.renderEmpty();
     this.filters.offer(runs);
+  }
+
+  row(item) {
+    const onSelect = (ids, isSelected) => this.select(ids, isSelected);
+    if (!item.group) return runRow(item, { onSelect });
+    return groupRow(item.group, { columns: COLUMN_COUNT, onToggle: () => this.render(), onSelect });
+  }
+
+  select(ids, isSelected) {
+    for (const run of this.runs()) {
+      if (!ids.includes(run.run_id)) continue;
+      if (isSelected) this.selected.set(run.run_id, run);
+      else this.selected.delete(run.run_id);
+    }
+    this.selectionChanged();
+  }
+
+  selectionChanged() {
+    this.updateBoxes();
+    this.selection.update();
+  }
+
+  // Rows stay the same nodes while the selection changes.
+  updateBoxes() {
+    for (const box of this.body.querySelectorAll("td.select input")) {
+      const ids = box.dataset.ids.split(" ");
+      const chosen = ids.filter((id) => this.selected.has(id)).length;
+      box.checked = chosen === ids.length;
+      box.indeterminate = chosen > 0 && chosen < ids.length;
+    }
   }
 
   renderEmpty() {
@@ -166,8 +202,7 @@ class RunList {
 
   clearSelection() {
     this.selected.clear();
-    for (const box of this.body.querySelectorAll("input[type=checkbox]")) box.checked = false;
-    this.selection.update();
+    this.selectionChanged();
     this.change({});
   }
 

@@ -68,8 +68,8 @@ class Policy:
     )
     nats_joint: float = _number(
         5.0,
-        "By chance 0.7 % of the units are silent for so unlikely a time. Where a large share of a layer is, units too"
-        " rare to judge alone are lost together.",
+        "By chance 0.7 % of the units have this much evidence. If a large share of a layer has, its units are being"
+        " lost, although each is too rare to be called dying by itself.",
     )
     dense_factor: float = _number(
         2.0,
@@ -156,7 +156,7 @@ class Policy:
         0.35, "Share at the strict tier that makes it critical: no healthy layer came there; set on real trainings."
     )
     joint_share: float = _fraction(
-        0.5, "Share of jointly silent units that makes a warning: half of a layer, as for a dead one."
+        0.5, "Share of units with `nats_joint` that makes a warning: half of a layer, as for a dead one."
     )
     warmup_share: float = _fraction(
         0.5, "Share at the strict tier that is believed even before a baseline exists: a sudden kill."

@@ -60,6 +60,11 @@ POSTGRES_SESSION = {
     "idle_in_transaction_session_timeout": "60s",
 }
 
+PLAIN_OPTIONS = frozenset(
+    {"host", "hostaddr", "port", "dbname", "sslmode", "application_name", "connect_timeout", "mode"}
+)
+"""Options of a URL that hold no secret. Postgres takes a password as an option, too."""
+
 
 class Database:
     """An open database. It may be shared between threads."""
@@ -191,8 +196,10 @@ def parse_url(database_url: str) -> sa.URL:
 
 
 def without_password(database_url: str) -> str:
-    """Return a database URL with its password masked."""
-    return parse_url(database_url).render_as_string(hide_password=True)
+    """Return a database URL with its password masked, and so are options that may hold one."""
+    url = parse_url(database_url)
+    options = {name: value if name.lower() in PLAIN_OPTIONS else "masked" for name, value in url.query.items()}
+    return url.set(query=options).render_as_string(hide_password=True)
 
 
 def _postgres_watch(engine: sa.Engine) -> PostgresWatch:

@@ -27,6 +27,8 @@ MIN_RATE_S = 1.0
 """Seconds of uploads that a rate of steps needs."""
 MAX_REASONS = 32
 OTHER_REASONS = "other reasons"
+UNWATCHED_SESSION = "session"
+"""The key, beside what ``Watching`` has, of an older session that is unwatched while a newer one uploads."""
 
 
 class Arrival(NamedTuple):
@@ -87,7 +89,7 @@ def progress(run: LockedRun, upload: Upload, arrival: Arrival, written: RowsWrit
         resumes=_resumes(run, upload, arrival),
         is_latest=arrival.is_latest,
         final_status=upload.final_status if "finished_at" in values else None,
-        watching=_changed_watching(run, upload) if arrival.is_latest else None,
+        watching=_changed_watching(run, values.get("watching")),
     )
     return RunProgress(values, _session_note(run, upload, arrival), effect, newly_dropped)
 
@@ -204,7 +206,7 @@ def _heartbeat_values(run: LockedRun, upload: Upload, now: datetime, *, begins_s
         values["longest_gap_s"] = stall_detection.updated(previous, now).longest_gap_s
     if upload.coverage is not None:
         values["coverage"] = upload.coverage.model_dump()
-    if upload.watching is not None:
+    if upload.watching is not None and (begins_session or not _is_unwatched_elsewhere(run, upload)):
         values["watching"] = upload.watching.model_dump()
     return values
 
@@ -222,23 +224,38 @@ def _values_of_other_training(run: LockedRun, upload: Upload, now: datetime) -> 
     """Return the columns that change while a second training uploads in the run.
 
     The run goes on until the last of them has ended. ``finished_at`` of a running run is the time at which the newer
-    training ended.
+    training ended. The run is unwatched while either of them is.
     """
+    values: dict[str, Any] = {}
+    if upload.watching is not None and upload.watching.reason is not None:
+        values["watching"] = upload.watching.model_dump() | {UNWATCHED_SESSION: upload.session}
+    elif upload.watching is not None and _unwatched_session(run) == upload.session:
+        values["watching"] = upload.watching.model_dump()
     if upload.final_status is None:
-        values: dict[str, Any] = {"is_shared": True}
+        values["is_shared"] = True
         if run.status in ENDED_RUN_STATUSES:
             values["status"] = "running"
-        return values
-    if run.finished_at is not None:
-        return {"status": upload.final_status, "finished_at": now}
-    return {}
+    elif run.finished_at is not None:
+        values |= {"status": upload.final_status, "finished_at": now}
+    return values
 
 
-def _changed_watching(run: LockedRun, upload: Upload) -> Watching | None:
-    """Return whether the training is being watched, where the upload says something new about it."""
+def _unwatched_session(run: LockedRun) -> str | None:
+    """Return the older session of a run that reported last that it is not being watched; None if there is none."""
+    return None if run.watching is None else run.watching.get(UNWATCHED_SESSION)
+
+
+def _is_unwatched_elsewhere(run: LockedRun, upload: Upload) -> bool:
+    return _unwatched_session(run) not in (None, upload.session)
+
+
+def _changed_watching(run: LockedRun, stored: Mapping[str, Any] | None) -> Watching | None:
+    """Return whether the training is being watched, where what is to be stored says something new about it."""
+    if stored is None:
+        return None
+    watching = Watching.model_validate(stored)
     reported = health.reported_watching(run.watching)
-    is_same = reported is not None and upload.watching is not None and upload.watching.reason == reported.reason
-    return None if is_same else upload.watching
+    return None if reported is not None and watching.reason == reported.reason else watching
 
 
 def _last_step(upload: Upload) -> int:

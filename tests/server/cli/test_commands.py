@@ -165,6 +165,8 @@ def test_a_run_that_does_not_exist_cannot_be_replayed(url):
     ("url", "sentence"),
     [
         ("postgresql://ada:secret@127.0.0.1:1/x", "cannot be used: connection failed"),
+        ("postgresql://127.0.0.1:1/x?user=ada&password=secret", "?password=masked&user=masked cannot be used"),
+        ("postgres://127.0.0.1:1/x?PASSWORD=secret&sslpassword=secret&sslmode=prefer", "sslmode=prefer"),
         ("nonsense", "is not a database URL"),
         ("mysql://x", "mysql is not supported"),
         ("sqlite:////proc/nope/x.db", "/proc/nope/x.db"),

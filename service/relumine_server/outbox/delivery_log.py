@@ -46,8 +46,10 @@ def newest(connection: sa.Connection, webhook_ids: Sequence[str], project: str |
     w = webhooks.c.webhook_id
     query = sa.select(sa.func.max(_d.delivery_id)).where(_d.webhook_id == w).correlate(webhooks)
     newest_id = _of_project(query, project).scalar_subquery()  # by webhook: the index has it as its last entry
-    ids = connection.scalars(sa.select(newest_id).where(w.in_(webhook_ids))).all()
-    rows = connection.execute(_SUMMARY.where(_d.delivery_id.in_([found for found in ids if found is not None]))).all()
+    ids = connection.scalars(sa.select(newest_id).where(w.in_(webhook_ids))).all()  # None for a webhook without any
+    rows = connection.execute(
+        _SUMMARY.where(_d.delivery_id.in_([delivery_id for delivery_id in ids if delivery_id]))
+    ).all()
     return {delivery.webhook_id: delivery for delivery in _with_attempts(connection, rows)}
 
 

@@ -40,6 +40,11 @@ class User:
         self.page.locator("main").get_by_label(label).first.fill(text)
         self.actions += 1
 
+    def choose(self, label: str, option: str) -> None:
+        """Choose an option, and count it."""
+        self.page.locator("main").get_by_label(label).first.select_option(option)
+        self.actions += 1
+
     def button(self, name: str) -> None:
         """Click the button of this name."""
         self.click(self.page.get_by_role("button", name=name).first)
@@ -66,6 +71,7 @@ def _find_dead_runs(user: User) -> None:
 
 def _read_the_cause(user: User) -> None:
     user.open_run("died")
+    user.page.locator("#incident h2", has_text=re.compile("dead|dying")).wait_for()
     user.sees(re.compile("Cause: high learning rate"))
 
 
@@ -104,7 +110,11 @@ def _silence_the_sweep(user: User) -> None:
     user.click(user.page.locator("[data-nav=alerts]"))
     user.click(user.page.get_by_role("tab", name="Silences"))
     user.click(user.page.locator("#new-silence"))
-    user.sees("Your name")
+    user.choose("What to compare", "group")
+    user.type("Value or pattern", "demo")
+    user.type("Your name", "Ada")
+    user.button("Create the silence")
+    user.sees(re.compile("The silence is in force"))
 
 
 def _add_slack(user: User) -> None:
@@ -128,7 +138,7 @@ TASKS: dict[str, Callable[[User], None]] = {
     "see what is not watched": _find_what_is_not_watched,
     "find the unit that fell silent first": _find_the_first_dead_unit,
     "look up a hyperparameter": _read_a_hyperparameter,
-    "begin a silence for a sweep": _silence_the_sweep,
+    "silence the alerts of a sweep": _silence_the_sweep,
     "add Slack": _add_slack,
     "look up a word": _learn_a_word,
 }

@@ -89,6 +89,13 @@ class Delivery(View):
     attempts: list[Attempt]
 
 
+class ListedWebhook(Webhook):
+    """A webhook in the list, with its newest delivery (null before the first) and the number of its pending ones."""
+
+    last_delivery: Delivery | None
+    pending_deliveries: int
+
+
 class DeliveryWithPayload(Delivery):
     """One notification with the body of its requests, as JSON text; null where it has not been written yet."""
 

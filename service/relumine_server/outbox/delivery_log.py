@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from relumine.schemas.base import rfc3339
 from relumine.schemas.webhook import Attempt, Delivery
 from relumine_server.db import keyset
-from relumine_server.db.tables import deliveries, delivery_attempts
+from relumine_server.db.tables import deliveries, delivery_attempts, webhooks
 from relumine_server.outbox.enqueue import first_id
 
 BATCH_SIZE = 500  # deliveries deleted in one transaction at most, because uploads wait for it
@@ -35,11 +35,29 @@ def page(
     """
     deliveries_of_webhook = _SUMMARY.where(_d.webhook_id == webhook_id)
     query = keyset.page(deliveries_of_webhook, (_d.delivery_id,), position, limit, descending=True)
-    if project is not None:
-        query = query.where(_d.project.in_(["", project]))
+    query = _of_project(query, project)
     if state is not None:
         query = query.where(_d.state == state)
     return _with_attempts(connection, connection.execute(query).all())
+
+
+def newest(connection: sa.Connection, webhook_ids: Sequence[str], project: str | None) -> dict[str, Delivery]:
+    """Return the newest delivery of each of these webhooks that has one, of the project only where there is one."""
+    w = webhooks.c.webhook_id
+    query = sa.select(sa.func.max(_d.delivery_id)).where(_d.webhook_id == w).correlate(webhooks)
+    newest_id = _of_project(query, project).scalar_subquery()  # by webhook: the index has it as its last entry
+    ids = connection.scalars(sa.select(newest_id).where(w.in_(webhook_ids))).all()  # None for a webhook without any
+    rows = connection.execute(
+        _SUMMARY.where(_d.delivery_id.in_([delivery_id for delivery_id in ids if delivery_id]))
+    ).all()
+    return {delivery.webhook_id: delivery for delivery in _with_attempts(connection, rows)}
+
+
+def pending_counts(connection: sa.Connection, webhook_ids: Sequence[str], project: str | None) -> dict[str, int]:
+    """Return the number of pending deliveries of each of these webhooks that has any."""
+    query = sa.select(_d.webhook_id, sa.func.count()).where(_d.webhook_id.in_(webhook_ids), _d.state == "pending")
+    rows = connection.execute(_of_project(query, project).group_by(_d.webhook_id))
+    return {webhook_id: int(count) for webhook_id, count in rows}
 
 
 def find(connection: sa.Connection, delivery_id: str) -> Delivery | None:
@@ -80,6 +98,10 @@ def delete_old(connection: sa.Connection, now: datetime, retention: timedelta) -
         connection.execute(sa.delete(delivery_attempts).where(attempts_of_old))
         connection.execute(sa.delete(deliveries).where(_d.delivery_id.in_(delivery_ids)))
     return len(delivery_ids) == BATCH_SIZE
+
+
+def _of_project(query: sa.Select[Any], project: str | None) -> sa.Select[Any]:
+    return query if project is None else query.where(_d.project.in_(["", project]))
 
 
 def _with_attempts(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> list[Delivery]:

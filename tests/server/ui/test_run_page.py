@@ -104,6 +104,20 @@ def test_a_zoom_stays_over_updates_and_is_in_the_link(page, api, alerts_of):
     assert page.evaluate(ZOOM) == ""
 
 
+def test_an_update_writes_only_what_has_changed(page, api, alerts_of):
+    alerts_of("kept")
+    open_run(page, "kept")
+    kept_nodes = ["tbody tr", "tbody td .badge", ".lane-title .row", ".mark"]
+    page.evaluate("places => document.querySelectorAll(places).forEach((node) => { node.kept = true; })", kept_nodes)
+    record = {"layer_id": 1, "first_step": 900, "step": 900, "n_examples": 64, "active": [30] * 6 + [0] * 18}
+    body = {"run": {"id": "kept", "project": "digits"}, "session": "s1", "seq": 2, "records": [record]}
+    assert api.post("/v1/uploads", json=body).status_code == 202
+    expect(page.locator("tbody tr td").last).to_have_text("900")
+    is_kept = "place => [...document.querySelectorAll(place)].map((node) => node.kept === true)"
+    for place in kept_nodes:
+        assert set(page.evaluate(is_kept, place)) == {True}, place
+
+
 def test_the_timeline_is_zoomed_by_keyboard(page, dying):
     open_run(page, "run1")
     page.locator(".timeline").focus()

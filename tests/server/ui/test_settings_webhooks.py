@@ -147,6 +147,19 @@ def test_the_list_says_in_words_which_webhook_fails_and_what_is_pending(page, ap
     expect(row).to_contain_text("500")
 
 
+def test_a_round_of_the_list_is_one_request_however_many_webhooks_there_are(page, api, receiver):
+    for number in range(3):
+        create(api, receiver, name=f"one of {number}")
+    page.goto("about:blank")
+    asked = []
+    page.on("request", lambda request: asked.append(request.url) if "/v1/webhooks" in request.url else None)
+    page.goto("/#/settings/webhooks")
+    page.get_by_role("link", name="one of 2").wait_for()
+    with page.expect_response(re.compile("/v1/webhooks")):
+        pass  # the page refreshes by itself
+    assert [url for url in asked if "/deliveries" in url] == []
+
+
 def test_the_delivery_log_has_pages_and_a_filter_which_its_address_keeps(page, api, receiver):
     webhook_id = create(api, receiver)["webhook_id"]
     for _ in range(51):

@@ -41,6 +41,22 @@ def test_a_cancelled_delivery_of_which_nothing_holds_any_more_cannot_be_redelive
     assert api("GET", f"/deliveries/{cancelled['delivery_id']}") == cancelled | {"payload": None}
 
 
+def test_the_list_of_webhooks_has_the_newest_delivery_of_each_and_what_is_pending(api, created, outbox):
+    (listed,) = api("GET", "/webhooks")["items"]
+    assert (listed["last_delivery"], listed["pending_deliveries"]) == (None, 0)
+    path = f"/webhooks/{created['webhook_id']}"
+    api("POST", f"{path}/test", 202)
+    outbox.send_due()
+    api("POST", f"{path}/test", 202)
+    (listed,) = api("GET", "/webhooks")["items"]
+    newest, _ = api("GET", f"{path}/deliveries")["items"]
+    assert (listed["last_delivery"], listed["pending_deliveries"]) == (newest, 1)
+    outbox.send_due()
+    (listed,) = api("GET", "/webhooks")["items"]
+    assert listed["last_delivery"]["attempts"][0]["response_status"] == 204
+    assert listed["pending_deliveries"] == 0
+
+
 def test_a_delivery_has_the_body_that_was_sent_and_none_before_it_is_written(api, created, outbox, receiver):
     delivery_id = api("POST", f"/webhooks/{created['webhook_id']}/test", 202)["delivery_id"]
     assert api("GET", f"/deliveries/{delivery_id}")["payload"] is None

@@ -32,7 +32,8 @@ def test_a_new_webhook_has_default_filters_and_shows_its_secret_once(api, create
     assert defaults.items() <= created.items()
     stored = api("GET", f"/webhooks/{created['webhook_id']}")
     assert stored == {**created, "secret": None}
-    assert api("GET", "/webhooks") == {"items": [stored], "next_cursor": None}
+    nothing_sent = {"last_delivery": None, "pending_deliveries": 0}
+    assert api("GET", "/webhooks") == {"items": [stored | nothing_sent], "next_cursor": None}
 
 
 def test_webhooks_are_paginated_in_the_order_of_their_creation(api, outbox):

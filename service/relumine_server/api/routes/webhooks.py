@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Query, Response
 
 from relumine.schemas.base import Page, rfc3339
-from relumine.schemas.webhook import TestDelivery, Webhook
+from relumine.schemas.webhook import ListedWebhook, TestDelivery, Webhook
 from relumine_server.api import pagination, problem_details
 from relumine_server.api.dependencies import ClockDep, DatabaseDep, DispatcherDep, KeyProject, SettingsDep
 from relumine_server.api.schemas.common import Cursor
@@ -30,7 +30,7 @@ from relumine_server.api.schemas.webhooks import (
 )
 from relumine_server.api.strict_query import StrictQueryRoute
 from relumine_server.errors import InvalidCursor, InvalidWebhook, WebhookDisabled, WebhookNotFound
-from relumine_server.outbox import endpoints, leases
+from relumine_server.outbox import delivery_log, endpoints, leases
 from relumine_server.outbox import enqueue as outbox
 from relumine_server.outbox.endpoints import WebhookRow
 from relumine_server.outbox.leases import NO_FAILURES, FailureStreak
@@ -67,16 +67,26 @@ def list_webhooks(
     key_project: KeyProject,
     cursor: Cursor = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 100,
-) -> Page[Webhook]:
-    """List all webhooks, in the order of their creation."""
+) -> Page[ListedWebhook]:
+    """List all webhooks, in the order of their creation, with the newest delivery of each."""
     position = pagination.decode(cursor, datetime, str)
     with database.read() as connection:
         rows = endpoints.page(connection, project=key_project, position=position, limit=limit)
         rows, next_cursor = pagination.cut(rows, limit, lambda row: (row.created_at, row.webhook_id))
-        streaks = leases.failure_streaks(connection, [row.webhook_id for row in rows])
+        webhook_ids = [row.webhook_id for row in rows]
+        streaks = leases.failure_streaks(connection, webhook_ids)
+        newest = delivery_log.newest(connection, webhook_ids, key_project)
+        pending = delivery_log.pending_counts(connection, webhook_ids, key_project)
     now = clock()
-    items = [_webhook_view(row, streaks[row.webhook_id], now) for row in rows]
-    return Page[Webhook](items=items, next_cursor=next_cursor)
+    items = [
+        ListedWebhook(
+            **dict(_webhook_view(row, streaks[row.webhook_id], now)),
+            last_delivery=newest.get(row.webhook_id),
+            pending_deliveries=pending.get(row.webhook_id, 0),
+        )
+        for row in rows
+    ]
+    return Page[ListedWebhook](items=items, next_cursor=next_cursor)
 
 
 @router.get("/{webhook_id}", responses=problem_details.responses(WebhookNotFound))

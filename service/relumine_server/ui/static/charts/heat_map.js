@@ -41,22 +41,34 @@ function shadesBetween(from, to) {
 // A column shows its worst record; a record is shown until the next one, as long as sampling did not pause.
 function rowCells(traces, view, columns) {
   const cells = new Int32Array(columns).fill(-1);
+  const scale = view.width / (view.to - view.from); // as in view.toX(), which would be called for every record
   for (const trace of traces) {
     const { step } = trace;
     const gap = gapOf(trace);
+    const values = cellsOf(trace);
     const last = Math.min(step.length, lowerBound(step, view.to) + 1);
     for (let index = Math.max(0, lowerBound(step, view.from) - 1); index < last; index += 1) {
-      const value = cellOf(trace, index);
+      const value = values[index];
       if (value < 0) continue;
       const next = index + 1 < step.length ? step[index + 1] : view.to;
       const end = next - step[index] <= gap ? next : step[index];
-      const left = Math.max(0, Math.floor(view.toX(step[index])));
-      const right = Math.min(columns, Math.max(left + 1, Math.floor(view.toX(end))));
+      const left = Math.max(0, Math.floor((step[index] - view.from) * scale));
+      const right = Math.min(columns, Math.max(left + 1, Math.floor((end - view.from) * scale)));
       for (let column = left; column < right; column += 1) {
         if (value % 1000 >= cells[column] % 1000 || cells[column] < 0) cells[column] = value;
       }
     }
   }
+  return cells;
+}
+
+const cellsBySteps = new WeakMap(); // by the array of steps, which is another one where records were left out
+
+// Returns the cells of all records of a trace. A live update adds a few to thousands that have not changed.
+function cellsOf(trace) {
+  if (!cellsBySteps.has(trace.step)) cellsBySteps.set(trace.step, []);
+  const cells = cellsBySteps.get(trace.step);
+  for (let index = cells.length; index < trace.step.length; index += 1) cells.push(cellOf(trace, index));
   return cells;
 }
 

@@ -1,12 +1,12 @@
 // A stack of lanes over one axis of steps, with one cursor: drag to zoom, double-click for everything.
 //
-// A lane is {title, height, draw(context, view), hover(step, y), marks, rows}. `title` is text or nodes beside the lane;
-// `marks` are nodes placed at steps: [{step, node}].
+// A lane is {title, height, draw(context, view), hover(step, y), marks, rows}. `title` is text or nodes beside the lane,
+// or a function that returns them, which is called when `titleVersion` has changed; `marks` are nodes placed at steps: [{step, node}].
 
 import { makeCanvas, prepare } from "./canvas.js";
 import { ticks } from "./scale.js";
 import { count } from "../core/format.js";
-import { el, plain, replace } from "../core/elements.js";
+import { el, plain, replace, setText } from "../core/elements.js";
 import { themeColours } from "../core/states.js";
 
 const AXIS_HEIGHT = 22;
@@ -32,7 +32,10 @@ export class Timeline {
       this.body,
       this.tooltip,
     );
-    this.observer = new ResizeObserver(() => this.requestDraw());
+    this.observer = new ResizeObserver(() => {
+      this.width = this.root.clientWidth; // to read it while the page changes would make the browser lay it out at once
+      this.requestDraw();
+    });
     this.observer.observe(this.root);
     signal.addEventListener("abort", () => this.observer.disconnect());
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.requestDraw(), { signal });
@@ -77,19 +80,22 @@ export class Timeline {
 
   view() {
     const [from, to] = this.zoom || this.domain;
-    const gutter = this.fixedGutter ?? (this.root.clientWidth < 640 ? GUTTER_PX.narrow : GUTTER_PX.wide);
-    const width = Math.max(50, this.root.clientWidth - gutter - RIGHT_PX);
+    this.width ||= this.root.clientWidth;
+    const gutter = this.fixedGutter ?? (this.width < 640 ? GUTTER_PX.narrow : GUTTER_PX.wide);
+    const width = Math.max(50, this.width - gutter - RIGHT_PX);
     const toX = (step) => ((step - from) / (to - from)) * width;
     return { from, to, width, gutter, toX, toStep: (x) => from + (x / width) * (to - from) };
   }
 
   draw() {
-    if (!this.axis || !this.root.isConnected || !this.root.clientWidth) return;
+    this.width ||= this.root.clientWidth;
+    if (!this.axis || !this.root.isConnected || !this.width) return;
     performance.clearMarks();
     performance.clearMeasures(); // or they would fill the memory of a page that is open for days
     performance.mark("timeline-begin");
     const view = this.view();
-    this.root.style.setProperty("--gutter", `${view.gutter}px`);
+    if (view.gutter !== this.gutter) this.root.style.setProperty("--gutter", `${view.gutter}px`);
+    this.gutter = view.gutter;
     for (const lane of this.lanes) {
       lane.parts.plot.style.height = `${lane.height}px`;
       const context = prepare(lane.parts.canvas, view.width, lane.height);
@@ -117,7 +123,7 @@ export class Timeline {
     if (parts.titleVersion === lane.titleVersion && parts.titleVersion !== undefined) return;
     parts.titleVersion = lane.titleVersion ?? null;
     parts.title.classList.toggle("rows", Boolean(lane.rows));
-    replace(parts.title, lane.title);
+    replace(parts.title, typeof lane.title === "function" ? lane.title() : lane.title);
   }
 
   placeMarks(lane, view) {
@@ -144,7 +150,7 @@ export class Timeline {
       context.fillRect(Math.round(x), 0, 1, 4);
       context.fillText(text, Math.min(view.width - 2 * half, Math.max(0, x - half)), 6);
     }
-    parts.title.textContent = this.fixedGutter === null ? "step" : "";
+    setText(parts.title, this.fixedGutter === null ? "step" : "");
     parts.plot.style.height = `${AXIS_HEIGHT}px`;
   }
 

@@ -38,6 +38,11 @@ export function replace(parent, ...children) {
   if (focusedId) document.getElementById(focusedId)?.focus({ preventScroll: true });
 }
 
+// Writes a text only where it has changed: every write makes the browser lay the page out again.
+export function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
 // Makes the children of parent those that render() returns for the items, in their order. The node of an item that has
 // not changed stays the same node: a selection of text, the focus and an open menu survive a refresh.
 export function updateList(parent, items, keyOf, render) {

@@ -9,8 +9,10 @@ const UNITS_S = [
   ["s", 1],
 ];
 
+const THOUSANDS = new Intl.NumberFormat("en-US"); // toLocaleString() would look the language up for every number
+
 export function count(value) {
-  return value === null || value === undefined ? "–" : value.toLocaleString("en-US");
+  return value === null || value === undefined ? "–" : THOUSANDS.format(value);
 }
 
 export function number(value) {

@@ -2,7 +2,7 @@
 
 import { addressOf } from "../../core/address.js";
 import { path, withQuery } from "../../core/api.js";
-import { copyButton, el, plain, replace, runLabel } from "../../core/elements.js";
+import { copyButton, el, plain, replace, runLabel, setText } from "../../core/elements.js";
 import { ago, count, duration, runSeconds } from "../../core/format.js";
 import { badge } from "../../core/states.js";
 
@@ -74,7 +74,7 @@ export function runHead(runId, onPicture) {
       );
     }
     const lost = run.layers ? `${count(run.layers_dead)} of ${count(run.layers)} layers lost` : "no layers yet";
-    facts.textContent = `${lost} · step ${count(run.last_step)} · ${duration(runSeconds(run))}`;
+    setText(facts, `${lost} · step ${count(run.last_step)} · ${duration(runSeconds(run))}`);
     replace(updated, "last upload ", ago(run.last_upload_at || run.updated_at));
   }
 

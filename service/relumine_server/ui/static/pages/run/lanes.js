@@ -28,21 +28,22 @@ export function runLanes(options) {
   return lanes;
 }
 
+let lastMarks = { version: "", marks: [] }; // of the page that is shown
+
+function alertMarks(alerts) {
+  const version = JSON.stringify(alerts.map(({ id, opened_step: step, severity, title }) => [id, step, severity, title]));
+  if (version !== lastMarks.version) lastMarks = { version, marks: alerts.map(alertMark) };
+  return lastMarks.marks;
+}
+
+function alertMark(alert) {
+  const text = `${alert.title}, step ${alert.opened_step}`;
+  const properties = { class: `mark ${alert.severity}`, href: alertAddress(alert.id), title: text, "aria-label": text };
+  return { step: alert.opened_step, node: el("a", properties, MARKS[alert.severity]) };
+}
+
 function alertLane({ alerts }) {
-  const marks = alerts.map((alert) => ({
-    step: alert.opened_step,
-    node: el(
-      "a",
-      {
-        class: `mark ${alert.severity}`,
-        href: alertAddress(alert.id),
-        title: `${alert.title}, step ${alert.opened_step}`,
-        "aria-label": `${alert.title}, step ${alert.opened_step}`,
-      },
-      MARKS[alert.severity],
-    ),
-  }));
-  return { key: "alerts", title: "Alerts", titleVersion: "", height: ALERT_HEIGHT, marks };
+  return { key: "alerts", title: "Alerts", titleVersion: "", height: ALERT_HEIGHT, marks: alertMarks(alerts) };
 }
 
 function sampledLane({ sampled }) {
@@ -86,7 +87,7 @@ function heatLane({ runId, layers, alerts, traces, folds, onFold }) {
     key: "layers",
     height,
     rows,
-    title: rows.map((row) => rowTitle(row, runId, rowHeight, onFold)),
+    title: () => rows.map((row) => rowTitle(row, runId, rowHeight, onFold)),
     titleVersion: JSON.stringify(rows.map((row) => [row.label, row.layers.length])),
     draw: (context, view) => drawHeatMap(context, view, rows, height, divergedFrom),
     click: (_, y) => open(rowAt(y)),

@@ -1,7 +1,7 @@
 // The layers of a run, in the order of risk or of the model.
 
 import { changeQuery, layerAddress, readAddress } from "../../core/address.js";
-import { el, updateList } from "../../core/elements.js";
+import { el, plain, replace, setText } from "../../core/elements.js";
 import { count, counted, number, share } from "../../core/format.js";
 import { badge } from "../../core/states.js";
 
@@ -42,6 +42,7 @@ export function layersTab(runId) {
       el("table", {}, caption, el("thead", {}, head), body),
     ),
   );
+  const rows = new Map(); // by layer_id
   let layers = [];
   search.addEventListener("input", () => show());
   order.addEventListener("change", () => {
@@ -54,15 +55,17 @@ export function layersTab(runId) {
     const matching = layers.filter(
       (layer) => layer.label.toLowerCase().includes(text) || layer.name.toLowerCase().includes(text),
     );
-    caption.textContent = text
-      ? `${count(matching.length)} of ${counted(layers.length, "layer")}`
-      : counted(layers.length, "layer");
-    updateList(
-      body,
-      matching.sort(ORDERS[order.value]),
-      (layer) => layer.layer_id,
-      (layer) => layerRow(runId, layer),
-    );
+    const total = counted(layers.length, "layer");
+    setText(caption, text ? `${count(matching.length)} of ${total}` : total);
+    const nodes = matching.sort(ORDERS[order.value]).map(rowOf);
+    if (nodes.length !== body.children.length || nodes.some((node, index) => node !== body.children[index])) replace(body, nodes);
+  }
+
+  function rowOf(layer) {
+    const row = rows.get(layer.layer_id);
+    if (row) row.update(layer);
+    else rows.set(layer.layer_id, layerRow(runId, layer));
+    return rows.get(layer.layer_id).node;
   }
 
   function render(overview) {
@@ -72,25 +75,39 @@ export function layersTab(runId) {
   return { root, render };
 }
 
+// Returns {node, update}: of a row whose layer has changed only the cells are written that have.
 function layerRow(runId, layer) {
   const link = el("a", { href: layerAddress(runId, layer.layer_id), id: `layer-${layer.layer_id}` }, layer.label);
-  const cells = [
-    link,
-    badge(layer.state),
-    number(layer.risk),
-    lostBar(layer),
-    share(layer.active_rate),
-    share(layer.dying_fraction),
-    share(layer.dead_fraction),
-    share(layer.born_dead_fraction),
-    count(layer.units),
-    count(layer.last_step),
+  const cells = TITLES.map((_, index) => el("td", { class: index < 2 ? "text" : "number" }));
+  cells[0].append(link);
+  const versions = TITLES.map(() => null);
+  function update(current) {
+    setText(link, plain(current.label));
+    contents(current).forEach(([version, make], index) => {
+      if (version === versions[index]) return;
+      versions[index] = version;
+      if (make) replace(cells[index + 1], make());
+      else setText(cells[index + 1], version);
+    });
+  }
+  update(layer);
+  return { node: el("tr", {}, cells), update };
+}
+
+// Returns [text] of each cell behind the link, or [version, make] where it is more than a text.
+function contents(layer) {
+  const { dead_fraction: dead, born_dead_fraction: bornDead, dying_fraction: dying } = layer;
+  return [
+    [layer.state, () => badge(layer.state)],
+    [number(layer.risk)],
+    [`${dead} ${bornDead} ${dying}`, () => lostBar(layer)],
+    [share(layer.active_rate)],
+    [share(dying)],
+    [share(dead)],
+    [share(bornDead)],
+    [count(layer.units)],
+    [count(layer.last_step)],
   ];
-  return el(
-    "tr",
-    {},
-    cells.map((cell, index) => el("td", { class: index < 2 ? "text" : "number" }, cell)),
-  );
 }
 
 function lostBar(layer) {

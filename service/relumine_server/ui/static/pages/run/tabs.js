@@ -1,7 +1,7 @@
 // The tabs below the timeline. The selected one is in the URL; each is rendered only while it is shown.
 
 import { changeQuery, readAddress } from "../../core/address.js";
-import { el, isBeingEdited, replace, updateList } from "../../core/elements.js";
+import { el, isBeingEdited, replace, setText, updateList } from "../../core/elements.js";
 import { byIncident, incidentCard } from "../../parts/incident_card.js";
 import { configTab } from "./config_tab.js";
 import { coverageTab } from "./coverage_tab.js";
@@ -55,7 +55,7 @@ export function runTabs(runId, signal) {
   function render(overview, options) {
     last = [overview, options];
     parts[selected()].render(overview, options);
-    buttons[1].textContent = overview.alerts.length ? `Alerts (${overview.alerts.length})` : "Alerts";
+    setText(buttons[1], overview.alerts.length ? `Alerts (${overview.alerts.length})` : "Alerts");
   }
 
   function onKey(event) {

@@ -71,7 +71,7 @@ class Residual(nn.Module):
 
 
 EXAMPLES = {
-    "died": Example(build=mlp, raised_at=0.5, factor=30.0, config={"lr": 0.05, "seed": 1}),
+    "died": Example(build=mlp, raised_at=0.4, factor=30.0, config={"lr": 0.05, "seed": 1}),
     "healthy": Example(build=mlp, config={"lr": 0.05, "seed": 2}),
     "born-dead": Example(build=lambda: mlp(bias=-6.0), config={"lr": 0.05, "bias": -6.0}),
     "diverged": Example(build=mlp, raised_at=0.3, factor=1e6, config={"lr": 0.05}),

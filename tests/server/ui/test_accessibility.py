@@ -67,10 +67,14 @@ def test_no_page_breaks_a_rule(show, page, dying, address):
     assert problems == {}
 
 
-def test_the_help_drawer_breaks_no_rule_and_is_closed_by_its_button(show, page):
+def test_the_help_drawer_breaks_no_rule_and_is_closed_by_its_button_or_escape(show, page):
     show("runs")
     page.keyboard.press("?")
     page.get_by_role("heading", name="Words").wait_for()
     assert page.evaluate(RUN) == []
     page.get_by_role("button", name="Close").click()
     assert page.locator("#help").is_hidden()
+    page.keyboard.press("?")
+    page.keyboard.press("Escape")
+    assert page.locator("#help").is_hidden()
+    assert page.evaluate("document.activeElement.id") == "help-button"

@@ -77,6 +77,22 @@ def test_a_part_that_was_not_sampled_is_hatched_and_named(page, api):
     assert len(colours) > 1  # lines and what is between them
 
 
+def test_a_past_that_came_in_fewer_points_is_not_taken_for_a_pause(page, dying):
+    open_run(page, "run1")
+    module = page.evaluate("performance.getEntriesByType('resource').find((e) => e.name.includes('heat_map')).name")
+    limits = page.evaluate(
+        """async (address) => {
+          const { longestGapAt } = await import(address);
+          const past = Array.from({ length: 50 }, (_, index) => index * 1000);
+          const live = Array.from({ length: 300 }, (_, index) => 49000 + 10 * (index + 1));
+          const steps = [...past, ...live, 60000, ...Array.from({ length: 20 }, (_, index) => 60010 + 10 * index)];
+          return [longestGapAt(steps, 10), longestGapAt(steps, 200), longestGapAt(steps, 349)];
+        }""",
+        module,
+    )
+    assert limits == [3000, 100, 100]  # sampled all along; and the pause before step 60,000 is one
+
+
 def test_the_cursor_reads_values_in_every_lane(page, dying):
     open_run(page, "run1")
     for lane, text in ((HEAT_MAP, "dead"), (3, "learning rate"), (4, "loss")):

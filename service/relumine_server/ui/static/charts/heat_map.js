@@ -6,6 +6,8 @@ import { share } from "../core/format.js";
 import { UNIT_STATES, themeColours } from "../core/states.js";
 
 const LEAST_SHADE = 0.3; // of a share just above 0, so that it shows
+const NEIGHBOURS = 8; // records on either side by which a usual gap is known
+const FACTOR = 3; // a gap this many times as long as usual is a pause
 const LONGEST_INTERVAL = 100; // steps; the SDK samples at least every hundredth step
 
 // rows: [{traces: [trace, …]}], one or several layers a row. Draws within `height` pixels. From the step `divergedFrom`
@@ -44,14 +46,13 @@ function rowCells(traces, view, columns) {
   const scale = view.width / (view.to - view.from); // as in view.toX(), which would be called for every record
   for (const trace of traces) {
     const { step } = trace;
-    const gap = gapOf(trace);
     const values = cellsOf(trace);
     const last = Math.min(step.length, lowerBound(step, view.to) + 1);
     for (let index = Math.max(0, lowerBound(step, view.from) - 1); index < last; index += 1) {
       const value = values[index];
       if (value < 0) continue;
       const next = index + 1 < step.length ? step[index + 1] : view.to;
-      const end = next - step[index] <= gap ? next : step[index];
+      const end = isPause(step, index, next) ? step[index] : next;
       const left = Math.max(0, Math.floor((step[index] - view.from) * scale));
       const right = Math.min(columns, Math.max(left + 1, Math.floor((end - view.from) * scale)));
       for (let column = left; column < right; column += 1) {
@@ -91,21 +92,23 @@ function cellOf(trace, index) {
   return worst * 1000 + (total > 0 ? Math.max(1, Math.min(100, Math.round(total * 100))) : 0);
 }
 
-const gaps = new WeakMap(); // by trace: sorting all distances takes longer than drawing the row
-
-function gapOf(trace) {
-  const cached = gaps.get(trace);
-  // A few more steps do not change what is usual.
-  if (cached && trace.step.length < cached.count * 1.2) return cached.gap;
-  const gap = longestGap(trace.step);
-  gaps.set(trace, { gap, count: trace.step.length });
-  return gap;
+// Returns true where sampling paused between a record and the next one, or the end of what is shown.
+function isPause(steps, index, next) {
+  const distance = next - steps[index];
+  if (distance <= LONGEST_INTERVAL) return false;
+  const before = index > 0 ? steps[index] - steps[index - 1] : 0;
+  const after = index + 2 < steps.length ? steps[index + 2] - steps[index + 1] : 0;
+  if (Math.min(before, after) * FACTOR >= distance) return false; // most records of a long run, without a sort
+  return distance > longestGapAt(steps, index);
 }
 
-// Returns the number of steps after which sampling has paused: more than the SDK ever leaves out, or than is usual where
-// its settings make it sample less.
-export function longestGap(steps) {
-  return Math.max(LONGEST_INTERVAL, 3 * usualGap(steps));
+// Returns the number of steps behind a record after which sampling has paused: more than the SDK ever leaves out, or than
+// is usual around it. The past of a long run comes in fewer points than what a live update adds.
+export function longestGapAt(steps, index) {
+  if (steps.length <= NEIGHBOURS) return Math.max(LONGEST_INTERVAL, FACTOR * usualGap(steps));
+  const before = usualGap(steps.slice(Math.max(0, index - NEIGHBOURS), index + 1));
+  const after = usualGap(steps.slice(index + 1, index + 2 + NEIGHBOURS));
+  return Math.max(LONGEST_INTERVAL, FACTOR * Math.max(before, after));
 }
 
 // Returns the median distance of the steps, 0 where there is none.

@@ -30,6 +30,10 @@ const GLOSSARY = [
   ["diverged", "Weights, activations or the loss are no longer finite."],
   ["unwatched", "The training goes on but is not being sampled; the reason is beside it."],
   ["unknown", "Nothing was analyzed, or not to the end."],
+  [
+    "stalled",
+    "The training has sent nothing for longer than its own pauses so far. It may wait, have lost its network, or have ended.",
+  ],
 ];
 
 const TERMS = [
@@ -68,7 +72,10 @@ function fill(drawer) {
 export function toggleHelp() {
   const drawer = document.getElementById("help");
   const button = document.getElementById("help-button");
-  if (!drawer.children.length) fill(drawer);
+  if (!drawer.children.length) {
+    fill(drawer);
+    drawer.addEventListener("keydown", ({ key }) => key === "Escape" && toggleHelp());
+  }
   drawer.hidden = !drawer.hidden;
   button.setAttribute("aria-expanded", String(!drawer.hidden));
   if (drawer.hidden) button.focus();

@@ -62,7 +62,7 @@ const BADGES = {
 };
 
 // Worst first: the order of ``sort=health``.
-export const HEALTHS = ["diverged", "collapsed", "damaged", "at_risk", "unwatched", "unknown", "healthy"];
+export const HEALTHS = ["diverged", "collapsed", "damaged", "unwatched", "at_risk", "unknown", "healthy"];
 export const STATUSES = ["running", "finished", "stalled", "failed"];
 
 // The states of units from the top of a stacked chart, with the CSS variable of their colour.

@@ -44,7 +44,6 @@ export function runHead(runId, onPicture) {
     el("div", {}, crumbs, title),
     state,
     facts,
-    el("span", { class: "spacer" }),
     updated,
     copyButton(runId, "Copy id"),
     copyLink,
@@ -68,9 +67,9 @@ export function runHead(runId, onPicture) {
       replace(
         state,
         badge(run.health),
-        run.health_reason ? el("span", { class: "quiet" }, ` ${run.health_reason}`) : "",
         " · ",
         badge(run.status),
+        run.health_reason ? el("span", { class: "quiet" }, ` · ${run.health_reason}`) : "", // last: it may be cut off
       );
     }
     const lost = run.layers ? `${count(run.layers_dead)} of ${count(run.layers)} layers lost` : "no layers yet";

@@ -1,6 +1,6 @@
 // The lanes of a run's timeline: alerts, sampled steps, the heat map of its layers, learning rate, loss, update ratio.
 
-import { describeRecord, drawHeatMap, longestGap } from "../../charts/heat_map.js";
+import { describeRecord, drawHeatMap, longestGapAt } from "../../charts/heat_map.js";
 import { drawLines, smooth } from "../../charts/lines.js";
 import { nearest } from "../../charts/scale.js";
 import { alertAddress, layerAddress } from "../../core/address.js";
@@ -47,7 +47,6 @@ function alertLane({ alerts }) {
 }
 
 function sampledLane({ sampled }) {
-  const gap = longestGap(sampled);
   return {
     key: "sampled",
     title: "Sampled steps",
@@ -67,7 +66,7 @@ function sampledLane({ sampled }) {
       const index = nearest(sampled, step);
       if (index < 0) return "no step was sampled";
       const distance = Math.abs(sampled[index] - step);
-      return distance > gap
+      return distance > longestGapAt(sampled, index)
         ? `not sampled around step ${step.toLocaleString("en-US")}`
         : `sampled: step ${sampled[index].toLocaleString("en-US")}`;
     },

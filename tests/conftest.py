@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import socketserver
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ structlog.get_config()["processors"][-1].exception_formatter = structlog.dev.pla
 socketserver.BaseServer.handle_error = lambda *_arguments: None
 
 KINDS = ("sqlite", "postgresql")
+WORKERS_OF_A_SERVER = ("relumine-dispatcher", "relumine-maintenance", "relumine-evaluator")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -41,6 +43,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         group = _shared_fixture_owner(item)
         if group is not None and item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
+def pytest_xdist_auto_num_workers() -> int:
+    """Return the workers of ``-n auto``: a test waits a third of its time for servers and trainings that it started."""
+    return max(2, (os.cpu_count() or 1) * 3 // 2)
 
 
 @pytest.hookimpl(optionalhook=True)  # of pytest-xdist
@@ -70,6 +78,16 @@ def _shared_fixture_owner(item: pytest.Item) -> str | None:
 @pytest.fixture(scope="session", autouse=True)
 def _quick_apps() -> None:
     quick_apps.install()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ended_servers() -> Iterator[None]:
+    """Fail where a test left a server of this process running: it would print and draw numbers beside later tests."""
+    yield
+    for thread in threading.enumerate():
+        if thread.name in WORKERS_OF_A_SERVER:
+            thread.join(60)  # a stopped worker ends with its round
+            assert not thread.is_alive(), f"{thread.name} still runs after the last test"
 
 
 @pytest.fixture(scope="session")

@@ -36,6 +36,8 @@ def _lines(docs: Path, entries: list[Any], part: str) -> Iterator[str]:
         if isinstance(target, list):
             yield f"\n## {part}{name}\n"
             yield from _lines(docs, target, f"{name}: ")
+        elif "://" in target:
+            yield f"- [{name}]({target})"
         else:
             yield _line(docs, target)
 

@@ -49,7 +49,7 @@ class Settings(BaseSettings):
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     """processes that serve one port (also `serve --workers`); more than one needs Postgres"""
     drain_s: Annotated[float, Field(ge=0, le=300)] = 0.0
-    """seconds between SIGTERM and closing the port; `/readyz` answers 503 meanwhile: a load balancer can drain"""
+    """seconds between SIGTERM and closing the port; `/readyz` answers 503 meanwhile, for load balancers to drain"""
     min_free_bytes: Annotated[int, Field(ge=0, le=MAX_COUNT)] = 64 * 2**20
     """free space beside a SQLite file below which `/readyz` answers 503"""
 

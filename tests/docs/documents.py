@@ -26,7 +26,7 @@ BLOCK = re.compile(
     r"^(?P<indent> *)(?:<!-- (?P<mark>[^\n]*?) -->\n *)?```(?P<language>\S*)[^\n]*\n(?P<code>.*?)^(?P=indent)```$",
     re.MULTILINE | re.DOTALL,
 )
-LANGUAGES = {"python", "sh", "text", "json", "yaml"}
+LANGUAGES = {"python", "sh", "text", "json", "yaml", "ini", "nginx"}
 RUN = ("python", "sh")
 
 

@@ -18,7 +18,8 @@ from tests.helpers.forked_python import TRAININGS
 from tests.helpers.server_process import ServerProcess
 
 REASONS = re.compile(
-    r"needs (a package index|Docker|Docker and a registry|Kubernetes|a Citus cluster|SLURM|a cluster|an account)"
+    r"needs (a package index|Docker|Docker and a registry|Kubernetes|a Citus cluster|SLURM|systemd)"
+    r"|needs (a cluster|an account)"
     r"|it would remove the package from the test environment"
     r"|tests cannot run themselves|tests/examples runs it|it does not end; .* runs it with real notifications"
     r"|the layers of this page are tapped, not ReLUs"

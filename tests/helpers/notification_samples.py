@@ -48,7 +48,7 @@ def alert(**changes: Any) -> Alert:
         "forecast": {"step": 5150, "low": 4900, "high": 5600, "confidence": 0.8, "eta_s": 180.0},
         "remedies": [{"action": "lower_learning_rate", "function": "lower_learning_rate", "parameter": "lr",
                       "code": "import relumine\nrelumine.remedies.lower_learning_rate(optimizer, 0.05)",
-                      "value": 0.05, "reason": "the rate before the jump kept the layer alive"}],
+                      "value": 0.05, "reason": "the last learning rate at which the layer was healthy"}],
         "acknowledged": None, "inhibited_by": None, "silenced_by": None,
     }  # fmt: skip
     return Alert.model_validate(values | changes)

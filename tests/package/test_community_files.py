@@ -43,6 +43,16 @@ def test_a_workflow_has_no_more_rights_than_it_needs(path):
             assert "${{ github.event" not in step.get("run", "")
 
 
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_an_action_is_pinned_to_a_commit_and_names_its_version(path):
+    lines = re.findall(r"uses: (.+)", path.read_text(encoding="utf-8"))
+    # The publishing action is used by its release branch, as its authors recommend: it gets fixes for the index there.
+    pinned = [line for line in lines if line != "pypa/gh-action-pypi-publish@release/v1"]
+    assert pinned
+    for line in pinned:
+        assert re.fullmatch(r"[\w/-]+@[0-9a-f]{40}  # v\d+\.\d+\.\d+", line), line
+
+
 def test_a_release_is_published_without_a_stored_token_and_with_attestations():
     workflow = loaded(GITHUB / "workflows/release.yml")
     text = (GITHUB / "workflows/release.yml").read_text(encoding="utf-8")

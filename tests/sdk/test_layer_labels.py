@@ -9,7 +9,10 @@ from torch.nn import functional
 from torch.nn.utils import parametrizations
 
 import relumine
+from relumine.schemas.alert import AlertRun
+from relumine.schemas.incident import incident_message, past_title
 from relumine.schemas.layer_label import layer_label, shortened
+from tests.helpers.remedy_alerts import alert
 
 
 @pytest.mark.parametrize(
@@ -79,3 +82,35 @@ def test_a_long_name_loses_its_middle(limit):
     text = shortened("encoder.act", limit)
     assert len(text) == limit
     assert text == "encoder.act" or "…" in text
+
+
+@pytest.mark.parametrize(
+    ("title", "past"),
+    [
+        ("fc2 is dying", "fc2 was dying"),
+        ("layer 1 (ReLU after Linear 0) is dead", "layer 1 (ReLU after Linear 0) was dead"),
+        ("The output no longer depends on the input", "The output no longer depended on the input"),
+        ("2 layers are dead, the first is fc1 at step 7", "2 layers were dead, the first was fc1 at step 7"),
+        ("fc1 was born dead", "fc1 was born dead"),
+    ],
+)
+def test_the_title_of_a_problem_that_is_over_is_in_the_past_tense(title, past):
+    assert past_title(title) == past
+
+
+@pytest.mark.parametrize(
+    ("details", "sentence"),
+    [
+        (
+            "layer 1 (ReLU after Linear 0) is dying: 5 of 8 units.",
+            "Layer 1 (ReLU after Linear 0) is dying: 5 of 8 units.",
+        ),
+        ("fc2 is dying: 5 of 8 units.", "fc2 is dying: 5 of 8 units."),
+    ],
+)
+def test_the_details_of_an_incident_begin_as_a_sentence_where_no_name_does(details, sentence):
+    lead = alert(project="digits", run=AlertRun(name="raised", group=None, url=""), message=f"WARNING a · {details}")
+    assert (
+        incident_message(lead, "2 layers are dying", "warning")
+        == f"WARNING digits/raised · 2 layers are dying. {sentence}"
+    )

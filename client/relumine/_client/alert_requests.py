@@ -123,7 +123,7 @@ class AlertRequests(Requests):
         return self._post("/v1/silences", Silence, body)
 
     def unsilence(self, silence_id: str) -> None:
-        """End a silence now; alerts it held back that still fire are notified of."""
+        """End a silence now. Notifications that it held back are sent if their alerts still fire."""
         self._send("DELETE", f"/v1/silences/{silence_id}")
 
     def _act(self, alert_id: str, action: str, author: str, note: str) -> AlertDetail:

@@ -36,7 +36,7 @@ class ProjectRequests(Requests):
     def backtest(
         self, project: str, thresholds: Mapping[str, float], *, run_ids: Sequence[str] | None = None, limit: int = 20
     ) -> Backtest:
-        """Return what these thresholds would have raised on stored runs, beside those in force. May take a minute."""
+        """Compare these thresholds with those in force, on stored runs. It may take a minute."""
         body: dict[str, Any] = {"project": project, "thresholds": dict(thresholds), "limit": limit}
         if run_ids is not None:
             body["run_ids"] = list(run_ids)

@@ -58,7 +58,7 @@ class RunRequests(UnitRequests):
     def count_runs(
         self, *, project: str | None = None, group: str | None = None, tag: str | None = None, q: str | None = None
     ) -> RunCounters:
-        """Return how many runs there are, are training, need attention, lost a layer in 7 days, or are not seen."""
+        """Return the numbers of runs: all, training, in need of attention, with a death in 7 days, not being seen."""
         return self._get("/v1/run-counts", RunCounters, project=project, group=group, tag=tag, q=q)
 
     def run_traces(self, run_ids: Sequence[str]) -> list[LostTrace]:
@@ -80,13 +80,13 @@ class RunRequests(UnitRequests):
         tags: Sequence[str] | None = None,
         status: Literal["finished", "failed"] | None = None,
     ) -> Run:
-        """Rename, tag or end a run; what is None stays. Ending it resolves its open alerts."""
+        """Rename, tag or end a run; what is None stays. Its open alerts end with it."""
         changed_tags = None if tags is None else list(tags)
         body = without_none({"name": name, "tags": changed_tags, "status": status})
         return parsed(Run, self._send("PATCH", f"/v1/runs/{run_id}", json=body))
 
     def delete_run(self, run_id: str) -> None:
-        """Delete a run and everything stored of it. There is no way back."""
+        """Delete a run and everything stored of it. This cannot be undone."""
         self._send("DELETE", f"/v1/runs/{run_id}")
 
     def layers(self, run_id: str) -> list[Layer]:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from relumine._runtime.text import plural
 from relumine.schemas.alert import Alert, Kind
 from relumine.schemas.health import Health, counts
+from relumine.schemas.incident import past_title
 from relumine.schemas.upload import Coverage, FinalStatus
 from relumine.schemas.watching import Watching
 
@@ -133,6 +134,9 @@ def finished(ending: Ending, alerts: Sequence[Alert], stats: dict[str, Any]) -> 
         parts.append(str(health.reason))
     elif not worrying:
         parts.append(f"no dead layers ({stats['sampled_steps']:,} of {stats['steps']:,} steps sampled)")
+        minor = [alert for alert in alerts if alert.severity == "info" and alert.holds and alert.layer_id]
+        if minor:
+            parts.append(f"info: {_worst_layers(minor)}")
     lost_steps = sum(stats["dropped_steps"].values())
     if lost_steps and health.status != "unknown":
         parts.append(f"{plural(lost_steps, 'sampled step')} not delivered")
@@ -170,9 +174,10 @@ def _unwatched(label: str, watching: Watching) -> str:
 
 
 def _summary(alert: Alert) -> str:
-    """Return *fc2 is dead (since step 121)*; of a problem that is over, how it ended."""
+    """Return *fc2 is dead (since step 121)*; of a problem that is over *fc2 was dead (step 121, recovered)*."""
     if alert.kind == "no_data" and not alert.layer_id:  # it is listed only where the training is watched again
         return f"the training was not being watched for a time (from step {alert.opened_step:,})"
     if alert.holds:
         return f"{alert.title} (since step {alert.opened_step:,})"
-    return f"{alert.title} (step {alert.opened_step:,}, {alert.outcome or alert.state})"
+    title = past_title(alert.title) if alert.outcome == "recovered" else alert.title
+    return f"{title} (step {alert.opened_step:,}, {alert.outcome or alert.state})"

@@ -76,11 +76,11 @@ def watch(  # noqa: PLR0913 - the one call a user makes; every argument has a na
         group: runs of one group are compared with each other, such as those of a sweep.
         run_id: the id of an earlier run to continue, as a new session of it; default ``RELUMINE_RUN_ID``, which
             independent tasks of one launcher take with their number appended.
-        start_step: the steps made before, where a run is resumed; by default what the optimizer remembers (Adam and
+        start_step: the steps made before, if a run is resumed; by default what the optimizer remembers (Adam and
             its like do, SGD does not).
         config: settings of the training, shown beside it: a mapping, ``vars(args)``, a namespace, a dataclass or a
             model of pydantic or OmegaConf. Values that JSON does not know are sent as text, large ones cut.
-        tags: words to find the run by.
+        tags: words by which the run can be found.
         url: the server; default ``RELUMINE_URL``.
         api_key: the server's API key; default ``RELUMINE_API_KEY``.
         every: sample every n-th step. None samples at a jittered interval of ten, and every step for a while after

@@ -91,7 +91,7 @@ def replace_relu_(
         layers: glob patterns of ReLU names, as ``watch`` and ``check`` give them; by default all.
         negative_slope: slope of ``leaky_relu``, and initial slope of ``prelu``; by default that of a given module, else
             0.01.
-        optimizer: the optimizer that shall train the slopes of ``prelu``: they join the group with the least weight
+        optimizer: the optimizer that will train the slopes of ``prelu``: they join the group with the least weight
             decay.
 
     Raises:

@@ -25,6 +25,7 @@ _STATES_OF_LAYERS: tuple[tuple[Kind, tuple[str, str]], ...] = (
     ("no_data", ("is no longer observed", "are no longer observed")),
 )
 """The kinds of a layer's alerts, the worst first, with the verb for one layer and for several."""
+_PAST_VERBS: Mapping[str, str] = MappingProxyType({"is": "was", "are": "were", "depends": "depended"})
 _RUN_PROBLEMS: tuple[tuple[Kind, str], ...] = (
     ("diverged", "values are not finite"),
     ("constant_output", "the output no longer depends on the input"),
@@ -141,10 +142,19 @@ def incident_title(alerts: Sequence[IncidentAlert], counts: Mapping[Kind, int] |
     return title[0].upper() + title[1:]
 
 
+def past_title(title: str) -> str:
+    """Return the title of a problem that is over: *fc2 was dying*."""
+    for present, past in _PAST_VERBS.items():
+        title = title.replace(f" {present} ", f" {past} ")
+    return title
+
+
 def incident_message(lead: Alert, title: str, severity: Severity) -> str:
     """Return the message of an incident of several alerts: severity, title, and what its leading alert says."""
     run = f"{lead.project}/{lead.run.name or lead.run_id[:13]}"
     details = lead.message.partition(" · ")[2] or lead.message
+    if details.startswith("layer "):  # a word; the name of a module, such as fc2, keeps its letters
+        details = details[0].upper() + details[1:]
     return f"{severity.upper()} {run} · {title}. {details}"
 
 

@@ -14,9 +14,11 @@ RunStatus: TypeAlias = Literal["running", "finished", "stalled", "failed"]
 
 RunSort: TypeAlias = Literal[
     "created_at", "-created_at", "updated_at", "-updated_at", "name", "-name", "last_step", "-last_step",
-    "health", "-health", "final_loss", "-final_loss",
+    "health", "-health", "final_loss", "-final_loss", "project", "-project", "status", "-status",
+    "layers_dead", "-layers_dead", "steps_per_s", "-steps_per_s",
 ]  # fmt: skip
-"""Orders of a list of runs; ``-`` is from the largest value to the smallest. ``health`` begins with the worst."""
+"""Orders of a list of runs; ``-`` is from the largest value to the smallest. ``health`` begins with the worst, and
+``status`` with failed and stalled runs."""
 
 LayerState: TypeAlias = Literal["waiting", "healthy", "dying", "dead", "born_dead", "diverged", "cannot_die"]
 
@@ -82,6 +84,8 @@ class Run(View):
     started_at: str | None
     created_at: str
     updated_at: str
+    last_upload_at: str | None
+    """When the training last sent something; a change through the API does not renew it."""
     finished_at: str | None
     last_step: int | None
     dropped: dict[str, int]

@@ -39,7 +39,7 @@ class CachedStats:
         yield _gauge("relumine_alerts", "Alerts that are not resolved.", ["state", "severity"], stats.alerts)
         yield _gauge("relumine_runs", "Runs that have not ended.", ["status"], stats.runs)
         yield _gauge("relumine_outbox_due", "Deliveries that are due.", [], {(): stats.due})
-        yield _gauge("relumine_outbox_oldest_seconds", "How long the oldest is due.", [], {(): stats.oldest_s})
+        yield _gauge("relumine_outbox_oldest_seconds", "Seconds that the oldest is overdue.", [], {(): stats.oldest_s})
 
     def _current(self) -> DatabaseStats | None:
         with self._lock:

@@ -18,6 +18,10 @@ _POSITIONS: Mapping[str, tuple[pagination.Kind, ...]] = {
     "last_step": (Nullable(pagination.STEPS), datetime, str),
     "health": (range(len(sorting.WORST_FIRST) + 1), datetime, str),
     "final_loss": (Nullable(float), datetime, str),
+    "project": (str, datetime, str),
+    "status": (range(len(sorting.STATUS_ORDER) + 1), datetime, str),
+    "layers_dead": (pagination.STEPS, datetime, str),
+    "steps_per_s": (Nullable(float), datetime, str),
 }
 
 

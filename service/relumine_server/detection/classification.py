@@ -39,7 +39,8 @@ def classify_units(batch: LayerBatch, nats: Floats, median_rates: list[float], p
     silence = units[state.SILENT]
     ever_active = units[state.ACTIVE] > 0
     is_unusual = silence > np.float32(policy.silence_factor) * units[state.LONGEST_SILENCE]
-    dying = ever_active & is_unusual & (nats > np.float32(policy.nats))
+    is_silent_unusually = ever_active & is_unusual
+    dying = is_silent_unusually & (nats > np.float32(policy.nats))
     dead_after = batch.per_unit(_dead_after_examples(batch, median_rates, policy))
     dead = dying & (silence >= dead_after)
     born_dead = _born_dead_units(batch, ever_active, policy)
@@ -50,7 +51,8 @@ def classify_units(batch: LayerBatch, nats: Floats, median_rates: list[float], p
     reported = dying & ~in_baseline
     dense = reported & (nats > np.float32(policy.nats * policy.dense_factor))
     strict = reported & (nats > np.float32(policy.nats_strict))
-    return [eligible, reported, dense, strict, dead & ~in_baseline, born_dead, dying & ~dead, dead]
+    jointly = is_silent_unusually & (nats > np.float32(policy.nats_joint)) & ~in_baseline
+    return [eligible, reported, dense, strict, jointly, dead & ~in_baseline, born_dead, dying & ~dead, dead]
 
 
 def _units_in_baseline(batch: LayerBatch, ever_active: Flags) -> Flags:

@@ -10,26 +10,17 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from relumine.schemas.alert import Kind, Severity, severity_rank
-from relumine_server.detection.averages import (
-    LONG_INTERVALS,
-    SHORT_INTERVALS,
-    SMOOTHING_INTERVALS,
-    elapsed_intervals,
-    moving_average,
-)
 from relumine_server.detection.evidence import RecordStatistics
 from relumine_server.detection.findings import Transition
 from relumine_server.detection.policy import Policy
 from relumine_server.detection.risk import layer_risk, risk_features
 from relumine_server.detection.run_signals import is_armed, loss_effect
-from relumine_server.detection.state import HISTORY_LENGTH, LayerMemory, OpenProblem, RunMemory
+from relumine_server.detection.state import LayerMemory, OpenProblem, RunMemory
 
 OpenProblems: TypeAlias = dict[tuple[int, Kind], OpenProblem]
 
 DENSE_WEIGHT = 0.5
 """Part of a sampled step that a dense one counts for, where a warning is to hold for several in a row."""
-DISPLACEMENT_DECAY = 0.9
-"""Factor per record of the peak displacement: it covers about ten records."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,69 +31,6 @@ class Decision:
     transition: Transition
     severity: Severity
     reason: str | None = None
-
-
-def update_memory(
-    memory: LayerMemory, stats: RecordStatistics, step: int, weight_norm: float | None, update_norm: float | None
-) -> None:
-    """Fold the statistics of a record into the layer's scalars, whatever is decided about it.
-
-    ``weight_norm`` is that of the weights after the update, ``update_norm`` that of the update.
-    """
-    if 0 <= memory.step < step:
-        memory.gap_steps = step - memory.step
-    _update_averages(memory, stats)
-    if weight_norm is not None and weight_norm > 0:
-        _update_weights(memory, stats.units, weight_norm, update_norm or 0.0)
-    memory.records += 1
-    memory.step = step
-    memory.median_rate = stats.median_rate
-    memory.kill_ratio = stats.kill_ratio
-    _update_displacement(memory, stats.displacement)
-    memory.lost_fraction = _share(stats.dying, stats.eligible)
-    memory.history = (
-        *memory.history[-(HISTORY_LENGTH - 1) :],
-        (float(step), memory.lost_fraction, stats.mean_bias),
-    )
-
-
-def _update_averages(memory: LayerMemory, stats: RecordStatistics) -> None:
-    intervals = elapsed_intervals(memory.gap_steps)
-    memory.age_intervals += intervals
-    age = memory.age_intervals
-    memory.headroom = moving_average(memory.headroom, stats.headroom, intervals, SMOOTHING_INTERVALS)
-    memory.usual_headroom = moving_average(memory.usual_headroom, memory.headroom, intervals, LONG_INTERVALS, age)
-    if math.isnan(memory.initial_sigma):
-        memory.initial_sigma = stats.sigma
-    memory.bias_sigma = stats.bias_sigma
-    memory.usual_bias_sigma = moving_average(memory.usual_bias_sigma, stats.bias_sigma, intervals, SHORT_INTERVALS, age)
-
-
-def _update_weights(memory: LayerMemory, units: int, weight_norm: float, update_norm: float) -> None:
-    """Follow the norm of the weights, and compare the first one with He's initialization.
-
-    He's has the norm √(2 · units), whatever the fan-in. The first update is taken off, at a right angle to weights that
-    it knows nothing of: at a high learning rate it is all there is to see.
-    """
-    if math.isnan(memory.initial_weight_scale):
-        updated_share = min(abs(update_norm) / weight_norm, 1.0)
-        memory.initial_weight_scale = weight_norm * math.sqrt((1.0 - updated_share**2) / (2 * units))
-    memory.log_weight_norm = math.log(weight_norm)
-    memory.usual_log_weight_norm = moving_average(
-        memory.usual_log_weight_norm,
-        memory.log_weight_norm,
-        elapsed_intervals(memory.gap_steps),
-        LONG_INTERVALS,
-        memory.age_intervals,
-    )
-
-
-def _update_displacement(memory: LayerMemory, displacement: float) -> None:
-    """Keep the peak of about ten records: a sudden kill is over when its silence is noticed."""
-    if math.isnan(displacement):
-        return
-    peak = 0.0 if math.isnan(memory.peak_displacement) else memory.peak_displacement
-    memory.peak_displacement = max(displacement, DISPLACEMENT_DECAY * peak)
 
 
 def has_baseline(memory: LayerMemory, policy: Policy) -> bool:
@@ -275,7 +203,9 @@ def _update_streaks(memory: LayerMemory, stats: RecordStatistics, problem: OpenP
     is_info = problem is not None and problem.severity == "info"
     later = stats.dying if is_info else stats.dying - early_units
     many_dying = later >= required_units(calm_share, stats.eligible, policy)
+    many_dying = many_dying or _are_lost_together(memory, stats, policy.joint_share * policy.resolve_factor, policy)
     is_warned = memory.risk >= warning_risk and (stats.dying > early_units or _is_threatened(memory, policy))
+    is_warned = is_warned or _are_lost_together(memory, stats, policy.joint_share, policy)
     # Dense sampled steps see one batch after the other at nearly the same weights: two of them count as one.
     weight = DENSE_WEIGHT if memory.gap_steps <= policy.dense_gap_steps else 1.0
     memory.warning_streak = memory.warning_streak + weight if is_warned else 0.0
@@ -284,6 +214,16 @@ def _update_streaks(memory: LayerMemory, stats: RecordStatistics, problem: OpenP
         memory.onset_step = memory.step
     elif memory.calm_streak:
         memory.onset_step = -1.0
+
+
+def _are_lost_together(memory: LayerMemory, stats: RecordStatistics, share: float, policy: Policy) -> bool:
+    """Return whether a share of the units is silent for longer than chance explains in so many at once.
+
+    It finds the loss of rare units, such as the latents of a sparse autoencoder. During the warm-up units that become
+    rarer look the same.
+    """
+    is_warm = has_baseline(memory, policy)
+    return is_warm and stats.dying_jointly >= required_units(share, stats.eligible, policy)
 
 
 def _is_threatened(memory: LayerMemory, policy: Policy) -> bool:

@@ -20,6 +20,7 @@ from relumine_server.detection import report, run_signals
 from relumine_server.detection import state as detection_state
 from relumine_server.detection.evidence import RecordStatistics, fold_rounds
 from relumine_server.detection.findings import Finding, Reading, Transition
+from relumine_server.detection.memory_update import update_memory
 from relumine_server.detection.policy import Policy
 from relumine_server.detection.rounds import stretches
 
@@ -160,7 +161,7 @@ def _advance_layer(
     findings = _check_no_data(draft, record, policy)
     if stats is None:
         return findings
-    detection_decisions.update_memory(memory, stats, record.step, record.weight_norm, record.update_norm)
+    update_memory(memory, stats, record.step, record.weight_norm, record.update_norm)
     if detection_decisions.takes_baseline(memory, stats, draft.open_problems, policy):
         _set_baseline(draft, memory)
     if (0, "diverged") in draft.open_problems:

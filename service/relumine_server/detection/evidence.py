@@ -33,10 +33,10 @@ class RecordStatistics(NamedTuple):
     """Statistics of one record of one layer. Counts are of units; ``eligible`` units could still be lost.
 
     ``silent``: not active in this record. ``dying`` (also with the stricter ``dense`` and ``strict`` evidence) includes
-    ``dead``, and counts eligible units. ``all_dying`` and ``all_dead`` are exclusive, and count all units, those of the
-    baseline too. ``expected_silent`` is the number of units that chance alone would leave silent. ``displacement``,
-    ``headroom`` and ``bias_sigma`` are in standard deviations of a unit's pre-activation, ``sigma`` is that of the
-    median unit.
+    ``dead``, and counts eligible units. ``dying_jointly`` counts those with evidence that is enough only where many of
+    the layer have it. ``all_dying`` and ``all_dead`` are exclusive, and count all units, those of the baseline too.
+    ``expected_silent`` is the number of units that chance alone would leave silent. ``displacement``, ``headroom`` and
+    ``bias_sigma`` are in standard deviations of a unit's pre-activation, ``sigma`` is that of the median unit.
     """
 
     units: int
@@ -45,6 +45,7 @@ class RecordStatistics(NamedTuple):
     dying: int
     dying_dense: int
     dying_strict: int
+    dying_jointly: int
     dead: int
     born_dead: int
     all_dying: int
@@ -128,7 +129,7 @@ def _record_statistics(
     n_examples = max(layer.record.n_examples, 1)
     units = layer.memory.tracked_units
     mean_bias = totals[2] / units if layer.record.has("bias") else math.nan
-    silent, eligible, dying, dense, strict, dead, born_dead, all_dying, all_dead = counts
+    silent, eligible, dying, dense, strict, jointly, dead, born_dead, all_dying, all_dead = counts
     return RecordStatistics(
         units=units,
         eligible=eligible,
@@ -136,6 +137,7 @@ def _record_statistics(
         dying=dying,
         dying_dense=dense,
         dying_strict=strict,
+        dying_jointly=jointly,
         dead=dead,
         born_dead=born_dead,
         all_dying=all_dying,

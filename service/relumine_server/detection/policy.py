@@ -66,6 +66,11 @@ class Policy:
     nats_strict: float = _number(
         17.0, "ln(1,000 units · 1,000 sampled steps / 0.05) = 16.8: no unit of a whole run by chance."
     )
+    nats_joint: float = _number(
+        5.0,
+        "By chance 0.7 % of the units are silent for so unlikely a time. Where a large share of a layer is, units too"
+        " rare to judge alone are lost together.",
+    )
     dense_factor: float = _number(
         2.0,
         "Dense sampling sees one regime again and again: unless the learning rate jumped, it needs twice the evidence.",
@@ -149,6 +154,9 @@ class Policy:
     )
     critical_share: float = _fraction(
         0.35, "Share at the strict tier that makes it critical: no healthy layer came there; set on real trainings."
+    )
+    joint_share: float = _fraction(
+        0.5, "Share of jointly silent units that makes a warning: half of a layer, as for a dead one."
     )
     warmup_share: float = _fraction(
         0.5, "Share at the strict tier that is believed even before a baseline exists: a sudden kill."

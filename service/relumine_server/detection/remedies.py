@@ -54,7 +54,7 @@ REMOVE_WEIGHT_DECAY = remedy(
 CHECK_LOSS = remedy(
     "check_loss",
     remedy_code.CHECK_LOSS_CODE,
-    "input and learning rate are as before: a term of the loss, or its targets, pushes units down",
+    "input and learning rate are as before: a term of the loss, or the targets, push units down",
 )
 CLIP_GRADIENT = remedy(
     "clip_gradient",
@@ -155,7 +155,8 @@ def _revive(kind: Kind, evidence: dict[str, Any], target: Target) -> Remedy:
     silent = evidence.get("units_silent") or 0
     is_mostly_lost = kind in WHOLE_LAYER_KINDS or (units > 0 and silent >= HALF * units)
     code = remedy_code.revive_code(_treated_layer(kind, target), preserve=not is_mostly_lost)
-    return remedy("revive_", code, "a lower rate saves the units that are alive: those already lost must be revived")
+    reason = "a lower learning rate stops further losses but revives no unit: reinitialize the dead ones"
+    return remedy("revive_", code, reason)
 
 
 def _replace_relu(target: Target) -> Remedy:
@@ -175,7 +176,7 @@ def _lower_learning_rate(evidence: dict[str, Any]) -> Remedy:
     now = evidence["learning_rate"]["now"]
     previous = evidence["learning_rate"]["before"]
     if previous is not None and now is not None and previous < now:
-        return _learning_rate(previous, "the rate at which the layer was alive")
+        return _learning_rate(previous, "the last learning rate at which the layer was healthy")
     kill_ratio = evidence["kill_ratio"]
     displacement = evidence.get("displacement")
     factors = [SAFE_KILL_RATIO / kill_ratio] if kill_ratio else []
@@ -185,15 +186,16 @@ def _lower_learning_rate(evidence: dict[str, Any]) -> Remedy:
         return _tenth_of_learning_rate(evidence)
     factor = min(max(min(factors), MIN_RATE_FACTOR), MAX_RATE_FACTOR)
     if displacement and factor == SAFE_DISPLACEMENT / displacement:
-        return _learning_rate(now * factor, "at this rate one update moves a unit by a twentieth of its spread at most")
-    return _learning_rate(
-        now * factor, "at this rate one update takes about a tenth of what the weakest units have left"
-    )
+        reason = "at this learning rate one update moves a unit by at most 0.05 standard deviations"
+    else:
+        reason = "at this learning rate one update takes a tenth of the headroom of the most fragile units"
+    return _learning_rate(now * factor, reason)
 
 
 def _tenth_of_learning_rate(evidence: dict[str, Any]) -> Remedy:
     now = evidence["learning_rate"]["now"]
-    return _learning_rate(None if now is None else now / 10, "a tenth of the present rate moves a unit a tenth as far")
+    reason = "a tenth of the present learning rate moves a unit a tenth as far"
+    return _learning_rate(None if now is None else now / 10, reason)
 
 
 def _learning_rate(value: float | None, reason: str) -> Remedy:
@@ -205,7 +207,7 @@ def _reset_bias(kind: Kind, arrays: dict[str, Array], is_lost: Array | None, tar
     """Return the median bias at which a lost unit would be active on about half of the examples."""
     code = remedy_code.reset_bias_code(_treated_layer(kind, target))
     if is_lost is None or not is_lost.any() or "bias" not in arrays or "mean" not in arrays:
-        return remedy("reset_bias_", code, "the bias alone keeps these units silent", parameter="bias", value=0.0)
+        return remedy("reset_bias_", code, "the bias alone keeps these units inactive", parameter="bias", value=0.0)
     balanced = arrays["bias"][is_lost].astype(np.float64) - arrays["mean"][is_lost]
     reason = "at this bias a lost unit is active on half of the examples"
     return remedy("reset_bias_", code, reason, parameter="bias", value=float(np.median(balanced)))

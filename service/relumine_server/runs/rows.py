@@ -41,6 +41,7 @@ class RunRow:
     final_loss: float | None
     session_first_step: int | None
     steps_per_s: float | None
+    last_heartbeat_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from relumine.schemas.health import HealthStatus
-from relumine.schemas.run import RunSort
+from relumine.schemas.run import RunSort, RunStatus
 from relumine_server.db import keyset, tables
 from relumine_server.runs.rows import RunRow
 
@@ -22,14 +22,22 @@ _r = tables.runs.c
 WORST_FIRST: tuple[HealthStatus, ...] = (
     "diverged", "collapsed", "damaged", "unwatched", "at_risk", "unknown", "healthy",
 )  # fmt: skip
-_HEALTH_RANKS = {health: rank for rank, health in enumerate(WORST_FIRST)}
+STATUS_ORDER: tuple[RunStatus, ...] = ("failed", "stalled", "running", "finished")
+_RANKS: dict[str, dict[str, int]] = {
+    "health": {health: rank for rank, health in enumerate(WORST_FIRST)},
+    "status": {status: rank for rank, status in enumerate(STATUS_ORDER)},
+}
 _VALUES: dict[str, sa.ColumnElement[Any]] = {
     "updated_at": _r.updated_at,
     "name": sa.func.lower(_r.name),
+    "project": sa.func.lower(_r.project),
     "last_step": _r.last_step,
-    "health": sa.case(_HEALTH_RANKS, value=_r.health, else_=len(_HEALTH_RANKS)),
     "final_loss": _r.final_loss,
+    "layers_dead": _r.layers_dead,
+    "steps_per_s": _r.steps_per_s,
+    **{name: sa.case(ranks, value=_r[name], else_=len(ranks)) for name, ranks in _RANKS.items()},
 }
+_TEXTS = ("name", "project")
 
 
 def field_of(sort: str) -> str:
@@ -42,7 +50,9 @@ def position(run: RunRow, sort: str) -> tuple[Any, ...]:
     field = field_of(sort)
     if field == "created_at":
         return run.created_at, run.run_id
-    value = _HEALTH_RANKS.get(run.health, len(_HEALTH_RANKS)) if field == "health" else getattr(run, field)
+    value = getattr(run, field)
+    if field in _RANKS:
+        value = _RANKS[field].get(value, len(_RANKS[field]))
     return value, run.created_at, run.run_id
 
 
@@ -68,7 +78,7 @@ def page(
 
 def _value(field: str, connection: sa.Connection) -> sa.ColumnElement[Any]:
     value = _VALUES[field]
-    if field == "name" and connection.dialect.name == "postgresql":
+    if field in _TEXTS and connection.dialect.name == "postgresql":
         return sa.collate(value, "C")  # by bytes, as SQLite orders
     return value
 

@@ -88,6 +88,7 @@ def _run_view(run: RunRow, counts: RunCounts, base_url: str) -> schema_run.Run:
         started_at=rfc3339(run.started_at),
         created_at=rfc3339(run.created_at),
         updated_at=rfc3339(run.updated_at),
+        last_upload_at=rfc3339(run.last_heartbeat_at),
         finished_at=None if run.status == "running" else rfc3339(run.finished_at),
         dropped=dict(run.dropped),
         watching=None if run.watching is None else reported_watching(run.watching),

@@ -12,21 +12,28 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent / "static"
 APP = "app.js"
+EARLY = "core/early.js"  # runs before the others have arrived, and asks for data
 
 _STATIC_IMPORT = re.compile(r'^(?:import\b.*|}) from "(\.[^"]+)";', re.MULTILINE)
 
 
 @cache
 def app_modules() -> tuple[str, ...]:
-    """Return the modules that every page needs, ``app.js`` first."""
-    return _reachable(APP)
+    """Return the modules that every page needs, ``app.js`` first; without those that ``early.js`` needs."""
+    return tuple(name for name in _reachable(APP) if name not in early_modules())
+
+
+@cache
+def early_modules() -> tuple[str, ...]:
+    """Return ``early.js`` and the modules that it needs."""
+    return _reachable(EARLY)
 
 
 @cache
 def page_modules() -> dict[str, list[str]]:
     """Return the modules that each page needs besides those of every page, by the name of the page."""
     pages = sorted((FOLDER / "pages").glob("*.js"))
-    of_every_page = set(app_modules())
+    of_every_page = {*early_modules(), *app_modules()}
     return {
         path.stem: [name for name in _reachable(f"pages/{path.name}") if name not in of_every_page] for path in pages
     }

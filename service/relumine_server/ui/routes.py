@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +20,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.staticfiles import NotModifiedResponse, StaticFiles
 from starlette.types import Scope
 
-from relumine_server.ui.modules import FOLDER, app_modules, page_modules
+from relumine_server.ui.modules import FOLDER, app_modules, early_modules, page_modules
 
 PACKAGE_FILES = {
     "swagger-ui-bundle.js": ("fastapi_offline", "static"),
@@ -31,6 +32,7 @@ GZIP_MIN_BYTES = 1_000
 REVALIDATE = "no-cache"  # kept by the browser but checked each time
 KEEP_FOREVER = "public, max-age=31536000, immutable"
 BUILD = "BUILD"  # in the HTML files, replaced by the build
+EARLY_PRELOADS = "<!-- the modules of early.js -->"
 PRELOADS = "<!-- the modules of every page -->"
 PAGE_MODULES = "PAGE_MODULES"  # replaced by the modules of each page
 
@@ -105,9 +107,12 @@ def _html(name: str, request: Request) -> Response:
 @cache
 def _read_html(name: str) -> str:
     text = (FOLDER / name).read_text(encoding="utf-8")
-    preloads = [f'<link rel="modulepreload" href="static/{BUILD}/{module}">' for module in app_modules()]
-    text = text.replace(PRELOADS, "\n  ".join(preloads)).replace(PAGE_MODULES, json.dumps(page_modules()))
-    return text.replace(BUILD, current_build())
+    text = text.replace(EARLY_PRELOADS, _preloads(early_modules())).replace(PRELOADS, _preloads(app_modules()))
+    return text.replace(PAGE_MODULES, json.dumps(page_modules())).replace(BUILD, current_build())
+
+
+def _preloads(modules: Sequence[str]) -> str:
+    return "\n  ".join(f'<link rel="modulepreload" href="static/{BUILD}/{module}">' for module in modules)
 
 
 @cache

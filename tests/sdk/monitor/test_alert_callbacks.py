@@ -72,7 +72,7 @@ def test_the_closing_line_lists_alerts_that_were_open_to_the_end(respond, capsys
     respond.monitor.close()
     output = capsys.readouterr().err
     assert "fc2 is dying (since step 4,410)" in output
-    assert "fc3 is dead (step 4,410, recovered)" in output
+    assert "fc3 was dead (step 4,410, recovered)" in output
 
 
 def test_sixty_layers_that_die_are_one_line_and_another_where_it_gets_worse(respond, capsys):

@@ -83,7 +83,7 @@ def test_an_alert_shows_its_severity_its_message_and_its_fix(name):
     card = safe(alert(title=name, message=f"{name} {VOID_TEXT}", url="javascript:alert(1)")._repr_html_())
     assert VOID_TEXT in card.text
     assert "critical" in card.text
-    assert "the rate before the jump kept the layer alive" in card.text
+    assert "the last learning rate at which the layer was healthy" in card.text
 
 
 def test_a_report_shows_its_findings_and_its_layers():

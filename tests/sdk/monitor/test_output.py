@@ -196,6 +196,13 @@ def test_the_closing_line_lists_alerts_above_info():
     assert closing_line(alerts, STATS) == "at risk: p/r finished: fc2 is dying (since step 4,410). URL"
 
 
+def test_the_closing_line_of_a_healthy_run_names_what_is_only_worth_knowing():
+    alerts = [alert(severity="info"), alert(severity="info", layer="fc3", layer_id=3, state="resolved")]
+    assert closing_line(alerts, STATS) == (
+        "healthy: p/r finished: no dead layers (20 of 100 steps sampled); info: fc2 is dying (since step 4,410). URL"
+    )
+
+
 def test_the_closing_line_begins_with_the_health_and_lists_five_layers_the_dead_ones_first():
     dying = [alert(id=f"d{n}", layer=f"fc{n}", layer_id=n, opened_step=n) for n in range(1, 8)]
     dead = [alert(id="x", layer="fc7", layer_id=7, kind="dead", severity="info", opened_step=900)]

@@ -45,6 +45,15 @@ def test_the_first_applicable_remedy_is_applied():
     assert isinstance(model[1], nn.ReLU)
 
 
+def test_the_log_line_of_a_remedy_names_the_layer_as_alerts_do(capsys):
+    model, x, optimizer, handler = new_training()
+    train(model, x, optimizer)
+    handler(alert(("lower_learning_rate", 0.05), layer_label="layer 1 (ReLU after Linear 0)", **LOWER))
+    line = capsys.readouterr().err.rstrip()
+    assert line.startswith("relumine: remedy for layer 1 (ReLU after Linear 0): learning rate 0.3 → 0.05")
+    assert line.endswith("(2 left in the budget)")
+
+
 @pytest.mark.parametrize(
     ("proposed", "check"),
     [

@@ -15,10 +15,18 @@ from tests.helpers.lazy_import import LazyModule
 
 SEED = 1
 schemathesis = LazyModule("schemathesis")
+asgi = LazyModule("schemathesis.python.asgi")
 engine = LazyModule("schemathesis.engine")
 events = LazyModule("schemathesis.engine.events")
 # Hypothesis warns where another thread uses ``random`` while schemathesis draws: no matter for the server.
 pytestmark = pytest.mark.filterwarnings("ignore:Do not use the .random. module inside strategies")
+
+
+@pytest.fixture(autouse=True)
+def _ended_applications():
+    """End the applications that schemathesis started: their background workers would go on beside later tests."""
+    yield
+    asgi.shutdown_lifespans()
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +77,6 @@ def check(app, headers, checks_off, examples, phases_off=()):
     assert not failures, "\n\n".join(failures[:5])
     operations = {operation.ok().label for operation in schema.get_all_operations()}
     assert operations <= tested
-    app.state.services.database.close()
 
 
 def create(tmp_path, **settings):

@@ -16,6 +16,8 @@ HEALTHS = get_args(HealthStatus)
 NAMES = ("b", "A", None, "C", "a", "Ä", "ß", "_", "\U0001f600" * 200)
 TAGS = ([], ["ci"], ["ci", 'a "b" \\ ü'], ["c"], ["ci/nightly"])
 LOSSES = (0.1, None, 3.5e-6, -2.0, 0.1, 1e300)
+RATES = (None, 0.5, 12.0, 0.5)
+PROJECTS = ("b", "A", "a", "C")
 
 
 @pytest.fixture
@@ -31,6 +33,10 @@ def runs(call, database):
                 "name": NAMES[number % len(NAMES)],
                 "health": HEALTHS[number % len(HEALTHS)],
                 "final_loss": LOSSES[number % len(LOSSES)],
+                "steps_per_s": RATES[number % len(RATES)],
+                "layers_dead": number % 3,
+                "project": PROJECTS[number % len(PROJECTS)],
+                "status": sorting.STATUS_ORDER[number % 4],
                 "last_step": None if number % 5 == 0 else number % 4,
             }
             is_run = tables.runs.c.run_id == f"r{number:02}"
@@ -63,6 +69,8 @@ def expected(runs, sort):
         value = run[field]
         if field == "health":
             return sorting.WORST_FIRST.index(value)
+        if field == "status":
+            return sorting.STATUS_ORDER.index(value)
         return value.lower() if isinstance(value, str) and value.isascii() else value
 
     present = [run for run in newest if run[field] is not None]

@@ -16,6 +16,7 @@ RUN = """async () => {
 }"""
 VIEWS = {
     "runs": "tbody tr",
+    "runs?by=project": "tr.group",
     "runs/run1": ".timeline canvas",
     "runs/run1?tab=alerts": ".timeline canvas",
     "runs/run1?tab=config": ".timeline canvas",

@@ -171,7 +171,8 @@ class RemedyHandler:
         if is_restored:
             self._rolled_back_until = self._ready_at
         self._record(alert, result.text, result)
-        logger.info("%s: %s (%d left in the budget)", alert.layer or "the run", result.text, self.budget)
+        treated = alert.layer_label or "the run"
+        logger.info("remedy for %s: %s (%d left in the budget)", treated, result.text, self.budget)
         return result
 
     def _on_optimizer_step(self, *_: Any) -> None:

@@ -3,23 +3,21 @@
 // A page is loaded when it is first shown.
 
 import { readAddress } from "./core/address.js";
-import { ApiError } from "./core/api.js";
+import { ApiError, get, path } from "./core/api.js";
 import { el, replace } from "./core/elements.js";
 import { showAccount, showLogin } from "./core/login.js";
 import { toggleHelp } from "./core/help.js";
+import { startAgo } from "./core/format.js";
 import { refreshOpenAlerts, startOpenAlerts } from "./core/open_alerts.js";
+import { preload } from "./core/page_modules.js";
+import { isPassing, poll } from "./core/poll.js";
 
 const main = document.getElementById("main");
 const account = document.getElementById("account");
 let currentPage = new AbortController(); // aborted when the user leaves the page
 
-const pageModules = JSON.parse(document.getElementById("page-modules").textContent);
-
-// Loads a page. All of its modules are asked for at once: a browser finds out about one only when the module that imports it is there.
 function load(name) {
-  const addresses = pageModules[name].map((module) => new URL(module, import.meta.url).href);
-  pageModules[name] = [];
-  document.head.append(...addresses.map((href) => el("link", { rel: "modulepreload", href })));
+  preload(name);
   return import(`./pages/${name}.js`);
 }
 
@@ -65,8 +63,30 @@ async function navigate({ first = false } = {}) {
   try {
     await show({ root, signal }, parts, query);
   } catch (error) {
-    if (!signal.aborted) showError(root, error);
+    if (signal.aborted) return;
+    if (await isServerAway(error)) reloadWhenBack(root, signal);
+    else showError(root, error);
   }
+}
+
+// A module that did not arrive is a TypeError, as is an error of the page: the server tells which of them it was.
+async function isServerAway(error) {
+  if (error instanceof ApiError) return error.status === 0;
+  if (!(error instanceof TypeError)) return false;
+  return get(path("session")).then(
+    () => false,
+    (problem) => isPassing(problem),
+  );
+}
+
+// A browser does not ask again for a module that has failed, so the page is loaded anew.
+function reloadWhenBack(root, signal) {
+  replace(root, el("p", { class: "notice" }, "This page will load as soon as the server responds."));
+  poll(async () => {
+    await get(path("session"), { signal });
+    location.reload();
+    return 0;
+  }, signal);
 }
 
 // Reloads the account and the page after a login or a logout.
@@ -117,3 +137,4 @@ window.addEventListener("keydown", onKey);
 showAccount(account, reload);
 navigate({ first: true });
 startOpenAlerts();
+startAgo();

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from relumine.schemas.alert import Alert
 from relumine.schemas.health import HealthStatus
-from relumine.schemas.incident import incident_title, label_of, lead_of, severity_of
+from relumine.schemas.incident import incident_title, label_of, lead_of, past_title, severity_of
 from relumine.schemas.run import RunSummary
 from relumine_server.webhooks.notification import Notification, by_severity
 
@@ -202,7 +202,8 @@ def _firing(notification: Notification) -> _Heading:
 def _resolved(notification: Notification) -> _Heading:
     alert = notification.alerts[0]
     word = _end_word(notification.alerts)
-    what = f"{alert.title}: {word}" if notification.total == 1 else f"{notification.total:,} alerts {word}"
+    title = past_title(alert.title) if word == "recovered" else alert.title
+    what = f"{title}: {word}" if notification.total == 1 else f"{notification.total:,} alerts {word}"
     return _Heading(_end_mark(notification.alerts), f"{_run_name(alert)}: {what}")
 
 

@@ -2,6 +2,7 @@
 
 const ROOT = new URL("../../../", import.meta.url); // this file is static/<build>/core/api.js
 
+// The status is 0 where the server did not answer.
 export class ApiError extends Error {
   constructor(status, code, detail) {
     super(detail);
@@ -23,13 +24,13 @@ export function withQuery(address, query) {
     }
   }
   const text = parameters.toString();
-  return text ? `${address}?${text}` : address;
+  return text ? `${address}${address.includes("?") ? "&" : "?"}${text}` : address;
 }
 
+const ANSWER_WITHIN_MS = 30_000;
+
 export async function get(address, { signal } = {}) {
-  const response = await fetch(address, { headers: { accept: "application/json" }, cache: "no-store", signal });
-  if (!response.ok) throw await toError(response);
-  return response.json();
+  return read(address, { headers: { accept: "application/json" }, cache: "no-store", signal }, (response) => response.json());
 }
 
 export const post = (address, body) => send("POST", address, body);
@@ -37,18 +38,12 @@ export const patch = (address, body) => send("PATCH", address, body);
 export const put = (address, body) => send("PUT", address, body);
 
 async function send(method, address, body) {
-  const response = await fetch(address, {
-    method,
-    headers: { "content-type": "application/json", accept: "application/json" },
-    body: JSON.stringify(body),
-  });
-  if (!response.ok) throw await toError(response);
-  return response.json();
+  const headers = { "content-type": "application/json", accept: "application/json" };
+  return request(address, { method, headers, body: JSON.stringify(body) }, (response) => response.json());
 }
 
 export async function remove(address) {
-  const response = await fetch(address, { method: "DELETE", headers: { accept: "application/json" } });
-  if (!response.ok) throw await toError(response);
+  await request(address, { method: "DELETE", headers: { accept: "application/json" } }, () => null);
 }
 
 // Returns a function like get() that sends the ETag of its last response; it returns null if nothing has changed.
@@ -57,12 +52,60 @@ export function conditionalGet() {
   return async (address, { signal } = {}) => {
     const headers = { accept: "application/json" };
     if (last.etag && last.address === address) headers["if-none-match"] = last.etag;
-    const response = await fetch(address, { headers, cache: "no-store", signal });
-    if (response.status === 304) return null;
-    if (!response.ok) throw await toError(response);
-    last = { address, etag: response.headers.get("etag") || "" };
-    return response.json();
+    return read(address, { headers, cache: "no-store", signal }, (response) => {
+      if (response.status === 304) return null;
+      last = { address, etag: response.headers.get("etag") || "" };
+      return response.json();
+    });
   };
+}
+
+// A server that takes a request and never answers is away like one that refuses it: without a limit the page would show
+// old values and not say so.
+async function read(address, { signal, ...options }, handle) {
+  const limit = new AbortController();
+  const timer = setTimeout(() => limit.abort(), ANSWER_WITHIN_MS);
+  try {
+    const either = signal ? AbortSignal.any([signal, limit.signal]) : limit.signal;
+    return await request(address, { ...options, signal: either, prefetched: takePrefetched(address) }, handle);
+  } catch (error) {
+    if (limit.signal.aborted && !signal?.aborted) throw unreachable();
+    throw error;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+// Sends a request and returns what handle() makes of the response.
+async function request(address, options, handle) {
+  let response;
+  try {
+    response = await (options.prefetched || fetch(address, options));
+  } catch (error) {
+    throw error instanceof TypeError ? unreachable() : error;
+  }
+  if (!response.ok && response.status !== 304) throw await toError(response);
+  return handle(response);
+}
+
+const prefetched = new Map(); // by address: {response, at}
+const PREFETCH_KEPT_MS = 10_000;
+
+// Sends a GET before its reader is there; the next one to the same address gets its response.
+export function prefetch(address) {
+  const response = fetch(address, { headers: { accept: "application/json" }, cache: "no-store" });
+  response.catch(() => {}); // the reader of the address gets the error
+  prefetched.set(address, { response, at: performance.now() });
+}
+
+function takePrefetched(address) {
+  const taken = prefetched.get(address);
+  prefetched.delete(address);
+  return taken && performance.now() - taken.at < PREFETCH_KEPT_MS ? taken.response : null;
+}
+
+function unreachable() {
+  return new ApiError(0, "unreachable", "The server does not respond.");
 }
 
 async function toError(response) {

@@ -56,10 +56,11 @@ export function updateList(parent, items, keyOf, render) {
   replace(parent, wanted);
 }
 
-// Returns true while a field inside has the focus: a refresh has to wait then.
+// Returns true while a field inside has the focus: a refresh has to wait then. A checkbox holds nothing that is typed; a
+// row would stay old as long as its box has the focus.
 export function isBeingEdited(parent) {
   const active = document.activeElement;
-  return parent.contains(active) && ["INPUT", "TEXTAREA", "SELECT"].includes(active.tagName);
+  return parent.contains(active) && active.type !== "checkbox" && ["INPUT", "TEXTAREA", "SELECT"].includes(active.tagName);
 }
 
 export function facts(pairs) {

@@ -55,8 +55,17 @@ export function ago(text) {
 export function refreshAgo(root) {
   for (const node of root.querySelectorAll("time.ago")) {
     const text = nearOrDate(new Date(node.dateTime));
-    if (node.textContent !== text) node.textContent = text;
+    if (node.textContent !== text) node.firstChild.data = text; // a selection stays
   }
+}
+
+// Keeps the times on the page true between two answers of the server, and the more so without an answer.
+export function startAgo() {
+  const refresh = () => {
+    if (!document.hidden) refreshAgo(document);
+  };
+  setInterval(refresh, 1000);
+  document.addEventListener("visibilitychange", refresh);
 }
 
 function nearOrDate(time) {
@@ -81,10 +90,11 @@ function exact(time) {
   return `${time.toISOString().replace("T", " ").slice(0, 19)} UTC`;
 }
 
-// Returns the seconds from the start of a run to its end, or to its latest sign of life.
+// Returns the seconds from the start of a run to its end, or to its latest sign of life. A run may be renamed or tagged
+// long after it: that is no sign of life.
 export function runSeconds(run) {
   const start = new Date(run.started_at || run.created_at);
-  const end = new Date(run.finished_at || run.updated_at);
+  const end = new Date(run.finished_at || run.last_upload_at || run.updated_at);
   const seconds = (end - start) / 1000;
   return seconds >= 0 ? seconds : null;
 }

@@ -18,7 +18,7 @@ export function startOpenAlerts() {
 export async function refreshOpenAlerts() {
   clearTimeout(timer);
   if (document.hidden) return;
-  await showNumber().catch(() => show("", "")); // without a server there is no number; the page says why
+  await showNumber().catch(() => show("?", "the number of open incidents is unknown: the server does not respond"));
   clearTimeout(timer);
   timer = setTimeout(refreshOpenAlerts, REFRESH_MS);
 }

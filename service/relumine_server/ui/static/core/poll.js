@@ -7,20 +7,39 @@ const RETRY_MS = 5000;
 // Calls step() repeatedly until the signal aborts; step returns the milliseconds to wait. Hidden pages do not poll.
 export async function poll(step, signal) {
   const connection = document.getElementById("connection");
+  let answeredAt = null;
   while (!signal.aborted) {
     let waitMs = RETRY_MS;
     try {
-      if (!document.hidden) waitMs = await step();
-      connection.textContent = "";
+      if (!document.hidden) {
+        waitMs = await step();
+        answeredAt = new Date();
+        showConnection(connection, "");
+      }
     } catch (error) {
       if (signal.aborted) break;
-      if (!(error instanceof ApiError) && !(error instanceof TypeError)) throw error;
-      if (error instanceof ApiError && error.status < 500 && error.status !== 429) throw error;
-      connection.textContent = error instanceof ApiError ? error.message : "The server does not respond; trying again.";
+      if (!isPassing(error)) throw error;
+      showConnection(connection, awayText(error, answeredAt));
     }
     await pause(waitMs, signal);
   }
   connection.textContent = "";
+}
+
+// Returns true for an error that the next attempt may not have: the server is away, overloaded, or has failed.
+export function isPassing(error) {
+  return error instanceof ApiError && (error.status === 0 || error.status === 429 || error.status >= 500);
+}
+
+// What is on the screen stays there, so its age is said: nobody should take it for the present state.
+function awayText(error, answeredAt) {
+  const age = answeredAt ? ` This page shows the state of ${answeredAt.toLocaleTimeString("en-GB")}.` : "";
+  return `${error.message} Trying again.${age}`;
+}
+
+// Screen readers announce every change of this line.
+function showConnection(connection, text) {
+  if (connection.textContent !== text) connection.textContent = text;
 }
 
 // Waits for ms milliseconds, or until the page becomes visible again or the signal aborts.

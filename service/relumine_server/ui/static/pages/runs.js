@@ -6,14 +6,14 @@ import { el, replace, updateList } from "../core/elements.js";
 import { counted } from "../core/format.js";
 import { permissions } from "../core/login.js";
 import { poll } from "../core/poll.js";
+import { FILTERS, PAGE_SIZE, runsAddress } from "../core/runs_address.js";
 import { filterBar } from "./runs/filters.js";
 import { firstSteps } from "./runs/first_steps.js";
-import { runRow, tableHead } from "./runs/row.js";
+import { groupRow, inGroups } from "./runs/groups.js";
+import { COLUMN_COUNT, runRow, tableHead } from "./runs/row.js";
 import { selectionBar } from "./runs/selection.js";
 
-const PAGE_SIZE = 100;
 const REFRESH_MS = 5000;
-const FILTERS = ["project", "group", "tag", "status", "health", "q", "sort"];
 
 // The filters behind each counter, as the API has them.
 const COUNTERS = [
@@ -71,19 +71,18 @@ class RunList {
     this.renderHead();
   }
 
-  query() {
+  // The address of the first page, or of the one at a cursor.
+  address(cursor = null) {
     const { query } = readAddress();
-    const filters = Object.fromEntries(FILTERS.map((name) => [name, query.get(name)]));
     const counter = COUNTERS.find(({ view }) => view === query.get("view"));
-    return { ...filters, ...counter?.filters(this.counts) };
+    return withQuery(runsAddress(query, counter?.filters(this.counts)), { cursor });
   }
 
   async refresh() {
     const counters = this.refreshCounters();
     if (!this.counts && readAddress().query.has("view")) await counters; // a filter may need what they say
     const view = location.hash;
-    const address = withQuery(path("runs"), { ...this.query(), limit: PAGE_SIZE });
-    const [page] = await Promise.all([this.getPage(address, { signal: this.signal }), counters]);
+    const [page] = await Promise.all([this.getPage(this.address(), { signal: this.signal }), counters]);
     if (page !== null && view === location.hash) {
       this.keepPushedOut(page.items);
       this.newest = page.items;
@@ -101,9 +100,14 @@ class RunList {
     this.older.unshift(...this.newest.filter((run) => !ids.has(run.run_id)));
   }
 
-  // Shows other runs: the filters have changed.
+  // Shows other runs: the filters have changed. How runs are grouped does not change which they are.
   async change(changes) {
+    if ("by" in changes) changes.folded = null;
     changeQuery(changes);
+    if (this.newest && Object.keys(changes).every((name) => ["by", "folded"].includes(name))) {
+      this.render();
+      return;
+    }
     this.older = [];
     this.problem.textContent = "";
     this.renderHead();
@@ -117,9 +121,7 @@ class RunList {
   async loadMore() {
     this.more.disabled = true;
     try {
-      const page = await get(withQuery(path("runs"), { ...this.query(), limit: PAGE_SIZE, cursor: this.cursor }), {
-        signal: this.signal,
-      });
+      const page = await get(this.address(this.cursor), { signal: this.signal });
       this.older.push(...page.items);
       this.cursor = page.next_cursor;
       this.render();
@@ -137,14 +139,14 @@ class RunList {
 
   render() {
     const runs = this.runs();
-    const items = runs.map((run) => ({ run, trace: this.traces.get(run.run_id) || null }));
-    const options = { selected: this.selected, onSelect: () => this.selection.update() };
+    const items = inGroups(runs.map((run) => ({ run, trace: this.traces.get(run.run_id) || null })));
     updateList(
       this.body,
       items,
-      ({ run }) => run.run_id,
-      (item) => runRow(item, options),
+      ({ group, run }) => (group ? `group ${group.key}` : run.run_id),
+      (item) => this.row(item),
     );
+    this.updateBoxes();
     this.caption.textContent = counted(runs.length, "run") + (this.cursor ? " shown, more below" : "");
     this.more.hidden = !this.cursor;
     this.table.hidden = !runs.length;
@@ -153,8 +155,39 @@ class RunList {
     this.filters.offer(runs);
   }
 
+  row(item) {
+    const onSelect = (ids, isSelected) => this.select(ids, isSelected);
+    if (!item.group) return runRow(item, { onSelect });
+    return groupRow(item.group, { columns: COLUMN_COUNT, onToggle: () => this.render(), onSelect });
+  }
+
+  select(ids, isSelected) {
+    for (const run of this.runs()) {
+      if (!ids.includes(run.run_id)) continue;
+      if (isSelected) this.selected.set(run.run_id, run);
+      else this.selected.delete(run.run_id);
+    }
+    this.selectionChanged();
+  }
+
+  selectionChanged() {
+    this.updateBoxes();
+    this.selection.update();
+  }
+
+  // Rows stay the same nodes while the selection changes.
+  updateBoxes() {
+    for (const box of this.body.querySelectorAll("td.select input")) {
+      const ids = box.dataset.ids.split(" ");
+      const chosen = ids.filter((id) => this.selected.has(id)).length;
+      box.checked = chosen === ids.length;
+      box.indeterminate = chosen > 0 && chosen < ids.length;
+    }
+  }
+
   renderEmpty() {
-    const isFiltered = Object.entries(this.query()).some(([name, value]) => name !== "sort" && value);
+    const { query } = readAddress();
+    const isFiltered = [...FILTERS, "view"].some((name) => name !== "sort" && query.get(name));
     const version = String(isFiltered);
     if (this.empty.dataset.version === version) return;
     this.empty.dataset.version = version;
@@ -169,8 +202,7 @@ class RunList {
 
   clearSelection() {
     this.selected.clear();
-    for (const box of this.body.querySelectorAll("input[type=checkbox]")) box.checked = false;
-    this.selection.update();
+    this.selectionChanged();
     this.change({});
   }
 

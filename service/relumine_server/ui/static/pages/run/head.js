@@ -75,7 +75,7 @@ export function runHead(runId, onPicture) {
     }
     const lost = run.layers ? `${count(run.layers_dead)} of ${count(run.layers)} layers lost` : "no layers yet";
     facts.textContent = `${lost} · step ${count(run.last_step)} · ${duration(runSeconds(run))}`;
-    replace(updated, "updated ", ago(run.updated_at));
+    replace(updated, "last upload ", ago(run.last_upload_at || run.updated_at));
   }
 
   return { root, render };

@@ -3,6 +3,8 @@
 import { readAddress } from "../../core/address.js";
 import { el } from "../../core/elements.js";
 import { HEALTHS, STATUSES, words } from "../../core/states.js";
+import { GROUPINGS } from "./groups.js";
+import { savedViews } from "./views.js";
 
 const TYPING_MS = 300;
 
@@ -10,7 +12,11 @@ const TYPING_MS = 300;
 export function filterBar(onChange) {
   const search = field("q", "search", { type: "search", placeholder: "name, id or group" });
   const texts = { project: field("project", "project"), group: field("group", "group"), tag: field("tag", "tag") };
-  const selects = { status: choice("status", STATUSES), health: choice("health", HEALTHS) };
+  const selects = {
+    status: choice("status", STATUSES),
+    health: choice("health", HEALTHS),
+    by: choice("by", Object.keys(GROUPINGS), "nothing"),
+  };
   const inputs = { q: search, ...texts, ...selects };
   const lists = Object.fromEntries(Object.keys(texts).map((name) => [name, el("datalist", { id: `offered-${name}s` })]));
   for (const [name, input] of Object.entries(texts)) input.setAttribute("list", `offered-${name}s`);
@@ -29,7 +35,7 @@ export function filterBar(onChange) {
     input.addEventListener(input.tagName === "SELECT" ? "change" : "input", () => changeSoon(name, input));
   }
   const label = (text, input) => el("label", {}, text, input);
-  const root = el(
+  const form = el(
     "form",
     { class: "filters", role: "search", submit: (event) => event.preventDefault() },
     label("Search", search),
@@ -38,6 +44,7 @@ export function filterBar(onChange) {
     label("Tag", texts.tag),
     label("Status", selects.status),
     label("Health", selects.health),
+    el("span", { class: "labelled" }, el("label", { for: "filter-by" }, "Group by"), selects.by),
     Object.values(lists),
   );
 
@@ -60,6 +67,7 @@ export function filterBar(onChange) {
     }
   }
 
+  const root = el("div", { class: "filter-line" }, form, savedViews()); // a form cannot hold another one
   read();
   return { root, offer, read };
 }
@@ -68,7 +76,7 @@ function field(name, label, properties = {}) {
   return el("input", { name, id: `filter-${name}`, maxlength: 256, autocomplete: "off", size: 12, ...properties });
 }
 
-function choice(name, values) {
+function choice(name, values, none = "any") {
   const options = values.map((value) => el("option", { value }, words(value)));
-  return el("select", { name, id: `filter-${name}` }, el("option", { value: "" }, "any"), options);
+  return el("select", { name, id: `filter-${name}` }, el("option", { value: "" }, none), options);
 }

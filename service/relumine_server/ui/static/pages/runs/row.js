@@ -12,13 +12,17 @@ const COLUMNS = [
   { title: "Run", sort: "name", first: "", name: "run", cell: ({ run }) => runLink(run) },
   {
     title: "Project",
+    sort: "project",
+    first: "",
     name: "hide-small",
     cell: ({ run }) => [filterLink("project", run.project), run.group ? [" / ", filterLink("group", run.group)] : ""],
   },
-  { title: "Status", cell: ({ run }) => badge(run.status) },
+  { title: "Status", sort: "status", first: "", cell: ({ run }) => badge(run.status) },
   {
     title: "Layers lost",
     number: true,
+    sort: "layers_dead",
+    first: "-",
     cell: ({ run }) => (run.layers ? `${count(run.layers_dead)} of ${count(run.layers)}` : "–"),
   },
   { title: "Worst layer", name: "hide-small", cell: ({ trace }) => sparkline(trace) },
@@ -27,6 +31,8 @@ const COLUMNS = [
   {
     title: "Steps/s",
     number: true,
+    sort: "steps_per_s",
+    first: "-",
     name: "hide-small",
     cell: ({ run }) => (run.steps_per_s === null ? "–" : number(Number(run.steps_per_s.toPrecision(3)))),
   },
@@ -35,19 +41,22 @@ const COLUMNS = [
   { title: "Started", number: true, sort: "created_at", first: "-", cell: ({ run }) => ago(run.started_at || run.created_at) },
 ];
 
-export function runRow(item, { selected, onSelect }) {
+export const COLUMN_COUNT = COLUMNS.length;
+
+// onSelect(ids, isSelected) is called when the run was selected or not any more.
+export function runRow(item, { onSelect }) {
   const { run } = item;
-  const box = el("input", { type: "checkbox", "aria-label": `Select ${runLabel(run)}`, change: select });
-  box.checked = selected.has(run.run_id);
-  function select() {
-    if (box.checked) selected.set(run.run_id, run);
-    else selected.delete(run.run_id);
-    onSelect();
-  }
+  const box = el("input", {
+    type: "checkbox",
+    id: `select-${run.run_id}`,
+    "data-ids": run.run_id,
+    "aria-label": `Select ${runLabel(run)}`,
+    change: () => onSelect([run.run_id], box.checked),
+  });
   const cells = COLUMNS.map((column) =>
     el("td", { class: cellClass(column), "data-title": column.number ? column.title : null }, column.cell(item)),
   );
-  return el("tr", {}, el("td", { class: "hide-small" }, box), cells);
+  return el("tr", {}, el("td", { class: "select" }, box), cells);
 }
 
 // onSort is called with the name of the order that a click asks for.
@@ -55,7 +64,7 @@ export function tableHead(sort, onSort) {
   return el(
     "tr",
     {},
-    el("td", { class: "hide-small" }),
+    el("td", { class: "select" }),
     COLUMNS.map((column) => headCell(column, sort, onSort)),
   );
 }
@@ -83,7 +92,8 @@ function filterLink(name, value) {
 }
 
 function sparkline(trace) {
-  if (!trace || !trace.step.length) return el("span", { class: "quiet" }, "–");
+  // Without a value there is no line: the line at 0 means that nothing is lost.
+  if (!trace || trace.lost_fraction.every((value) => value === null)) return el("span", { class: "quiet" }, "–");
   const last = trace.lost_fraction.findLast((value) => value !== null) ?? null;
   return shareSparkline(
     trace.step,

@@ -1,11 +1,12 @@
-// What can be done with the selected runs: compare, tag, delete.
+// What can be done with the selected runs: compare, rename, tag, delete.
 
 import { addressOf } from "../../core/address.js";
 import { patch, path, remove } from "../../core/api.js";
-import { el, replace } from "../../core/elements.js";
+import { el, replace, runLabel } from "../../core/elements.js";
 import { counted } from "../../core/format.js";
 
 const MOST_COMPARED = 8;
+const MOST_NAME_CHARACTERS = 200;
 
 // `selected` is a Map from run_id to the run; onDone is called after runs were changed.
 export function selectionBar(selected, { rights, onDone }) {
@@ -18,6 +19,7 @@ export function selectionBar(selected, { rights, onDone }) {
     const ids = [...selected.keys()];
     const compare = el("a", { href: addressOf(["compare"], { runs: ids.slice(0, MOST_COMPARED).join(",") }) }, "Compare");
     const parts = [el("strong", {}, counted(ids.length, "run"), " selected"), compare];
+    if (rights.canManage && ids.length === 1) parts.push(nameForm(...selected.values()));
     if (rights.canManage) parts.push(tagForm(), deleteButton());
     parts.push(el("button", { type: "button", click: clear }, "Clear the selection"));
     problem.textContent = "";
@@ -27,6 +29,26 @@ export function selectionBar(selected, { rights, onDone }) {
   function clear() {
     selected.clear();
     onDone();
+  }
+
+  function nameForm(run) {
+    const name = el("input", {
+      name: "name",
+      id: "run-name",
+      maxlength: MOST_NAME_CHARACTERS,
+      required: true,
+      "aria-label": "Name of the run",
+      autocomplete: "off",
+      size: 18,
+    });
+    name.value = run.name || "";
+    const submit = (event) => {
+      event.preventDefault();
+      name.value = name.value.trim();
+      if (form.reportValidity()) each(() => patch(path("runs", run.run_id), { name: name.value }));
+    };
+    const form = el("form", { class: "actions", submit }, name, el("button", { type: "submit" }, "Rename"));
+    return form;
   }
 
   function tagForm() {
@@ -67,7 +89,7 @@ export function selectionBar(selected, { rights, onDone }) {
       try {
         await change(run);
       } catch (error) {
-        failures.push(`${run.name || run.run_id}: ${error.message}`);
+        failures.push(`${runLabel(run)}: ${error.message}`);
       }
     }
     if (failures.length) problem.textContent = failures.join("; ");

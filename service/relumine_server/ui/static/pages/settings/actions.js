@@ -5,7 +5,6 @@ import { copyButton, el, replace } from "../../core/elements.js";
 
 export function messageOf(error) {
   if (error instanceof ApiError) return error.message;
-  if (error instanceof TypeError) return "The server does not respond; nothing was changed.";
   throw error;
 }
 

@@ -173,8 +173,8 @@ function createdNotice(key, isFirst) {
     label: "Key",
     secret: key.key,
     explanation: isFirst
-      ? "It is shown only now. From now on this server requires a key; this page is logged in with the new one."
-      : "It is shown only now.",
+      ? "It is shown only once. From now on this server requires a key; this page is logged in with the new one."
+      : "It is shown only once.",
     extra: el("p", { class: "quiet" }, usage(key.scope)),
   });
 }

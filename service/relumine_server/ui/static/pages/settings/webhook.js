@@ -126,7 +126,7 @@ async function rotate(view) {
       label: "New signing secret",
       secret: webhook.secret,
       explanation:
-        "For a day, notifications are signed with both secrets: give the receiver the new one meanwhile. It is shown only now.",
+        "For a day, notifications are signed with both secrets: give the receiver the new one meanwhile. It is shown only once.",
     }),
   );
   showState(view, { ...webhook, secret: null });

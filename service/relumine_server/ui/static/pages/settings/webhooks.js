@@ -63,8 +63,8 @@ function createdNotice(webhook, view) {
     label: "Signing secret",
     secret: webhook.secret,
     explanation: isChat
-      ? `${FORMAT_NAMES[webhook.format]} does not check signatures, so you may never need this secret. It is shown only now.`
-      : "The receiver verifies signatures with this secret. It is shown only now.",
+      ? `${FORMAT_NAMES[webhook.format]} does not check signatures, so you may never need this secret. It is shown only once.`
+      : "The receiver verifies signatures with this secret. It is shown only once.",
     extra: [button, answer],
   });
 }

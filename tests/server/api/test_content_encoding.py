@@ -188,6 +188,7 @@ def test_uploads_over_http_are_decompressed_or_refused(encoding, body, status, d
         (b"[" + b"0," * 4 * LIMIT + b"0]", "too_many_values"),
         (b" " * 9 * LIMIT, "body_too_large"),
     ],
+    ids=["invalid", "too many values", "too large"],  # the content as an id would not fit into the environment
 )
 def test_a_refused_body_is_freed(content, code, new_database):
     app = create_app(Settings(database_url=new_database("sqlite"), max_body_bytes=8 * LIMIT + 16))

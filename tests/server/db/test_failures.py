@@ -20,7 +20,8 @@ from relumine_server.settings import Settings
 from tests.helpers.live_server import THREAD, caller, listening
 
 UNITS = 200
-TERMINATE_OTHERS = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+# Waits until they are gone: the pool would find a connection alive that is about to end.
+TERMINATE_OTHERS = """SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity
  WHERE pid <> pg_backend_pid() AND datname = current_database()"""
 
 

@@ -56,7 +56,7 @@ OUTPUT = "{output}"
 TINY: Mapping[str, Sequence[str]] = {
     "benchmarks.dashboard.page_times": ["--layers 2 --records 200 --runs 3 --updates 1 --rounds 1"],
     "benchmarks.dashboard.screenshots": ["--to {output} --only run-died --steps 60"],
-    "benchmarks.dashboard.tasks": ["--steps 600"],
+    "benchmarks.dashboard.tasks": ["--steps 300"],
     "benchmarks.frameworks.compare": ["--list", "--only accelerate"],
     "benchmarks.ingest.comparison": ["--without-others --rounds 1 --seconds 0.1 --warm-up 1"],
     "benchmarks.ingest.decoding": ["--rounds 1 --window-ms 1"],

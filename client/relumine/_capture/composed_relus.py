@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from relumine._torch.activations import RELU, Activation
@@ -26,6 +27,7 @@ BELOW = frozenset({"lt", "le", "less", "less_equal"})
 NEGATIONS = frozenset({"logical_not", "bitwise_not", "invert"})
 CASTS = frozenset(
     {"to", "float", "half", "double", "bfloat16", "type", "type_as", "clone", "contiguous", "detach"}
+    | {"bool", "byte", "char", "short", "int", "long"}
     | {"expand", "expand_as", "view", "view_as", "reshape", "unsqueeze", "cuda", "cpu"}
 )
 ZEROS = frozenset({"zeros", "zeros_like", "new_zeros"})
@@ -40,7 +42,10 @@ COMPOSED = PRODUCTS | SUMS | MAXIMA | BOUNDS | {"where", "masked_fill", "setitem
 
 
 class _Derived(NamedTuple):
-    """A tensor computed from ``source``: a mask of where it is above or below a threshold, or its absolute value."""
+    """A tensor computed from ``source``: a mask of where it is above or below a threshold, or its absolute value.
+
+    ``kind`` is ``itself`` for what ``detach`` returns.
+    """
 
     result: Tensor
     source: Tensor
@@ -82,26 +87,39 @@ class ComposedRelus:
         earlier = self._derived.get(id(source))
         if name in ABOVE or name in BELOW:
             threshold = args[1] if len(args) > 1 else kwargs.get("other")
-            is_above = name in ABOVE
-            # ``x > parameter`` reaches torch as ``parameter < x``: Python asks the subclass of Tensor first.
-            if isinstance(threshold, Tensor) and (isinstance(source, nn.Parameter) or id(source) in self._zeros):
-                threshold = source
-                source = args[1]
-                is_above = not is_above
-            kind = "above" if is_above else "below"
-            derived = _Derived(result, source, version_of(source), kind, self._is_zero(threshold))
+            derived = self._mask(source, threshold, result, is_above=name in ABOVE)
         elif name == "abs":
             derived = _Derived(result, source, version_of(source), "abs", is_zero_threshold=True)
         elif earlier is not None and earlier.result is source:
+            if not _keeps_meaning(earlier, name, result):
+                return
             derived = earlier._replace(result=result)
             if name in NEGATIONS:
                 derived = derived._replace(kind="below" if earlier.kind == "above" else "above")
         elif self._zeros.get(id(source)) is source:
             _put(self._zeros, id(result), result)
             return
+        elif name == "detach":
+            derived = _Derived(result, source, version_of(source), "itself", is_zero_threshold=True)
         else:
             return
         _put(self._derived, id(result), derived)
+
+    def _mask(self, source: Any, threshold: Any, result: Tensor, *, is_above: bool) -> _Derived:
+        # ``x > parameter`` reaches torch as ``parameter < x``: Python asks the subclass of Tensor first.
+        if isinstance(threshold, Tensor) and (isinstance(source, nn.Parameter) or id(source) in self._zeros):
+            source, threshold = threshold, source
+            is_above = not is_above
+        source = self._undetached(source)
+        kind = "above" if is_above else "below"
+        return _Derived(result, source, version_of(source), kind, self._is_zero(threshold))
+
+    def _undetached(self, tensor: Any) -> Any:
+        """Return the tensor that ``tensor`` was detached from, if neither was changed since."""
+        derived = self._derived.get(id(tensor))
+        if derived is None or derived.result is not tensor or derived.kind != "itself":
+            return tensor
+        return derived.source if is_unchanged(derived.source, derived.version) else tensor
 
     def _from(self, mask: Any, x: Any, kind: str) -> Activation | None:
         """Return the activation that ``mask`` makes of ``x``, or None if it is no mask of it."""
@@ -182,6 +200,13 @@ class ComposedRelus:
     @staticmethod
     def _with(x: Any, activation: Activation | None) -> tuple[Activation, Tensor] | None:
         return None if activation is None or not isinstance(x, Tensor) else (activation, x)
+
+
+def _keeps_meaning(derived: _Derived, name: str, result: Tensor) -> bool:
+    """Return True if a cast or a negation of a derived tensor is still one: integers lose the sign of small numbers."""
+    if derived.kind in {"abs", "itself"}:
+        return name not in NEGATIONS and result.is_floating_point()
+    return name not in NEGATIONS or result.dtype == torch.bool
 
 
 def _is_filled_with_zero(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:

@@ -115,7 +115,7 @@ class MonitorSession:
     def _on_new_layers(self) -> None:
         self._describe()
         if not self._has_described:
-            self._has_described = True
+            self._has_described = bool(self.hooks.layers)
             self.on_first_stats(self._coverage())
             self.queue.hurry()  # the first chart should not wait for the sender's next tick
 

@@ -44,7 +44,7 @@ class StepLoop:
     Attributes:
         start_step: the optimizer steps made before. None: what the optimizers remember at the first step, when a
             resumed training has loaded their state.
-        on_new_layers: called when a sampled step has found layers.
+        on_new_layers: called when a sampled step has found layers, and when the first that ran the model found none.
         closed: True if nothing is watched any more.
         loss: the loss that was logged last; it travels with the next sampled step.
         marks: the marks since the latest sampled step.
@@ -64,7 +64,8 @@ class StepLoop:
     loss: Number | None = field(default=None, init=False)
     marks: int = field(default=0, init=False)
     _count: StepCount = field(init=False)
-    _known_layers: int = field(default=0, init=False)
+    _known_layers: int = field(default=-1, init=False)
+    _has_run: bool = field(default=False, init=False)
     _groups: dict[int, tuple[Optimizer, int] | None] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -210,7 +211,9 @@ class StepLoop:
             self.overhead.training_s += time.perf_counter() - started
 
     def _account_for_step(self) -> None:
-        if self.account.add_sampled_step(self.step, self.hooks.forwards()):
+        forwards = self.hooks.forwards()
+        self._has_run = self._has_run or bool(forwards.forwards) or forwards.evaluated
+        if self.account.add_sampled_step(self.step, forwards):
             self.schedule.sample_next(self.step)
 
     def _queue_stats(self) -> None:
@@ -244,7 +247,7 @@ class StepLoop:
 
     def _note_new_layers(self) -> None:
         count = len(self.hooks.layers)
-        if count != self._known_layers:
+        if count != self._known_layers and (count or self._has_run):
             self._known_layers = count
             share_buffers(self.hooks.layers.values())
             if self.on_new_layers is not None:

@@ -50,7 +50,7 @@ def watch(  # noqa: PLR0913 - the one call a user makes; every argument has a na
     project: str = "default",
     name: str | None = None,
     group: str | None = None,
-    run_id: str | None = None,
+    run_id: str | int | None = None,
     start_step: int | None = None,
     config: Any = None,
     tags: Iterable[str] = (),

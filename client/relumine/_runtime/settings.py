@@ -47,7 +47,7 @@ def resolve_settings(
     url: str | None = None,
     api_key: str | None = None,
     mode: str | None = None,
-    run_id: str | None = None,
+    run_id: str | int | None = None,
     process: Process = ALONE,
     environ: Mapping[str, str] = os.environ,
 ) -> Settings:
@@ -62,7 +62,7 @@ def resolve_settings(
         basic_auth=basic_auth,
         api_key=_checked_key(api_key or environ.get("RELUMINE_API_KEY") or ""),
         mode=_checked_mode(mode or environ.get("RELUMINE_MODE") or "online"),
-        run_id=_checked_run_id(run_id or _run_id_of_task(environ, process.task)),
+        run_id=_checked_run_id(_run_id_of_task(environ, process.task) if run_id in (None, "") else run_id),
         directory=Path(environ.get("RELUMINE_DIR") or DEFAULT_DIR),
         rank=process.rank,
         world_size=process.world_size,
@@ -95,7 +95,9 @@ def _basic_auth(parts: SplitResult) -> BasicAuth | None:
     return BasicAuth(unquote(parts.username or ""), unquote(parts.password or ""))
 
 
-def _checked_run_id(run_id: str | None) -> str | None:
+def _checked_run_id(run_id: str | int | None) -> str | None:
+    """Return the id as text: the number of a job is a usual one."""
+    run_id = None if run_id is None else str(run_id)
     if run_id is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", run_id):
         raise SettingsError(f"run_id {run_id!r} must be 1 to 64 letters, digits, - or _")
     return run_id

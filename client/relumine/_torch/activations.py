@@ -25,6 +25,8 @@ class Activation(NamedTuple):
 
 RELU = Activation("relu", can_die=True)
 RELU6 = Activation("relu6", can_die=True)
+LEAKY_RELU = Activation("leaky_relu", can_die=False)
+RRELU = Activation("rrelu", can_die=False)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -42,7 +44,7 @@ def is_activation(name: str) -> bool:
 def match_activation(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Activation | None:
     """Return the activation that a torch call computes, or None.
 
-    All spellings of a ReLU are recognised, ``clamp(min=0)`` and ``threshold(0, 0)`` among them.
+    All spellings of a ReLU are recognised, ``clamp(min=0)``, ``threshold(0, 0)`` and ``leaky_relu(0)`` among them.
     """
     matcher = _matcher(function)
     return matcher(args, kwargs) if callable(matcher) else matcher
@@ -57,9 +59,9 @@ def _matcher(function: Callable[..., Any]) -> Activation | _Matcher | None:
     name = call_name(function)
     if name == "relu":
         return RELU
-    if name in CANNOT_DIE:
-        return Activation(name, can_die=False)
-    return _MATCHERS.get(name)
+    if name in _MATCHERS:
+        return _MATCHERS[name]
+    return Activation(name, can_die=False) if name in CANNOT_DIE else None
 
 
 def _clamp(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Activation | None:
@@ -78,6 +80,16 @@ def _threshold(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Activation | N
     threshold = _argument(args, kwargs, 1, "threshold")
     value = _argument(args, kwargs, 2, "value")
     return RELU if _is_zero(threshold) and _is_zero(value) else None
+
+
+def _leaky_relu(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Activation | None:
+    slope = _argument(args, kwargs, 1, "negative_slope")
+    return RELU if _is_zero(slope) else LEAKY_RELU
+
+
+def _rrelu(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Activation | None:
+    slopes = (_argument(args, kwargs, 1, "lower"), _argument(args, kwargs, 2, "upper"))
+    return RELU if all(map(_is_zero, slopes)) else RRELU
 
 
 def _relu6(_args: Sequence[Any], _kwargs: Mapping[str, Any]) -> Activation | None:
@@ -105,6 +117,8 @@ _MATCHERS: Mapping[str, _Matcher] = {
     "clip": _clamp,
     "clamp_min": _clamp_min,
     "hardtanh": _hardtanh,
+    "leaky_relu": _leaky_relu,
+    "rrelu": _rrelu,
     "relu6": _relu6,
     "threshold": _threshold,
 }

@@ -33,7 +33,7 @@ EXPLANATIONS: Mapping[UnwatchedReason, str] = {
     "no_forward": "the optimizer steps, but no training forward of the watched model is seen",
     "no_activation": "forwards of the model run, but none of its activations can be observed",
     "nothing_can_die": "none of the observed activations can die",
-    "parameters_unchanged": "no gradient reaches the watched layers: their parameters do not change",
+    "parameters_unchanged": "no gradient reaches the watched layers, so they do not learn",
     "not_accepted": "the server has accepted no records",
     "starved": "no step has been sampled for too long",
     "no_reason_given": "the client reports that nothing is recorded, without a reason",

@@ -54,6 +54,8 @@ SPELLINGS = {
     "Tensor.clamp_": lambda z: z.clamp_(min=0.0),
     "Tensor.clamp_min": lambda z: z.clamp_min(0),
     "F.threshold": lambda z: functional.threshold(z, 0.0, 0.0),
+    "F.leaky_relu with a slope of 0": lambda z: functional.leaky_relu(z, 0.0),
+    "F.rrelu with slopes of 0": lambda z: functional.rrelu(z, 0.0, 0.0, training=True),
     "F.relu6": functional.relu6,
     "squared": lambda z: functional.relu(z).square(),
     "torch.ops.aten.relu": torch.ops.aten.relu,
@@ -74,6 +76,9 @@ SPELLINGS = {
     "times its mask, the mask first": lambda z: (z > 0) * z,
     "times its mask as floats": lambda z: z * (z >= 0).float(),
     "times its mask as its own type": lambda z: torch.mul(z, torch.gt(z, 0).to(z.dtype)),
+    "times its mask as integers": lambda z: z * (z > 0).int(),
+    "times the mask of what is detached": lambda z: z * (z.detach() > 0),
+    "torch.where, detached": lambda z: torch.where(z.detach() > 0, z, torch.zeros_like(z).detach()),
     "times its negated mask": lambda z: z * ~(z <= 0),
     "masked_fill": lambda z: z.masked_fill(z < 0, 0.0),
     "masked_fill_": lambda z: z.masked_fill_(z < 0, 0.0),
@@ -84,6 +89,7 @@ SPELLINGS = {
     "an autograd function": OwnRelu.apply,
     "nn.ReLU": nn.ReLU(),
     "nn.ReLU in place": nn.ReLU(inplace=True),
+    "nn.LeakyReLU with a slope of 0": nn.LeakyReLU(0.0),
     "nn.ReLU6": nn.ReLU6(),
     "nn.Threshold": nn.Threshold(0.0, 0.0),
     "nn.Hardtanh": nn.Hardtanh(0.0, 6.0),
@@ -151,6 +157,9 @@ NO_RELU = [
     lambda z: torch.where(z.roll(1, 0) > 0, z, torch.zeros_like(z)),
     lambda z: z * (z.detach().roll(1, 0) > 0),
     lambda z: z * (z < 0),
+    lambda z: z * (z.detach().int() > 0),
+    lambda z: z * ~(z > 0).int(),
+    lambda z: z + z.abs().int(),
     lambda z: z * torch.zeros_like(z),
     lambda z: z.masked_fill(z > 0, 0.0),
     lambda z: z + z.roll(1, 0).abs(),
@@ -167,6 +176,14 @@ def test_a_mask_of_what_the_tensor_was_before_a_change_in_place_makes_no_relu(me
     def act(z):
         mask = z > 0
         return z.add_(1.0) * mask
+
+    assert one_step(Net(act), torch.randn(8, 6), memory)[0] == {}
+
+
+def test_a_mask_of_what_was_detached_before_a_change_in_place_makes_no_relu(memory):
+    def act(z):
+        before = z.detach().double()
+        return z.add_(1.0) * (before > 0)
 
     assert one_step(Net(act), torch.randn(8, 6), memory)[0] == {}
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 import torch
 from torch import nn
 
 import relumine
+from relumine._export import sender as export_sender
 from relumine._export import spool as export_spool
 from relumine.schemas.upload import Upload
 
@@ -55,6 +58,36 @@ def test_stop_training_ends_the_training_at_the_first_critical_alert(tmp_path, m
         dying_run(tmp_path, monkeypatch, relumine.stop_training)
     assert stopped.value.alert.severity == "critical"
     assert 120 < stopped.value.alert.opened_step < 200
+
+
+def wait_until_idle(monitor):
+    """Wait until the sender has handled what it was woken for; nothing wakes it here."""
+    sender, queue = monitor._session.sender, monitor._session.loop.queue
+    deadline = time.monotonic() + 60
+    while (queue.wakeup.is_set() or sender._is_busy) and time.monotonic() < deadline:
+        time.sleep(0.001)  # another thread has to end
+
+
+def test_on_alert_is_called_within_ten_steps_of_the_finding_after_a_jump(monkeypatch):
+    monkeypatch.setattr(export_sender, "MAX_AGE_S", 3600.0)  # the sender works only when it is woken
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Linear(6, 32), nn.ReLU(), nn.Linear(32, 3))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    delays = []
+    x = torch.rand(64, 6)
+
+    def on_alert(alert):
+        delays.append(step - alert.opened_step)
+
+    with relumine.watch(model, optimizer, mode="local", on_alert=on_alert, strict=True) as monitor:
+        for step in range(1, 240):
+            optimizer.param_groups[0]["lr"] = 0.05 if step < 200 else 500.0
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x), (x[:, 0] * 3).long()).backward()
+            optimizer.step()
+            wait_until_idle(monitor)
+    assert delays
+    assert delays[0] <= 10
 
 
 def test_a_callback_that_fails_is_logged_and_the_training_continues(tmp_path, monkeypatch, capsys):

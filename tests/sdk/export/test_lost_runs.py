@@ -139,3 +139,23 @@ def test_the_closing_line_does_not_reassure_where_records_were_refused(memory, c
     line = capsys.readouterr().err.splitlines()[-1]
     assert "no dead layers" not in line
     assert "refused by the server" in line
+
+
+def test_the_closing_line_does_not_reassure_where_records_were_too_large(memory, capsys):
+    from relumine._export.transport import TransportError
+
+    post = memory.post
+    training = Training(None)
+    training.steps(10)
+
+    def refuse(_body):
+        raise TransportError("413 too_large: no", retryable=False, too_large=True)
+
+    memory.post = refuse
+    training.steps(20)
+    memory.post = post
+    training.monitor.close()
+    assert_balanced(training.monitor)
+    output = capsys.readouterr().err
+    assert "no dead layers" not in output
+    assert training.monitor.health().status != "healthy"

@@ -238,3 +238,13 @@ def test_tags_of_any_kind_are_taken(tags, memory):
 def test_a_setting_that_cannot_be_used_is_still_an_error(setting):
     with pytest.raises(SettingsError):
         relumine.watch(nn.Linear(2, 2), **setting)
+
+
+@pytest.mark.parametrize(("run_id", "sent"), [(4711, "4711"), (0, "0"), (np.int64(12), "12")])
+def test_the_number_of_a_job_is_a_run_id(run_id, sent, memory):
+    model = nn.Sequential(nn.Linear(6, 9), nn.ReLU())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with relumine.watch(model, optimizer, run_id=run_id, strict=True):
+        model(torch.randn(4, 6)).sum().backward()
+        optimizer.step()
+    assert {upload.run.id for upload in memory.uploads} == {sent}

@@ -171,6 +171,23 @@ def test_a_model_in_which_nothing_was_ever_seen_is_reported(activation, reason, 
     assert "no dead layers" not in output
 
 
+def test_a_model_in_which_nothing_is_seen_has_a_start_line_after_its_first_step(scene, capsys):
+    training = scene(Never(nn.Identity()))
+    training.train(1)
+    assert capsys.readouterr().err.count("no activation was observed in the first step of default/demo") == 1
+    training.train(2)
+    training.model.activation = nn.ReLU()
+    training.train(30)
+    assert capsys.readouterr().err.count("1/1 ReLUs") == 1
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch deprecates TorchScript
+def test_a_model_whose_only_activation_cannot_be_observed_is_named_in_the_start_line(scene, capsys):
+    training = scene(Never(torch.jit.script(nn.ReLU())))
+    training.train(1)
+    assert "no activation of default/demo can be observed: activation (" in capsys.readouterr().err
+
+
 def test_a_frozen_backbone_and_a_trained_head_are_being_watched(scene):
     """Layers that are frozen on purpose do not train; the rest of the model does."""
     training = scene()

@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -96,7 +95,6 @@ def test_the_notebook_runs_from_top_to_bottom(server, tmp_path):
     assert {alert.kind for alert in alerts} & {"dying", "dead"}
 
 
-@pytest.mark.skipif(find_spec("stable_baselines3") is None, reason="Stable-Baselines3 is not installed")
 def test_the_policy_of_an_agent_is_watched(server, tmp_path):
     output_of(start_script("stable_baselines3_ppo", [], server, tmp_path / "healthy"))
     with relumine.Client(server) as client:

@@ -11,7 +11,10 @@ from collections.abc import Callable, Sequence
 from relumine import __version__
 
 STATUSES = ("running", "finished", "stalled", "failed")
-SORT_FIELDS = ("created_at", "updated_at", "name", "last_step", "health", "final_loss")
+SORT_FIELDS = (
+    "created_at", "updated_at", "name", "last_step", "health", "final_loss", "project", "status", "layers_dead",
+    "steps_per_s",
+)  # fmt: skip
 SORTS = tuple(f"{direction}{field}" for field in SORT_FIELDS for direction in ("", "-"))
 HEALTHS = ("unknown", "unwatched", "healthy", "at_risk", "damaged", "collapsed", "diverged")
 

@@ -92,7 +92,7 @@ def test_older_runs_stay_while_the_list_refreshes(page, runs, api):
 
 def test_a_refresh_keeps_the_rows_that_did_not_change(page, runs):
     open_list(page, "?q=run 12")
-    expect(rows(page).first).to_be_visible()
+    rows(page).first.locator(".sparkline").wait_for()  # it comes after the row, which it replaces
     page.evaluate("document.querySelector('tbody tr').marked = true")
     with page.expect_response(lambda response: "/v1/runs?" in response.url, timeout=60_000):
         pass  # the page refreshes by itself

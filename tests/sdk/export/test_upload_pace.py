@@ -112,7 +112,7 @@ def test_a_peaceful_training_holds_its_records_and_a_layer_that_dies_is_uploaded
             model(inputs).square().mean().backward()
             optimizer.step()
             optimizer.zero_grad()
-            time.sleep(0.01)  # the sender thread looks at the queue once per second
+            time.sleep(0.01)  # the sender thread reads the queue once per second
 
     train_until(lambda: monitor.sdk_stats()["pending_steps"] > 200)
     uploads = len(memory.uploads)

@@ -173,7 +173,7 @@ def test_the_closing_line_never_reassures_about_what_was_not_analyzed():
     assert unwatched.startswith("unwatched: p/r finished: not watched since step 40 (the model trains in eval mode")
 
 
-@pytest.mark.parametrize("state", ["resolved", "firing"])  # the server may not have been told yet, or have forgotten it
+@pytest.mark.parametrize("state", ["resolved", "firing"])  # the server may not know it yet, or no longer
 def test_the_closing_line_says_of_a_time_without_watching_that_it_is_over(state):
     past = alert(
         kind="no_data", layer=None, layer_id=0, state=state, title="The training is not being watched", opened_step=40

@@ -34,7 +34,7 @@ def upload(call, seq):
 
 def forget_statements(database):
     """Forget what the connection used last has prepared, as where a pooler gives another one; return how much."""
-    with database.writing_engine.begin() as connection:  # psycopg begins anew after a rollback
+    with database.writing_engine.begin() as connection:  # psycopg starts over after a rollback
         count = connection.exec_driver_sql("SELECT count(*) FROM pg_prepared_statements").scalar_one()
         connection.exec_driver_sql(FORGET)
     return count

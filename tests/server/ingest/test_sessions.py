@@ -87,21 +87,21 @@ def test_of_two_trainings_under_one_id_both_are_judged_and_the_answer_says_so(ca
 
 
 def test_of_two_trainings_under_one_id_neither_hides_that_the_other_is_not_watched(call, send):
-    def told(session, reason=None):
+    def reported(session, reason=None):
         watching = {"state": "watching" if reason is None else "unwatched", "reason": reason}
         send(session, records(1000, 1), watching=watching)
         return call("GET", "/v1/runs/r1").json()["health"], unwatched_states(call)
 
     send("first", records(1, 12))
     send("second", records(1, 12))
-    assert told("first", "eval_mode") == ("unwatched", ["pending"])
-    assert told("second") == ("unwatched", ["pending"])
-    assert told("first", "eval_mode") == ("unwatched", ["pending"])
-    assert told("first") == ("healthy", ["resolved"])
-    assert told("second", "no_forward") == ("unwatched", ["pending"])
-    assert told("second") == ("healthy", ["resolved"])
-    assert told("first", "eval_mode")[0] == "unwatched"
-    assert told("third") == ("healthy", ["resolved"])
+    assert reported("first", "eval_mode") == ("unwatched", ["pending"])
+    assert reported("second") == ("unwatched", ["pending"])
+    assert reported("first", "eval_mode") == ("unwatched", ["pending"])
+    assert reported("first") == ("healthy", ["resolved"])
+    assert reported("second", "no_forward") == ("unwatched", ["pending"])
+    assert reported("second") == ("healthy", ["resolved"])
+    assert reported("first", "eval_mode")[0] == "unwatched"
+    assert reported("third") == ("healthy", ["resolved"])
 
 
 def unwatched_states(call):

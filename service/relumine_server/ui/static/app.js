@@ -79,7 +79,7 @@ async function isServerAway(error) {
   );
 }
 
-// A browser does not ask again for a module that has failed, so the page is loaded anew.
+// A browser does not request a module again that has failed, so the whole page is loaded again.
 function reloadWhenBack(root, signal) {
   replace(root, el("p", { class: "notice" }, "This page will load as soon as the server responds."));
   poll(async () => {

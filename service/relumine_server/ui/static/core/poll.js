@@ -31,7 +31,7 @@ export function isPassing(error) {
   return error instanceof ApiError && (error.status === 0 || error.status === 429 || error.status >= 500);
 }
 
-// What is on the screen stays there, so its age is said: nobody should take it for the present state.
+// What is on the screen stays there, with its age, so that it is not mistaken for the present state.
 function awayText(error, answeredAt) {
   const age = answeredAt ? ` This page shows the state of ${answeredAt.toLocaleTimeString("en-GB")}.` : "";
   return `${error.message} Trying again.${age}`;

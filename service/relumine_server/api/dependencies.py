@@ -10,6 +10,7 @@ from typing import Annotated, Protocol, cast
 from fastapi import Depends, Request
 
 from relumine_server.alerts.service import AlertService
+from relumine_server.api.overview_cache import OverviewCache
 from relumine_server.api.schemas.common import NameQuery
 from relumine_server.api.services import Services, services_of
 from relumine_server.auth.authenticator import Authenticator
@@ -64,6 +65,10 @@ async def _authenticator(request: Request) -> Authenticator:
     return services_of(request).authenticator
 
 
+async def _overviews(request: Request) -> OverviewCache:
+    return services_of(request).overviews
+
+
 async def _note_viewed(request: Request) -> None:
     services_of(request).viewed_runs.note(request.path_params["run_id"])
 
@@ -90,6 +95,7 @@ DispatcherDep = Annotated[Wakeable, Depends(_dispatcher)]
 EvaluatorDep = Annotated[Wakeable, Depends(_evaluator)]
 BacktestsDep = Annotated[Backtests, Depends(_backtests)]
 AuthenticatorDep = Annotated[Authenticator, Depends(_authenticator)]
+OverviewsDep = Annotated[OverviewCache, Depends(_overviews)]
 NOTE_VIEWED = Depends(_note_viewed)
 """The dependency of routes that a page of a run reads while someone views it."""
 KeyProject = Annotated[str | None, Depends(_key_project)]

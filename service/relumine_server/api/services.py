@@ -11,6 +11,7 @@ from relumine_server.alerts.evaluator import AlertEvaluator
 from relumine_server.alerts.service import AlertService
 from relumine_server.api.cached_stats import CachedStats
 from relumine_server.api.inflight import InflightBytes
+from relumine_server.api.overview_cache import OverviewCache
 from relumine_server.api.rate_limit import LoginAttempts
 from relumine_server.api.viewed_runs import ViewedRuns
 from relumine_server.auth.authenticator import Authenticator
@@ -52,6 +53,7 @@ class Services:
     maintenance: MaintenanceWorker
     shutdown: Shutdown
     viewed_runs: ViewedRuns = field(default_factory=ViewedRuns)
+    overviews: OverviewCache = field(default_factory=OverviewCache)
 
 
 def services_of(connection: HTTPConnection) -> Services:

@@ -26,6 +26,7 @@ from relumine_server.api.dependencies import (
     ClockDep,
     DatabaseDep,
     DispatcherDep,
+    OverviewsDep,
     SettingsDep,
 )
 from relumine_server.api.schemas.common import (
@@ -121,6 +122,7 @@ def read_overview(
     run_id: RunId,
     database: DatabaseDep,
     settings: SettingsDep,
+    overviews: OverviewsDep,
     after_step: StepQuery = None,
     if_none_match: Annotated[str | None, Header(max_length=200)] = None,
 ) -> chart.Overview:
@@ -132,19 +134,28 @@ def read_overview(
         if if_none_match == etag:
             return Response(status_code=304, headers={"etag": etag})  # type: ignore[return-value]  # FastAPI passes it on
         (view,) = views.run_views(connection, [run], settings.base_url)
-        layers = views.ranked_layers(connection, run_id)
-        layer_ids = [layer.layer_id for layer in layers]
-        overview = chart.Overview(
-            run=view,
-            layers=layers,
-            traces=_layer_traces(connection, run_id, layer_ids, after_step),
-            run_trace=_run_trace(connection, run_id, after_step),
-            alerts=alerts,
-            last_step=run.last_step,
-        )
+        body = overviews.get(view, alerts) if after_step is None else None
+        if body is None:
+            body = _overview(connection, view, alerts, after_step).model_dump_json().encode()
+            if after_step is None:
+                overviews.put(view, alerts, body)
     # As a response of our own: the framework would validate every number again.
-    headers = {"etag": etag}
-    return Response(overview.model_dump_json(), headers=headers, media_type="application/json")  # type: ignore[return-value]
+    return Response(body, headers={"etag": etag}, media_type="application/json")  # type: ignore[return-value]
+
+
+def _overview(
+    connection: sa.Connection, run: schema_run.Run, alerts: list[schema_alert.Alert], after_step: int | None
+) -> chart.Overview:
+    layers = views.ranked_layers(connection, run.run_id)
+    layer_ids = [layer.layer_id for layer in layers]
+    return chart.Overview(
+        run=run,
+        layers=layers,
+        traces=_layer_traces(connection, run.run_id, layer_ids, after_step),
+        run_trace=_run_trace(connection, run.run_id, after_step),
+        alerts=alerts,
+        last_step=run.last_step,
+    )
 
 
 def _etag(run: RunRow, alerts: list[schema_alert.Alert], after_step: int | None) -> str:

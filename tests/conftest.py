@@ -46,12 +46,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)  # of pytest-xdist
-def pytest_xdist_auto_num_workers() -> int:
-    """Return the workers of ``-n auto``: a test waits a third of its time for servers and trainings that it started."""
-    return max(2, (os.cpu_count() or 1) * 3 // 2)
-
-
-@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
 def pytest_testnodedown(node: Any, error: object | None) -> None:
     """Print how a worker died: pytest-xdist only says that it did, and the run ends with it."""
     if error is None:

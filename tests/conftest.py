@@ -6,9 +6,11 @@ copies of a migrated database for the tests that start servers of their own.
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import shutil
 import socketserver
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -52,8 +54,28 @@ def pytest_testnodedown(node: Any, error: object | None) -> None:
         return
     memory = Path("/proc/meminfo")
     available = [line for line in memory.read_text().splitlines() if "MemAvailable" in line] if memory.exists() else []
+    stacks = _stacks_file(node.workerinput).read_text()
     status = node.gateway._io.popen.wait(timeout=60)  # negative: the number of a signal; -9 may be for want of memory
-    print(f"\n{node.gateway.id} died with status {status}", *available, flush=True)  # noqa: T201 - for the log of CI
+    print(f"\n{node.gateway.id} died with status {status}", *available, f"\n{stacks}", flush=True)  # noqa: T201 - for the log of CI
+
+
+def _stacks_file(worker: dict[str, Any]) -> Path:
+    """The file in which a worker of pytest-xdist writes the stacks of its threads when it crashes."""
+    return Path(tempfile.gettempdir(), f"relumine-tests-{worker['testrunuid']}-{worker['workerid']}.txt")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _stacks_of_a_crash(request) -> Iterator[None]:
+    """Keep the stacks of a crash for the log of CI: what pytest itself writes of a worker's crash is lost."""
+    worker = getattr(request.config, "workerinput", None)
+    if worker is None:
+        yield
+        return
+    with _stacks_file(worker).open("w") as file:
+        faulthandler.enable(file)
+        yield
+        faulthandler.disable()
+    _stacks_file(worker).unlink()
 
 
 def _shared_fixture_owner(item: pytest.Item) -> str | None:

@@ -147,6 +147,24 @@ def test_the_list_says_in_words_which_webhook_fails_and_what_is_pending(page, ap
     expect(row).to_contain_text("500")
 
 
+def test_an_attempt_that_is_due_is_not_said_to_be_in_the_past(page, api, receiver):
+    receiver.responses = [Response(500)] * 9
+    webhook_id = create(api, receiver)["webhook_id"]
+    api.post(f"/v1/webhooks/{webhook_id}/test").raise_for_status()
+
+    def make_due(route):
+        headers = {name: value for name, value in route.request.headers.items() if name != "if-none-match"}
+        response = route.fetch(headers=headers)
+        deliveries = [item | {"next_attempt_at": "2020-01-01T00:00:00Z"} for item in response.json()["items"]]
+        route.fulfill(response=response, json=response.json() | {"items": deliveries})
+
+    page.route(re.compile("/v1/.*/deliveries"), make_due)
+    page.goto(f"/#/settings/webhooks/{webhook_id}")
+    expect(page.locator("tbody tr")).to_contain_text("next attempt now")
+    page.goto("about:blank")
+    page.unroute(re.compile("/v1/.*/deliveries"))
+
+
 def test_a_round_of_the_list_is_one_request_however_many_webhooks_there_are(page, api, receiver):
     for number in range(3):
         create(api, receiver, name=f"one of {number}")

@@ -73,6 +73,18 @@ def test_a_tab_that_slept_says_its_age_at_once_and_asks_again(tab, dying):
     expect(tab.locator("#updated")).to_contain_text("last upload 2 h")
 
 
+def test_a_hidden_tab_asks_for_nothing(tab, dying):
+    open_run(tab)
+    tab.wait_for_load_state("networkidle")
+    tab.evaluate(HIDE, "hidden")
+    asked = []
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.clock.run_for(60_000)
+    with tab.expect_request(OVERVIEW):
+        assert asked == []
+        tab.evaluate(HIDE, "visible")
+
+
 def test_the_number_of_open_incidents_is_unknown_while_the_server_is_away(tab, dying):
     open_run(tab)
     badge = tab.locator("#open-alerts")

@@ -41,7 +41,7 @@ const TERMS = [
   ["Baseline", "The behavior of a layer in its first ten records; each layer is compared with its own."],
   ["Headroom", "How far above 0 the pre-activations of the most fragile 10% of units still reach, in standard deviations."],
   ["Kill ratio", "The share of that headroom that one optimizer step takes."],
-  ["Risk", "The estimated probability that the layer is dying, from 0 to 1."],
+  ["Risk", "The estimated probability that the layer is dying."],
   ["Incident", "The alerts of one run that share a cause."],
 ];
 

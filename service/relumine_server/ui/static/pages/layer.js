@@ -152,7 +152,7 @@ function layerFacts(layer) {
     ["dying", share(layer.dying_fraction)],
     ["dead", share(layer.dead_fraction)],
     ["born dead", share(layer.born_dead_fraction)],
-    ["risk", layer.risk.toFixed(2)],
+    ["risk", share(layer.risk)],
     ["counted per", layer.n_unit.replace(/s$/, "")],
     ["sampled steps", share(layer.sampled_share)],
     ["attribution of shifts", layer.split],

@@ -3,7 +3,7 @@
 import { changeQuery, readAddress } from "../core/address.js";
 import { conditionalGet, get, path, withQuery } from "../core/api.js";
 import { el, replace, updateList } from "../core/elements.js";
-import { counted } from "../core/format.js";
+import { count, counted } from "../core/format.js";
 import { permissions } from "../core/login.js";
 import { poll } from "../core/poll.js";
 import { FILTERS, PAGE_SIZE, runsAddress } from "../core/runs_address.js";
@@ -232,7 +232,7 @@ class RunList {
     return el(
       "button",
       { type: "button", id: `counter-${view}`, "aria-pressed": String(isPressed), click },
-      el("strong", {}, value),
+      el("strong", {}, count(value)),
       title,
     );
   }

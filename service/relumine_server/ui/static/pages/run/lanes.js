@@ -77,7 +77,8 @@ function heatLane({ runId, layers, alerts, traces, folds, onFold }) {
   const divergedFrom = alerts.find((alert) => alert.kind === "diverged")?.opened_step ?? null;
   const rows = layerRows(layers, traces.layers, folds, HEAT_HEIGHT.most / ROW_HEIGHT.least);
   const wanted = rows.length * ROW_HEIGHT.most;
-  const height = Math.round(Math.max(Math.min(wanted, HEAT_HEIGHT.most), Math.min(HEAT_HEIGHT.least, wanted), ROW_HEIGHT.most));
+  const least = Math.max(rows.length * ROW_HEIGHT.least, ROW_HEIGHT.most); // after the reader has unfolded many
+  const height = Math.round(Math.max(Math.min(wanted, HEAT_HEIGHT.most), Math.min(HEAT_HEIGHT.least, wanted), least));
   const rowHeight = height / Math.max(1, rows.length);
   const rowAt = (y) => rows[Math.max(0, Math.min(rows.length - 1, Math.floor(y / rowHeight)))];
   const open = (row) =>

@@ -2,10 +2,11 @@
 
 import { changeQuery, layerAddress, readAddress } from "../../core/address.js";
 import { el, plain, replace, setText } from "../../core/elements.js";
-import { count, counted, number, share } from "../../core/format.js";
+import { count, counted, share } from "../../core/format.js";
 import { badge } from "../../core/states.js";
 
 const TITLES = ["Layer", "State", "Risk", "Lost units", "Active", "Dying", "Dead", "Born dead", "Units", "Last step"];
+const ROWS_AT_ONCE = 500; // the table of thousands of layers would take seconds to lay out
 const ORDERS = {
   risk: (a, b) => b.risk - a.risk || a.layer_id - b.layer_id,
   model: (a, b) => a.layer_id - b.layer_id,
@@ -32,6 +33,10 @@ export function layersTab(runId) {
     {},
     TITLES.map((title, index) => el("th", { scope: "col", class: index < 2 ? "text" : "number" }, title)),
   );
+  const rows = new Map(); // by layer_id
+  let layers = [];
+  let most = ROWS_AT_ONCE;
+  const more = el("button", { type: "button", id: "more-layers", hidden: true, click: showMore }, "Show more layers");
   const root = el(
     "div",
     {},
@@ -41,9 +46,8 @@ export function layersTab(runId) {
       { class: "scroll", tabindex: "0", role: "region", "aria-label": "Layers" },
       el("table", {}, caption, el("thead", {}, head), body),
     ),
+    el("p", { class: "actions" }, more),
   );
-  const rows = new Map(); // by layer_id
-  let layers = [];
   search.addEventListener("input", () => show());
   order.addEventListener("change", () => {
     changeQuery({ layers: order.value === "risk" ? null : order.value });
@@ -56,9 +60,16 @@ export function layersTab(runId) {
       (layer) => layer.label.toLowerCase().includes(text) || layer.name.toLowerCase().includes(text),
     );
     const total = counted(layers.length, "layer");
-    setText(caption, text ? `${count(matching.length)} of ${total}` : total);
-    const nodes = matching.sort(ORDERS[order.value]).map(rowOf);
+    const found = text ? `${count(matching.length)} of ${total}` : total;
+    setText(caption, matching.length > most ? `${found}; ${count(most)} are shown` : found);
+    more.hidden = matching.length <= most;
+    const nodes = matching.sort(ORDERS[order.value]).slice(0, most).map(rowOf);
     if (nodes.length !== body.children.length || nodes.some((node, index) => node !== body.children[index])) replace(body, nodes);
+  }
+
+  function showMore() {
+    most += ROWS_AT_ONCE;
+    show();
   }
 
   function rowOf(layer) {
@@ -79,6 +90,7 @@ export function layersTab(runId) {
 function layerRow(runId, layer) {
   const link = el("a", { href: layerAddress(runId, layer.layer_id), id: `layer-${layer.layer_id}` }, layer.label);
   const cells = TITLES.map((_, index) => el("td", { class: index < 2 ? "text" : "number" }));
+  cells[0].classList.add("layer-name");
   cells[0].append(link);
   const versions = TITLES.map(() => null);
   function update(current) {
@@ -99,7 +111,7 @@ function contents(layer) {
   const { dead_fraction: dead, born_dead_fraction: bornDead, dying_fraction: dying } = layer;
   return [
     [layer.state, () => badge(layer.state)],
-    [number(layer.risk)],
+    [share(layer.risk)],
     [`${dead} ${bornDead} ${dying}`, () => lostBar(layer)],
     [share(layer.active_rate)],
     [share(dying)],

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+from unittest import mock
 
 import structlog
+import typer.testing
 from click.testing import Result
-from typer.testing import CliRunner
 
 from relumine_server.cli.main import cli
 
@@ -30,32 +30,23 @@ def run_command(arguments: Sequence[str], **environment: str) -> Result:
         logging.getLogger().handlers[:] = handlers
 
 
-class _OwnOutput(CliRunner):
+class _OwnOutput(typer.testing.CliRunner):
     """A runner whose result leaves out what threads that ran before the command write meanwhile.
 
     The background workers of an earlier test's server may end after that test, and the streams belong to the process.
+    The runner has no place for streams of ours, and to exchange its streams afterwards would be too late.
     """
 
     @contextmanager
     def isolation(self, *arguments: Any, **options: Any) -> Iterator[Any]:
         others = {thread.ident for thread in threading.enumerate()} - {threading.get_ident()}
-        with super().isolation(*arguments, **options) as streams:
-            sys.stdout = _StreamOfCommand(sys.stdout, others)
-            sys.stderr = _StreamOfCommand(sys.stderr, others)
+
+        class StreamOfCommand(typer.testing._NamedTextIOWrapper):
+            def write(self, text: str) -> int:
+                return len(text) if threading.get_ident() in others else super().write(text)
+
+        with (
+            mock.patch.object(typer.testing, "_NamedTextIOWrapper", StreamOfCommand),
+            super().isolation(*arguments, **options) as streams,
+        ):
             yield streams
-
-
-class _StreamOfCommand:
-    """A text stream that ignores what some threads write."""
-
-    def __init__(self, stream: Any, ignored_threads: set[int | None]) -> None:
-        self._stream = stream
-        self._ignored_threads = ignored_threads
-
-    def write(self, text: str) -> int:
-        if threading.get_ident() in self._ignored_threads:
-            return len(text)
-        return self._stream.write(text)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)

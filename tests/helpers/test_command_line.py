@@ -24,7 +24,7 @@ def test_what_an_earlier_thread_writes_is_not_output_of_the_command():
     thread.start()
     try:
         started.wait()
-        results = [run_command(["keys", "list"], RELUMINE_DATABASE_URL="not a database") for _ in range(20)]
+        results = [run_command(["keys", "list"], RELUMINE_DATABASE_URL="not a database") for _ in range(50)]
     finally:
         stop.set()
         thread.join()

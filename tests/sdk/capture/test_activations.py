@@ -182,8 +182,8 @@ def test_a_mask_of_what_the_tensor_was_before_a_change_in_place_makes_no_relu(me
 
 def test_a_mask_of_what_was_detached_before_a_change_in_place_makes_no_relu(memory):
     def act(z):
-        before = z.detach().double()
-        return z.add_(1.0) * (before > 0)
+        unchanged = z.detach().double()
+        return z.add_(1.0) * (unchanged > 0)
 
     assert one_step(Net(act), torch.randn(8, 6), memory)[0] == {}
 

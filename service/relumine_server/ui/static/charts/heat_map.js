@@ -96,9 +96,9 @@ function cellOf(trace, index) {
 function isPause(steps, index, next) {
   const distance = next - steps[index];
   if (distance <= LONGEST_INTERVAL) return false;
-  const before = index > 0 ? steps[index] - steps[index - 1] : 0;
-  const after = index + 2 < steps.length ? steps[index + 2] - steps[index + 1] : 0;
-  if (Math.min(before, after) * FACTOR >= distance) return false; // most records of a long run, without a sort
+  const gapBefore = index > 0 ? steps[index] - steps[index - 1] : 0;
+  const gapAfter = index + 2 < steps.length ? steps[index + 2] - steps[index + 1] : 0;
+  if (Math.min(gapBefore, gapAfter) * FACTOR >= distance) return false; // most records of a long run, without a sort
   return distance > longestGapAt(steps, index);
 }
 
@@ -106,9 +106,9 @@ function isPause(steps, index, next) {
 // is usual around it. The past of a long run comes in fewer points than what a live update adds.
 export function longestGapAt(steps, index) {
   if (steps.length <= NEIGHBOURS) return Math.max(LONGEST_INTERVAL, FACTOR * usualGap(steps));
-  const before = usualGap(steps.slice(Math.max(0, index - NEIGHBOURS), index + 1));
-  const after = usualGap(steps.slice(index + 1, index + 2 + NEIGHBOURS));
-  return Math.max(LONGEST_INTERVAL, FACTOR * Math.max(before, after));
+  const gapBefore = usualGap(steps.slice(Math.max(0, index - NEIGHBOURS), index + 1));
+  const gapAfter = usualGap(steps.slice(index + 1, index + 2 + NEIGHBOURS));
+  return Math.max(LONGEST_INTERVAL, FACTOR * Math.max(gapBefore, gapAfter));
 }
 
 // Returns the median distance of the steps, 0 where there is none.

@@ -99,9 +99,9 @@ export function prefetch(address) {
 }
 
 function takePrefetched(address) {
-  const taken = prefetched.get(address);
+  const entry = prefetched.get(address);
   prefetched.delete(address);
-  return taken && performance.now() - taken.at < PREFETCH_KEPT_MS ? taken.response : null;
+  return entry && performance.now() - entry.at < PREFETCH_KEPT_MS ? entry.response : null;
 }
 
 function unreachable() {

@@ -60,8 +60,8 @@ export function layersTab(runId) {
       (layer) => layer.label.toLowerCase().includes(text) || layer.name.toLowerCase().includes(text),
     );
     const total = counted(layers.length, "layer");
-    const found = text ? `${count(matching.length)} of ${total}` : total;
-    setText(caption, matching.length > most ? `${found}; ${count(most)} are shown` : found);
+    const amount = text ? `${count(matching.length)} of ${total}` : total;
+    setText(caption, matching.length > most ? `${amount}; ${count(most)} are shown` : amount);
     more.hidden = matching.length <= most;
     const nodes = matching.sort(ORDERS[order.value]).slice(0, most).map(rowOf);
     if (nodes.length !== body.children.length || nodes.some((node, index) => node !== body.children[index])) replace(body, nodes);

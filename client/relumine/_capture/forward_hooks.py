@@ -201,7 +201,7 @@ class ForwardHooks:
         return self.attached
 
     def _is_forward_running(self) -> bool:
-        return self._outermost_call is not None and is_running(self._outermost_call, self._thread)
+        return self._outermost_call is not None and is_running(self._outermost_call)
 
     def _pre_compiled_forward(self, module: nn.Module) -> None:
         """Make a compiled module run eagerly if it trains; leave it compiled if it is evaluated."""

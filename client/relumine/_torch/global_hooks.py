@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 import weakref
 from collections.abc import Callable
 from types import FrameType
@@ -86,17 +85,18 @@ def caller_of_hooks() -> FrameType | None:
     return frame
 
 
-def is_running(call: FrameType, thread: int) -> bool:
-    """Return True if ``call`` is on the stack of a thread, given by its identifier.
+def is_running(call: FrameType) -> bool:
+    """Return True if ``call`` is on the stack of any thread. If it is over, its local variables are cleared.
 
-    Torch runs no hook after a forward that a KeyboardInterrupt left, so that this is how one learns of it.
+    Torch runs no hook after a forward that a KeyboardInterrupt left, so that this is how one learns of it. Python
+    refuses to clear a frame that runs. To walk the stack of another thread is no alternative: a garbage collection in
+    the middle may let that thread go on, and CPython then writes to a frame that is gone.
     """
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - as above
-    if thread != threading.get_ident():
-        frame = sys._current_frames().get(thread)  # noqa: SLF001 - the only way to see another thread's stack
-    while frame is not None and frame is not call:
-        frame = frame.f_back
-    return frame is not None
+    try:
+        call.clear()
+    except RuntimeError:
+        return True
+    return False
 
 
 def weakly(method: Any, *, default: bool) -> Callable[[], bool]:

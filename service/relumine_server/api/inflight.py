@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import NamedTuple
 
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
@@ -16,6 +17,13 @@ from relumine_server.settings import Settings
 MAX_DECODING = 1  # large bodies decompressed or decoded at once: more would take the interpreter from small uploads
 
 
+class Body(NamedTuple):
+    """A decompressed body, and at most how many JSON values it holds (``request_body.count_values``)."""
+
+    content: bytes
+    values: int
+
+
 class InflightBytes:
     """Counts the bytes of bodies that are read or processed at this moment."""
 
@@ -25,7 +33,7 @@ class InflightBytes:
         self.decoding = asyncio.Semaphore(MAX_DECODING)
 
     @asynccontextmanager
-    async def body(self, request: Request, settings: Settings) -> AsyncIterator[bytes]:
+    async def body(self, request: Request, settings: Settings) -> AsyncIterator[Body]:
         """Read and decompress a body; its bytes count until the context ends.
 
         Raises BodyTooLarge, BodyTimeout, TooManyValues, UnsupportedEncoding, InvalidUpload, and Busy beyond the limit.
@@ -40,20 +48,19 @@ class InflightBytes:
 
         try:
             body = await self._read(request, encoding, settings, reserve)
-            reserve(len(body))
+            reserve(len(body.content))
             yield body
         finally:
             self.held -= reserved
 
-    async def _read(self, request: Request, encoding: str, settings: Settings, reserve: Callable[[int], None]) -> bytes:
+    async def _read(self, request: Request, encoding: str, settings: Settings, reserve: Callable[[int], None]) -> Body:
         limit = settings.max_body_bytes
         timeout_s = settings.body_timeout_s
         body = await request_body.read_body(request.receive, request.headers, limit, timeout_s, reserve=reserve)
         if encoding != "identity":
             async with self.decoding:
                 body = await run_in_threadpool(request_body.decompress, body, encoding, limit)
-        request_body.check_values(body, settings.max_values_per_upload)
-        return body
+        return Body(body, request_body.count_values(body, settings.max_values_per_upload))
 
     def _reserve(self, size: int) -> None:
         if self.held + size > self._limit:

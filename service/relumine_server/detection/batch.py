@@ -24,6 +24,8 @@ T = TypeVar("T", bound=np.generic)
 
 PARTITION_MIN_UNITS = 128
 """Mean number of units per layer from which a partition per layer is cheaper than one sort of all of them."""
+BROADCAST_MIN_UNITS = 4_096
+"""Units from which it pays to look whether all records have the same number, so that it need not be repeated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,8 @@ class LayerBatch:
         self.units = np.empty((state.ROWS, self.rounds * self.start_units.shape[1]), np.float32)
         self._layer_of_unit = np.repeat(np.arange(len(self.layers)), self.unit_counts)
         self._columns: dict[str, Floats] = {}
+        self._sigma: Floats | None = None
+        self._counts_positions = np.array([layer.memory.info.n_unit == "positions" for layer in self.layers])
         self._positions = _positions_in_table(self.layers)
 
     def by_round(self, values: npt.NDArray[T]) -> npt.NDArray[T]:
@@ -80,10 +84,15 @@ class LayerBatch:
             self._columns[name] = self._load_column(name)
         return self._columns[name]
 
+    def design_effects(self, of_positions: float) -> npt.NDArray[np.float64]:
+        """Return, per record, how many of the counted examples or positions are worth one independent example."""
+        return np.where(self._counts_positions, of_positions, 1.0)
+
     def sigma(self) -> Floats:
         """Return the standard deviation of each unit's pre-activation; 0 for a negative variance, which none has."""
-        deviations: Floats = np.sqrt(np.maximum(self.column("var"), np.float32(0)))
-        return deviations
+        if self._sigma is None:
+            self._sigma = np.sqrt(np.maximum(self.column("var"), np.float32(0)))
+        return self._sigma
 
     def _load_column(self, name: str) -> Floats:
         total_units = self._layer_of_unit.size
@@ -108,17 +117,27 @@ class LayerBatch:
         return np.concatenate(parts)
 
     def per_unit(self, values: npt.ArrayLike) -> Floats:
-        """Repeat one number per record for each of its units."""
-        return np.repeat(np.asarray(values, np.float32), self.unit_counts)
+        """Repeat one number per record for each of its units. The result is only read."""
+        numbers = np.asarray(values, np.float32)
+        units = self.units.shape[1]
+        if units >= BROADCAST_MIN_UNITS and bool((numbers == numbers[0]).all()):
+            return np.broadcast_to(numbers[0], units)
+        return np.repeat(numbers, self.unit_counts)
+
+    def flag_units(self, flags: Sequence[bool]) -> Flags:
+        """Repeat one flag per record for each of its units."""
+        return np.repeat(np.array(flags, np.bool_), self.unit_counts)
 
     def count_units(self, flags: Sequence[Flags]) -> Ints:
         """Count the units of each record where a flag is set; shape (flags, records)."""
-        counts: Ints = np.add.reduceat(np.stack(flags).astype(np.int64), self.starts, axis=1)
+        side_by_side = np.concatenate(flags).reshape(len(flags), -1)
+        counts: Ints = np.add.reduceat(side_by_side.view(np.uint8), self.starts, axis=1, dtype=np.int64)
         return counts
 
     def sum_units(self, values: Sequence[Floats]) -> npt.NDArray[np.float64]:
         """Sum over the units of each record in double precision; shape (values, records)."""
-        totals: npt.NDArray[np.float64] = np.add.reduceat(np.stack(values).astype(np.float64), self.starts, axis=1)
+        side_by_side = np.concatenate(values, dtype=np.float64).reshape(len(values), -1)
+        totals: npt.NDArray[np.float64] = np.add.reduceat(side_by_side, self.starts, axis=1)
         return totals
 
     def quantile(self, values: Floats, valid: Flags, share: float, min_below: int = 0) -> list[float]:
@@ -139,10 +158,12 @@ class LayerBatch:
         return [float(value) if count else math.nan for value, count in zip(quantiles, counts, strict=True)]
 
     def _select_by_partition(self, values: Floats, ranks: Ints) -> list[float]:
-        """Return the value of each record at its rank, record by record: linear in the units."""
+        """Return the value of each record at its rank, record by record: linear in the units. Reorders ``values``."""
         stops = self.starts + self.unit_counts
-        bounds = zip(self.starts.tolist(), stops.tolist(), ranks.tolist(), strict=True)
-        return [float(np.partition(values[start:stop], rank)[rank]) for start, stop, rank in bounds]
+        for start, stop, rank in zip(self.starts.tolist(), stops.tolist(), ranks.tolist(), strict=True):
+            values[start:stop].partition(rank)
+        selected: list[float] = values[self.starts + ranks].tolist()
+        return selected
 
     def _select_by_sort(self, values: Floats, ranks: Ints) -> list[float]:
         """Return the value of each record at its rank from one sort of all of them.

@@ -22,15 +22,9 @@ def silence_nats(batch: LayerBatch, policy: Policy) -> Floats:
     units = batch.units
     examples = np.maximum(units[state.EXAMPLES], np.float32(1))
     active = np.minimum(units[state.ACTIVE], examples * np.float32(policy.rate_cap))
-    independent_share = batch.per_unit(1 / design_effects(batch, policy))
+    independent_share = batch.per_unit(1 / batch.design_effects(policy.positions_design_effect))
     nats: Floats = active * independent_share * np.log1p(units[state.SILENT] / examples)
     return nats
-
-
-def design_effects(batch: LayerBatch, policy: Policy) -> npt.NDArray[np.float64]:
-    """Return, per record, how many of the counted examples or positions are worth one independent example."""
-    effects = {"positions": policy.positions_design_effect, "examples": 1.0}
-    return np.array([effects[layer.memory.info.n_unit] for layer in batch.layers])
 
 
 def classify_units(batch: LayerBatch, nats: Floats, median_rates: list[float], policy: Policy) -> list[Flags]:
@@ -72,7 +66,7 @@ def _born_dead_units(batch: LayerBatch, ever_active: Flags, policy: Policy) -> F
     silence = batch.units[state.SILENT]
     records = np.array([layer.earlier_records + 1 for layer in batch.layers])
     is_settled = batch.per_unit(records >= policy.born_dead_records) > 0
-    effects = design_effects(batch, policy)
+    effects = batch.design_effects(policy.positions_design_effect)
     min_examples = batch.per_unit(policy.born_dead_examples * effects)
     is_far_below_zero = batch.column("mean") < np.float32(-policy.born_dead_sigma) * batch.sigma()
 
@@ -105,7 +99,8 @@ def _activations_until_comparable(batch: LayerBatch, policy: Policy) -> npt.NDAr
 
 def _dead_after_examples(batch: LayerBatch, median_rates: list[float], policy: Policy) -> list[float]:
     """Return, per record, the examples in silence that confirm a unit of its layer dead."""
-    columns = (batch.unit_counts.tolist(), median_rates, design_effects(batch, policy).tolist())
+    effects = batch.design_effects(policy.positions_design_effect)
+    columns = (batch.unit_counts.tolist(), median_rates, effects.tolist())
     return [
         zero_failure.examples_until_dead(
             units,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeAlias
 
 from relumine.schemas.alert import Kind, Severity, severity_rank
@@ -87,7 +88,12 @@ def decide(
 
 def required_units(share: float, eligible: int, policy: Policy) -> int:
     """Return the number of units that make a share: never fewer than a handful in a layer that has them."""
-    return max(math.ceil(share * eligible), min(policy.least_units, math.ceil(eligible / 2)), 1)
+    return _required_units(share, eligible, policy.least_units)
+
+
+@lru_cache(maxsize=4096)
+def _required_units(share: float, eligible: int, least_units: int) -> int:
+    return max(math.ceil(share * eligible), min(least_units, math.ceil(eligible / 2)), 1)
 
 
 def _decide_born_dead(stats: RecordStatistics, problem: OpenProblem | None, policy: Policy) -> Decision | None:

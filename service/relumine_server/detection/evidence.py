@@ -14,7 +14,7 @@ import numpy as np
 
 from relumine_server.detection import state
 from relumine_server.detection.batch import Flags, Floats, LayerBatch, LayerRecord
-from relumine_server.detection.classification import classify_units, design_effects, silence_nats
+from relumine_server.detection.classification import classify_units, silence_nats
 from relumine_server.detection.policy import Policy
 from relumine_server.detection.unit_history import RATES, update_shifts, update_silences_and_rates
 
@@ -116,8 +116,11 @@ def _fold(batch: LayerBatch, policy: Policy) -> list[RecordStatistics]:
     counts = batch.count_units([~is_active, *flags]).T.tolist()
     totals = batch.sum_units([active, expected_silent, batch.column("bias")]).T.tolist()
     is_eligible = flags[0]
-    headrooms, sigmas = _headroom_and_sigma(batch, is_eligible)
-    columns = (median_rates, _kill_ratios(batch, is_active), _displacements(batch, is_active), headrooms, sigmas)
+    has_max = _units_with_max(batch)
+    headrooms = _headrooms(batch, is_eligible & has_max)
+    sigmas = batch.quantile(batch.sigma(), is_eligible, 0.5)
+    kill_ratios = _kill_ratios(batch, is_active & has_max)
+    columns = (median_rates, kill_ratios, _displacements(batch, is_active), headrooms, sigmas)
     typical = [_TypicalValues._make(values) for values in zip(*columns, strict=True)]
     return list(map(_record_statistics, batch.layers, counts, totals, typical))
 
@@ -174,36 +177,35 @@ def _active_rate(rates: Floats) -> Floats:
 def _silence_probability(batch: LayerBatch, policy: Policy) -> Floats:
     """Return each unit's chance to be silent on a record, by its rate before it; 1 where it was never active."""
     rate = np.minimum(_active_rate(batch.earlier_units(RATES)).ravel(), MAX_RATE)
-    n_effective = batch.per_unit(np.minimum(batch.n_examples, 10**6) / design_effects(batch, policy))
+    effects = batch.design_effects(policy.positions_design_effect)
+    n_effective = batch.per_unit(np.minimum(batch.n_examples, 10**6) / effects)
     probability: Floats = np.exp(n_effective * np.log1p(-rate))
     return probability
 
 
 def _units_with_max(batch: LayerBatch) -> Flags:
     """Return the units with a batch maximum and a variance: a column that was not sent is not a column of zeros."""
-    present = [layer.record.has("max") and layer.record.has("var") for layer in batch.layers]
-    return batch.per_unit(present) > 0
+    return batch.flag_units([layer.record.has("max") and layer.record.has("var") for layer in batch.layers])
 
 
-def _kill_ratios(batch: LayerBatch, is_active: Flags) -> list[float]:
-    """Return, per layer, the upper decile over active units of the drop of the mean by one update, over the maximum."""
+def _kill_ratios(batch: LayerBatch, is_measured: Flags) -> list[float]:
+    """Return, per layer, the upper decile over units of the drop of the mean by one update, over the maximum."""
     top = np.maximum(batch.column("max"), np.float32(0.01) * batch.sigma())
     drop = np.maximum(-batch.column("update_shift"), np.float32(0))
     ratio = np.minimum(drop / np.maximum(top, np.float32(1e-12)), MAX_KILL_RATIO)
-    return batch.quantile(ratio, is_active & _units_with_max(batch), 0.9)
+    return batch.quantile(ratio, is_measured, 0.9)
 
 
-def _headroom_and_sigma(batch: LayerBatch, is_eligible: Flags) -> tuple[list[float], list[float]]:
-    """Return, per layer, the headroom of its weakest tenth, and the median standard deviation of its units.
+def _headrooms(batch: LayerBatch, is_measured: Flags) -> list[float]:
+    """Return, per layer, the headroom of its weakest tenth.
 
     A unit's headroom is its batch maximum in standard deviations: how far it is from being silent.
     """
-    sigma = batch.sigma()
-    top = batch.column("max") / np.maximum(sigma, np.float32(1e-6))
+    top = batch.column("max") / np.maximum(batch.sigma(), np.float32(1e-6))
     # ``quantile`` takes non-negative values only.
     lifted: Floats = np.clip(top, -MAX_HEADROOM, MAX_HEADROOM).astype(np.float32) + np.float32(MAX_HEADROOM)
-    weakest = batch.quantile(lifted, is_eligible & _units_with_max(batch), WEAKEST_SHARE, WEAKEST_MIN_UNITS)
-    return [value - MAX_HEADROOM for value in weakest], batch.quantile(sigma, is_eligible, 0.5)
+    weakest = batch.quantile(lifted, is_measured, WEAKEST_SHARE, WEAKEST_MIN_UNITS)
+    return [value - MAX_HEADROOM for value in weakest]
 
 
 def _displacements(batch: LayerBatch, is_active: Flags) -> list[float]:

@@ -8,6 +8,7 @@ headroom, and a learning rate or a bias leaves its usual range.
 from __future__ import annotations
 
 import math
+import operator
 from typing import NamedTuple
 
 from relumine_server.detection.findings import Forecast
@@ -130,7 +131,8 @@ def _known_or_zero(value: float) -> float:
 
 
 def _linear(intercept: float, weights: tuple[float, ...], features: tuple[float, ...]) -> float:
-    return intercept + sum(weight * value for weight, value in zip(weights, features, strict=True))
+    weighted: float = sum(map(operator.mul, weights, features))
+    return intercept + weighted
 
 
 def _logistic(log_odds: float) -> float:

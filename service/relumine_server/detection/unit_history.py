@@ -91,7 +91,8 @@ def _fades(batch: LayerBatch, policy: Policy) -> npt.NDArray[np.float64]:
 
 def update_shifts(batch: LayerBatch) -> None:
     """Add up what moved the mean of each unit that was not lost before the record, once all codes are written."""
-    is_lost = np.mod(batch.earlier_units(CODE)[0], state.BASELINE_OFFSET) != state.ALIVE
+    code = batch.earlier_units(CODE)[0]
+    is_lost = (code != state.ALIVE) & (code != state.BASELINE_OFFSET + state.ALIVE)
     rounds = batch.by_round(batch.units)
     for row, name in enumerate(SHIFT_COLUMNS, SHIFTS.start):
         rounds[row] = batch.by_round(batch.column(name))

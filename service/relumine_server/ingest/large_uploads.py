@@ -32,6 +32,9 @@ RECORD_MARK = b'"layer_id"'
 FIRST_UNIT = b'"first_unit"'
 """In a body with a part of a record: however small it is, the record that it completes may be dear to analyze."""
 
+RECORD_VALUES = 8
+"""JSON values that such a record counts for at least (``request_body.count_values``)."""
+
 LARGE_RECORDS = 256
 """Records from which an upload is analyzed ahead."""
 
@@ -73,12 +76,13 @@ def rest_s(written_s: float, cpu_s: float) -> float:
     return 0.0 if cpu_s <= SHORT_CPU_S else min(written_s / WRITER_SHARE, MAX_REST_S)
 
 
-def has_many_records(body: bytes) -> bool:
+def has_many_records(body: bytes, values: int) -> bool:
     """Return whether a body that is not decoded yet is one of a large upload: of many records that are not packed.
 
-    It is decoded when it is its turn. While it waits, it takes no more memory than its text.
+    It is decoded when it is its turn. While it waits, it takes no more memory than its text. ``values``: the JSON
+    values in it. Most bodies have so few that they need not be searched.
     """
-    return body.count(RECORD_MARK) > LARGE_RECORDS
+    return values > RECORD_VALUES * LARGE_RECORDS and body.count(RECORD_MARK) > LARGE_RECORDS
 
 
 class Turns:

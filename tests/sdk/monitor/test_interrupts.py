@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import sys
+import threading
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import relumine
+from relumine._torch.global_hooks import is_running
 from tests.helpers.interrupted_training import CLEAN, Net, build, leftovers, step
 
 
@@ -231,3 +234,26 @@ def test_an_interrupt_in_a_compiled_evaluation_leaves_no_hook_and_the_next_step_
         assert monitor.sdk_stats()["sampled_steps"] >= 4
     assert {3, 4, 5} <= {record.step for record in memory.records("2")}
     assert leftovers() == CLEAN
+
+
+def test_a_call_of_another_thread_is_known_to_run_until_an_exception_ends_it():
+    calls, is_started, may_end = [], threading.Event(), threading.Event()
+
+    def forward():
+        calls.append(sys._getframe())
+        is_started.set()
+        may_end.wait(60)
+        raise KeyboardInterrupt
+
+    def train():
+        with contextlib.suppress(KeyboardInterrupt):
+            forward()
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    assert is_started.wait(60)
+    assert is_running(calls[0])
+    may_end.set()
+    thread.join()
+    assert not is_running(calls[0])
+    assert is_running(sys._getframe())

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from relumine.schemas.upload import Upload
+from relumine_server.api.request_body import count_values
 from relumine_server.errors import InvalidUpload
 from relumine_server.ingest import large_uploads, precedence
 from relumine_server.ingest.large_uploads import (
@@ -103,8 +104,10 @@ def test_a_small_upload_pauses_nowhere_and_is_in_progress_until_it_is_stored(app
 
 
 def test_a_body_of_many_records_is_known_as_large_before_it_is_decoded():
-    assert has_many_records(large_body("r1", 0, LARGE_RECORDS + 1))
-    assert not has_many_records(large_body("r1", 0, 20))
+    for records in (LARGE_RECORDS + 1, 20):
+        body = large_body("r1", 0, records)
+        values = count_values(body, 10**6)
+        assert has_many_records(body, values) == (records > LARGE_RECORDS)
 
 
 def test_a_large_upload_that_waits_for_its_turn_is_not_decoded(app):

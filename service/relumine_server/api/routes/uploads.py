@@ -18,6 +18,7 @@ from starlette.datastructures import State
 from relumine.schemas.upload import Upload, UploadResponse
 from relumine_server import validation_messages
 from relumine_server.api import problem_details
+from relumine_server.api.inflight import Body
 from relumine_server.api.rate_limit import client_address
 from relumine_server.api.services import Services, services_of
 from relumine_server.api.strict_query import StrictQueryRoute
@@ -79,7 +80,7 @@ async def post_upload(request: Request) -> Response:
     services = services_of(request)
     async with services.inflight.body(request, services.settings) as body:
         result = await _ingest(services, request, body)
-    _count(services.metrics, result, len(body))
+    _count(services.metrics, result, len(body.content))
     if result.has_changed_alerts:
         services.dispatcher.wake()
     response = result.response
@@ -89,7 +90,7 @@ async def post_upload(request: Request) -> Response:
     return Response(response.model_dump_json(), 202, media_type="application/json")
 
 
-async def _ingest(services: Services, request: Request, body: bytes) -> IngestResult:
+async def _ingest(services: Services, request: Request, body: Body) -> IngestResult:
     """Ingest an upload. If the detector state of its run cannot be read, wait for the rebuild and ingest it then."""
     try:
         return await _ingest_once(services, request, body)
@@ -98,11 +99,12 @@ async def _ingest(services: Services, request: Request, body: bytes) -> IngestRe
     return await _ingest_once(services, request, body)
 
 
-async def _ingest_once(services: Services, request: Request, body: bytes) -> IngestResult:
+async def _ingest_once(services: Services, request: Request, received: Body) -> IngestResult:
     is_replayed = request.headers.get(REPLAYED_HEADER, "").lower() == "true"
     caller = request.state.caller.key_id or client_address(request.scope["client"])
     ingest_large = partial(services.large_uploads.ingest, caller=caller, is_replayed=is_replayed)
-    if has_many_records(body):
+    body = received.content
+    if has_many_records(body, received.values):
         return await ingest_large(partial(decode, body, request.state))
     read_upload: Callable[[], Upload] = partial(decode, body, request.state)
     if len(body) >= LARGE_BODY_BYTES or FIRST_UNIT in body:

@@ -1,4 +1,4 @@
-"""ReLUs that a forward composes of several torch calls: ``x * (x > 0)``, ``where(x > 0, x, 0)``, ``maximum(x, zeros)``.
+"""ReLUs that a forward composes of several torch calls: ``x * (x > 0)``, ``maximum(x, zeros)``, ``x - x.clamp(max=0)``.
 
 A call is taken for a ReLU only if its mask was computed from the very tensor, unchanged, or its other operand is zero.
 """
@@ -11,40 +11,45 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from relumine._capture.known_zeros import CASTS, FILLED, PRODUCTS, ZEROS, KnownZeros
+from relumine._capture.recent_results import put
 from relumine._torch.activations import RELU, Activation
 from relumine._torch.tensors import is_unchanged, version_of
-from relumine._torch.unwrap import unwrap
-
-# Results remembered of each kind; a ReLU reads its mask soon after it was computed.
-MAX_REMEMBERED = 8
-# Number of elements up to which a tensor on the CPU is searched for anything but zeros.
-MAX_ZEROS = 4096
 
 THRESHOLDED = Activation("thresholded", can_die=True)
 
 ABOVE = frozenset({"gt", "ge", "greater", "greater_equal"})
 BELOW = frozenset({"lt", "le", "less", "less_equal"})
 NEGATIONS = frozenset({"logical_not", "bitwise_not", "invert"})
-CASTS = frozenset(
-    {"to", "float", "half", "double", "bfloat16", "type", "type_as", "clone", "contiguous", "detach"}
-    | {"bool", "byte", "char", "short", "int", "long"}
-    | {"expand", "expand_as", "view", "view_as", "reshape", "unsqueeze", "cuda", "cpu"}
-)
-ZEROS = frozenset({"zeros", "zeros_like", "new_zeros"})
-FILLED = frozenset({"tensor", "as_tensor", "scalar_tensor", "new_tensor", "full", "full_like", "new_full"})
-PRODUCTS = frozenset({"mul", "imul", "rmul", "multiply"})
 SUMS = frozenset({"add", "iadd", "radd"})
+DIFFERENCES = frozenset({"sub", "isub", "subtract"})
 MAXIMA = frozenset({"maximum", "max", "fmax"})
-BOUNDS = frozenset({"clamp", "clip", "clamp_min"})
+MINIMA = frozenset({"minimum", "min", "fmin"})
+BOUNDS = frozenset({"clamp", "clip", "clamp_min", "clamp_max"})
+OPPOSITES = frozenset({"neg", "negative"})
 
-REMEMBERED = ABOVE | BELOW | NEGATIONS | CASTS | ZEROS | FILLED | {"abs"}
-COMPOSED = PRODUCTS | SUMS | MAXIMA | BOUNDS | {"where", "masked_fill", "setitem"}
+UNARY = {"abs": "abs", "neg": "opposite", "negative": "opposite", "detach": "itself", "data": "itself"}
+
+REMEMBERED = (
+    ABOVE
+    | BELOW
+    | NEGATIONS
+    | CASTS
+    | ZEROS
+    | FILLED
+    | OPPOSITES
+    | MINIMA
+    | PRODUCTS
+    | {"abs", "clamp", "clip", "clamp_max"}
+)
+COMPOSED = PRODUCTS | SUMS | DIFFERENCES | MAXIMA | MINIMA | BOUNDS | {"where", "masked_fill", "setitem"}
 
 
 class _Derived(NamedTuple):
     """A tensor computed from ``source``: a mask of where it is above or below a threshold, or its absolute value.
 
-    ``kind`` is ``itself`` for what ``detach`` returns.
+    ``kind`` is ``itself`` for what ``detach`` returns, ``opposite`` for ``-source`` and ``lower`` for what is left of
+    ``source`` below zero, and zero elsewhere.
     """
 
     result: Tensor
@@ -59,7 +64,7 @@ class ComposedRelus:
 
     def __init__(self) -> None:
         self._derived: dict[int, _Derived] = {}
-        self._zeros: dict[int, Tensor] = {}
+        self._zeros = KnownZeros()
 
     def clear(self) -> None:
         """Forget everything, so that no tensor is kept alive beyond its forward."""
@@ -70,9 +75,9 @@ class ComposedRelus:
         """Remember the result of a call whose name is in ``REMEMBERED``."""
         if not isinstance(result, Tensor):
             return
-        if name in ZEROS or (name in FILLED and _is_filled_with_zero(name, args, kwargs)):
-            _put(self._zeros, id(result), result)
-        elif args and isinstance(args[0], Tensor):
+        if self._zeros.remember(name, args, kwargs, result):
+            return
+        if args and isinstance(args[0], Tensor):
             self._derive(name, args, kwargs, result)
 
     def match(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Activation, Tensor] | None:
@@ -85,34 +90,26 @@ class ComposedRelus:
     def _derive(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], result: Tensor) -> None:
         source = args[0]
         earlier = self._derived.get(id(source))
-        if name in ABOVE or name in BELOW:
+        if earlier is not None and earlier.result is source and name in CASTS | NEGATIONS:
+            derived = _cast(earlier, name, result)
+        elif name in ABOVE or name in BELOW:
             threshold = args[1] if len(args) > 1 else kwargs.get("other")
             derived = self._mask(source, threshold, result, is_above=name in ABOVE)
-        elif name == "abs":
-            derived = _Derived(result, source, version_of(source), "abs", is_zero_threshold=True)
-        elif earlier is not None and earlier.result is source:
-            if not _keeps_meaning(earlier, name, result):
-                return
-            derived = earlier._replace(result=result)
-            if name in NEGATIONS:
-                derived = derived._replace(kind="below" if earlier.kind == "above" else "above")
-        elif self._zeros.get(id(source)) is source:
-            _put(self._zeros, id(result), result)
-            return
-        elif name == "detach":
-            derived = _Derived(result, source, version_of(source), "itself", is_zero_threshold=True)
+        elif name in MINIMA or name in BOUNDS:
+            derived = _derived(result, self._lowered(name, args, kwargs), "lower")
         else:
-            return
-        _put(self._derived, id(result), derived)
+            derived = _derived(result, source, UNARY.get(name))
+        if derived is not None:
+            put(self._derived, id(result), derived)
 
     def _mask(self, source: Any, threshold: Any, result: Tensor, *, is_above: bool) -> _Derived:
         # ``x > parameter`` reaches torch as ``parameter < x``: Python asks the subclass of Tensor first.
-        if isinstance(threshold, Tensor) and (isinstance(source, nn.Parameter) or id(source) in self._zeros):
+        if isinstance(threshold, Tensor) and (isinstance(source, nn.Parameter) or self._zeros.knows(source)):
             source, threshold = threshold, source
             is_above = not is_above
         source = self._undetached(source)
         kind = "above" if is_above else "below"
-        return _Derived(result, source, version_of(source), kind, self._is_zero(threshold))
+        return _Derived(result, source, version_of(source), kind, self._zeros.has(threshold))
 
     def _undetached(self, tensor: Any) -> Any:
         """Return the tensor that ``tensor`` was detached from, if neither was changed since."""
@@ -130,25 +127,45 @@ class ComposedRelus:
             return None
         return RELU if derived.is_zero_threshold else THRESHOLDED
 
-    def _is_zero(self, value: Any) -> bool:
-        """Return True for a number or a tensor known to be zero. A tensor on an accelerator is not read."""
-        if not isinstance(value, Tensor):
-            return isinstance(value, (int, float)) and value == 0
-        if self._zeros.get(id(value)) is value:
-            return True
-        plain = unwrap(value)
-        if plain.tensor is None or plain.batch_dims or value.requires_grad:
-            return False
-        if value.device.type != "cpu" or value.numel() > MAX_ZEROS:
-            return False
-        return not bool(plain.tensor.any())
-
     def _product(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Activation, Tensor] | None:
         return self._symmetric(args, kwargs, lambda x, other: self._from(other, x, "above"))
 
     def _sum(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Activation, Tensor] | None:
         """Match ``x + x.abs()``, twice the ReLU."""
         return self._symmetric(args, kwargs, lambda x, other: self._from(other, x, "abs"))
+
+    def _difference(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Activation, Tensor] | None:
+        """Match ``x - x.clamp(max=0)``."""
+        x = _argument(args, kwargs, 0, "input")
+        other = _argument(args, kwargs, 1, "other")
+        if not isinstance(other, Tensor) or kwargs.get("alpha", 1) != 1:
+            return None
+        return self._with(x, self._from(other, x, "lower"))
+
+    def _minimum(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Activation, Tensor] | None:
+        """Match ``minimum(-x, zeros)`` and ``(-x).clamp(max=0)``, the opposite of the ReLU."""
+        opposite = self._lowered("minimum", args, kwargs)
+        return None if opposite is None else self._opposite(opposite)
+
+    def _opposite(self, tensor: Tensor) -> tuple[Activation, Tensor] | None:
+        derived = self._derived.get(id(tensor))
+        if derived is None or derived.kind != "opposite":
+            return None
+        return self._with(derived.source, self._from(tensor, derived.source, "opposite"))
+
+    def _lowered(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
+        """Return the tensor of which a call keeps what is below zero, or None."""
+        first = _argument(args, kwargs, 0, "input")
+        if name in MINIMA:
+            second = _argument(args, kwargs, 1, "other")
+            for x, other in ((first, second), (second, first)):
+                if isinstance(x, Tensor) and isinstance(other, Tensor) and self._zeros.has(other):
+                    return x
+            return None
+        if name != "clamp_max" and _argument(args, kwargs, 1, "min") is not None:
+            return None
+        bound = _argument(args, kwargs, 1 if name == "clamp_max" else 2, "max")
+        return first if isinstance(first, Tensor) and bound is not None and self._zeros.has(bound) else None
 
     def _maximum(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Activation, Tensor] | None:
         return self._symmetric(args, kwargs, lambda _, other: self._relu_if_zero_tensor(other))
@@ -166,10 +183,16 @@ class ComposedRelus:
 
     def _bounded(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Activation, Tensor] | None:
         if _argument(args, kwargs, 2, "max") is not None:
-            return None
+            lowered = self._lowered("clamp", args, kwargs)
+            return None if lowered is None else self._opposite(lowered)
         return self._with(
             _argument(args, kwargs, 0, "input"), self._relu_if_zero_tensor(_argument(args, kwargs, 1, "min"))
         )
+
+    def _bounded_above(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Activation, Tensor] | None:
+        """Match ``(-x).clamp_max(0)``."""
+        lowered = self._lowered("clamp_max", args, kwargs)
+        return None if lowered is None else self._opposite(lowered)
 
     def _where(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Activation, Tensor] | None:
         if len(args) < 3:
@@ -180,9 +203,9 @@ class ComposedRelus:
         if id(mask) not in self._derived:  # Tensor.where(x, mask, other)
             mask = args[1]
             first = args[0]
-        if self._is_zero(second):
+        if self._zeros.has(second):
             return self._with(first, self._from(mask, first, "above"))
-        if self._is_zero(first):
+        if self._zeros.has(first):
             return self._with(second, self._from(mask, second, "below"))
         return None
 
@@ -190,42 +213,34 @@ class ComposedRelus:
         """Match ``x.masked_fill(x < 0, 0)`` and ``x[x < 0] = 0``."""
         x = _argument(args, kwargs, 0, "input")
         mask = _argument(args, kwargs, 1, "mask")
-        if not self._is_zero(_argument(args, kwargs, 2, "value")):
+        if not self._zeros.has(_argument(args, kwargs, 2, "value")):
             return None
         return self._with(x, self._from(mask, x, "below"))
 
     def _relu_if_zero_tensor(self, value: Any) -> Activation | None:
-        return RELU if isinstance(value, Tensor) and self._is_zero(value) else None
+        return RELU if isinstance(value, Tensor) and self._zeros.has(value) else None
 
     @staticmethod
     def _with(x: Any, activation: Activation | None) -> tuple[Activation, Tensor] | None:
         return None if activation is None or not isinstance(x, Tensor) else (activation, x)
 
 
-def _keeps_meaning(derived: _Derived, name: str, result: Tensor) -> bool:
-    """Return True if a cast or a negation of a derived tensor is still one: integers lose the sign of small numbers."""
-    if derived.kind in {"abs", "itself"}:
-        return name not in NEGATIONS and result.is_floating_point()
-    return name not in NEGATIONS or result.dtype == torch.bool
+def _derived(result: Tensor, source: Tensor | None, kind: str | None) -> _Derived | None:
+    """Return what a tensor without a threshold is; None where it is nothing that a ReLU is made of."""
+    if source is None or kind is None:
+        return None
+    return _Derived(result, source, version_of(source), kind, is_zero_threshold=True)
 
 
-def _is_filled_with_zero(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
-    if name in {"full", "full_like", "new_full"}:
-        value = kwargs.get("fill_value", args[-1] if args else None)
-    elif name == "new_tensor":
-        value = kwargs.get("data", args[-1] if args else None)
-    else:
-        value = args[0] if args else kwargs.get("data", kwargs.get("s"))
-    if isinstance(value, (list, tuple)):
-        return len(value) > 0 and all(isinstance(item, (int, float)) and item == 0 for item in value)
-    return isinstance(value, (int, float)) and value == 0
-
-
-def _put(memory: dict[int, Any], key: int, value: Any) -> None:
-    memory.pop(key, None)
-    memory[key] = value
-    if len(memory) > MAX_REMEMBERED:
-        del memory[next(iter(memory))]
+def _cast(earlier: _Derived, name: str, result: Tensor) -> _Derived | None:
+    """Return a cast or a negation of a derived tensor; None where it loses its meaning."""
+    if earlier.kind not in {"above", "below"}:  # integers lose the sign of small numbers
+        return earlier._replace(result=result) if name in CASTS and result.is_floating_point() else None
+    if name in CASTS:
+        return earlier._replace(result=result)
+    if result.dtype != torch.bool:
+        return None
+    return earlier._replace(result=result, kind="below" if earlier.kind == "above" else "above")
 
 
 def _argument(args: Sequence[Any], kwargs: Mapping[str, Any], index: int, name: str) -> Any:
@@ -237,8 +252,11 @@ _Matcher = Callable[[ComposedRelus, Sequence[Any], Mapping[str, Any]], tuple[Act
 _MATCHERS: Mapping[str, _Matcher] = {
     **dict.fromkeys(PRODUCTS, ComposedRelus._product),  # noqa: SLF001 - the table of the class above
     **dict.fromkeys(SUMS, ComposedRelus._sum),  # noqa: SLF001 - as above
+    **dict.fromkeys(DIFFERENCES, ComposedRelus._difference),  # noqa: SLF001 - as above
+    **dict.fromkeys(MINIMA, ComposedRelus._minimum),  # noqa: SLF001 - as above
     **dict.fromkeys(MAXIMA, ComposedRelus._maximum),  # noqa: SLF001 - as above
     **dict.fromkeys(BOUNDS, ComposedRelus._bounded),  # noqa: SLF001 - as above
+    "clamp_max": ComposedRelus._bounded_above,  # noqa: SLF001 - as above
     "where": ComposedRelus._where,  # noqa: SLF001 - as above
     "masked_fill": ComposedRelus._masked_fill,  # noqa: SLF001 - as above
     "setitem": ComposedRelus._masked_fill,  # noqa: SLF001 - as above

@@ -33,6 +33,8 @@ RRELU = Activation("rrelu", can_die=False)
 def call_name(function: Callable[..., Any]) -> str:
     """Return the name of a torch function, the same for all its forms: ``relu`` for ``relu_`` and ``aten.relu``."""
     name: str = getattr(function, "__name__", "")
+    if name == "__get__":  # a property of a tensor
+        name = getattr(getattr(function, "__self__", None), "__name__", name)
     return name.partition(".")[0].strip("_")
 
 

@@ -222,6 +222,7 @@ def _postgres_engine(url: sa.URL, connections: int, *, ping: bool) -> sa.Engine:
         pool_timeout=CONNECTION_TIMEOUT_S,
         pool_pre_ping=ping,
         json_serializer=to_json,
+        json_deserializer=from_json,
         hide_parameters=True,  # values stay out of error messages, and so out of the log
         connect_args={"connect_timeout": CONNECT_TIMEOUT_S},
     )

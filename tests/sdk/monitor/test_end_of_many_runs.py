@@ -87,4 +87,4 @@ def test_ten_runs_end_with_the_interpreter_while_the_server_hangs_and_none_loses
     statuses, steps = spooled(tmp_path)
     names = {f"r{number}" for number in range(RUNS)}
     assert statuses == dict.fromkeys(names, "finished")
-    assert steps == dict.fromkeys(names, {1, 2, 3, 4})
+    assert steps == {name: {1, 2, 3, 4} for name in names}

@@ -94,7 +94,7 @@ def report(name: str, end: str, training: Training, bare: dict[str, Any]) -> boo
         flush=True,
     )
     is_undisturbed = result["losses"] == bare["losses"] and training.exit_code == 0 and not stats["errors"]
-    counted = stats["acked_steps"] + stats["spooled_steps"] + stats["dropped_steps"]
+    counted = stats["acked_steps"] + stats["spooled_steps"] + sum(stats["dropped_steps"].values())
     is_accounted = end != "close" or counted == stats["sampled_steps"]
     return is_undisturbed and is_accounted and training.exit_s <= MAX_EXIT_S
 

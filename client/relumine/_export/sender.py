@@ -121,9 +121,10 @@ class Sender:
             self._abandon_request()
 
     def announce_close(self, final_status: FinalStatus, timeout_s: float) -> None:
-        """Let the thread send what is left and end, without waiting for it."""
+        """Let the thread send what is left and end, without waiting for it. A second call extends nothing."""
         self._final_status = final_status
-        self._deadline = time.monotonic() + timeout_s
+        deadline = time.monotonic() + timeout_s
+        self._deadline = min(self._deadline, deadline) if self._stopping.is_set() else deadline
         self._stopping.set()
         self._queue.wakeup.set()
 
@@ -137,8 +138,11 @@ class Sender:
         self._on_released = on_released
 
     def _abandon_request(self) -> None:
-        """Spool, in the closing thread, what the sender thread cannot: it is blocked by a request."""
-        if not self.delivery.turn.acquire(timeout=ABANDON_S):
+        """Spool, in the closing thread, what the sender thread cannot: it is blocked by a request.
+
+        The wait for its turn counts from the deadline: several runs that end together wait for the time of one.
+        """
+        if not self.delivery.turn.acquire(timeout=max(0.0, self._deadline + ABANDON_S - time.monotonic())):
             return  # it is at work, and ends by itself
         try:
             self.delivery.is_abandoned = True

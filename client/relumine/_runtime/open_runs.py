@@ -20,6 +20,8 @@ from relumine.schemas.upload import FinalStatus
 
 # Seconds that the end of the process may take for all runs together.
 EXIT_TIMEOUT_S = 2.0
+SENDING_SHARE = 0.75
+"""The share of it in which runs are sent: afterwards the rest of every run is written to disk, one after the other."""
 
 
 class OpenRun(Protocol):
@@ -71,10 +73,11 @@ def all_open() -> list[OpenRun]:
 
 
 def _end_all(final_status: FinalStatus) -> None:
-    deadline = time.monotonic() + EXIT_TIMEOUT_S
+    sending_s = SENDING_SHARE * EXIT_TIMEOUT_S
+    deadline = time.monotonic() + sending_s
     runs = all_open()
     for run in runs:
-        run.announce_end(final_status, EXIT_TIMEOUT_S)
+        run.announce_end(final_status, sending_s)
     for run in runs:
         run.end(final_status, max(0.0, deadline - time.monotonic()))
     for released in list(_released.values()):

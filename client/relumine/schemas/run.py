@@ -102,6 +102,8 @@ class Run(View):
     open_alerts: int
     sampled_steps: int
     """Sampled steps that were analyzed."""
+    last_layer_step: int | None
+    """The last step at which a layer was recorded; null before the first."""
     final_loss: float | None
     """The latest loss that was recorded or logged."""
     first_step: int | None

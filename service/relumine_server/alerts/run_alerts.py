@@ -180,7 +180,7 @@ class RunAlerts:
         if (problems, layers_dead) == (self.run.problems, self.run.layers_dead):
             return
         row = run_repository.get(self._connection, self.run.run_id)
-        evidence = Evidence(row.watching, row.sampled_steps, row.dropped, row.unit_stat_rows)
+        evidence = Evidence(*(getattr(row, name) for name in Evidence._fields))
         values = health.columns(problems, evidence)
         run_repository.update(self._connection, self.run.run_id, {**values, "layers_dead": layers_dead})
 

@@ -6,7 +6,7 @@ was undone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
@@ -21,6 +21,7 @@ from relumine_server.db.errors import problem_of
 from relumine_server.db.postgres_writer import PostgresWriter
 from relumine_server.db.prepared_statements import PreparedStatements
 from relumine_server.db.sqlite_files import OpenFiles
+from relumine_server.db.sqlite_log import WriteAheadLog
 from relumine_server.db.sqlite_writer import LOG_IDENTITY, SqliteWriter
 from relumine_server.db.types import from_json, to_json
 from relumine_server.errors import ProblemError, StorageFull, StorageOutage, UnknownDatabaseError
@@ -53,6 +54,8 @@ SQLITE_PRAGMAS = (
     f"journal_size_limit={MAX_WAL_BYTES}",
     # Debian's SQLite overwrites deleted rows with zeros: thinning would cost six times as much.
     "secure_delete=FAST",
+    # The writer copies the log into the file itself, once it has seen that the log is whole.
+    "wal_autocheckpoint=0",
 )
 POSTGRES_SESSION = {
     "statement_timeout": "30s",
@@ -69,10 +72,10 @@ PLAIN_OPTIONS = frozenset(
 class Database:
     """An open database. It may be shared between threads."""
 
-    def __init__(self, engine: sa.Engine, writer: SqliteWriter | PostgresWriter, lock_file: IO[str] | None) -> None:
+    def __init__(self, engine: sa.Engine, writer: SqliteWriter | PostgresWriter, locks: Sequence[IO[Any]] = ()) -> None:
         self.engine = engine
         self._writer = writer
-        self._lock_file = lock_file
+        self._locks = locks
         self.outages = 0
         """How often the database was found to be away or full. Some calls of threads may count as one."""
 
@@ -85,11 +88,12 @@ class Database:
         url = parse_url(database_url)
         if url.get_backend_name() == "sqlite":
             path = Path(url.database or DEFAULT_FILE)
-            lock_file = sqlite_files.lock(path)
-            sqlite_files.create_private(path)
+            locks = sqlite_files.open_exclusively(path)
             files = OpenFiles(path)
-            writer = SqliteWriter(_sqlite_engine(url, files, "BEGIN IMMEDIATE", WRITE_CACHE_BYTES), files)
-            return cls(_sqlite_engine(url, files, "BEGIN", READ_CACHE_BYTES), writer, lock_file)
+            log = WriteAheadLog(path)
+            writing = _sqlite_engine(url, files, log, "BEGIN IMMEDIATE", WRITE_CACHE_BYTES)
+            reading = _sqlite_engine(url, files, log, "BEGIN", READ_CACHE_BYTES)
+            return cls(reading, SqliteWriter(writing, files, log), locks)
         readers = _postgres_engine(url, POSTGRES_READERS, ping=True)
         writers = _postgres_engine(url, POSTGRES_WRITERS, ping=False)
         watch = _postgres_watch(readers)
@@ -98,7 +102,7 @@ class Database:
             watch.attach(engine)
             prepared.attach(engine)
         watch.start()
-        return cls(readers, PostgresWriter(writers, POSTGRES_WRITERS, watch, prepared), None)
+        return cls(readers, PostgresWriter(writers, POSTGRES_WRITERS, watch, prepared))
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
@@ -151,7 +155,7 @@ class Database:
     @property
     def is_exclusive(self) -> bool:
         """True if no other process can have this database open for writing."""
-        return self._lock_file is not None
+        return bool(self._locks)
 
     @property
     def waiting(self) -> int:
@@ -172,8 +176,8 @@ class Database:
         """Finish the waiting writes, close every connection, and release the file."""
         self._writer.close()
         self.engine.dispose()
-        if self._lock_file is not None:
-            self._lock_file.close()
+        for lock in self._locks:
+            lock.close()
 
 
 def _readable_text(data: bytes) -> str:
@@ -218,6 +222,7 @@ def _postgres_engine(url: sa.URL, connections: int, *, ping: bool) -> sa.Engine:
         pool_timeout=CONNECTION_TIMEOUT_S,
         pool_pre_ping=ping,
         json_serializer=to_json,
+        json_deserializer=from_json,
         hide_parameters=True,  # values stay out of error messages, and so out of the log
         connect_args={"connect_timeout": CONNECT_TIMEOUT_S},
     )
@@ -232,7 +237,7 @@ def _postgres_engine(url: sa.URL, connections: int, *, ping: bool) -> sa.Engine:
     return engine
 
 
-def _sqlite_engine(url: sa.URL, files: OpenFiles, begin: str, cache_bytes: int) -> sa.Engine:
+def _sqlite_engine(url: sa.URL, files: OpenFiles, log: WriteAheadLog, begin: str, cache_bytes: int) -> sa.Engine:
     """Return an engine whose transactions start with ``begin``: the driver's own would start late and deferred."""
     engine = sa.create_engine(
         url,
@@ -256,7 +261,7 @@ def _sqlite_engine(url: sa.URL, files: OpenFiles, begin: str, cache_bytes: int) 
         for pragma in (*SQLITE_PRAGMAS, f"cache_size=-{cache_bytes // 1024}"):
             connection.execute(f"PRAGMA {pragma}")
         connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()  # opens the write-ahead log
-        record.info[LOG_IDENTITY] = files.log_identity()
+        record.info[LOG_IDENTITY] = log.opened()
 
     @sa.event.listens_for(engine, "begin")
     def open_transaction(connection: sa.Connection) -> None:

@@ -10,9 +10,11 @@ import fcntl
 import os
 import pwd
 import stat
+import struct
+import sys
 import threading
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import structlog
 
@@ -20,6 +22,10 @@ from relumine_server.errors import FileInUseError, StorageOutage
 
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
+LOCK_BYTE = 2**62
+"""The byte of a database file that its server locks: SQLite locks 512 from 2**30 on, and no file is so large."""
+_FLOCK = struct.Struct("@hhqqi4x")
+"""A lock as Linux takes it: type, whence, start, length, and no process."""
 _OTHERS = 0o077  # what the group and everybody else may do
 
 _log = structlog.get_logger(__name__)
@@ -46,7 +52,7 @@ class OpenFiles:
 
     def __init__(self, database: Path) -> None:
         self._database = database.absolute()
-        self._log_file = _beside(self._database, "-wal")
+        self._log_file = beside(self._database, "-wal")
         self._identity = identity_of(self._database)
         self._is_missing = False
         self._lock = threading.Lock()
@@ -82,6 +88,21 @@ class OpenFiles:
             _log.warning("the database file is at its path again", file=str(self._database))
 
 
+def open_exclusively(database: Path) -> list[IO[Any]]:
+    """Create the file of a database if there is none, and lock it; return its locks, to be closed after the database.
+
+    Raises FileInUseError if another process has locked it, OSError if a file cannot be opened.
+    """
+    locks: list[IO[Any]] = [lock(database)]
+    try:
+        create_private(database)
+        locks.extend(lock_contents(database))
+    except BaseException:
+        locks[0].close()
+        raise
+    return locks
+
+
 def create_private(database: Path) -> None:
     """Create the file of a database if there is none, and withdraw it and the files beside it from other users.
 
@@ -89,7 +110,7 @@ def create_private(database: Path) -> None:
     """
     database.parent.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
     os.close(_open(database, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC))
-    for path in (database, *(_beside(database, suffix) for suffix in ("-wal", "-shm", "-journal"))):
+    for path in (database, *(beside(database, suffix) for suffix in ("-wal", "-shm", "-journal"))):
         _withdraw(path)
 
 
@@ -99,7 +120,7 @@ def lock(database: Path) -> IO[str]:
     Raises FileInUseError if another process has locked it, OSError if the file cannot be opened.
     """
     database.parent.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
-    path = _beside(database, ".lock")
+    path = beside(database, ".lock")
     # Another user who may open the file may lock it, and keep the server from starting.
     file = os.fdopen(_open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW), "a+")
     _withdraw(path)
@@ -107,12 +128,38 @@ def lock(database: Path) -> IO[str]:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         file.close()
-        served = f"{database} is already served by another process (SQLite allows one, Postgres several)"
+        served = _served_elsewhere(database)
         owner = _other_owner(path)
         if owner is not None:
             served += f", or its lock is held by {owner}, who owns {path.name}"
         raise FileInUseError(served) from error
     return file
+
+
+def lock_contents(database: Path) -> list[IO[bytes]]:
+    """Lock the database file itself as long as the process exists, at a byte that SQLite does not use.
+
+    The lock file may be deleted by hand, this lock only with the database. It must be released after SQLite has closed
+    the file: closing a file takes away every lock that SQLite has on it in this process.
+
+    Returns nothing where the system has no such locks. Raises FileInUseError if another process has locked it.
+    """
+    command = getattr(fcntl, "F_OFD_SETLK", None)
+    if command is None or not sys.platform.startswith("linux"):
+        return []
+    file = os.fdopen(_open(database, os.O_RDWR | os.O_CLOEXEC), "r+b", buffering=0)
+    try:
+        fcntl.fcntl(file, command, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, LOCK_BYTE, 1, 0))
+    except (BlockingIOError, PermissionError) as error:
+        file.close()
+        raise FileInUseError(_served_elsewhere(database)) from error
+    except OSError as error:  # a file system without such locks
+        _log.warning("the database file itself cannot be locked", file=str(database), reason=error.strerror)
+    return [file]
+
+
+def _served_elsewhere(database: Path) -> str:
+    return f"{database} is already served by another process (SQLite allows one, Postgres several)"
 
 
 def _open(path: Path, flags: int) -> int:
@@ -159,5 +206,6 @@ def _withdraw(path: Path) -> None:
         )
 
 
-def _beside(database: Path, suffix: str) -> Path:
+def beside(database: Path, suffix: str) -> Path:
+    """Return the path of a file beside a database."""
     return database.with_name(database.name + suffix)

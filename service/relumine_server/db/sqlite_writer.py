@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -22,6 +22,7 @@ from relumine_server.db import sqlite_driver
 from relumine_server.db.dialect import MAX_WAITING, T, WriteFn
 from relumine_server.db.errors import problem_from
 from relumine_server.db.sqlite_files import FileIdentity, OpenFiles
+from relumine_server.db.sqlite_log import LogCutError, LogState, WriteAheadLog
 from relumine_server.errors import Busy, StorageOutage, StorageUnavailable
 
 MAX_GROUP = 64  # functions committed together
@@ -30,6 +31,7 @@ MAX_GROUP_S = 0.05  # no function joins a group that has run so long: large writ
 LOG_IDENTITY = "log_identity"
 """Key in the ``info`` of a connection: the identity of the write-ahead log that it has open."""
 
+CHECKPOINT_FRAMES = 1_000  # a WAL of so many pages is copied into the file at once, as SQLite does by default
 IDLE_S = 1.0  # after so long without writes, the writer copies the WAL into the file
 
 
@@ -45,9 +47,10 @@ class _Failure(NamedTuple):
 class SqliteWriter:
     """The one thread that writes to SQLite."""
 
-    def __init__(self, engine: sa.Engine, files: OpenFiles) -> None:
+    def __init__(self, engine: sa.Engine, files: OpenFiles, log: WriteAheadLog) -> None:
         self.engine = engine
         self._files = files
+        self._log = log
         self._log_identity: FileIdentity | None = None
         self._queue: queue.Queue[_Write | None] = queue.Queue(MAX_WAITING)
         self._is_closed = False
@@ -82,9 +85,13 @@ class SqliteWriter:
     def require_reachable(self) -> None:
         """Do nothing: a file is always reachable."""
 
-    def require_writable(self) -> None:
-        """Raise StorageOutage unless the open files are at their paths."""
+    def require_writable(self, earlier: LogState | None = None) -> None:
+        """Raise StorageOutage unless the open files are at their paths and whole.
+
+        ``earlier`` is the state of the log before the last commit, to be asked after it.
+        """
         self._files.require(self._log_identity)
+        self._log.require_whole(earlier)
 
     async def write_soon(self, fn: WriteFn[T]) -> T:
         """Run a write function without blocking the event loop."""
@@ -95,6 +102,8 @@ class SqliteWriter:
         self._is_closed = True
         self._queue.put(None)
         self._thread.join()
+        with suppress(StorageOutage):
+            self._require_writable()  # the last connection copies the log into the file
         self.engine.dispose()
 
     def _run(self) -> None:
@@ -112,6 +121,8 @@ class SqliteWriter:
             self._is_ending = True
         else:
             self._commit_group(first)
+            if self._log.frames >= CHECKPOINT_FRAMES:
+                self._checkpoint()
 
     def _commit_group(self, first: _Write) -> None:
         """Run one transaction for the writes that wait; one for each of them if the database refuses it."""
@@ -164,22 +175,32 @@ class SqliteWriter:
     def _transaction(self) -> Iterator[sa.Connection]:
         """Open a transaction that is committed to the file at the path of the database, or raises.
 
-        The file is looked for again after the commit: what is acknowledged was found there.
+        The files are looked at again after the commit: what is acknowledged was found there.
         """
         with self.engine.connect() as connection:
             self._log_identity = connection.info[LOG_IDENTITY]
-            self.require_writable()
+            self._require_writable()
+            earlier = self._log.state()
             with connection.begin():
                 yield connection
-            self.require_writable()
+            self._require_writable(earlier)
+
+    def _require_writable(self, earlier: LogState | None = None) -> None:
+        """Raise as ``require_writable``; leave no log with a hole, which SQLite would copy into the database."""
+        try:
+            self.require_writable(earlier)
+        except LogCutError:
+            self._log.end_at_hole()
+            raise
 
     def _checkpoint(self) -> None:
         """Copy the WAL into the file. Only this thread does it: two at once have damaged files before SQLite 3.51.3."""
         self._is_wal_dirty = False
         try:
+            self._require_writable()
             with self.engine.connect() as connection:
                 connection.connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)")
-        except (SQLAlchemyError, OSError):
+        except (SQLAlchemyError, StorageOutage, OSError):
             return  # the next commit tries again
 
 

@@ -16,7 +16,7 @@ from relumine_server.alerts import stall_detection
 from relumine_server.alerts.lifecycle import ENDED_RUN_STATUSES
 from relumine_server.alerts.service import UploadEffect
 from relumine_server.alerts.stall_detection import Heartbeat
-from relumine_server.runs import health, session_order
+from relumine_server.runs import health, layer_pace, session_order
 from relumine_server.runs.health import Evidence
 from relumine_server.runs.rows import LockedRun
 from relumine_server.runs.session_order import RunSession
@@ -130,7 +130,7 @@ def _values_by_arrival(run: LockedRun, upload: Upload, arrival: Arrival, now: da
     if begins_session or _is_earliest(run, upload):
         values["session_first_step"] = _first_step(upload)
     values |= _rate_values(run, upload, arrival, now)
-    return values
+    return values | layer_pace.values(run.layer_pace, upload)
 
 
 def _rate_values(run: LockedRun, upload: Upload, arrival: Arrival, now: datetime) -> dict[str, Any]:

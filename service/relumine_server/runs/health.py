@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from relumine.schemas.health import MAX_LOST_SHARE, Health, run_health
 from relumine.schemas.watching import Watching
+from relumine_server.runs.layer_pace import LayerPace
 
 NOTHING_ANALYZED = "nothing was analyzed so far"
 NO_LAYER_ANALYZED = "no layer was recorded so far"
@@ -23,13 +24,17 @@ class Evidence(NamedTuple):
     """The basis of the health of a run, besides its alerts.
 
     ``watching`` is what its client last reported. ``sampled_steps`` counts those that were analyzed, ``dropped`` those
-    that were not delivered, by reason. ``unit_stat_rows`` are sampled steps with statistics of any layer.
+    that were not delivered, by reason. ``unit_stat_rows`` are sampled steps with statistics of any layer. The rest is
+    the pace of the records of layers.
     """
 
     watching: Mapping[str, Any] | None
     sampled_steps: int
     dropped: Mapping[str, int]
     unit_stat_rows: int
+    last_layer_step: int | None
+    since_layer: int
+    longest_without_layer: int
 
 
 def columns(problems: Health | None, evidence: Evidence) -> dict[str, Any]:
@@ -59,8 +64,14 @@ def _unknown_reason(evidence: Evidence) -> str | None:
         return NOTHING_ANALYZED
     if not evidence.unit_stat_rows:
         return NO_LAYER_ANALYZED
+    if evidence.watching is None and _pace(evidence).has_stopped:
+        return f"no layer was recorded since step {evidence.last_layer_step or 0:,}"
     dropped_steps = sum(evidence.dropped.values())
     total = evidence.sampled_steps + dropped_steps
     if dropped_steps > MAX_LOST_SHARE * total:
         return f"{dropped_steps:,} of {total:,} sampled steps were not delivered"
     return None
+
+
+def _pace(evidence: Evidence) -> LayerPace:
+    return LayerPace(evidence.last_layer_step, evidence.since_layer, evidence.longest_without_layer)

@@ -60,7 +60,7 @@ _SELECT_LOCKED = _SELECT_UNLOCKED.with_for_update()
 _PREPARED_LOCK = PreparedStatement(_SELECT_UNLOCKED)  # a writer to SQLite has the whole database
 _NEW_COLUMNS: dict[str, Any] = dict.fromkeys(_LOCKED_NAMES) | {
     "status": "running", "dropped": {}, "is_shared": False, "uncompacted_records": 0, "longest_gap_s": 0.0,
-    "sampled_steps": 0, "layers_dead": 0,
+    "sampled_steps": 0, "layers_dead": 0, "since_layer": 0, "longest_without_layer": 0,
     "unit_stat_rows": 0, "unit_stat_bytes": 0, "has_open_alerts": False, "has_stalled_alert": False,
 }  # fmt: skip
 

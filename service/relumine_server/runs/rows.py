@@ -9,6 +9,7 @@ from typing import Any
 
 from relumine.schemas.health import Health, HealthStatus
 from relumine.schemas.run import RunStatus
+from relumine_server.runs.layer_pace import LayerPace
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,9 @@ class RunRow:
     health_reason: str | None
     layers_dead: int
     sampled_steps: int
+    last_layer_step: int | None
+    since_layer: int
+    longest_without_layer: int
     unit_stat_rows: int
     final_loss: float | None
     session_first_step: int | None
@@ -79,6 +83,9 @@ class LockedRun:
     watching: Mapping[str, Any] | None
     rate_step: int | None = None
     rate_at: datetime | None = None
+    last_layer_step: int | None = None
+    since_layer: int = 0
+    longest_without_layer: int = 0
     trace: bytes | None = None
 
     @property
@@ -87,3 +94,8 @@ class LockedRun:
         if self.problem_health is None:
             return None
         return Health(status=self.problem_health, reason=self.problem_reason)
+
+    @property
+    def layer_pace(self) -> LayerPace:
+        """The pace of its records of layers."""
+        return LayerPace(self.last_layer_step, self.since_layer, self.longest_without_layer)

@@ -75,7 +75,7 @@ def _readable_view(run: RunRow, counts: RunCounts, base_url: str) -> schema_run.
 
 _AS_STORED = (
     "run_id", "project", "name", "status", "health", "health_reason", "config", "tags", "sdk", "torch", "last_step",
-    "is_shared", "coverage", "layers_dead", "sampled_steps", "final_loss",
+    "is_shared", "coverage", "layers_dead", "sampled_steps", "last_layer_step", "final_loss",
     "steps_per_s",
 )  # fmt: skip
 """Columns that the API answers as they are stored."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 from cachetools import LRUCache
 
 from relumine.schemas.record_table import Array
 from relumine_server.timeseries import codec, layout, packing
+from relumine_server.timeseries.codec import StoredSegment
 
 MAX_REMEMBERED = 10_000  # rows; a process that meets more of them logs some twice
 
@@ -34,9 +35,21 @@ def readable_segments(run_id: str, rows: Sequence[Any], **position: Any) -> list
 
     Each row has ``seq``, ``record_count``, ``data`` and ``readings``; ``position`` is what else names it.
     """
+    return list(decodable_segments(run_id, rows, **position).rows)
+
+
+class DecodableSegments(NamedTuple):
+    """Rows of segments, and what ``codec.decode`` needs of each."""
+
+    rows: Sequence[Any]
+    segments: list[StoredSegment]
+
+
+def decodable_segments(run_id: str, rows: Sequence[Any], **position: Any) -> DecodableSegments:
+    """Return what ``readable_segments`` returns, with the segments that were made of the rows to judge them."""
     segments = codec.segments_of(rows)
     if all(map(layout.is_readable, layout.distinct(segments))):
-        return list(rows)
+        return DecodableSegments(rows, segments)
     layouts = layout.layouts_of(segments)
     is_readable = {segment: layout.is_readable(segment) for segment in set(layouts)}
     readable = []
@@ -46,7 +59,7 @@ def readable_segments(run_id: str, rows: Sequence[Any], **position: Any) -> list
         else:
             layer_id = getattr(row, "layer_id", None)
             report("segments", run_id, **(position or {"layer_id": layer_id}), seq=row.seq)
-    return readable
+    return DecodableSegments(readable, codec.segments_of(readable))
 
 
 def learning_rates(

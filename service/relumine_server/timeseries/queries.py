@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from relumine.schemas.record_table import Array
 from relumine_server.db import tables
 from relumine_server.timeseries import codec, damage, sessions
+from relumine_server.timeseries.damage import DecodableSegments
 from relumine_server.timeseries.downsampling import Downsampled, SeriesColumns
 from relumine_server.timeseries.sessions import SessionSpan
 
@@ -93,10 +94,10 @@ def _read_segments(connection: sa.Connection, query: _SeriesQuery, span: Session
     )
     if span.first_step > span.began_at_step and not span.out_of_order:
         statement = statement.where(c.seq > _last_seq_before(connection, query.run_id, span))
-    rows = damage.readable_segments(query.run_id, connection.execute(statement).all())
-    if not rows:
+    decodable = damage.decodable_segments(query.run_id, connection.execute(statement).all())
+    if not decodable.rows:
         return {}, True
-    points = _points_in_span(_decode_segments(rows, query.names), [*query.names, LAYER_ID], span)
+    points = _points_in_span(_decode_segments(decodable, query.names), [*query.names, LAYER_ID], span)
     layer_ids = points.last[LAYER_ID]
     starts = np.flatnonzero(np.diff(layer_ids, prepend=-1)).tolist()
     pieces = {}
@@ -111,14 +112,14 @@ def _between(points: Downsampled, names: Sequence[str], start: int, end: int) ->
     return Downsampled(points.weight[start:end], points.step[start:end], min=values, max=values, last=values)
 
 
-def _decode_segments(rows: Sequence[Any], names: Sequence[str]) -> SeriesColumns:
+def _decode_segments(decodable: DecodableSegments, names: Sequence[str]) -> SeriesColumns:
     """Decode segments one after the other, all layers at once."""
-    segments = codec.segments_of(rows)
+    segments = decodable.segments
     columns = codec.decode(segments, ("step", *names))
     counts = [record_count for record_count, _, _ in segments]
-    columns[LAYER_ID] = np.repeat(np.array(codec.column_of(rows, LAYER_ID), np.float64), counts)
+    columns[LAYER_ID] = np.repeat(np.array(codec.column_of(decodable.rows, LAYER_ID), np.float64), counts)
     if "seq" in names:
-        columns["seq"] = np.repeat(np.array(codec.column_of(rows, "seq"), np.float64), counts)
+        columns["seq"] = np.repeat(np.array(codec.column_of(decodable.rows, "seq"), np.float64), counts)
     return columns
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import sys
 
 import httpx
 import pytest
 
 from relumine_server.db.database import Database
+from relumine_server.db.sqlite_snapshot import snapshot
 from tests.helpers.command_line import run_command
 from tests.helpers.forked_python import TRAININGS
-from tests.helpers.server_process import ServerProcess
+from tests.helpers.server_process import DEADLINE_S, ServerProcess
 
 
 @pytest.fixture
@@ -23,15 +26,15 @@ def server(tmp_path, monkeypatch):
     process.kill()
 
 
-def upload(server):
+def upload(server, seq=1):
     layers = [{"layer_id": 1, "name": "act1", "units": 4}]
-    records = [{"layer_id": 1, "first_step": 1, "step": 1, "n_examples": 100, "active": [9] * 4}]
-    body = {"run": {"id": "r1"}, "session": "s", "seq": 1, "layers": layers, "records": records}
-    assert httpx.post(f"{server.url}/v1/uploads", json=body).status_code == 202
+    records = [{"layer_id": 1, "first_step": seq, "step": seq, "n_examples": 100, "active": [9] * 4}]
+    body = {"run": {"id": "r1"}, "session": "s", "seq": seq, "layers": layers, "records": records}
+    return httpx.post(f"{server.url}/v1/uploads", json=body).status_code
 
 
 def test_keys_are_listed_and_runs_replayed_beside_a_running_server(server):
-    upload(server)
+    assert upload(server) == 202
     replayed = run_command(["replay", "r1"])
     assert (replayed.exit_code, "as stored" in replayed.stdout) == (0, True), replayed.output
     key = httpx.post(f"{server.url}/v1/keys", json={"scope": "admin", "name": "me"}).json()
@@ -124,10 +127,37 @@ def test_sync_of_a_wrong_folder_says_so(folder, tmp_path):
 
 def test_reading_beside_a_server_leaves_its_database_open_to_it_alone(server):
     assert run_command(["keys", "list"]).exit_code == 0
-    upload(server)
+    assert upload(server) == 202
     with pytest.raises(Exception, match="already served"):
         Database.open(f"sqlite:///{server_file(server)}")
 
 
 def server_file(server):
     return re.search(r"sqlite:///(\S+?)[,)]", server.stderr)[1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no locks on a part of a file that last")
+def test_a_second_server_is_refused_although_the_lock_file_was_deleted(server, tmp_path):
+    (tmp_path / "x.db.lock").unlink()
+    second = ServerProcess(f"sqlite:///{tmp_path / 'x.db'}", tmp_path / "second")
+    assert second.process.wait(DEADLINE_S) == 2
+    assert "x.db is already served by another process (SQLite allows one, Postgres several)" in second.stderr
+    assert upload(server) == 202
+    server.kill()
+    third = ServerProcess(f"sqlite:///{tmp_path / 'x.db'}", tmp_path / "third").wait_until_ready()
+    assert upload(third, 2) == 202
+    third.kill()
+
+
+def test_what_a_killed_server_acknowledged_after_its_write_ahead_log_was_cut_is_there_again(server, tmp_path):
+    assert [upload(server, seq) for seq in range(1, 6)] == [202] * 5
+    os.truncate(tmp_path / "x.db-wal", 0)
+    answers = {seq: upload(server, seq) for seq in range(6, 16)}
+    assert set(answers.values()) <= {202, 503}
+    server.kill()
+    again = ServerProcess(f"sqlite:///{tmp_path / 'x.db'}", tmp_path / "again").wait_until_ready()
+    with snapshot(tmp_path / "x.db") as connection:
+        stored = {seq for (seq,) in connection.execute("SELECT seq FROM uploads")}
+    assert {seq for seq, answer in answers.items() if answer == 202} <= stored
+    assert upload(again, 16) == 202
+    again.kill()

@@ -48,7 +48,7 @@ def test_the_first_upload_begins_a_session():
     assert change.row_values == {
         "updated_at": NOW, "last_step": 20, "uncompacted_records": 2, "unit_stat_rows": 2, "unit_stat_bytes": 100,
         "detector_session": FIRST, "detector_seq": 1, "last_heartbeat_at": NOW, "session_first_step": 10,
-        "rate_step": 20, "rate_at": NOW, "steps_per_s": None, "sampled_steps": 2, "final_loss": 1.0,
+        "rate_step": 20, "rate_at": NOW, "steps_per_s": None, "sampled_steps": 2, "final_loss": 1.0, "since_layer": 2,
         "health": "healthy", "health_reason": None, "problem_health": None, "problem_reason": None,
     }  # fmt: skip
     assert change.effect.step == 20

@@ -122,6 +122,29 @@ def test_a_run_without_a_record_of_a_layer_is_unknown(run_of):
     assert health(run_of("r1", records(201, 20))) == ("healthy", None)
 
 
+@pytest.mark.parametrize("goes_on", ["metrics", "run records", "nothing but uploads"])
+def test_layers_that_are_no_longer_recorded_leave_the_health_unknown(call, run_of, goes_on):
+    assert health(run_of("r1", records(1, 20))) == ("healthy", None)
+    for number in range(25):
+        step = 201 + 10 * number
+        metrics = [{"step": step, "name": "loss", "value": 1.0}] if goes_on == "metrics" else []
+        parts = records(step, 1)[:1] if goes_on == "run records" else []
+        run = run_of("r1", parts, metrics=metrics)
+    assert (health(run), run["last_layer_step"]) == (("unknown", "no layer was recorded since step 191"), 191)
+    for alert in call("GET", "/v1/alerts?run_id=r1").json()["items"]:
+        assert alert["kind"] != "stalled"
+    ended = run_of("r1", [], final_status="finished")
+    assert health(ended) == ("unknown", "no layer was recorded since step 191")
+    assert health(run_of("r1", records(501, 2))) == ("healthy", None)
+
+
+def test_a_client_that_reports_the_watching_is_believed(run_of):
+    run_of("r1", records(1, 20), watching={"state": "watching"})
+    for _ in range(25):
+        run = run_of("r1", [], watching={"state": "watching"})
+    assert health(run) == ("healthy", None)
+
+
 @pytest.mark.parametrize("stored", ['{"state":"unwatched","reason":"of a newer version"}', "{}", "[1]", "{"])
 def test_a_damaged_report_of_the_watching_is_no_health_and_costs_no_upload(call, run_of, database, stored):
     run_of("r1", records(1, 20), watching={"state": "unwatched", "reason": "eval_mode"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from unittest.mock import Mock
 
 import pytest
 from uvicorn.server import ServerState
@@ -107,6 +108,32 @@ def test_of_all_pipelines_one_request_is_answered_at_a_time_and_the_connections_
     application = asyncio.run(scene())
     assert application.most_running == 1
     assert application.started == [f"/{name}{number}" for number in NUMBERS for name in "abc"]
+
+
+def test_all_pipelines_rest_after_each_response_for_longer_than_it_took(monkeypatch):
+    async def scene():
+        loop = asyncio.get_running_loop()
+        timers = []
+        now = [100.0]
+        monkeypatch.setattr(loop, "time", lambda: now[0])
+        monkeypatch.setattr(loop, "call_later", lambda delay, function: timers.append((delay, function)) or Mock())
+        turns = pipelines.PipelineTurns()
+        first = Mock()
+        second = Mock()
+        turns.wait(first)
+        turns.wait(second)
+        assert first.start_request.call_count == 1
+        now[0] += 0.25
+        turns.end(first)
+        turns.wait(first)  # its next request
+        assert second.start_request.call_count == 0
+        rest_s, end_of_rest = timers[-1]
+        assert rest_s == 0.25 * pipelines.RESTS
+        end_of_rest()
+        assert (first.start_request.call_count, second.start_request.call_count) == (1, 1)
+        monkeypatch.undo()
+
+    asyncio.run(scene())
 
 
 def test_a_client_that_waits_for_its_response_is_answered_beside_a_pipeline():

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
 
+from relumine.schemas.chart import Trace
 from relumine_server.db.types import UNREADABLE, from_json
 from relumine_server.timeseries import layout, traces
 from relumine_server.timeseries.downsampling import Downsampled
@@ -15,10 +17,15 @@ def series(steps, values):
     return Downsampled(np.ones(len(steps), int), np.array(steps, float), min=columns, max=columns, last=columns)
 
 
+def traces_of(by_layer, points):
+    """Return traces as the schema has them, which the answer is not validated against."""
+    return TypeAdapter(list[Trace]).validate_python(traces.traces(by_layer, points), strict=True)
+
+
 def test_each_layer_has_its_own_points_ordered_by_layer_and_null_where_nothing_was_measured():
     nothing = series([], [])
     by_layer = {7: series([1, 2], [0.5, np.nan]), 3: series([4], [0.25]), 5: nothing, 9: series([6, 8], [np.inf, 1])}
-    answer = traces.traces(by_layer, points=10)
+    answer = traces_of(by_layer, points=10)
     assert [(trace.layer_id, trace.step) for trace in answer] == [(3, [4]), (7, [1, 2]), (9, [6, 8])]
     for name in traces.STATISTICS:
         assert [getattr(trace, name) for trace in answer] == [[0.25], [0.5, None], [None, 1.0]]
@@ -26,14 +33,14 @@ def test_each_layer_has_its_own_points_ordered_by_layer_and_null_where_nothing_w
 
 def test_a_long_layer_is_downsampled_beside_a_short_one():
     by_layer = {1: series(range(100), range(100)), 2: series([5], [5])}
-    long, short = traces.traces(by_layer, points=10)
+    long, short = traces_of(by_layer, points=10)
     assert len(long.step) == 10
     assert (long.dead_fraction[-1], long.active_rate[-1]) == (99.0, 99.0)
     assert (short.step, short.active_rate) == ([5], [5.0])
 
 
 def test_no_layer_has_no_trace():
-    assert traces.traces({}, points=10) == []
+    assert traces_of({}, points=10) == []
 
 
 def test_segments_of_one_layout_are_judged_once():

@@ -60,6 +60,7 @@ RUN_FIELDS: Mapping[str, tuple[str, Any]] = {
     "known": ("All thresholds by name.", None),
     "last": ("The last value of each point; null if missing.", [0.42]),
     "last_upload_at": ("When the training last sent something; a change through the API does not renew it.", TIME),
+    "last_layer_step": ("The last step at which a layer was recorded; null before the first.", 1200),
     "last_step": ("The last step that was recorded; null before the first.", 1200),
     "later": ("The common problems that the proposed policy raised later.", 0),
     "layer": ("The name of the layer; null for the run itself.", "act1"),

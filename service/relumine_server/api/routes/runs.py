@@ -158,7 +158,7 @@ def _overview(
         "alerts": alerts,
         "last_step": run.last_step,
     }
-    return pydantic_core.to_json(overview)
+    return pydantic_core.to_json(overview, inf_nan_mode="null")
 
 
 def _etag(run: RunRow, alerts: list[schema_alert.Alert], after_step: int | None) -> str:

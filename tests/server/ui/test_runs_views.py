@@ -202,3 +202,13 @@ def test_columns_are_sorted_by_the_server(page, sweeps):
     page.wait_for_url(re.compile("sort=project"))
     expect(runs(page).locator("td.run").first).to_have_text("run b1")
     expect(page.locator("th[aria-sort=ascending]")).to_contain_text("Project")
+    for title, field in (("Worst layer", "lost_fraction"), ("Alerts", "open_alerts")):
+        page.locator("thead").get_by_role("button", name=title).click()
+        page.wait_for_url(re.compile(f"sort=-{field}"))
+        expect(runs(page).locator("td.run").first).to_have_text("run a1")
+        expect(page.locator("th[aria-sort=descending]")).to_contain_text(title)
+    expect(runs(page).first.locator("td.worst")).to_contain_text("100%")
+    page.locator("thead").get_by_role("button", name="Duration").click()
+    page.wait_for_url(re.compile("sort=-duration_s"))
+    page.reload()
+    expect(page.locator("th[aria-sort=descending]")).to_contain_text("Duration")

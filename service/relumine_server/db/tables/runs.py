@@ -52,6 +52,7 @@ runs = sa.Table(
     required("layers_dead", sa.BigInteger, default=0),
     required("sampled_steps", sa.BigInteger, default=0),
     sa.Column("final_loss", sa.Float),
+    sa.Column("lost_fraction", sa.Float),
     required("uncompacted_records", sa.BigInteger, default=0),
     required("unit_stat_rows", sa.BigInteger, default=0),
     required("unit_stat_bytes", sa.BigInteger, default=0),

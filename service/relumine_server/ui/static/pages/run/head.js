@@ -3,7 +3,7 @@
 import { addressOf } from "../../core/address.js";
 import { path, withQuery } from "../../core/api.js";
 import { copyButton, el, plain, replace, runLabel, setText } from "../../core/elements.js";
-import { ago, count, duration, runSeconds } from "../../core/format.js";
+import { ago, count, duration } from "../../core/format.js";
 import { badge } from "../../core/states.js";
 
 export function runHead(runId, onPicture) {
@@ -73,7 +73,7 @@ export function runHead(runId, onPicture) {
       );
     }
     const lost = run.layers ? `${count(run.layers_dead)} of ${count(run.layers)} layers lost` : "no layers yet";
-    setText(facts, `${lost} · step ${count(run.last_step)} · ${duration(runSeconds(run))}`);
+    setText(facts, `${lost} · step ${count(run.last_step)} · ${duration(run.duration_s)}`);
     replace(updated, "last upload ", ago(run.last_upload_at || run.updated_at));
   }
 

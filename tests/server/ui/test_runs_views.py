@@ -152,7 +152,7 @@ def test_a_view_is_saved_shown_again_after_a_reload_and_deleted(page, sweeps):
     menu(page).get_by_role("link", name="<i>vision</i>").click()
     expect(runs(page)).to_have_count(3)
     assert page.url.endswith("#/runs?project=vision&by=group")
-    assert page.get_by_label("Project").input_value() == "vision"
+    assert page.get_by_label("Project", exact=True).input_value() == "vision"
     menu(page).locator("summary").click()
     expect(menu(page).get_by_role("link", name="<i>vision</i>")).to_have_attribute("aria-current", "true")
     menu(page).get_by_role("button", name="Delete the view").click()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from relumine.schemas.chart import Trace
+from relumine.schemas.record_table import Array
 from relumine_server.timeseries import downsampling
 from relumine_server.timeseries.downsampling import Downsampled
 
@@ -17,6 +18,7 @@ EXTREMES = ("dead_fraction", "born_dead_fraction", "dying_fraction")
 LAST = "active_rate"
 """The one of which it shows the last value."""
 STATISTICS = (*EXTREMES, LAST)
+KILL_RATIO = "kill_ratio"
 
 
 def traces(series: Mapping[int, Downsampled], points: int) -> list[Trace]:
@@ -42,3 +44,18 @@ def traces(series: Mapping[int, Downsampled], points: int) -> list[Trace]:
         values = {name: column[start:end] for name, column in columns.items()}
         cut.append(Trace.model_construct(layer_id=layer_id, **values))  # every number is ours
     return cut
+
+
+def largest_between(series: Mapping[int, Downsampled], name: str, steps: Array) -> Array:
+    """Return the largest value of a statistic in any layer from behind the step before each of ``steps`` up to it.
+
+    ``steps`` ascend, shape (points,), as the result; NaN where no layer has a value.
+    """
+    largest = np.full(steps.size, np.nan)
+    if not series:
+        return largest
+    points = np.searchsorted(steps, np.concatenate([of_layer.step for of_layer in series.values()]))
+    values = np.concatenate([of_layer.max[name] for of_layer in series.values()])
+    is_before_the_end = points < steps.size
+    np.fmax.at(largest, points[is_before_the_end], values[is_before_the_end])
+    return largest

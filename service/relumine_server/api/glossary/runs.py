@@ -61,6 +61,10 @@ RUN_FIELDS: Mapping[str, tuple[str, Any]] = {
     "integer": ("Whether the threshold is a whole number.", False),
     "is_shared": ("Whether two trainings have uploaded under this run id at once.", False),
     "items": ("The items of this page.", None),
+    "kill_ratio": (
+        "The largest kill ratio of all layers since the point before; null if missing.",
+        [0.02],
+    ),
     "known": ("All thresholds by name.", None),
     "last": ("The last value of each point; null if missing.", [0.42]),
     "last_upload_at": ("When the training last sent something; a change through the API does not renew it.", TIME),

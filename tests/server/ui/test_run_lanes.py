@@ -34,7 +34,7 @@ def open_run(page, run_id):
 
 
 def hover(page, lane, share):
-    box = page.locator(".lane-plot").nth(lane).bounding_box()
+    box = page.locator(".lane-plot canvas").nth(lane).bounding_box()
     page.mouse.move(box["x"] + share * box["width"], box["y"] + box["height"] / 2)
 
 

@@ -202,7 +202,7 @@ def test_columns_are_sorted_by_the_server(page, sweeps):
     page.wait_for_url(re.compile("sort=project"))
     expect(runs(page).locator("td.run").first).to_have_text("run b1")
     expect(page.locator("th[aria-sort=ascending]")).to_contain_text("Project")
-    for title, field in (("Worst layer", "lost_fraction"), ("Alerts", "open_alerts")):
+    for title, field in (("Worst layer", "lost_fraction"), ("Open alerts", "open_alerts")):
         page.locator("thead").get_by_role("button", name=title).click()
         page.wait_for_url(re.compile(f"sort=-{field}"))
         expect(runs(page).locator("td.run").first).to_have_text("run a1")

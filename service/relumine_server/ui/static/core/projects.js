@@ -22,9 +22,15 @@ export function startProjects() {
 }
 
 export async function refreshProjects() {
-  const answer = await get(withQuery(path("projects"), { limit: MOST_PROJECTS })).catch(() => ({ items: [] })); // the page reports the error
-  names = answer.items.map(({ project }) => project);
+  names = await projectNames().catch(() => []); // the page reports the error
   render();
+}
+
+async function projectNames() {
+  const session = await get(path("session"));
+  if (session.needed && !session.scope) return []; // the page asks for a key
+  const { items } = await get(withQuery(path("projects"), { limit: MOST_PROJECTS }));
+  return items.map(({ project }) => project);
 }
 
 function hasProject({ parts: [section = "runs", id] }) {

@@ -23,7 +23,8 @@ const MARKS = { critical: "✕", warning: "▲", info: "i" };
 export function runLanes(options) {
   const { traces } = options;
   const lanes = [alertLane(options), sampledLane(options), heatLane(options)];
-  lanes.push(lineLane("learning rate", "Learning rate", traces.run.step, traces.run.learning_rate, "accent"));
+  if (hasValues(traces.run.learning_rate))
+    lanes.push(lineLane("learning rate", "Learning rate", traces.run.step, traces.run.learning_rate, "accent"));
   if (hasValues(traces.run.loss)) lanes.push(lossLane(options));
   if (traces.run.kill_ratio.some((value) => value > 0))
     lanes.push(lineLane("kill ratio", "Kill ratio, worst layer", traces.run.step, traces.run.kill_ratio, "dying"));

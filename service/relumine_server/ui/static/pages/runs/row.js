@@ -51,12 +51,12 @@ const COLUMNS = [
     cell: ({ run }) => duration(run.duration_s),
   },
   {
-    title: "Alerts",
+    title: "Open alerts",
     number: true,
     sort: "open_alerts",
     first: "-",
     name: "hide-small",
-    cell: ({ run }) => el("span", { title: "open / all" }, alerts(run)),
+    cell: ({ run }) => alerts(run),
   },
   { title: "Started", number: true, sort: "created_at", first: "-", cell: ({ run }) => ago(run.started_at || run.created_at) },
 ];
@@ -124,5 +124,6 @@ function sparkline(trace) {
 
 function alerts(run) {
   const { critical, warning, info, open } = run.alert_counts;
-  return `${count(open)} / ${count(critical + warning + info)}`;
+  const all = critical + warning + info;
+  return all ? `${count(open)} of ${count(all)}` : "–";
 }

@@ -14,7 +14,10 @@ const CHARTS = [
     "Learning rate, loss",
     "The highest learning rate of all parameter groups, and the loss as it was logged or recorded. Dashed lines in the loss are steps at which the rate changed to more than twice or less than half.",
   ],
-  ["Kill ratio", "That of the layer where it is highest. Near 1, one optimizer step can silence the most fragile units."],
+  [
+    "Kill ratio, worst layer",
+    "That of the layer where it is highest. Near 1, one optimizer step can silence the most fragile units.",
+  ],
   ["Update ratio", "The size of an update relative to the size of the weights. Values far above 0.01 are unusually large."],
   ["Unit map", "One row per unit, one column per sampled step, darker where the unit is active on more examples."],
 ];

@@ -127,7 +127,7 @@ def _add_slack(user: User) -> None:
 
 def _learn_a_word(user: User) -> None:
     user.click(user.page.locator("#help-button"))
-    user.page.locator("#help").get_by_text("Kill ratio").wait_for()
+    user.page.locator("#help").get_by_text("Kill ratio", exact=True).wait_for()
 
 
 TASKS: dict[str, Callable[[User], None]] = {

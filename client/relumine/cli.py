@@ -13,7 +13,7 @@ from relumine import __version__
 STATUSES = ("running", "finished", "stalled", "failed")
 SORT_FIELDS = (
     "created_at", "updated_at", "name", "last_step", "health", "final_loss", "project", "status", "layers_dead",
-    "steps_per_s",
+    "steps_per_s", "open_alerts", "duration_s", "lost_fraction",
 )  # fmt: skip
 SORTS = tuple(f"{direction}{field}" for field in SORT_FIELDS for direction in ("", "-"))
 HEALTHS = ("unknown", "unwatched", "healthy", "at_risk", "damaged", "collapsed", "diverged")

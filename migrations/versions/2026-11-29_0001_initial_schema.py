@@ -62,6 +62,7 @@ def upgrade() -> None:
         sa.Column("since_layer", sa.BigInteger(), nullable=False),
         sa.Column("longest_without_layer", sa.BigInteger(), nullable=False),
         sa.Column("final_loss", sa.Float(), nullable=True),
+        sa.Column("lost_fraction", sa.Float(), nullable=True),
         sa.Column("uncompacted_records", sa.BigInteger(), nullable=False),
         sa.Column("unit_stat_rows", sa.BigInteger(), nullable=False),
         sa.Column("unit_stat_bytes", sa.BigInteger(), nullable=False),

@@ -54,6 +54,7 @@ OUTPUT = "{output}"
 # A command for every module with a command line in benchmarks and research, as small as it can be. {corpus} is a folder
 # of simulated runs, {trained} one of trained runs, {output} an empty one.
 TINY: Mapping[str, Sequence[str]] = {
+    "benchmarks.dashboard.memory_over_time": ["--minutes 0.05 --warm-up 0 --every 1 --layers 2 --only run"],
     "benchmarks.dashboard.page_times": ["--layers 2 --records 200 --runs 3 --updates 1 --rounds 1"],
     "benchmarks.dashboard.screenshots": ["--to {output} --only run-died --steps 60"],
     "benchmarks.dashboard.tasks": ["--steps 300"],

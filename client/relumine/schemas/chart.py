@@ -60,11 +60,15 @@ class Trace(View):
 
 
 class RunTrace(View):
-    """Learning rate, update ratio and loss of the run over steps, as far as they were sent."""
+    """Learning rate, update ratio and loss of the run over steps, as far as they were sent.
+
+    ``kill_ratio`` is the largest of all layers since the point before.
+    """
 
     step: list[int]
     learning_rate: list[float | None]
     update_ratio: list[float | None]
+    kill_ratio: list[float | None]
     loss: list[float | None]
 
 

@@ -15,7 +15,8 @@ RunStatus: TypeAlias = Literal["running", "finished", "stalled", "failed"]
 RunSort: TypeAlias = Literal[
     "created_at", "-created_at", "updated_at", "-updated_at", "name", "-name", "last_step", "-last_step",
     "health", "-health", "final_loss", "-final_loss", "project", "-project", "status", "-status",
-    "layers_dead", "-layers_dead", "steps_per_s", "-steps_per_s",
+    "layers_dead", "-layers_dead", "steps_per_s", "-steps_per_s", "open_alerts", "-open_alerts",
+    "duration_s", "-duration_s", "lost_fraction", "-lost_fraction",
 ]  # fmt: skip
 """Orders of a list of runs; ``-`` is from the largest value to the smallest. ``health`` begins with the worst, and
 ``status`` with failed and stalled runs."""
@@ -98,6 +99,8 @@ class Run(View):
     layers: int
     layers_dead: int
     """Layers that are dead or were born dead, or were when the run ended, of whatever severity."""
+    lost_fraction: float | None
+    """The share of units of the worst layer that are dying, dead or born dead, at the last analyzed step."""
     alert_counts: AlertCounts
     open_alerts: int
     sampled_steps: int
@@ -110,6 +113,8 @@ class Run(View):
     """The first step that was recorded of the newest session; null before it."""
     steps_per_s: float | None
     """Steps per second since the first upload of the newest session; null where they came after the training."""
+    duration_s: float | None
+    """Seconds from the start of the run to its end, or to its last upload; null where the start is later than that."""
     url: str
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from relumine_server.api import pagination
 from relumine_server.api.pagination import Nullable
 from relumine_server.runs import sorting
-from relumine_server.runs.rows import RunRow
+from relumine_server.runs.rows import ListedRun
 
 _POSITIONS: Mapping[str, tuple[pagination.Kind, ...]] = {
     "created_at": (datetime, str),
@@ -22,6 +22,9 @@ _POSITIONS: Mapping[str, tuple[pagination.Kind, ...]] = {
     "status": (range(len(sorting.STATUS_ORDER) + 1), datetime, str),
     "layers_dead": (pagination.STEPS, datetime, str),
     "steps_per_s": (Nullable(float), datetime, str),
+    "open_alerts": (pagination.COUNTS, datetime, str),
+    "duration_s": (Nullable(float), datetime, str),
+    "lost_fraction": (Nullable(float), datetime, str),
 }
 
 
@@ -31,6 +34,6 @@ def decode(cursor: str | None, sort: str) -> Sequence[Any] | None:
     return None if values is None else values[1:]
 
 
-def cut(runs: Sequence[RunRow], limit: int, sort: str) -> tuple[list[RunRow], str | None]:
+def cut(runs: Sequence[ListedRun], limit: int, sort: str) -> tuple[list[ListedRun], str | None]:
     """Return the first ``limit`` runs, and the cursor of the next page if there are more."""
     return pagination.cut(runs, limit, lambda run: (sort, *sorting.position(run, sort)))

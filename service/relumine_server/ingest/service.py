@@ -269,6 +269,7 @@ def _store(
         change = progress(run, upload, arrival, written, now)
         if arrival.is_latest and analysis.lost:
             change.row_values["trace"] = _trace(run, upload, analysis)
+            change.row_values["lost_fraction"] = round(analysis.lost[max(analysis.lost)], 6)
         if change.session_note is not None:
             sessions.save_note(connection, upload, change.session_note, now)
         run_repository.update(connection, run.run_id, change.row_values)

@@ -199,7 +199,7 @@ def _choose_runs(connection: sa.Connection, project: str, run_ids: Sequence[str]
     Raises RunNotFound if one of ``run_ids`` is of another project.
     """
     if run_ids is None:
-        return listing.select_page(connection, RunFilters(project=project), None, limit)
+        return list(listing.select_page(connection, RunFilters(project=project), None, limit))
     runs = []
     for run_id in set(run_ids):
         run = run_repository.find(connection, run_id)

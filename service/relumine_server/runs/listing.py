@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from relumine_server.db import tables
 from relumine_server.runs import sorting
 from relumine_server.runs.filters import RunFilters, filtered
-from relumine_server.runs.rows import RunRow
+from relumine_server.runs.rows import ListedRun, RunRow
 
 PAGE_CHARACTERS = 4_000_000
 """Characters of the configurations and the coverage of the runs in one page."""
@@ -27,11 +27,12 @@ def select_page(
     position: Sequence[Any] | None,
     limit: int,
     sort: str = sorting.NEWEST_FIRST,
-) -> list[RunRow]:
+) -> list[ListedRun]:
     """Return a page of runs, and one more; ``position`` is the ``sorting.position`` of the run before them."""
-    query = filtered(SELECT_RUN, filters, connection)
+    value = sorting.computed_value(sort, connection)
+    query = filtered(SELECT_RUN.add_columns(sa.null() if value is None else value), filters, connection)
     rows = connection.execute(sorting.page(query, sort, position, limit, connection))
-    return [RunRow(*row) for row in rows]
+    return [ListedRun(*row) for row in rows]
 
 
 def page_length(

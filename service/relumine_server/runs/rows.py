@@ -43,9 +43,17 @@ class RunRow:
     longest_without_layer: int
     unit_stat_rows: int
     final_loss: float | None
+    lost_fraction: float | None
     session_first_step: int | None
     steps_per_s: float | None
     last_heartbeat_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ListedRun(RunRow):
+    """A run of a list, with the value that the list is sorted by; None where a column of the run has it."""
+
+    sort_value: float | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,13 @@ import sqlalchemy as sa
 from relumine.schemas.health import HealthStatus
 from relumine.schemas.run import RunSort, RunStatus
 from relumine_server.db import keyset, tables
-from relumine_server.runs.rows import RunRow
+from relumine_server.runs.rows import ListedRun
 
 NEWEST_FIRST: RunSort = "-created_at"
+SECONDS_PER_DAY = 86_400.0
 
 _r = tables.runs.c
+_a = tables.alerts.c
 WORST_FIRST: tuple[HealthStatus, ...] = (
     "diverged", "collapsed", "damaged", "unwatched", "at_risk", "unknown", "healthy",
 )  # fmt: skip
@@ -35,9 +37,12 @@ _VALUES: dict[str, sa.ColumnElement[Any]] = {
     "final_loss": _r.final_loss,
     "layers_dead": _r.layers_dead,
     "steps_per_s": _r.steps_per_s,
+    "lost_fraction": _r.lost_fraction,
     **{name: sa.case(ranks, value=_r[name], else_=len(ranks)) for name, ranks in _RANKS.items()},
 }
 _TEXTS = ("name", "project")
+_COMPUTED = ("open_alerts", "duration_s")
+"""Values that no column of a run has."""
 
 
 def field_of(sort: str) -> str:
@@ -45,12 +50,12 @@ def field_of(sort: str) -> str:
     return sort.removeprefix("-")
 
 
-def position(run: RunRow, sort: str) -> tuple[Any, ...]:
+def position(run: ListedRun, sort: str) -> tuple[Any, ...]:
     """Return the position of a run in an order: its value, if the order is by one, its time of creation and its id."""
     field = field_of(sort)
     if field == "created_at":
         return run.created_at, run.run_id
-    value = getattr(run, field)
+    value: Any = run.sort_value if field in _COMPUTED else getattr(run, field)
     if field in _RANKS:
         value = _RANKS[field].get(value, len(_RANKS[field]))
     return value, run.created_at, run.run_id
@@ -76,7 +81,32 @@ def page(
     return query.where(_follows(value, last, is_descending=is_descending))
 
 
+def computed_value(sort: str, connection: sa.Connection) -> sa.ColumnElement[Any] | None:
+    """Return the value that an order is by, where it is computed; None where it is a column of the run."""
+    field = field_of(sort)
+    if field == "open_alerts":
+        of_run = sa.select(sa.func.count()).where(_a.run_id == _r.run_id, tables.alert_is_open)
+        return of_run.correlate(tables.runs).scalar_subquery()
+    return _duration_s(connection) if field == "duration_s" else None
+
+
+def _duration_s(connection: sa.Connection) -> sa.ColumnElement[float]:
+    """Return the seconds from the start of a run to its end, or to its last upload; null where they are negative."""
+    start = sa.func.coalesce(_r.started_at, _r.created_at)
+    finished_at = sa.case((_r.status != "running", _r.finished_at), else_=None)
+    end = sa.func.coalesce(finished_at, _r.last_heartbeat_at, _r.updated_at)
+    seconds: sa.ColumnElement[float]
+    if connection.dialect.name == "postgresql":
+        seconds = sa.cast(sa.extract("epoch", end - start), sa.Float)
+    else:
+        seconds = (sa.func.julianday(end, type_=sa.Float) - sa.func.julianday(start, type_=sa.Float)) * SECONDS_PER_DAY
+    return sa.case((seconds >= 0, seconds), else_=None)
+
+
 def _value(field: str, connection: sa.Connection) -> sa.ColumnElement[Any]:
+    computed = computed_value(field, connection)
+    if computed is not None:
+        return computed
     value = _VALUES[field]
     if field in _TEXTS and connection.dialect.name == "postgresql":
         return sa.collate(value, "C")  # by bytes, as SQLite orders

@@ -76,7 +76,7 @@ def _readable_view(run: RunRow, counts: RunCounts, base_url: str) -> schema_run.
 _AS_STORED = (
     "run_id", "project", "name", "status", "health", "health_reason", "config", "tags", "sdk", "torch", "last_step",
     "is_shared", "coverage", "layers_dead", "sampled_steps", "last_layer_step", "final_loss",
-    "steps_per_s",
+    "steps_per_s", "lost_fraction",
 )  # fmt: skip
 """Columns that the API answers as they are stored."""
 
@@ -95,9 +95,21 @@ def _run_view(run: RunRow, counts: RunCounts, base_url: str) -> schema_run.Run:
         layers=counts.layers,
         alert_counts=counts.alerts,
         open_alerts=counts.alerts.open,
+        duration_s=duration_s(run),
         first_step=run.session_first_step,
         url=f"{base_url}/#/runs/{run.run_id}",
     )
+
+
+def duration_s(run: RunRow) -> float | None:
+    """Return the seconds from the start of a run to its end, or to its last upload.
+
+    None where they are negative: the start comes from the clock of the training.
+    """
+    finished_at = None if run.status == "running" else run.finished_at
+    end = finished_at or run.last_heartbeat_at or run.updated_at
+    seconds = (end - (run.started_at or run.created_at)).total_seconds()
+    return seconds if seconds >= 0 else None
 
 
 def lost_traces(connection: sa.Connection, run_ids: Sequence[str], project: str | None) -> list[chart.LostTrace]:

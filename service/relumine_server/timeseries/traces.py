@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from relumine.schemas.record_table import Array
 from relumine_server.timeseries import downsampling
 from relumine_server.timeseries.downsampling import Downsampled
 
@@ -16,6 +17,7 @@ EXTREMES = ("dead_fraction", "born_dead_fraction", "dying_fraction")
 LAST = "active_rate"
 """The one of which it shows the last value."""
 STATISTICS = (*EXTREMES, LAST)
+KILL_RATIO = "kill_ratio"
 
 
 def traces(series: Mapping[int, Downsampled], points: int) -> list[dict[str, Any]]:
@@ -41,3 +43,18 @@ def traces(series: Mapping[int, Downsampled], points: int) -> list[dict[str, Any
     for layer_id, start, end in zip(by_layer, [0, *ends[:-1]], ends, strict=True):
         cut.append({"layer_id": layer_id, **{name: column[start:end] for name, column in columns.items()}})
     return cut
+
+
+def largest_between(series: Mapping[int, Downsampled], name: str, steps: Array) -> Array:
+    """Return the largest value of a statistic in any layer from behind the step before each of ``steps`` up to it.
+
+    ``steps`` ascend, shape (points,), as the result; NaN where no layer has a value.
+    """
+    largest = np.full(steps.size, np.nan)
+    if not series:
+        return largest
+    points = np.searchsorted(steps, np.concatenate([of_layer.step for of_layer in series.values()]))
+    values = np.concatenate([of_layer.max[name] for of_layer in series.values()])
+    is_before_the_end = points < steps.size
+    np.fmax.at(largest, points[is_before_the_end], values[is_before_the_end])
+    return largest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import get_args
 
 import pytest
@@ -10,6 +11,7 @@ import sqlalchemy as sa
 from relumine.schemas.health import HealthStatus
 from relumine.schemas.run import RunSort
 from relumine_server.db import tables
+from relumine_server.db.types import JsonArray, JsonObject, UtcTime
 from relumine_server.runs import sorting
 
 HEALTHS = get_args(HealthStatus)
@@ -18,6 +20,29 @@ TAGS = ([], ["ci"], ["ci", 'a "b" \\ ü'], ["c"], ["ci/nightly"])
 LOSSES = (0.1, None, 3.5e-6, -2.0, 0.1, 1e300)
 RATES = (None, 0.5, 12.0, 0.5)
 PROJECTS = ("b", "A", "a", "C")
+SHARES = (0.25, None, 0.0, 1.0, 0.25)
+START = datetime(2026, 1, 1, tzinfo=UTC)
+SECONDS = (90, 90.5, -1, 0, 7200, 86_400 * 40)
+
+
+def times(number):
+    """The times of a run: it began at some time before its end, or before its last upload, or after both."""
+    end = START + timedelta(seconds=SECONDS[number % len(SECONDS)])
+    is_over = number % 3 == 0
+    finished_at = end if is_over else START + timedelta(days=1)  # of an earlier session, where the run goes on
+    return {"started_at": START, "last_heartbeat_at": None if is_over else end, "finished_at": finished_at}
+
+
+def alert(number, part):
+    """One of three alerts of a run, of which some are open."""
+    blank = {UtcTime: START, JsonObject: {}, JsonArray: [], sa.Text: "", sa.Boolean: False}
+    values = {
+        column.name: blank.get(type(column.type), 0)
+        for column in tables.alerts.columns
+        if not column.nullable and column.default is None
+    }
+    state = "firing" if part < number % 4 else "resolved"
+    return {**values, "run_id": f"r{number:02}", "alert_id": f"a{part}", "state": state}
 
 
 @pytest.fixture
@@ -38,9 +63,12 @@ def runs(call, database):
                 "project": PROJECTS[number % len(PROJECTS)],
                 "status": sorting.STATUS_ORDER[number % 4],
                 "last_step": None if number % 5 == 0 else number % 4,
+                "lost_fraction": SHARES[number % len(SHARES)],
+                **times(number),
             }
             is_run = tables.runs.c.run_id == f"r{number:02}"
             connection.execute(sa.update(tables.runs).where(is_run).values(values))
+        connection.execute(sa.insert(tables.alerts), [alert(number, part) for number in range(24) for part in range(3)])
 
     database.write(write)
     return {run["run_id"]: run for run in call("GET", "/v1/runs?limit=200").json()["items"]}
@@ -108,6 +136,20 @@ def test_runs_that_come_and_go_between_pages_neither_repeat_nor_hide_others(runs
     call("DELETE", f"/v1/runs/{first['items'][0]['run_id']}")
     rest = pages(call, "sort=name", cursor=first["next_cursor"])
     assert sorted(run["run_id"] for run in first["items"] + rest) == sorted(runs)
+
+
+def test_a_run_without_a_value_comes_last_in_both_directions(runs, call):
+    for field in ("lost_fraction", "duration_s"):
+        for sort in (field, f"-{field}"):
+            values = [run[field] for run in pages(call, f"sort={sort}")]
+            missing = values.count(None)
+            assert 0 < missing < len(values)
+            assert values[-missing:] == [None] * missing
+
+
+def test_a_run_lasts_until_its_end_and_one_that_goes_on_until_its_last_upload(runs):
+    durations = {run_id: runs[run_id]["duration_s"] for run_id in ("r00", "r01", "r10", "r07")}
+    assert durations == {"r00": 90, "r01": 86_400, "r10": 7200, "r07": 86_400}
 
 
 def test_a_cursor_of_another_order_is_invalid(runs, call):

@@ -43,6 +43,13 @@ def test_no_layer_has_no_trace():
     assert traces_of({}, points=10) == []
 
 
+def test_the_largest_value_of_any_layer_is_found_between_the_steps_of_a_run():
+    by_layer = {1: series([2, 4, 9], [0.5, np.nan, 0.1]), 2: series([4, 5], [0.25, 3.0]), 3: series([], [])}
+    largest = traces.largest_between(by_layer, "active_rate", np.array([1, 4, 6, 8]))
+    assert largest.tolist() == pytest.approx([np.nan, 0.5, 3.0, np.nan], nan_ok=True)
+    assert np.isnan(traces.largest_between({}, "active_rate", np.array([1, 4]))).all()
+
+
 def test_segments_of_one_layout_are_judged_once():
     segments = [(1, b"mask" + bytes(8), None)] * 3 + [(1, b"mask", bytes(4))]
     layouts = layout.distinct(segments)

@@ -37,10 +37,12 @@ SCHEMES = ("light", "dark")
 
 
 @pytest.fixture
-def show(page, alerts_of):
+def show(page, api, alerts_of):
     """A function that shows a view, with axe-core in its page."""
     assert AXE.is_file(), "axe-core is not installed: make axe"
     alerts_of("run2")
+    body = {"run": {"id": "other", "project": "another"}, "session": "s1", "seq": 1}  # the bar has a switch then
+    assert api.post("/v1/uploads", json=body).status_code == 202
 
     def show_view(address):
         page.goto("about:blank")
@@ -61,6 +63,7 @@ def test_no_page_breaks_a_rule(show, page, dying, address):
     for width, scheme in itertools.product(WIDTHS, SCHEMES):
         page.set_viewport_size({"width": width, "height": 900})
         page.emulate_media(color_scheme=scheme)
+        page.wait_for_function(f"() => document.documentElement.dataset.theme === '{scheme}'")
         violations = page.evaluate(RUN)
         if violations:
             problems[width, scheme] = violations

@@ -116,7 +116,7 @@ def test_filters_are_applied_by_the_server_and_kept_in_the_url(watch, row, incid
     incident = incident_of("filtered")
     watch.show("alerts")
     expect(row(incident)).to_be_visible()
-    watch.tab.get_by_role("combobox", name="Project").fill("another")
+    watch.tab.get_by_role("combobox", name="Project", exact=True).fill("another")
     expect(row(incident)).to_have_count(0)
     expect(watch.tab).to_have_url(re.compile("project=another"))
     watch.tab.reload()

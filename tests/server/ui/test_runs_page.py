@@ -56,7 +56,7 @@ def test_each_run_has_its_health_and_what_was_lost(page, runs):
 def test_filters_and_order_are_in_the_address_and_survive_a_reload(page, runs):
     open_list(page)
     page.get_by_label("Search").fill("run 11")
-    page.get_by_label("Project").fill("p1")
+    page.get_by_label("Project", exact=True).fill("p1")
     expect(rows(page)).to_have_count(6)  # 11, 111, 113, … 119
     page.get_by_label("Health").select_option("damaged")
     expect(rows(page)).to_have_count(2)
@@ -65,7 +65,7 @@ def test_filters_and_order_are_in_the_address_and_survive_a_reload(page, runs):
     expect(rows(page).locator("td.run")).to_have_text(["run 111", "run 117"])
     page.reload()
     expect(rows(page)).to_have_count(2)
-    assert page.get_by_label("Project").input_value() == "p1"
+    assert page.get_by_label("Project", exact=True).input_value() == "p1"
 
 
 def test_a_counter_filters_by_what_it_counts(page, runs):

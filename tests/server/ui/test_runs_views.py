@@ -152,7 +152,7 @@ def test_a_view_is_saved_shown_again_after_a_reload_and_deleted(page, sweeps):
     menu(page).get_by_role("link", name="<i>vision</i>").click()
     expect(runs(page)).to_have_count(3)
     assert page.url.endswith("#/runs?project=vision&by=group")
-    assert page.get_by_label("Project").input_value() == "vision"
+    assert page.get_by_label("Project", exact=True).input_value() == "vision"
     menu(page).locator("summary").click()
     expect(menu(page).get_by_role("link", name="<i>vision</i>")).to_have_attribute("aria-current", "true")
     menu(page).get_by_role("button", name="Delete the view").click()
@@ -202,3 +202,13 @@ def test_columns_are_sorted_by_the_server(page, sweeps):
     page.wait_for_url(re.compile("sort=project"))
     expect(runs(page).locator("td.run").first).to_have_text("run b1")
     expect(page.locator("th[aria-sort=ascending]")).to_contain_text("Project")
+    for title, field in (("Worst layer", "lost_fraction"), ("Open alerts", "open_alerts")):
+        page.locator("thead").get_by_role("button", name=title).click()
+        page.wait_for_url(re.compile(f"sort=-{field}"))
+        expect(runs(page).locator("td.run").first).to_have_text("run a1")
+        expect(page.locator("th[aria-sort=descending]")).to_contain_text(title)
+    expect(runs(page).first.locator("td.worst")).to_contain_text("100%")
+    page.locator("thead").get_by_role("button", name="Duration").click()
+    page.wait_for_url(re.compile("sort=-duration_s"))
+    page.reload()
+    expect(page.locator("th[aria-sort=descending]")).to_contain_text("Duration")

@@ -63,7 +63,7 @@ def test_a_key_is_created_for_a_project_with_an_end_and_revoked_after_a_question
     page.goto("/#/settings/keys")
     page.get_by_role("button", name="Create a key").click()
     page.get_by_label("Name (optional)").fill("<i>cluster</i>")
-    page.get_by_role("combobox", name="Project").fill("digits")
+    page.get_by_role("combobox", name="Project", exact=True).fill("digits")
     page.get_by_label("Expires").select_option("30")
     page.get_by_role("radio", name="ingest").check()
     page.get_by_role("button", name="Create the key").click()

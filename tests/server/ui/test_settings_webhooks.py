@@ -119,7 +119,7 @@ def test_a_webhook_is_changed_its_secret_rotated_and_it_is_deleted_after_a_quest
     webhook_id = create(api, receiver)["webhook_id"]
     page.goto(f"/#/settings/webhooks/{webhook_id}")
     page.get_by_role("button", name="Edit").click()
-    page.get_by_label("Project").fill("digits*")
+    page.locator("main").get_by_label("Project").fill("digits*")
     page.get_by_label("Alerts of severity").select_option("critical")
     page.get_by_role("button", name="Save the changes").click()
     page.get_by_text("Saved.").wait_for()

@@ -142,5 +142,6 @@ def test_a_phone_shows_what_matters_of_a_run_without_scrolling_sideways(sized, s
 def test_dead_is_further_from_healthy_than_dying_is(sized, sixty, scheme):
     page = sized("runs", 1400)
     page.emulate_media(color_scheme=scheme)
+    page.wait_for_function(f"() => document.documentElement.dataset.theme === '{scheme}'")
     healthy, dying, dead = page.evaluate(LUMINANCE, ["healthy", "dying", "dead"])
     assert abs(dead - healthy) > abs(dying - healthy) > 0.05

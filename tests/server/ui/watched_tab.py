@@ -25,7 +25,7 @@ FOREIGN = """() => {
   const isDecoration = (node) => node.matches("i") && node.closest(".legend, .share-bar, .shift-bar");
   return [...document.querySelectorAll("*")].filter((node) =>
     (node.matches("script:not(#page-modules[type='application/json'])") &&
-      !/^static\\/[0-9a-f]+\\/(app|core\\/early)\\.js$/.test(node.getAttribute("src"))) ||
+      !/^static\\/[0-9a-f]+\\/(app|core\\/(early|theme))\\.js$/.test(node.getAttribute("src"))) ||
     (node.matches("img, iframe, object, embed, base, b, i, em") && !isDecoration(node)) ||
     (node.matches("svg:not([class])")) || active(node))
     .map((node) => node.outerHTML.slice(0, 200));

@@ -40,6 +40,10 @@ RUN_FIELDS: Mapping[str, tuple[str, Any]] = {
     "died_last_7_days": ("The number of runs in which a layer came to be dead or born dead in the last 7 days.", 2),
     "died_since": ("The time from which such runs are counted, for the filter of the same name.", TIME),
     "dying_fraction": ("The share of units that are dying.", 0.1),
+    "duration_s": (
+        "Seconds from the start of the run to its end, or to its last upload; null where the start is later than that.",
+        3600.0,
+    ),
     "earlier": ("The common problems that the proposed policy raised earlier.", 1),
     "exact": ("Whether the run was replayed as it was uploaded.", True),
     "final_loss": ("The last loss of the run; null where none was sent.", 0.12),
@@ -57,6 +61,10 @@ RUN_FIELDS: Mapping[str, tuple[str, Any]] = {
     "integer": ("Whether the threshold is a whole number.", False),
     "is_shared": ("Whether two trainings have uploaded under this run id at once.", False),
     "items": ("The items of this page.", None),
+    "kill_ratio": (
+        "The largest kill ratio of all layers since the point before; null if missing.",
+        [0.02],
+    ),
     "known": ("All thresholds by name.", None),
     "last": ("The last value of each point; null if missing.", [0.42]),
     "last_upload_at": ("When the training last sent something; a change through the API does not renew it.", TIME),
@@ -76,6 +84,10 @@ RUN_FIELDS: Mapping[str, tuple[str, Any]] = {
     "lost_fraction": (
         "The largest share of units of a layer that were dying, dead or born dead; null if missing.",
         [0.25],
+    ),
+    "Run.lost_fraction": (
+        "The share of units of the worst layer that are dying, dead or born dead, at the last analyzed step.",
+        0.25,
     ),
     "max": ("The largest value of each point; null if missing.", [0.5]),
     "Threshold.max": ("The largest value that is allowed.", 100),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Literal
 
 import numpy as np
 import pydantic_core
@@ -44,7 +44,7 @@ from relumine_server.runs import retention, views
 from relumine_server.runs.rows import RunRow
 from relumine_server.timeseries import codec, downsampling, logged_metrics, traces
 from relumine_server.timeseries import queries as series_queries
-from relumine_server.timeseries.downsampling import SeriesColumns
+from relumine_server.timeseries.downsampling import Downsampled, SeriesColumns
 from relumine_server.timeseries.logged_metrics import PagePosition
 
 router = APIRouter(prefix="/v1", tags=["runs"], route_class=StrictQueryRoute)
@@ -62,6 +62,7 @@ MIN_OVERVIEW_POINTS = 20
 FORMULA_STARTS = ("=", "+", "-", "@")
 """First characters of a cell that spreadsheets run as a formula."""
 RUN_STATISTICS = ("learning_rate", "update_ratio", "loss")
+LAYER_STATISTICS = (*traces.STATISTICS, traces.KILL_RATIO)
 
 
 @router.get("/runs/{run_id}", responses=problem_details.responses(RunNotFound))
@@ -149,12 +150,21 @@ def _overview(
 ) -> bytes:
     """Return the JSON of ``chart.Overview``."""
     layers = views.ranked_layers(connection, run.run_id)
-    layer_ids = [layer.layer_id for layer in layers]
+    affordable = OVERVIEW_POINTS_OF_ALL // max(len(layers), 1)
+    points = max(MIN_OVERVIEW_POINTS, min(OVERVIEW_POINTS, affordable))
+    series = series_queries.read_extremes(
+        connection,
+        run.run_id,
+        [layer.layer_id for layer in layers],
+        LAYER_STATISTICS,
+        steps=_steps_after(after_step),
+        points=points,
+    )
     overview = {
         "run": run,
         "layers": layers,
-        "traces": _layer_traces(connection, run.run_id, layer_ids, after_step),
-        "run_trace": _run_trace(connection, run.run_id, after_step),
+        "traces": traces.traces(series, points),
+        "run_trace": _run_trace(connection, run.run_id, after_step, series),
         "alerts": alerts,
         "last_step": run.last_step,
     }
@@ -171,24 +181,18 @@ def _steps_after(after_step: int | None) -> tuple[int, int]:
     return (0 if after_step is None else after_step + 1, MAX_STEP)
 
 
-def _layer_traces(
-    connection: sa.Connection, run_id: str, layer_ids: Sequence[int], after_step: int | None
-) -> list[dict[str, Any]]:
-    affordable = OVERVIEW_POINTS_OF_ALL // max(len(layer_ids), 1)
-    points = max(MIN_OVERVIEW_POINTS, min(OVERVIEW_POINTS, affordable))
-    series = series_queries.read_extremes(
-        connection, run_id, layer_ids, traces.STATISTICS, steps=_steps_after(after_step), points=points
-    )
-    return traces.traces(series, points)
+def _run_trace(
+    connection: sa.Connection, run_id: str, after_step: int | None, of_layers: Mapping[int, Downsampled]
+) -> chart.RunTrace:
+    """Return the run's own statistics, and the largest kill ratio of its layers.
 
-
-def _run_trace(connection: sa.Connection, run_id: str, after_step: int | None) -> chart.RunTrace:
-    """Return the run's own statistics. The loss is the logged metric of that name where records do not carry it."""
+    The loss is the logged metric of that name where records do not carry it.
+    """
     series = series_queries.read_extremes(
         connection, run_id, [0], RUN_STATISTICS, steps=_steps_after(after_step), points=OVERVIEW_POINTS
     ).get(0)
     if series is None or not series.step.size:
-        return chart.RunTrace(step=[], learning_rate=[], update_ratio=[], loss=[])
+        return chart.RunTrace(step=[], learning_rate=[], update_ratio=[], kill_ratio=[], loss=[])
     trace = downsampling.downsample(series, OVERVIEW_POINTS)
     loss = trace.last["loss"]
     if np.isnan(series.last["loss"]).all():
@@ -199,6 +203,7 @@ def _run_trace(connection: sa.Connection, run_id: str, after_step: int | None) -
         step=downsampling.to_ints(trace.step),
         learning_rate=downsampling.to_json_numbers(trace.max["learning_rate"]),
         update_ratio=downsampling.to_json_numbers(trace.max["update_ratio"]),
+        kill_ratio=downsampling.to_json_numbers(traces.largest_between(of_layers, traces.KILL_RATIO, trace.step)),
         loss=downsampling.to_json_numbers(loss),
     )
 

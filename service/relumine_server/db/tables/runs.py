@@ -55,6 +55,7 @@ runs = sa.Table(
     required("since_layer", sa.BigInteger, default=0),
     required("longest_without_layer", sa.BigInteger, default=0),
     sa.Column("final_loss", sa.Float),
+    sa.Column("lost_fraction", sa.Float),
     required("uncompacted_records", sa.BigInteger, default=0),
     required("unit_stat_rows", sa.BigInteger, default=0),
     required("unit_stat_bytes", sa.BigInteger, default=0),

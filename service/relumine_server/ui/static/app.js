@@ -11,6 +11,7 @@ import { startAgo } from "./core/format.js";
 import { refreshOpenAlerts, startOpenAlerts } from "./core/open_alerts.js";
 import { preload } from "./core/page_modules.js";
 import { isPassing, poll } from "./core/poll.js";
+import { refreshProjects, startProjects } from "./core/projects.js";
 
 const main = document.getElementById("main");
 const account = document.getElementById("account");
@@ -93,6 +94,7 @@ function reloadWhenBack(root, signal) {
 function reload() {
   showAccount(account, reload);
   refreshOpenAlerts();
+  refreshProjects();
   navigate();
 }
 
@@ -137,4 +139,5 @@ window.addEventListener("keydown", onKey);
 showAccount(account, reload);
 navigate({ first: true });
 startOpenAlerts();
+startProjects();
 startAgo();

@@ -1,6 +1,6 @@
 // A stack of lanes over one axis of steps, with one cursor: drag to zoom, double-click for everything.
 //
-// A lane is {title, height, draw(context, view), hover(step, y), marks, rows}. `title` is text or nodes beside the lane,
+// A lane is {title, height, draw(context, view), hover(step, y, view), marks, rows}. `title` is text or nodes beside the lane,
 // or a function that returns them, which is called when `titleVersion` has changed; `marks` are nodes placed at steps: [{step, node}].
 
 import { makeCanvas, prepare } from "./canvas.js";
@@ -38,7 +38,7 @@ export class Timeline {
     });
     this.observer.observe(this.root);
     signal.addEventListener("abort", () => this.observer.disconnect());
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.requestDraw(), { signal });
+    window.addEventListener("themechange", () => this.requestDraw(), { signal });
     this.addPointer();
   }
 
@@ -194,8 +194,8 @@ export class Timeline {
       parts.cursor.hidden = false;
       parts.cursor.style.left = `${x}px`;
     }
-    const step = Math.round(this.view().toStep(x));
-    const text = lane?.hover?.(step, yIn(lane, event)) || "";
+    const view = this.view();
+    const text = lane?.hover?.(Math.round(view.toStep(x)), yIn(lane, event), view) || "";
     this.tooltip.hidden = !text;
     if (!text) return;
     this.tooltip.textContent = plain(text);

@@ -23,6 +23,7 @@ export function changeQuery(changes) {
     else query.set(name, value);
   }
   history.replaceState(null, "", addressOf(parts, Object.fromEntries(query)));
+  window.dispatchEvent(new Event("querychange")); // a hash that is replaced causes no event of its own
 }
 
 export const runAddress = (runId, query = {}) => addressOf(["runs", runId], query);

@@ -91,12 +91,3 @@ export function moment(text) {
 function exact(time) {
   return `${time.toISOString().replace("T", " ").slice(0, 19)} UTC`;
 }
-
-// Returns the seconds from the start of a run to its end, or to its latest sign of life. A run may be renamed or tagged
-// long after it: that is no sign of life.
-export function runSeconds(run) {
-  const start = new Date(run.started_at || run.created_at);
-  const end = new Date(run.finished_at || run.last_upload_at || run.updated_at);
-  const seconds = (end - start) / 1000;
-  return seconds >= 0 ? seconds : null;
-}

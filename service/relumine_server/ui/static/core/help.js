@@ -10,7 +10,14 @@ const CHARTS = [
   ],
   ["Sampled steps", "One tick for each sampled step. A gap means that the layers were not seen in between."],
   ["Alert lane", "One mark for each alert, at the step where it opened."],
-  ["Learning rate, loss", "The highest learning rate of all parameter groups, and the loss as it was logged or recorded."],
+  [
+    "Learning rate, loss",
+    "The highest learning rate of all parameter groups, and the loss as it was logged or recorded. Dashed lines in the loss are steps at which the rate changed to more than twice or less than half.",
+  ],
+  [
+    "Kill ratio, worst layer",
+    "That of the layer where it is highest. Near 1, one optimizer step can silence the most fragile units.",
+  ],
   ["Update ratio", "The size of an update relative to the size of the weights. Values far above 0.01 are unusually large."],
   ["Unit map", "One row per unit, one column per sampled step, darker where the unit is active on more examples."],
 ];

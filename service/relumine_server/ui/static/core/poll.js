@@ -4,14 +4,15 @@ import { ApiError } from "./api.js";
 
 const RETRY_MS = 5000;
 
-// Calls step() repeatedly until the signal aborts; step returns the milliseconds to wait. Hidden pages do not poll.
-export async function poll(step, signal) {
+// Calls step() repeatedly until the signal aborts; step returns the milliseconds to wait. Hidden pages do not poll, nor
+// does one whose `pause` takes no update, after its first.
+export async function poll(step, signal, pause = null) {
   const connection = document.getElementById("connection");
   let answeredAt = null;
   while (!signal.aborted) {
     let waitMs = RETRY_MS;
     try {
-      if (!document.hidden) {
+      if (!document.hidden && (answeredAt === null || !pause || pause.takesUpdate())) {
         waitMs = await step();
         answeredAt = new Date();
         showConnection(connection, "");
@@ -21,7 +22,7 @@ export async function poll(step, signal) {
       if (!isPassing(error)) throw error;
       showConnection(connection, awayText(error, answeredAt));
     }
-    await pause(waitMs, signal);
+    await wait(waitMs, signal);
   }
   connection.textContent = "";
 }
@@ -43,7 +44,7 @@ function showConnection(connection, text) {
 }
 
 // Waits for ms milliseconds, or until the page becomes visible again or the signal aborts.
-function pause(ms, signal) {
+function wait(ms, signal) {
   return new Promise((resolve) => {
     const timer = setTimeout(finish, ms);
     function finish() {

@@ -93,7 +93,7 @@ export function badge(name, { title = null } = {}) {
 }
 
 const colours = new Map(); // by name; reading one makes the browser compute styles
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => colours.clear());
+window.addEventListener("themechange", () => colours.clear());
 
 // Returns the colours of CSS variables, as the current theme has them.
 export function themeColours(...names) {

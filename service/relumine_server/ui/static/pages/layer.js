@@ -4,7 +4,8 @@ import { Timeline } from "../charts/timeline.js";
 import { changeQuery, readAddress, runAddress } from "../core/address.js";
 import { get, path, withQuery } from "../core/api.js";
 import { el, facts, plain, replace, runLabel } from "../core/elements.js";
-import { count, share } from "../core/format.js";
+import { ago, count, share } from "../core/format.js";
+import { pauseControl } from "../core/pause.js";
 import { poll } from "../core/poll.js";
 import { badge } from "../core/states.js";
 import { attribution } from "./layer/attribution.js";
@@ -20,7 +21,7 @@ const ENDED_POLL_MS = 15000;
 
 export async function showLayer({ root, signal }, runId, layerId) {
   const page = new LayerPage(root, runId, layerId, signal);
-  await poll(() => page.refresh(), signal);
+  await poll(() => page.refresh(), signal, page.pause);
 }
 
 class LayerPage {
@@ -33,6 +34,8 @@ class LayerPage {
     this.crumbs = el("p", { class: "crumbs" });
     this.title = el("h1", {}, "Layer");
     this.state = el("span", {});
+    this.updated = el("span", { class: "quiet", id: "updated" });
+    this.pause = pauseControl(this.updated);
     this.facts = el("div");
     this.timeline = new Timeline({
       label: "Timeline of the layer; + and − zoom, arrows move, 0 shows everything",
@@ -47,7 +50,7 @@ class LayerPage {
     this.table = unitTable(this.address, signal, { onChoose, onShifts: (shifts) => this.attribution.render(shifts) });
     replace(
       root,
-      el("div", { class: "run-head" }, el("div", {}, this.crumbs, this.title), this.state),
+      el("div", { class: "run-head" }, el("div", {}, this.crumbs, this.title), this.state, this.updated, this.pause.root),
       this.facts,
       this.timeline.root,
       this.map.controls,
@@ -107,6 +110,7 @@ class LayerPage {
       neighbour(inOrder[index + 1], "next ›"),
     );
     replace(this.state, badge(layer.state));
+    replace(this.updated, "last upload ", ago(run.last_upload_at || run.updated_at));
     replace(this.facts, layerFacts(layer));
   }
 

@@ -22,7 +22,7 @@ export async function showRun({ root, signal }, runId, query) {
   const rights = permissions({ signal });
   const getIfChanged = conditionalGet();
   let traces = emptyTraces();
-  await poll(async () => {
+  const update = async () => {
     const address = withQuery(path("runs", runId, "overview"), { after_step: traces.lastStep });
     const overview = await getIfChanged(address, { signal });
     page.rights = await rights;
@@ -34,7 +34,8 @@ export async function showRun({ root, signal }, runId, query) {
     addOverview(traces, overview);
     page.show(overview, traces);
     return page.pollMs;
-  }, signal);
+  };
+  await poll(update, signal, page.pause);
 }
 
 class RunPage {
@@ -45,6 +46,7 @@ class RunPage {
     this.pollMs = RUNNING_POLL_MS;
     this.renderedIncidents = "";
     this.head = runHead(runId, () => this.savePicture());
+    this.pause = this.head.pause;
     this.incidents = el("div", { id: "incident" });
     this.timeline = new Timeline({
       label: "Timeline of the run; + and − zoom, arrows move, 0 shows everything",
@@ -140,9 +142,9 @@ class RunPage {
     target.scrollIntoView({ block: "nearest" });
   }
 
-  // Asks for the state after an action: the poll notices that the page became "visible" again.
+  // Asks for the state after an action.
   refreshSoon() {
-    document.dispatchEvent(new Event("visibilitychange"));
+    this.pause.refreshNow();
   }
 
   savePicture() {

@@ -5,6 +5,7 @@ import { conditionalGet, get, path, withQuery } from "../core/api.js";
 import { el, replace, updateList } from "../core/elements.js";
 import { count, counted } from "../core/format.js";
 import { permissions } from "../core/login.js";
+import { pauseControl } from "../core/pause.js";
 import { poll } from "../core/poll.js";
 import { FILTERS, PAGE_SIZE, runsAddress } from "../core/runs_address.js";
 import { filterBar } from "./runs/filters.js";
@@ -36,7 +37,7 @@ export async function showRuns({ root, signal }) {
     () => {}, // the list reports the error
   );
   const list = new RunList(root, signal, rights);
-  await poll(() => list.refresh(), signal);
+  await poll(() => list.refresh(), signal, list.pause);
 }
 
 class RunList {
@@ -47,6 +48,7 @@ class RunList {
     this.traces = new Map();
     this.selected = new Map();
     this.getPage = conditionalGet();
+    this.pause = pauseControl();
     this.counters = el("div", { class: "counters", role: "group", "aria-label": "Counters that filter the runs" });
     this.filters = filterBar((changes) => this.change(changes));
     this.body = el("tbody");
@@ -59,7 +61,7 @@ class RunList {
     this.selection = selectionBar(this.selected, { rights, onDone: () => this.clearSelection() });
     replace(
       root,
-      el("h1", {}, "Runs"),
+      el("div", { class: "page-head" }, el("h1", {}, "Runs"), this.pause.root),
       this.counters,
       this.filters.root,
       this.selection.root,

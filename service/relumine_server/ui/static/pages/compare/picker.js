@@ -1,6 +1,6 @@
 // The runs that are compared, and a search for further ones.
 
-import { runAddress } from "../../core/address.js";
+import { readAddress, runAddress } from "../../core/address.js";
 import { get, path, withQuery } from "../../core/api.js";
 import { el, replace, runLabel, updateList } from "../../core/elements.js";
 import { ago } from "../../core/format.js";
@@ -79,8 +79,10 @@ export class Picker {
   async searchNow() {
     this.isSearched = true;
     const q = this.search.value.trim();
+    const project = readAddress().query.get("project");
     try {
-      const page = await get(withQuery(path("runs"), { q, limit: MOST_FOUND + MOST_RUNS }), { signal: this.signal });
+      const address = withQuery(path("runs"), { q, project, limit: MOST_FOUND + MOST_RUNS });
+      const page = await get(address, { signal: this.signal });
       if (q !== this.search.value.trim()) return;
       this.problem.textContent = "";
       this.items = page.items;

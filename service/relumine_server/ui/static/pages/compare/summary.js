@@ -2,7 +2,7 @@
 
 import { alertAddress, runAddress } from "../../core/address.js";
 import { el, runLabel, table } from "../../core/elements.js";
-import { count, duration, number, runSeconds } from "../../core/format.js";
+import { count, duration, number } from "../../core/format.js";
 import { CAUSES, badge } from "../../core/states.js";
 import { withSwatch } from "./slots.js";
 
@@ -16,7 +16,7 @@ const COLUMNS = [
   { title: "Cause", cell: ({ overview }) => causeOf(firstAlert(overview)) },
   { title: "Last loss", number: true, cell: ({ overview: { run } }) => number(run.final_loss) },
   { title: "Last step", number: true, cell: ({ overview: { run } }) => count(run.last_step) },
-  { title: "Duration", number: true, cell: ({ overview: { run } }) => duration(runSeconds(run)) },
+  { title: "Duration", number: true, cell: ({ overview: { run } }) => duration(run.duration_s) },
 ];
 
 export function summaryTable(entries) {

@@ -3,7 +3,8 @@
 import { addressOf } from "../../core/address.js";
 import { path, withQuery } from "../../core/api.js";
 import { copyButton, el, plain, replace, runLabel, setText } from "../../core/elements.js";
-import { ago, count, duration, runSeconds } from "../../core/format.js";
+import { ago, count, duration } from "../../core/format.js";
+import { pauseControl } from "../../core/pause.js";
 import { badge } from "../../core/states.js";
 
 export function runHead(runId, onPicture) {
@@ -12,6 +13,7 @@ export function runHead(runId, onPicture) {
   const state = el("span", { class: "state" });
   const facts = el("span", { class: "quiet" });
   const updated = el("span", { class: "quiet", id: "updated" });
+  const pause = pauseControl(updated);
   const exportLinks = el(
     "details",
     { class: "menu" },
@@ -45,6 +47,7 @@ export function runHead(runId, onPicture) {
     state,
     facts,
     updated,
+    pause.root,
     copyButton(runId, "Copy id"),
     copyLink,
     compare,
@@ -73,9 +76,9 @@ export function runHead(runId, onPicture) {
       );
     }
     const lost = run.layers ? `${count(run.layers_dead)} of ${count(run.layers)} layers lost` : "no layers yet";
-    setText(facts, `${lost} · step ${count(run.last_step)} · ${duration(runSeconds(run))}`);
+    setText(facts, `${lost} · step ${count(run.last_step)} · ${duration(run.duration_s)}`);
     replace(updated, "last upload ", ago(run.last_upload_at || run.updated_at));
   }
 
-  return { root, render };
+  return { root, render, pause };
 }

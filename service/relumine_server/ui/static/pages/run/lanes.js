@@ -1,4 +1,4 @@
-// The lanes of a run's timeline: alerts, sampled steps, the heat map of its layers, learning rate, loss, update ratio.
+// The lanes of a run's timeline: alerts, sampled steps, the heat map of its layers, learning rate, loss, kill ratio, update ratio.
 
 import { describeRecord, drawHeatMap, longestGapAt } from "../../charts/heat_map.js";
 import { drawLines, smooth } from "../../charts/lines.js";
@@ -8,10 +8,12 @@ import { el } from "../../core/elements.js";
 import { number } from "../../core/format.js";
 import { themeColours } from "../../core/states.js";
 import { layerRows } from "./layer_rows.js";
+import { describeRateChange, drawRateChanges, rateChanges } from "./rate_changes.js";
 
 const ALERT_HEIGHT = 22;
 const SAMPLED_HEIGHT = 12;
 const LINE_HEIGHT = 96;
+const LOSS_HEIGHT = 140;
 const HEAT_HEIGHT = { least: 160, most: 480 };
 const ROW_HEIGHT = { least: 8, most: 20 };
 const LOG_FROM_RATIO = 20; // a range this wide is easier to read on a logarithmic axis
@@ -21,8 +23,11 @@ const MARKS = { critical: "✕", warning: "▲", info: "i" };
 export function runLanes(options) {
   const { traces } = options;
   const lanes = [alertLane(options), sampledLane(options), heatLane(options)];
-  lanes.push(lineLane("learning rate", "Learning rate", traces.run.step, traces.run.learning_rate, "accent"));
+  if (hasValues(traces.run.learning_rate))
+    lanes.push(lineLane("learning rate", "Learning rate", traces.run.step, traces.run.learning_rate, "accent"));
   if (hasValues(traces.run.loss)) lanes.push(lossLane(options));
+  if (traces.run.kill_ratio.some((value) => value > 0))
+    lanes.push(lineLane("kill ratio", "Kill ratio, worst layer", traces.run.step, traces.run.kill_ratio, "dying"));
   if (hasValues(traces.run.update_ratio))
     lanes.push(lineLane("update ratio", "Update ratio", traces.run.step, traces.run.update_ratio, "info"));
   return lanes;
@@ -116,14 +121,24 @@ function rowTitle(row, runId, rowHeight, onFold) {
 }
 
 function lossLane({ traces, smoothing, isLossLogarithmic }) {
-  const { step, loss } = traces.run;
-  const lane = lineLane("loss", "Loss", step, loss, "text", { isLogarithmic: isLossLogarithmic, height: 140 });
-  if (!smoothing) return lane;
-  const lines = [
+  const { step, loss, learning_rate: rate } = traces.run;
+  const changes = rateChanges(step, rate);
+  const style = { height: LOSS_HEIGHT, isLogarithmic: isLossLogarithmic };
+  const lane = lineLane("loss", "Loss", step, loss, "text", style);
+  const smoothed = [
     { step, value: loss, colour: "no-data", width: 1 },
     { step, value: smooth(loss, smoothing), colour: "text" },
   ];
-  return { ...lane, draw: (context, view) => drawLines(context, view, lines, { height: 140, isLogarithmic: isLossLogarithmic }) };
+  return {
+    ...lane,
+    draw(context, view) {
+      drawRateChanges(context, view, changes, LOSS_HEIGHT);
+      drawLines(context, view, smoothing ? smoothed : [{ step, value: loss, colour: "text" }], style);
+    },
+    hover(at, y, view) {
+      return [lane.hover(at), describeRateChange(changes, view, at)].filter(Boolean).join("\n");
+    },
+  };
 }
 
 export function lineLane(key, title, step, value, colour, { height = LINE_HEIGHT, isLogarithmic = isWide(value) } = {}) {

@@ -1,7 +1,7 @@
 // The traces of a run that the page has received so far. Each overview contains new points only; they are appended here.
 
 const LAYER_COLUMNS = ["dead_fraction", "born_dead_fraction", "dying_fraction", "active_rate"];
-const RUN_COLUMNS = ["learning_rate", "update_ratio", "loss"];
+const RUN_COLUMNS = ["learning_rate", "update_ratio", "kill_ratio", "loss"];
 const MOST_POINTS = 4000; // of one trace; beyond them every second of the older half goes, so that memory stays flat
 
 export function emptyTraces() {

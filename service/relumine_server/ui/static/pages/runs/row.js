@@ -3,7 +3,7 @@
 import { shareSparkline } from "../../charts/sparkline.js";
 import { runAddress } from "../../core/address.js";
 import { cellClass, el, runLabel } from "../../core/elements.js";
-import { ago, count, duration, number, runSeconds, share } from "../../core/format.js";
+import { ago, count, duration, number, share } from "../../core/format.js";
 import { badge } from "../../core/states.js";
 
 // `sort` is the name of the order in the API; `first` the direction that a first click gives.
@@ -25,7 +25,13 @@ const COLUMNS = [
     first: "-",
     cell: ({ run }) => (run.layers ? `${count(run.layers_dead)} of ${count(run.layers)}` : "–"),
   },
-  { title: "Worst layer", name: "hide-small", cell: ({ trace }) => sparkline(trace) },
+  {
+    title: "Worst layer",
+    sort: "lost_fraction",
+    first: "-",
+    name: "hide-small worst",
+    cell: ({ run, trace }) => [sparkline(trace), el("span", { class: "quiet" }, share(run.lost_fraction))],
+  },
   { title: "Loss", number: true, sort: "final_loss", first: "", name: "hide-small", cell: ({ run }) => number(run.final_loss) },
   { title: "Step", number: true, sort: "last_step", first: "-", cell: ({ run }) => count(run.last_step) },
   {
@@ -36,8 +42,22 @@ const COLUMNS = [
     name: "hide-small",
     cell: ({ run }) => (run.steps_per_s === null ? "–" : number(Number(run.steps_per_s.toPrecision(3)))),
   },
-  { title: "Duration", number: true, name: "hide-small", cell: ({ run }) => duration(runSeconds(run)) },
-  { title: "Alerts", number: true, name: "hide-small", cell: ({ run }) => alerts(run) },
+  {
+    title: "Duration",
+    number: true,
+    sort: "duration_s",
+    first: "-",
+    name: "hide-small",
+    cell: ({ run }) => duration(run.duration_s),
+  },
+  {
+    title: "Open alerts",
+    number: true,
+    sort: "open_alerts",
+    first: "-",
+    name: "hide-small",
+    cell: ({ run }) => alerts(run),
+  },
   { title: "Started", number: true, sort: "created_at", first: "-", cell: ({ run }) => ago(run.started_at || run.created_at) },
 ];
 
@@ -93,7 +113,7 @@ function filterLink(name, value) {
 
 function sparkline(trace) {
   // Without a value there is no line: the line at 0 means that nothing is lost.
-  if (!trace || trace.lost_fraction.every((value) => value === null)) return el("span", { class: "quiet" }, "–");
+  if (!trace || trace.lost_fraction.every((value) => value === null)) return null;
   const last = trace.lost_fraction.findLast((value) => value !== null) ?? null;
   return shareSparkline(
     trace.step,
@@ -104,5 +124,6 @@ function sparkline(trace) {
 
 function alerts(run) {
   const { critical, warning, info, open } = run.alert_counts;
-  return `${count(open)} / ${count(critical + warning + info)}`;
+  const all = critical + warning + info;
+  return all ? `${count(open)} of ${count(all)}` : "–";
 }

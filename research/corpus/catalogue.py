@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias, get_args
 
 from research.corpus import (
     bias_faults,
+    blocks_and_jumps,
     diverging,
     healthy,
     heldout_2,
@@ -22,7 +23,7 @@ from research.corpus.recipe import Recipe, without_fault
 from research.corpus.splits import HELDOUT_1
 
 Split: TypeAlias = Literal[
-    "tune", "heldout_1", "heldout_2", "heldout_3", "heldout_fresh", "random", "kinds", "kinds_reported"
+    "tune", "heldout_1", "heldout_2", "heldout_3", "heldout_fresh", "random", "kinds", "kinds_reported", "further_kinds"
 ]
 """Thresholds are chosen on ``tune``; fits use ``random`` too; the others are only scored."""
 
@@ -46,6 +47,7 @@ LATER_RECIPES: dict[Split, tuple[Recipe, ...]] = {
     "heldout_3": heldout_3.RECIPES,
     "kinds": kinds.DEVELOPMENT,
     "kinds_reported": kinds.REPORTED,
+    "further_kinds": blocks_and_jumps.RECIPES,
 }
 """Recipes written later, by split."""
 

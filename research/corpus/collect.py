@@ -1,6 +1,6 @@
 """Train the corpus through the public SDK and store every run; print the ground truth, but nothing of the detector.
 
-    python -m research.corpus.collect --split tune|heldout_1|heldout_2|heldout_3|heldout_fresh|random
+    python -m research.corpus.collect --split tune|heldout_1|heldout_2|heldout_3|heldout_fresh|random|further_kinds
                                       [--seeds N] [--keep DIR] [--every N] [--only TEXT]
     python -m research.corpus.collect --list
 

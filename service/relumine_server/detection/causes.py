@@ -92,12 +92,19 @@ def _attribute_born_dead(evidence: CauseEvidence, policy: Policy) -> Attribution
 
 
 def _changed_input(evidence: CauseEvidence, policy: Policy) -> Attribution | None:
-    """Name an input that became unusual before the onset, unless the learning rate jumped before it."""
+    """Name an input that became unusual before the onset, unless the learning rate jumped before it.
+
+    One that changed long ago counts while it is still unusual, as one that drifts is, if the learning rate did not
+    rise.
+    """
     novel_step = evidence.run.novel_step
     jump_step = evidence.run.jump_step
     window = _trigger_window_steps(evidence, policy)
-    if novel_step is None or evidence.onset_step - novel_step > window:
+    if novel_step is None:
         return None
+    if evidence.onset_step - novel_step > window:
+        is_lasting = evidence.run.novel_records > 0 and not _has_raised_learning_rate(evidence, policy)
+        return Attribution("input_shift", 0.8) if is_lasting else None
     if jump_step is not None and evidence.onset_step - jump_step <= window and jump_step < novel_step:
         return None
     return Attribution("input_shift", 0.95)

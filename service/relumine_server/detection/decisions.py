@@ -14,14 +14,18 @@ from relumine.schemas.alert import Kind, Severity, severity_rank
 from relumine_server.detection.evidence import RecordStatistics
 from relumine_server.detection.findings import Transition
 from relumine_server.detection.policy import Policy
-from relumine_server.detection.risk import layer_risk, risk_features
+from relumine_server.detection.risk import layer_risk, log_odds, risk_features
 from relumine_server.detection.run_signals import is_armed, loss_effect
 from relumine_server.detection.state import LayerMemory, OpenProblem, RunMemory
 
 OpenProblems: TypeAlias = dict[tuple[int, Kind], OpenProblem]
 
 DENSE_WEIGHT = 0.5
-"""Part of a sampled step that a dense one counts for, where a warning is to hold for several in a row."""
+"""Part of a sampled step that a dense one counts for, where a warning is to hold for several of them."""
+ODDS_PER_RECORD = 0.8
+"""Difference in log odds from the risk that makes a warning at which a record counts for nothing, or twice."""
+MAX_WEIGHT = 1.5
+"""Records that one of the highest risk counts for: one alone makes no warning unless its risk is sure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +177,7 @@ def _assess_dying(
     is_dense = memory.gap_steps <= policy.dense_gap_steps and not is_armed(run, int(memory.step), policy)
     dying = stats.dying_dense if is_dense else stats.dying
     memory.lost_fraction = _share(dying, stats.eligible)
+    _note_returns(memory, policy)
     memory.risk = 0.0
     if memory.records >= policy.risk_records:
         memory.risk = layer_risk(risk_features(memory, run))
@@ -180,8 +185,7 @@ def _assess_dying(
     if not stats.eligible:
         return None
     is_warm = has_baseline(memory, policy)
-    critical_share = policy.critical_share if is_warm else policy.warmup_share
-    if stats.dying_strict >= required_units(critical_share, stats.eligible, policy):
+    if stats.dying_strict >= required_units(_critical_share(memory, policy), stats.eligible, policy):
         return "critical"
     if memory.warning_streak >= policy.confirm_records or _is_risk_sure(memory, run, policy):
         return "warning"
@@ -189,6 +193,24 @@ def _assess_dying(
     if has_early_losses or (is_warm and later >= required_units(policy.info_share, stats.eligible, policy)):
         return "info"
     return None
+
+
+def _note_returns(memory: LayerMemory, policy: Policy) -> None:
+    """Keep the largest share of the units that was called lost and came back; units of a baseline did not."""
+    if memory.records == policy.warmup_records:
+        memory.peak_fraction = 0.0
+    memory.peak_fraction = max(memory.peak_fraction, memory.lost_fraction)
+    memory.returned_fraction = max(memory.returned_fraction, memory.peak_fraction - memory.lost_fraction)
+
+
+def _critical_share(memory: LayerMemory, policy: Policy) -> float:
+    """Return the share of silent units that makes a layer critical.
+
+    Where so many came back from silences that chance did not explain, as with data in blocks, and nothing but silence
+    speaks for a loss now, so many more are needed.
+    """
+    share = policy.critical_share if has_baseline(memory, policy) else policy.warmup_share
+    return share + memory.returned_fraction if memory.risk < policy.risk else share
 
 
 def _is_risk_sure(memory: LayerMemory, run: RunMemory, policy: Policy) -> bool:
@@ -210,16 +232,26 @@ def _update_streaks(memory: LayerMemory, stats: RecordStatistics, problem: OpenP
     later = stats.dying if is_info else stats.dying - early_units
     many_dying = later >= required_units(calm_share, stats.eligible, policy)
     many_dying = many_dying or _are_lost_together(memory, stats, policy.joint_share * policy.resolve_factor, policy)
-    is_warned = memory.risk >= warning_risk and (stats.dying > early_units or _is_threatened(memory, policy))
-    is_warned = is_warned or _are_lost_together(memory, stats, policy.joint_share, policy)
-    # Dense sampled steps see one batch after the other at nearly the same weights: two of them count as one.
-    weight = DENSE_WEIGHT if memory.gap_steps <= policy.dense_gap_steps else 1.0
-    memory.warning_streak = memory.warning_streak + weight if is_warned else 0.0
+    weight = warning_weight(memory.risk, warning_risk)
+    if not (stats.dying > early_units or _is_threatened(memory, policy)):
+        weight = min(weight, 0.0)
+    if _are_lost_together(memory, stats, policy.joint_share, policy):
+        weight = max(weight, 1.0)
+    if memory.gap_steps <= policy.dense_gap_steps:
+        # Dense sampled steps see one batch after the other at nearly the same weights: two of them count as one, and
+        # what a learning rate that jumps does to them for a moment does not add up.
+        weight = DENSE_WEIGHT if weight >= 1.0 else -memory.warning_streak
+    memory.warning_streak = max(memory.warning_streak + weight, 0.0)
     memory.calm_streak = memory.calm_streak + 1 if memory.risk < calm_risk and not many_dying else 0
     if (memory.risk >= calm_risk or many_dying) and memory.onset_step < 0:
         memory.onset_step = memory.step
     elif memory.calm_streak:
         memory.onset_step = -1.0
+
+
+def warning_weight(risk: float, warning_risk: float) -> float:
+    """Return the records that one of this risk counts for: 1 at the risk that makes a warning, below 0 far below it."""
+    return min(1.0 + (log_odds(risk) - log_odds(warning_risk)) / ODDS_PER_RECORD, MAX_WEIGHT)
 
 
 def _are_lost_together(memory: LayerMemory, stats: RecordStatistics, share: float, policy: Policy) -> bool:

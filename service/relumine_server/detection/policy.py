@@ -167,8 +167,8 @@ class Policy:
     least_units: int = _count(4, "Fewer units than this never decide about a layer that has more.")
     confirm_records: int = _count(
         2,
-        "Sampled steps in a row for which a warning must hold, unless its risk is sure or the input is new. Of dense"
-        " ones two count as one.",
+        "Sampled steps for which a warning must hold, unless its risk is sure or the input is new. A lower risk"
+        " counts in part, a calm one takes some back; of dense ones two in a row count as one.",
     )
     dead_share: float = _fraction(
         0.5, "Share of the units alive at the start at which, confirmed dead, the layer is called dead."

@@ -60,6 +60,12 @@ def layer_risk(features: RiskFeatures) -> float:
     return _logistic(max(-MAX_LOG_ODDS, min(MAX_LOG_ODDS, log_odds)))
 
 
+def log_odds(probability: float) -> float:
+    """Return the log odds of a probability, within ``±MAX_LOG_ODDS``."""
+    bounded = min(max(probability, math.exp(-MAX_LOG_ODDS)), 1 - 1e-13)
+    return math.log(bounded / (1 - bounded))
+
+
 def learning_rate_trend(run: RunMemory) -> float:
     """Return the log of the present learning rate over its usual value, in [-4, 4]; 0 where it is not known."""
     if run.rate is None or run.rate <= 0 or run.usual_log_rate is None:

@@ -17,7 +17,10 @@ from relumine_server.detection.state import WINDOW_LENGTH, RunMemory
 
 INPUT_SIGNALS = ("input_mean", "input_std", "input_min", "input_max")
 MIN_HISTORY = 8
-"""Values of an input or an output spread before a new one can be unusual."""
+"""Values of an output spread before a new one can be unusual; of fewer values of an input, a new one must differ more.
+"""
+LEAST_HISTORY = 4
+"""Values of an input before a new one can be unusual."""
 MIN_RATES = 3
 """Learning rates before a new one can be a jump."""
 MAD_TO_SIGMA = 1.4826
@@ -160,14 +163,18 @@ def _input_values(record: Row) -> dict[str, float]:
 
 
 def _novelty(run: RunMemory, name: str, value: float, policy: Policy) -> float:
-    """Return the distance from the signal's own median in robust standard deviations; 0 while its history is short."""
+    """Return the distance from the signal's own median in robust standard deviations, less in a short history.
+
+    It is 0 without ``LEAST_HISTORY`` values. Below ``MIN_HISTORY`` a median deviation may be small by chance.
+    """
     history = run.windows.get(name, ())
-    if len(history) < MIN_HISTORY:
+    if len(history) < LEAST_HISTORY:
         return 0.0
+    part = min(len(history) / MIN_HISTORY, 1.0)
     usual = median(history)
     sigma = MAD_TO_SIGMA * median(abs(past - usual) for past in history)
     floor = policy.novelty_floor * median(run.windows.get("input_std") or (0.0,))
-    return abs(value - usual) / max(sigma + floor, 1e-12)
+    return part**2 * abs(value - usual) / max(sigma + floor, 1e-12)
 
 
 def _update_output_spread(run: RunMemory, spread: float, policy: Policy) -> None:

@@ -37,7 +37,7 @@ WINDOW_LENGTH = 51
 """Values kept of each signal of the run."""
 HISTORY_LENGTH = 24
 """Records kept in the history of a layer."""
-_MAGIC = b"RLD3"
+_MAGIC = b"RLD4"
 
 
 @dataclass(slots=True)
@@ -60,7 +60,9 @@ class LayerMemory:
     weights over that of He's initialization, ``initial_sigma`` the standard deviation of the median unit's first
     pre-activations. ``lost_fraction`` is the share of the units that could still be lost,
     ``early_fraction`` the part of it that was lost during the warm-up and is not in the baseline.
-    ``onset_step`` is -1 while nothing is going on. ``warning_streak`` and ``calm_streak`` count records in a row.
+    ``peak_fraction`` is the largest lost fraction so far, ``returned_fraction`` the largest part that came back since.
+    ``onset_step`` is -1 while nothing is going on. ``warning_streak`` counts records that speak for a warning, each by
+    its risk, ``calm_streak`` records in a row that speak for its end.
     ``history`` holds (step, lost fraction, mean bias) of the latest records, oldest first.
     """
 
@@ -71,6 +73,8 @@ class LayerMemory:
     gap_steps: float = math.nan
     baseline_fraction: float = math.nan
     early_fraction: float = 0.0
+    peak_fraction: float = 0.0
+    returned_fraction: float = 0.0
     median_rate: float = math.nan
     kill_ratio: float = math.nan
     peak_displacement: float = math.nan

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from relumine_server.detection.decisions import warning_weight
 from relumine_server.detection.replay import replay
 
 
@@ -79,6 +80,30 @@ def test_units_that_return_resolve_the_problem_and_a_second_death_raises_it_agai
     assert transitions(training, policy)[:3] == [
         (1, "dying", "raised"), (1, "dying", "resolved"), (1, "dying", "raised"),
     ]  # fmt: skip
+
+
+def test_silence_that_many_units_came_back_from_is_no_alarm_when_it_comes_again(train, policy):
+    training = train({1: 0.3}).sample(30)
+    for silent in (slice(0, 16), slice(16, 42)):
+        training.rates[1][silent] = 0
+        training.sample(3)
+        training.rates[1][:] = 0.3
+        training.sample(20)
+    _readings, findings = replay(training.layers, training.records, policy)
+    assert {f.severity for f in findings} == {"info"}
+    first_time = train({1: 0.3}).sample(53)
+    first_time.rates[1][16:42] = 0
+    _readings, findings = replay(first_time.layers, first_time.sample(3).records, policy)
+    assert findings[-1].severity == "critical"
+
+
+def test_risks_just_below_a_warning_add_up_to_one_and_calm_ones_take_them_back(policy):
+    weights = [warning_weight(risk, policy.risk) for risk in (0.6, 0.55, 0.4, 0.05)]
+    assert weights[0] == pytest.approx(1.0)
+    assert 0.5 < weights[1] < 1.0
+    assert abs(weights[2]) < 0.1
+    assert weights[3] < -2
+    assert warning_weight(1.0, policy.risk) < policy.confirm_records
 
 
 def test_a_layer_at_a_threshold_does_not_flap(train, policy):

@@ -14,15 +14,15 @@ from research.corpus.training import train
 faulty = partial(Recipe, "tested", "bias")
 
 
-def findings_of(recipe):
+def findings_of(recipe, seed=0):
     """Train a recipe and return the findings of its records."""
-    run = train(recipe, seed=0)
+    run = train(recipe, seed=seed)
     _readings, findings = replay(run.infos(), run.records(), Policy())
     return findings
 
 
-def alarms_of(recipe):
-    return [f for f in findings_of(recipe) if f.severity != "info" and f.transition != "resolved"]
+def alarms_of(recipe, seed=0):
+    return [f for f in findings_of(recipe, seed) if f.severity != "info" and f.transition != "resolved"]
 
 
 @pytest.mark.parametrize(
@@ -76,3 +76,26 @@ def test_what_a_blackout_of_the_input_silences_is_over_within_ten_sampled_steps_
     assert set(last.values()) == {"resolved"}
     steps = sorted({record.step for record in run.records() if record.step > 330})
     assert max(f.step for f in findings) <= steps[min(10, len(steps) - 1)]
+
+
+@pytest.mark.parametrize("seed", [2, 3])
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        faulty(Net("mlp", (96, 48)), optim=Optim("momentum", 0.003), steps=260,
+               fault=Fault("offset", -10.0, start=200)),
+        faulty(Net("mlp", (48, 48)), optim=Optim("sgd", 0.1), steps=240, fault=Fault("offset", 14.0, start=160)),
+        faulty(Net("functional", (80, 32)), optim=Optim("momentum", 0.01), steps=90,
+               fault=Fault("offset", -12.0, start=45)),
+        faulty(Net("mlp", (64, 32)), optim=Optim("momentum", 0.02), steps=80, fault=Fault("offset", -8.0, start=35)),
+        faulty(Net("mlp", (80, 48)), optim=Optim("momentum", 0.015), steps=500,
+               fault=Fault("offset", -7.0, start=150, ramp=300)),
+        faulty(Net("functional", (64, 48)), optim=Optim("sgd", 0.08), steps=450,
+               fault=Fault("gain", 60.0, start=150, ramp=250)),
+    ],
+    ids=["down", "up", "down at step 45", "down at step 35", "drifts for 300 steps", "gain grows for 250 steps"],
+)  # fmt: skip
+def test_an_input_that_changes_under_the_same_learning_rate_is_the_cause(recipe, seed):
+    alarms = alarms_of(recipe, seed)
+    assert alarms
+    assert alarms[0].cause == "input_shift"

@@ -134,10 +134,6 @@ class WebhookDisabled(ProblemError, status=409, code="webhook_disabled"):
     """The webhook is disabled; enable it first."""
 
 
-class DeliveryPending(ProblemError, status=409, code="delivery_pending"):
-    """The delivery is still in flight."""
-
-
 class NothingToDeliver(ProblemError, status=409, code="nothing_to_deliver"):
     """There is nothing left to deliver: none of its alerts is open any more."""
 

@@ -68,5 +68,5 @@ class WebhookRequests(Requests):
         return self._get(f"/v1/deliveries/{delivery_id}", DeliveryWithPayload)
 
     def redeliver(self, delivery_id: str) -> Delivery:
-        """Send a finished delivery again, under the same id."""
+        """Send a finished delivery again, under the same id, or try one that waits for its next attempt at once."""
         return self._post(f"/v1/deliveries/{delivery_id}/redeliver", Delivery, {})

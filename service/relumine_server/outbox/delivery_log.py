@@ -88,6 +88,12 @@ def reschedule(connection: sa.Connection, delivery_id: str, now: datetime) -> No
     connection.execute(sa.update(deliveries).where(_d.delivery_id == delivery_id).values(**pending))
 
 
+def hasten(connection: sa.Connection, delivery_id: str, now: datetime) -> None:
+    """Make a pending delivery due at once, if it is not. Its attempts and their schedule stay as they are."""
+    waits = sa.and_(_d.delivery_id == delivery_id, _d.state == "pending", _d.next_attempt_at > now)
+    connection.execute(sa.update(deliveries).where(waits).values(next_attempt_at=now, updated_at=now))
+
+
 def delete_old(connection: sa.Connection, now: datetime, retention: timedelta) -> bool:
     """Delete a batch of finished deliveries older than ``retention``; return True where more may remain."""
     old = sa.and_(_d.state != "pending", _d.delivery_id < first_id(now - retention))

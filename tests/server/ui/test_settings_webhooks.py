@@ -106,6 +106,18 @@ def test_a_webhook_is_tested_redelivered_and_disabled(page, api, receiver):
     assert api.get(f"/v1/webhooks/{webhook['webhook_id']}").json()["enabled"] is True
 
 
+def test_a_delivery_that_waits_for_its_next_attempt_is_tried_now(page, api, receiver):
+    receiver.responses = [Response(500)] * 4
+    webhook = create(api, receiver)
+    api.post(f"/v1/webhooks/{webhook['webhook_id']}/test").raise_for_status()
+    page.goto(f"/#/settings/webhooks/{webhook['webhook_id']}")
+    page.get_by_text("500").first.wait_for()
+    receiver.responses = []
+    page.get_by_role("button", name="Try now").click()
+    page.locator("tbody tr .badge.good").get_by_text("delivered").wait_for()
+    assert len(set(receiver.delivery_ids)) == 1
+
+
 def test_the_body_that_was_sent_is_shown(page, api, receiver):
     webhook = create(api, receiver)
     api.post(f"/v1/webhooks/{webhook['webhook_id']}/test").raise_for_status()

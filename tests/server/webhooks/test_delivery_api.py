@@ -23,7 +23,7 @@ def test_pending_deliveries_of_a_disabled_webhook_are_cancelled_and_can_be_redel
     assert outbox.send_due(hours=1) == 0
     redelivered = api("POST", redeliver, 202)
     assert (redelivered["state"], redelivered["status_reason"]) == ("pending", None)
-    assert api("POST", redeliver, 409)["code"] == "delivery_pending"
+    assert api("POST", redeliver, 202)["state"] == "pending"  # it is due already
     outbox.send_due()
     assert receiver.notifications == [("firing", [1])]
     assert receiver.delivery_ids == [cancelled["delivery_id"]]
@@ -117,6 +117,28 @@ def test_a_redelivery_has_the_same_id_and_payload_and_starts_the_schedule_again(
     assert len({body for _, body in receiver.requests}) == 1
     attempts = api("GET", f"/deliveries/{delivery_id}")["attempts"]
     assert [(a["attempt"], a["response_status"]) for a in attempts] == [(1, 204), (2, 500), (3, 204)]
+
+
+def test_a_delivery_that_waits_for_its_next_attempt_is_tried_at_once_and_its_schedule_goes_on(
+    api, created, outbox, receiver
+):
+    receiver.responses = [Response(500)] * 3
+    delivery_id = api("POST", f"/webhooks/{created['webhook_id']}/test", 202)["delivery_id"]
+    outbox.send_due()
+    outbox.send_due(seconds=5)
+    waiting = api("GET", f"/deliveries/{delivery_id}")
+    assert [attempt["response_status"] for attempt in waiting["attempts"]] == [500, 500]
+    hastened = api("POST", f"/deliveries/{delivery_id}/redeliver", 202)
+    assert hastened["state"] == "pending"
+    assert hastened["next_attempt_at"] < waiting["next_attempt_at"]
+    outbox.send_due()
+    third = api("GET", f"/deliveries/{delivery_id}")
+    assert len(third["attempts"]) == 3
+    assert third["next_attempt_at"] > waiting["next_attempt_at"]  # the third pause is longer than the second
+    api("POST", f"/deliveries/{delivery_id}/redeliver", 202)
+    outbox.send_due()
+    assert api("GET", f"/deliveries/{delivery_id}")["state"] == "delivered"
+    assert receiver.delivery_ids == [delivery_id] * 4
 
 
 def test_the_log_is_cleared_after_the_retention_period(api, created, outbox, outbox_app):

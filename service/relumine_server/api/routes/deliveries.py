@@ -17,7 +17,6 @@ from relumine_server.api.schemas.webhooks import WebhookId
 from relumine_server.api.strict_query import StrictQueryRoute
 from relumine_server.errors import (
     DeliveryNotFound,
-    DeliveryPending,
     InvalidCursor,
     NothingToDeliver,
     WebhookDisabled,
@@ -63,16 +62,15 @@ def read_delivery(delivery_id: DeliveryId, database: DatabaseDep) -> DeliveryWit
 @router.post(
     "/deliveries/{delivery_id}/redeliver",
     status_code=202,
-    responses=problem_details.responses(
-        DeliveryNotFound, WebhookNotFound, WebhookDisabled, DeliveryPending, NothingToDeliver
-    ),
+    responses=problem_details.responses(DeliveryNotFound, WebhookNotFound, WebhookDisabled, NothingToDeliver),
 )
 def redeliver(
     delivery_id: DeliveryId, database: DatabaseDep, settings: SettingsDep, clock: ClockDep, dispatcher: DispatcherDep
 ) -> Delivery:
     """Send a finished delivery again: same id, same payload, from the beginning of the retry schedule.
 
-    Where it was cancelled before its payload was rendered, the payload reports what still holds.
+    One that waits for its next attempt is tried at once, and its schedule goes on from there. Where it was cancelled
+    before its payload was rendered, the payload reports what still holds.
     """
     now = clock()
     delivery = database.write(lambda connection: _redeliver(connection, delivery_id, settings.base_url, now))
@@ -85,7 +83,8 @@ def _redeliver(connection: sa.Connection, delivery_id: str, base_url: str, now: 
     if row is None:
         raise DeliveryNotFound
     if row.state == "pending":
-        raise DeliveryPending
+        delivery_log.hasten(connection, delivery_id, now)
+        return _read(connection, delivery_id)
     webhook = endpoints.get(connection, row.webhook_id)
     if not webhook.enabled:
         raise WebhookDisabled

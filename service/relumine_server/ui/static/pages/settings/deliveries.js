@@ -155,18 +155,16 @@ export class DeliveryLog {
   redeliverButton(delivery) {
     const line = statusLine();
     const id = `redeliver-${delivery.delivery_id}`;
-    const button = el(
-      "button",
-      { type: "button", class: "small", id, disabled: delivery.state === "pending", click: redeliver },
-      "Redeliver",
-    );
+    const isPending = delivery.state === "pending";
+    const label = isPending ? "Try now" : "Redeliver";
+    const button = el("button", { type: "button", class: "small", id, click: redeliver }, label);
     const log = this;
     async function redeliver() {
       const answer = await perform(
         button,
         line,
         () => post(path("deliveries", delivery.delivery_id, "redeliver"), {}),
-        "Sent again with the same id.",
+        isPending ? "The next attempt is made now." : "Sent again with the same id.",
       );
       if (answer) await log.refresh().catch(() => {}); // the poll reports what is wrong
     }

@@ -81,3 +81,16 @@ def test_the_kill_ratio_of_the_worst_layer_has_a_lane(page, api, measured, dying
     expect(page.locator(".timeline .tooltip")).to_contain_text("kill ratio, worst layer 0.5")
     open_run(page, "run1")  # its records have no shifts
     expect(page.locator(".lane-title", has_text="Kill ratio")).to_have_count(0)
+
+
+def test_the_kill_ratio_of_a_dead_layer_does_not_stretch_its_axis(page, measured):
+    open_run(page, "measured")
+    find = "performance.getEntriesByType('resource').find((e) => e.name.includes('/run/lanes.js')).name"
+    title = page.evaluate(
+        """async (address) => {
+          const { killRatioLane } = await import(address);
+          return killRatioLane({ step: [1, 2, 3], kill_ratio: [0.01, 1e-9, 0] }).title;
+        }""",
+        page.evaluate(find),
+    )
+    assert title == "Kill ratio, worst layer"  # no logarithmic axis

@@ -17,6 +17,7 @@ const LOSS_HEIGHT = 140;
 const HEAT_HEIGHT = { least: 160, most: 480 };
 const ROW_HEIGHT = { least: 8, most: 20 };
 const LOG_FROM_RATIO = 20; // a range this wide is easier to read on a logarithmic axis
+const LEAST_KILL_RATIO = 1e-3; // nothing moves the units of a dead layer: how little that is says nothing
 const MARKS = { critical: "✕", warning: "▲", info: "i" };
 
 // options: {runId, layers, alerts, traces, sampled, folds, onFold, smoothing, isLossLogarithmic}
@@ -27,7 +28,7 @@ export function runLanes(options) {
     lanes.push(lineLane("learning rate", "Learning rate", traces.run.step, traces.run.learning_rate, "accent"));
   if (hasValues(traces.run.loss)) lanes.push(lossLane(options));
   if (traces.run.kill_ratio.some((value) => value > 0))
-    lanes.push(lineLane("kill ratio", "Kill ratio, worst layer", traces.run.step, traces.run.kill_ratio, "dying"));
+    lanes.push(killRatioLane(traces.run));
   if (hasValues(traces.run.update_ratio))
     lanes.push(lineLane("update ratio", "Update ratio", traces.run.step, traces.run.update_ratio, "info"));
   return lanes;
@@ -141,13 +142,21 @@ function lossLane({ traces, smoothing, isLossLogarithmic }) {
   };
 }
 
-export function lineLane(key, title, step, value, colour, { height = LINE_HEIGHT, isLogarithmic = isWide(value) } = {}) {
+export function killRatioLane({ step, kill_ratio: value }) {
+  return lineLane("kill ratio", "Kill ratio, worst layer", step, value, "dying", { least: LEAST_KILL_RATIO });
+}
+
+// options: {height, isLogarithmic, least}: smaller values than `least` are drawn there.
+export function lineLane(key, title, step, value, colour, options = {}) {
+  const { height = LINE_HEIGHT, least = -Infinity } = options;
+  const drawn = value.map((y) => (y === null ? null : Math.max(y, least)));
+  const isLogarithmic = options.isLogarithmic ?? isWide(drawn);
   return {
     key,
     title: isLogarithmic ? `${title} (log)` : title,
     titleVersion: String(isLogarithmic),
     height,
-    draw: (context, view) => drawLines(context, view, [{ step, value, colour }], { height, isLogarithmic }),
+    draw: (context, view) => drawLines(context, view, [{ step, value: drawn, colour }], { height, isLogarithmic }),
     hover(at) {
       const index = nearest(step, at);
       return index < 0 ? "" : `step ${step[index].toLocaleString("en-US")}: ${title.toLowerCase()} ${number(value[index])}`;

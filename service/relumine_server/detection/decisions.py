@@ -241,7 +241,8 @@ def _update_streaks(memory: LayerMemory, stats: RecordStatistics, problem: OpenP
         # Dense sampled steps see one batch after the other at nearly the same weights: two of them count as one, and
         # what a learning rate that jumps does to them for a moment does not add up.
         weight = DENSE_WEIGHT if weight >= 1.0 else -memory.warning_streak
-    memory.warning_streak = max(memory.warning_streak + weight, 0.0)
+    # No more than a warning needs: otherwise the sum of a long loss would outlast its end by many sampled steps.
+    memory.warning_streak = min(max(memory.warning_streak + weight, 0.0), float(policy.confirm_records))
     memory.calm_streak = memory.calm_streak + 1 if memory.risk < calm_risk and not many_dying else 0
     if (memory.risk >= calm_risk or many_dying) and memory.onset_step < 0:
         memory.onset_step = memory.step

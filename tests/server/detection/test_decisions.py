@@ -82,6 +82,19 @@ def test_units_that_return_resolve_the_problem_and_a_second_death_raises_it_agai
     ]  # fmt: skip
 
 
+def test_the_end_of_a_long_death_is_noticed_as_soon_as_that_of_a_short_one(train, policy):
+    ends = []
+    for lasting, units in ((8, 30), (80, 50)):
+        training = train({1: 0.3}).sample(30)
+        training.rates[1][:units] = 0
+        training.sample(lasting)
+        last_step = training.records[-1].step
+        training.rates[1][:units] = 0.3
+        _readings, findings = replay(training.layers, training.sample(30).records, policy)
+        ends.append([(f.kind, f.transition) for f in findings if f.step > last_step])
+    assert ends == [[(kind, "resolved")] for kind in ("dying", "dead")]
+
+
 def test_silence_that_many_units_came_back_from_is_no_alarm_when_it_comes_again(train, policy):
     training = train({1: 0.3}).sample(30)
     for silent in (slice(0, 16), slice(16, 42)):

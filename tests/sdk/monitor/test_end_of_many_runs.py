@@ -21,11 +21,11 @@ import torch
 from torch import nn
 import relumine
 
-kept = []
+monitors = []
 for number in range({RUNS}):
     model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 2))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    kept.append(relumine.watch(model, optimizer, run_id=f"r{{number}}", every=1))
+    monitors.append(relumine.watch(model, optimizer, run_id=f"r{{number}}", every=1))
     for _ in range(4):
         model(torch.randn(4, 6)).square().mean().backward()
         optimizer.step()
@@ -82,8 +82,8 @@ def test_ten_runs_end_with_the_interpreter_while_the_server_hangs_and_none_loses
             "RELUMINE_DIR": str(tmp_path),
             "RELUMINE_URL": f"http://127.0.0.1:{silent.getsockname()[1]}",
         }
-        done = subprocess.run([sys.executable, "-c", SCRIPT], env=environment, check=False, capture_output=True)
-    assert done.returncode == 0, done.stderr
+        finished = subprocess.run([sys.executable, "-c", SCRIPT], env=environment, check=False, capture_output=True)
+    assert finished.returncode == 0, finished.stderr
     statuses, steps = spooled(tmp_path)
     names = {f"r{number}" for number in range(RUNS)}
     assert statuses == dict.fromkeys(names, "finished")

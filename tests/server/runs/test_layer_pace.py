@@ -23,8 +23,8 @@ def upload(*steps, **fields):
 
 
 def after(pace, *uploads):
-    for one in uploads:
-        pace = layer_pace.pace_after(pace, one)
+    for upload in uploads:
+        pace = layer_pace.pace_after(pace, upload)
     return pace
 
 

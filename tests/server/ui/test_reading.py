@@ -14,9 +14,9 @@ from tests.helpers.live_server import listening
 
 FIRST_LOAD_BYTES = 80_000
 MORE_THAN_A_PAGE = 101
-SELECT = """(place) => {
+SELECT = """(selector) => {
   const range = document.createRange();
-  range.selectNodeContents(document.querySelector(place));
+  range.selectNodeContents(document.querySelector(selector));
   getSelection().removeAllRanges();
   getSelection().addRange(range);
 }"""
@@ -47,8 +47,8 @@ def test_selected_text_stays_selected_over_an_update(page, api, alerts_of):
     alerts_of("selected", "baseline")
     page.goto("/#/runs/selected")
     page.locator(".timeline canvas").first.wait_for()
-    for seq, place in enumerate(("h1", "#incident .message", "tbody td a"), 2):
-        page.evaluate(SELECT, place)
+    for seq, selector in enumerate(("h1", "#incident .message", "tbody td a"), 2):
+        page.evaluate(SELECT, selector)
         text = page.evaluate("getSelection().toString()")
         step = 500 * seq
         record = {"layer_id": 1, "first_step": step, "step": step, "n_examples": 64, "active": [30] * 6 + [0] * 18}

@@ -52,12 +52,12 @@ function choose() {
 }
 
 function render() {
-  const shown = current && !names.includes(current) ? [...names, current] : names;
-  select.hidden = shown.length < 2;
-  const version = JSON.stringify(shown);
+  const listed = current && !names.includes(current) ? [...names, current] : names;
+  select.hidden = listed.length < 2;
+  const version = JSON.stringify(listed);
   if (select.dataset.version !== version) {
     select.dataset.version = version;
-    const options = shown.map((name) => el("option", { value: name }, name));
+    const options = listed.map((name) => el("option", { value: name }, name));
     replace(select, el("option", { value: "" }, "All projects"), options);
   }
   select.value = current;

@@ -10,11 +10,11 @@ const NEAR_PX = 5;
 // Returns [{step, from, to}] in the order of the steps: where the rate rose, or fell, by more than JUMP.
 export function rateChanges(step, rate) {
   const changes = [];
-  let before = null;
+  let previous = null;
   rate.forEach((value, index) => {
     if (value === null || !(value > 0)) return;
-    if (before !== null && ratio(before, value) > JUMP) changes.push({ step: step[index], from: before, to: value });
-    before = value;
+    if (previous !== null && ratio(previous, value) > JUMP) changes.push({ step: step[index], from: previous, to: value });
+    previous = value;
   });
   if (changes.length <= MOST_LINES) return changes;
   const largest = [...changes].sort((a, b) => ratio(b.from, b.to) - ratio(a.from, a.to)).slice(0, MOST_LINES);

@@ -1,4 +1,4 @@
-"""The tensors of a forward that are known to be zero everywhere, without a look at those on an accelerator."""
+"""The tensors of a forward that are known to be zero everywhere, without reading those on an accelerator."""
 
 from __future__ import annotations
 

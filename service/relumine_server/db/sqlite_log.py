@@ -30,8 +30,8 @@ _SALTS_IN_FRAME = 8
 _SALT_BYTES = 8
 _LARGEST_PAGE = 65_536  # is stored as 1
 
-_MAX_LOOKS = 100
-"""Looks at a log that SQLite changes meanwhile; afterwards it counts as whole, until the next look."""
+_MAX_ATTEMPTS = 100
+"""Attempts to read a log that SQLite changes meanwhile; afterwards it counts as whole, until the next check."""
 
 _log = structlog.get_logger(__name__)
 
@@ -109,7 +109,7 @@ class WriteAheadLog:
         ``earlier`` is the state before a commit: every frame since is looked at, as the log may have been cut before
         the commit was appended to it.
         """
-        for _ in range(_MAX_LOOKS):
+        for _ in range(_MAX_ATTEMPTS):
             state = self.state()
             if state is None or state.copied >= state.frames or self._is_whole(state, earlier):
                 return

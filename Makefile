@@ -33,6 +33,7 @@ RIGS = network_faults process_exit forks server_kills dispatcher_kills disk_full
 	timing_side_channel
 chaos: $(VENV)/dev.stamp  ## run the long rigs, which kill, cut off, fill up and attack
 	for rig in $(RIGS); do echo "== $$rig"; $(BIN)/python -m tests.chaos.$$rig || exit 1; done
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m hypothesis --hypothesis-profile=other_examples
 
 LOCK = $(VENV)/lock/bin/pip-compile -q --upgrade --generate-hashes --no-emit-index-url --no-emit-trusted-host \
 	--no-emit-find-links --strip-extras --no-header

@@ -24,8 +24,11 @@ import structlog
 from relumine_server.db.database import Database
 from tests.helpers import citus_cluster, databases, quick_apps
 
-hypothesis.settings.register_profile("relumine", deadline=None)  # no test asserts a time: machines are shared
-hypothesis.settings.load_profile("relumine")
+# No test asserts a time: machines are shared. `make test` draws the same examples each time, so that it fails only
+# for a change; `make chaos` draws others, and more of them.
+hypothesis.settings.register_profile("same_examples", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("other_examples", deadline=None, max_examples=1000, print_blob=True)
+hypothesis.settings.load_profile("same_examples")
 
 # Without the settings of the command, structlog prints every traceback with the variables of all frames, which takes
 # seconds. This is the renderer that ``reset_defaults`` brings back, too.

@@ -83,12 +83,20 @@ def _bias_cause(finding: Finding) -> str:
         shrinkage = percent(-(measured(evidence, "weights", "change") or 0.0))
         return f"the weights shrank by {shrinkage}" + (f" while the bias stayed at {negative}" if negative else "")
     if any(measured(evidence, "shift", part) is not None for part in SHIFT_PARTS):
-        share = measured(evidence, "shift", "bias") or 0.0
-        return f"the biases are falling ({percent(share)} of the drop in mean pre-activation)" if share >= MOST else ""
+        return _falling_bias(evidence)
     slope = measured(evidence, "bias", "slope_per_step")
     if slope is not None and slope < 0:
         return "the biases are falling"
     return f"the biases are negative (mean {negative})" if negative else "its units are pushed below zero"
+
+
+def _falling_bias(evidence: dict[str, Any]) -> str:
+    """Name the bias where its part of the fall is most of it and no other part is larger."""
+    shares = _shares(evidence)
+    share = shares.get("bias", 0.0)
+    if share < MOST or share < max(shares.values()):
+        return ""
+    return f"the biases are falling ({percent(share)} of the drop in mean pre-activation)"
 
 
 def _first_bias_cause(evidence: dict[str, Any], negative: str) -> str:

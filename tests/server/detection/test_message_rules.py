@@ -57,7 +57,14 @@ def check(finding, run_label="digits/baseline"):
     assert violations(finding, text) == [], text
 
 
-SHARES = [(None, None, None), (0.89, 0.0, 0.11), (0.0, 0.0, 1.0), (0.1, 0.85, 0.05), (0.34, 0.33, 0.33)]
+SHARES = [
+    (None, None, None),
+    (0.89, 0.0, 0.11),
+    (0.0, 0.0, 1.0),
+    (0.1, 0.85, 0.05),
+    (0.34, 0.33, 0.33),
+    (1.0, 0.0, 0.5),
+]
 RATES = [(0.3, 0.05, 4380), (0.05, 0.05, None), (0.01, 0.05, 4380), (0.3, 0.05, None), (None, None, None)]
 LOSS_EFFECTS = [None, 0.0, 0.2, 54.0, math.nan]
 BIASES = [(-4.0, -1e-3), (0.3, 1e-3), (None, None)]

@@ -140,12 +140,14 @@ def update_ms(page: Page, base: str, layers: int, step: int, updates: int) -> li
     return costs
 
 
-def list_ms(browser: Browser, base: str) -> tuple[float, int]:
-    """Return the milliseconds from the navigation to the first row of the list, and the bytes of files."""
-    page = browser.new_context().new_page()
+def first_row_ms(context: BrowserContext, base: str) -> tuple[float, int]:
+    """Open the list of runs; return the milliseconds from the navigation to its first row, and the bytes of files."""
+    page = context.new_page()
     page.goto(f"{base}/#/runs")
     page.wait_for_function("() => document.querySelector('tbody tr') && (window.seen ||= performance.now())")
-    return page.evaluate("window.seen"), page.evaluate(BYTES)
+    elapsed, size = page.evaluate("window.seen"), page.evaluate(BYTES)
+    page.close()
+    return elapsed, size
 
 
 def measure(base: str, options: argparse.Namespace, steps: int) -> None:
@@ -166,10 +168,24 @@ def measure(base: str, options: argparse.Namespace, steps: int) -> None:
         print(f"overview of the run       {plain:,} bytes, {compressed:,} compressed")
         page = first_chart_ms(browser.new_context(), base)[2]
         costs = update_ms(page, base, options.layers, steps, options.updates)
+        page.close()
         print(f"live update               {_spread(costs)}, {len(costs)} updates")
-        elapsed, size = list_ms(browser, base)
-        print(f"list of {options.runs:,} runs  {elapsed:.0f} ms, {size:,} bytes")
+        measure_list(browser, base, options)
         browser.close()
+
+
+def measure_list(browser: Browser, base: str, options: argparse.Namespace) -> None:
+    """Print the times of the list of runs."""
+    cold: list[float] = []
+    warm: list[float] = []
+    for _ in range(options.rounds):
+        context = browser.new_context()
+        elapsed, size = first_row_ms(context, base)
+        cold.append(elapsed)
+        warm.append(first_row_ms(context, base)[0])
+        context.close()
+    print(f"list of {options.runs:,} runs, empty cache  {_spread(cold)}, {size:,} bytes")
+    print(f"list of {options.runs:,} runs, warm cache   {_spread(warm)}")
 
 
 def overview_bytes(base: str, encoding: str) -> int:

@@ -11,6 +11,7 @@ import gzip
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -52,7 +53,16 @@ MEDIA_TYPES = {
 """Media types by suffix. The table of the machine may be wrong, and browsers must not guess."""
 
 router = APIRouter(include_in_schema=False)
-_own_files = StaticFiles(directory=FOLDER)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnFile:
+    """A file of the dashboard, in memory: a page consists of dozens, and its build is fixed while the server runs."""
+
+    content: bytes
+    compressed: bytes | None
+    media_type: str
+    etag: str
 
 
 @router.get("/")
@@ -70,20 +80,13 @@ async def docs(request: Request) -> Response:
 @router.get("/static/{build}/{name:path}")
 async def static(build: str, name: str, request: Request) -> Response:
     """Return a file of the dashboard; of another build than this server's, the file that it has now."""
-    files = await run_in_threadpool(_package_files, name) if name in PACKAGE_FILES else _own_files
-    if Path(name).suffix not in MEDIA_TYPES:
-        raise HTTPException(status_code=404)
-    cache_control = KEEP_FOREVER if build == current_build() else REVALIDATE
-    response = await files.get_response(name, _plain(request.scope))
-    # Weak, because the compressed and the plain form share it.
-    headers = {**HEADERS, "Cache-Control": cache_control, "ETag": f"W/{response.headers['etag']}"}
-    if not isinstance(response, NotModifiedResponse):
-        response.headers["Content-Type"] = MEDIA_TYPES[Path(name).suffix]
-        if "gzip" in request.headers.get("accept-encoding", ""):
-            response = await run_in_threadpool(_compressed, name, response)
-    # A 304 needs the headers, too: a browser replaces the stored ones by those of the 304.
-    response.headers.update(headers)
-    return response
+    headers = {**HEADERS, "Cache-Control": KEEP_FOREVER if build == current_build() else REVALIDATE}
+    own_file = _own_files().get(name)
+    if own_file is not None:
+        return _own_response(own_file, request, headers)
+    if name in PACKAGE_FILES:
+        return await _package_response(name, request, headers)
+    raise HTTPException(status_code=404)
 
 
 @cache
@@ -116,6 +119,53 @@ def _preloads(modules: Sequence[str]) -> str:
 
 
 @cache
+def _own_files() -> dict[str, OwnFile]:
+    """Return the files of the dashboard by their names below ``static``; pages have routes of their own."""
+    files = (path for path in FOLDER.rglob("*") if path.suffix in MEDIA_TYPES and path.suffix != ".html")
+    return {path.relative_to(FOLDER).as_posix(): _own_file(path) for path in files}
+
+
+def _own_file(path: Path) -> OwnFile:
+    content = path.read_bytes()
+    compressed = _gzipped(content) if len(content) >= GZIP_MIN_BYTES else None
+    return OwnFile(content, compressed, MEDIA_TYPES[path.suffix], _etag(content))
+
+
+def _own_response(file: OwnFile, request: Request, headers: dict[str, str]) -> Response:
+    headers["ETag"] = file.etag
+    headers["Content-Type"] = file.media_type
+    if file.etag in request.headers.get("if-none-match", ""):
+        # A 304 needs the headers, too: a browser replaces the stored ones by those of the 304.
+        return Response(status_code=304, headers=headers)
+    if file.compressed is not None and "gzip" in request.headers.get("accept-encoding", ""):
+        return Response(file.compressed, headers={**headers, "Content-Encoding": "gzip"})
+    return Response(file.content, headers=headers)
+
+
+def _etag(content: bytes) -> str:
+    """Return a weak ETag, because the compressed and the plain form share it."""
+    return f'W/"{hashlib.sha256(content).hexdigest()[:16]}"'
+
+
+def _gzipped(content: bytes) -> bytes:
+    return gzip.compress(content, compresslevel=6, mtime=0)
+
+
+async def _package_response(name: str, request: Request, headers: dict[str, str]) -> Response:
+    """Return a file of an installed package; uncompressed it is large, so it is sent from disk, in parts."""
+    files = await run_in_threadpool(_package_files, name)
+    response = await files.get_response(name, _plain(request.scope))
+    headers["ETag"] = f"W/{response.headers['etag']}"
+    if not isinstance(response, NotModifiedResponse):
+        headers["Content-Type"] = MEDIA_TYPES[Path(name).suffix]
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            compressed = await run_in_threadpool(_compressed_package_file, name)
+            return Response(compressed, headers={**headers, "Content-Encoding": "gzip"})
+    response.headers.update(headers)
+    return response
+
+
+@cache
 def _package_files(name: str) -> StaticFiles:
     package, folder = PACKAGE_FILES[name]
     if find_spec(package) is None:
@@ -123,27 +173,13 @@ def _package_files(name: str) -> StaticFiles:
     return StaticFiles(packages=[(package, folder)], follow_symlink=True)
 
 
+@cache
+def _compressed_package_file(name: str) -> bytes:
+    path, _ = _package_files(name).lookup_path(name)
+    return _gzipped(Path(path).read_bytes())
+
+
 def _plain(scope: Scope) -> Scope:
     """Return the request without conditions on dates and ranges: files are compared by their ETag, and sent whole."""
     ignored = (b"range", b"if-range", b"if-modified-since")
     return {**scope, "headers": [header for header in scope["headers"] if header[0] not in ignored]}
-
-
-def _compressed(name: str, response: Response) -> Response:
-    content = _gzipped(name)
-    if content is None:
-        return response
-    headers = {
-        "Content-Encoding": "gzip",
-        "Content-Type": response.headers["content-type"],
-        "ETag": response.headers["etag"],
-    }
-    return Response(content, headers=headers)
-
-
-@cache
-def _gzipped(name: str) -> bytes | None:
-    files = _package_files(name) if name in PACKAGE_FILES else _own_files
-    path, _ = files.lookup_path(name)
-    content = Path(path).read_bytes()
-    return gzip.compress(content, compresslevel=6, mtime=0) if len(content) >= GZIP_MIN_BYTES else None

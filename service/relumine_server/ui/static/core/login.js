@@ -1,7 +1,7 @@
 // Login and logout on servers that require a key.
 
-import { get, path, post, remove } from "./api.js";
 import { el, replace } from "./elements.js";
+import { logIn, logOut, readSession } from "./session.js";
 
 const REASONS = {
   key_expired: "This key has expired.",
@@ -28,7 +28,7 @@ export function showLogin(root, onLogin) {
     button.disabled = true;
     problem.textContent = "";
     try {
-      await post(path("session"), { key: key.value });
+      await logIn(key.value);
       onLogin();
     } catch (error) {
       button.disabled = false;
@@ -52,8 +52,8 @@ export function showLogin(root, onLogin) {
 }
 
 // Returns what the current key may do: {canWrite, canManage}. A server without keys allows everything.
-export async function permissions({ signal } = {}) {
-  const session = await get(path("session"), { signal });
+export async function permissions() {
+  const session = await readSession();
   const isOpen = !session.needed;
   return {
     canWrite: isOpen || ["write", "admin"].includes(session.scope),
@@ -65,7 +65,7 @@ export async function permissions({ signal } = {}) {
 export async function showAccount(node, onLogout) {
   let session = { needed: false, scope: null };
   try {
-    session = await get(path("session"));
+    session = await readSession();
   } catch {
     // the page reports the error
   }
@@ -73,10 +73,10 @@ export async function showAccount(node, onLogout) {
     node.replaceChildren();
     return;
   }
-  const button = el("button", { type: "button", id: "log-out", click: logOut }, "Log out");
-  async function logOut() {
+  const button = el("button", { type: "button", id: "log-out", click: leave }, "Log out");
+  async function leave() {
     button.disabled = true;
-    await remove(path("session")).catch(() => {}); // the next request reports the error
+    await logOut().catch(() => {}); // the next request reports the error
     onLogout();
   }
   const project = session.project ? ` of ${session.project}` : "";

@@ -1,6 +1,7 @@
 // The number of open incidents beside "Alerts" in the bar.
 
 import { get, path, withQuery } from "./api.js";
+import { readSession } from "./session.js";
 
 const REFRESH_MS = 30_000;
 const MOST_COUNTED = 99;
@@ -24,7 +25,7 @@ export async function refreshOpenAlerts() {
 }
 
 async function showNumber() {
-  const session = await get(path("session"));
+  const session = await readSession();
   if (session.needed && !session.scope) {
     show("", ""); // the page asks for a key
     return;

@@ -4,6 +4,7 @@
 import { addressOf, readAddress } from "./address.js";
 import { get, path, withQuery } from "./api.js";
 import { el, replace } from "./elements.js";
+import { readSession } from "./session.js";
 
 const SECTIONS = ["runs", "alerts", "compare"];
 const MOST_PROJECTS = 200;
@@ -27,7 +28,7 @@ export async function refreshProjects() {
 }
 
 async function projectNames() {
-  const session = await get(path("session"));
+  const session = await readSession();
   if (session.needed && !session.scope) return []; // the page asks for a key
   const { items } = await get(withQuery(path("projects"), { limit: MOST_PROJECTS }));
   return items.map(({ project }) => project);

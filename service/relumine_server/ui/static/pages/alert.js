@@ -19,7 +19,7 @@ const REFRESH_MS = 5000;
 
 export async function showAlert({ root, signal }, alertId) {
   document.title = "Alert · Relumine";
-  const [{ canWrite }, alert] = await Promise.all([permissions({ signal }), get(path("alerts", alertId), { signal })]);
+  const [{ canWrite }, alert] = await Promise.all([permissions(), get(path("alerts", alertId), { signal })]);
   const page = new AlertPage(root, signal, canWrite, alert);
   await poll(() => page.refresh(), signal);
 }

@@ -10,7 +10,7 @@ const TABS = { open: "Open", closed: "Closed", silences: "Silences" };
 
 export async function showAlerts({ root, signal }) {
   document.title = "Alerts · Relumine";
-  const page = new AlertsPage(root, signal, await permissions({ signal }));
+  const page = new AlertsPage(root, signal, await permissions());
   const { query } = readAddress();
   await page.open(Object.hasOwn(TABS, query.get("tab") || "") ? query.get("tab") : "open");
 }

@@ -19,7 +19,7 @@ const ENDED_POLL_MS = 15000; // a run that has ended may be resumed
 
 export async function showRun({ root, signal }, runId, query) {
   const page = new RunPage(root, runId, signal, query.get("alert"));
-  const rights = permissions({ signal });
+  const rights = permissions();
   const getIfChanged = conditionalGet();
   let traces = emptyTraces();
   const update = async () => {

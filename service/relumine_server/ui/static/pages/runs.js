@@ -32,7 +32,7 @@ const COUNTERS = [
 export async function showRuns({ root, signal }) {
   document.title = "Runs · Relumine";
   const rights = { canWrite: false, canManage: false };
-  permissions({ signal }).then(
+  permissions().then(
     (granted) => Object.assign(rights, granted),
     () => {}, // the list reports the error
   );
@@ -84,15 +84,19 @@ class RunList {
     const counters = this.refreshCounters();
     if (!this.counts && readAddress().query.has("view")) await counters; // a filter may need what they say
     const view = location.hash;
-    const [page] = await Promise.all([this.getPage(this.address(), { signal: this.signal }), counters]);
-    if (page !== null && view === location.hash) {
-      this.keepPushedOut(page.items);
-      this.newest = page.items;
-      if (!this.older.length) this.cursor = page.next_cursor;
-      this.render();
-      await this.refreshTraces();
-    }
+    await Promise.all([this.refreshRows(view), counters]);
     return REFRESH_MS;
+  }
+
+  // The rows are shown as soon as they are there: they do not wait for the counters.
+  async refreshRows(view) {
+    const page = await this.getPage(this.address(), { signal: this.signal });
+    if (page === null || view !== location.hash) return;
+    this.keepPushedOut(page.items);
+    this.newest = page.items;
+    if (!this.older.length) this.cursor = page.next_cursor;
+    this.render();
+    await this.refreshTraces();
   }
 
   // A new run pushes the last one out of the first page; where further pages are shown it belongs to them now.

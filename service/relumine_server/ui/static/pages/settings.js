@@ -30,7 +30,7 @@ const SHOW = {
 };
 
 export async function showSettings({ root, signal }, parts, query) {
-  const access = await readAccess(signal);
+  const access = await readAccess();
   const offered = PARTS.filter((part) => isOffered(part, access));
   const [name = offered[0].name, ...rest] = parts;
   const part = PARTS.find((candidate) => candidate.name === name);

@@ -1,7 +1,7 @@
 // What the list shows before the first run: how to start one.
 
-import { get, path } from "../../core/api.js";
 import { copyButton, el } from "../../core/elements.js";
+import { readSession } from "../../core/session.js";
 
 export function firstSteps() {
   const address = new URL(".", location.href).href.replace(/\/$/, "");
@@ -26,6 +26,6 @@ export function firstSteps() {
 
 // A server with keys accepts uploads with a key only.
 async function nameKey(note) {
-  const session = await get(path("session")).catch(() => ({ needed: false }));
+  const session = await readSession().catch(() => ({ needed: false }));
   if (session.needed) note.append(" This server requires a key: set RELUMINE_API_KEY where the training runs.");
 }

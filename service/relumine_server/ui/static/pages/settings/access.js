@@ -1,11 +1,12 @@
 // What the current key may do on the pages of settings.
 
 import { ApiError, get, path, withQuery } from "../../core/api.js";
+import { readSession } from "../../core/session.js";
 
 // isOpen: the server requires no key. project: the only project that the key may see, null for all. Without a key the
 // router shows the login.
-export async function readAccess(signal) {
-  const session = await get(path("session"), { signal });
+export async function readAccess() {
+  const session = await readSession();
   if (session.needed && !session.scope) throw new ApiError(401, "key_missing", "This server requires a key.");
   return {
     isOpen: !session.needed,

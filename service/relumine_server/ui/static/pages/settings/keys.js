@@ -5,6 +5,7 @@ import { changeQuery } from "../../core/address.js";
 import { el, replace } from "../../core/elements.js";
 import { ago, moment } from "../../core/format.js";
 import { showAccount } from "../../core/login.js";
+import { logIn } from "../../core/session.js";
 import { badge } from "../../core/states.js";
 import { projectNames } from "./access.js";
 import { confirmButton, perform, secretNotice, statusLine } from "./actions.js";
@@ -146,7 +147,7 @@ async function openForm(view) {
   const send = async (body) => {
     const key = await post(path("keys"), body);
     close();
-    if (isFirst) await logIn(view, key);
+    if (isFirst) await useKey(view, key);
     replace(view.news, createdNotice(key, isFirst));
     await reload(view);
   };
@@ -160,8 +161,8 @@ async function openForm(view) {
 }
 
 // From the first key on every request needs one, also those of this page.
-async function logIn(view, key) {
-  await post(path("session"), { key: key.key });
+async function useKey(view, key) {
+  await logIn(key.key);
   Object.assign(view.access, { isOpen: false, scope: key.scope, project: key.project, keyId: key.key_id });
   replace(view.current, currentKey(view.access));
   await showAccount(document.getElementById("account"), () => location.reload());

@@ -2,7 +2,7 @@
 
 import { hatch, mix, rgb } from "./canvas.js";
 import { lowerBound, nearest } from "./scale.js";
-import { share } from "../core/format.js";
+import { count, share } from "../core/format.js";
 import { UNIT_STATES, themeColours } from "../core/states.js";
 
 const LEAST_SHADE = 0.3; // of a share just above 0, so that it shows
@@ -141,5 +141,5 @@ export function describeRecord(trace, step) {
     .map(([name, value]) => `${share(value)} ${name}`);
   const active = trace.active_rate[index];
   const rate = active === null || active === undefined ? "" : `, active rate ${share(active)}`;
-  return `step ${trace.step[index].toLocaleString("en-US")}: ${parts.join(", ") || "no unit lost"}${rate}`;
+  return `step ${count(trace.step[index])}: ${parts.join(", ") || "no unit lost"}${rate}`;
 }

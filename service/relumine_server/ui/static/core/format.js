@@ -9,10 +9,14 @@ const UNITS_S = [
   ["s", 1],
 ];
 
-const THOUSANDS = new Intl.NumberFormat("en-US"); // toLocaleString() would look the language up for every number
+const BETWEEN_THOUSANDS = /\B(?=(\d{3})+$)/g;
 
+// Formats a number with commas. Intl is not used: its first number takes a browser a tenth of a second.
 export function count(value) {
-  return value === null || value === undefined ? "–" : THOUSANDS.format(value);
+  if (value === null || value === undefined) return "–";
+  const [whole, fraction] = String(value).split(".");
+  const grouped = whole.replace(BETWEEN_THOUSANDS, ",");
+  return fraction === undefined ? grouped : `${grouped}.${fraction.slice(0, 3)}`;
 }
 
 export function number(value) {

@@ -2,7 +2,7 @@
 
 import { drawStack } from "../../charts/lines.js";
 import { nearest } from "../../charts/scale.js";
-import { share } from "../../core/format.js";
+import { count, share } from "../../core/format.js";
 import { UNIT_STATES } from "../../core/states.js";
 import { lineLane } from "../run/lanes.js";
 
@@ -44,7 +44,7 @@ function statesLane(step, statistics) {
       const index = nearest(step, at);
       if (index < 0) return "";
       const shares = layers.map(({ name, value }) => `${name} ${share(value[index])}`);
-      return [`step ${step[index].toLocaleString("en-US")}`, ...shares].join("\n");
+      return [`step ${count(step[index])}`, ...shares].join("\n");
     },
   };
 }

@@ -5,7 +5,7 @@ import { drawLines, smooth } from "../../charts/lines.js";
 import { nearest } from "../../charts/scale.js";
 import { alertAddress, layerAddress } from "../../core/address.js";
 import { el } from "../../core/elements.js";
-import { number } from "../../core/format.js";
+import { count, number } from "../../core/format.js";
 import { themeColours } from "../../core/states.js";
 import { layerRows } from "./layer_rows.js";
 import { describeRateChange, drawRateChanges, rateChanges } from "./rate_changes.js";
@@ -73,8 +73,8 @@ function sampledLane({ sampled }) {
       if (index < 0) return "no step was sampled";
       const distance = Math.abs(sampled[index] - step);
       return distance > longestGapAt(sampled, index)
-        ? `not sampled around step ${step.toLocaleString("en-US")}`
-        : `sampled: step ${sampled[index].toLocaleString("en-US")}`;
+        ? `not sampled around step ${count(step)}`
+        : `sampled: step ${count(sampled[index])}`;
     },
   };
 }
@@ -101,7 +101,7 @@ function heatLane({ runId, layers, alerts, traces, folds, onFold }) {
       const row = rowAt(y);
       if (!row) return "";
       if (divergedFrom !== null && step >= divergedFrom)
-        return `${row.label}\nvalues are not finite since step ${divergedFrom.toLocaleString("en-US")}`;
+        return `${row.label}\nvalues are not finite since step ${count(divergedFrom)}`;
       return row.traces.length === 1
         ? `${row.label}\n${describeRecord(row.traces[0], step)}`
         : `${row.label}: ${row.layers.length} layers, the worst is shown`;
@@ -159,7 +159,7 @@ export function lineLane(key, title, step, value, colour, options = {}) {
     draw: (context, view) => drawLines(context, view, [{ step, value: drawn, colour }], { height, isLogarithmic }),
     hover(at) {
       const index = nearest(step, at);
-      return index < 0 ? "" : `step ${step[index].toLocaleString("en-US")}: ${title.toLowerCase()} ${number(value[index])}`;
+      return index < 0 ? "" : `step ${count(step[index])}: ${title.toLowerCase()} ${number(value[index])}`;
     },
   };
 }

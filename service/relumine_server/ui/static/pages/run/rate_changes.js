@@ -1,6 +1,6 @@
 // Steps at which the learning rate jumped, as dashed lines in the lane of the loss.
 
-import { number } from "../../core/format.js";
+import { count, number } from "../../core/format.js";
 import { themeColours } from "../../core/states.js";
 
 const JUMP = 2; // a factor between two points; schedules that change slowly have none
@@ -46,5 +46,5 @@ export function describeRateChange(changes, view, step) {
   const distance = (change) => Math.abs(view.toX(change.step) - x);
   const nearest = changes.reduce((best, change) => (best && distance(best) <= distance(change) ? best : change), null);
   if (nearest === null || distance(nearest) > NEAR_PX) return "";
-  return `learning rate ${number(nearest.from)} → ${number(nearest.to)} at step ${nearest.step.toLocaleString("en-US")}`;
+  return `learning rate ${number(nearest.from)} → ${number(nearest.to)} at step ${count(nearest.step)}`;
 }

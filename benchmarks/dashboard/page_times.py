@@ -145,7 +145,8 @@ def first_row_ms(context: BrowserContext, base: str) -> tuple[float, int]:
     page = context.new_page()
     page.goto(f"{base}/#/runs")
     page.wait_for_function("() => document.querySelector('tbody tr') && (window.seen ||= performance.now())")
-    elapsed, size = page.evaluate("window.seen"), page.evaluate(BYTES)
+    elapsed = page.evaluate("window.seen")
+    size = page.evaluate(BYTES)
     page.close()
     return elapsed, size
 

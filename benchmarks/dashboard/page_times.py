@@ -31,6 +31,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_
 
 from relumine.schemas.record_table import RecordTable
 from relumine.schemas.upload import LayerInfo, RunInfo, Upload
+from relumine_server import log_config
 from relumine_server.db import migrations
 from relumine_server.db.database import Database
 from relumine_server.ingest.service import IngestService
@@ -214,6 +215,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Fill a database, serve it and measure."""
     options = parser().parse_args(arguments)
+    log_config.to_stderr("WARNING")
     steps = max(1, options.records // options.layers)
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{Path(folder) / 'x.db'}"

@@ -29,6 +29,7 @@ from benchmarks.common import postgres
 from benchmarks.common.databases import add_option, fresh_database
 from relumine.schemas.record_table import RecordTable
 from relumine.schemas.upload import LayerInfo, RunInfo, Upload
+from relumine_server import log_config
 from relumine_server.app import create_app
 from relumine_server.db import migrations
 from relumine_server.db.database import Database
@@ -139,6 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure both databases; return 1 where the promise does not hold."""
     options = parser().parse_args(arguments)
     tune_interpreter()
+    log_config.to_stderr("WARNING")
     holds = []
     for kind in options.databases:
         with contextlib.ExitStack() as stack:

@@ -38,9 +38,9 @@ POSTGRES_READERS = 4
 """Connections of one process. More write than ever compute at once: some wait for a run that is locked."""
 
 SQLITE_READERS = 8  # connections
-READ_CACHE_BYTES = 16 * 2**20
-WRITE_CACHE_BYTES = 64 * 2**20
-"""Pages that a connection caches: a long series several times over; the largest group of uploads."""
+READ_CACHE_BYTES = 4 * 2**20
+WRITE_CACHE_BYTES = 8 * 2**20
+"""Pages that a connection caches. Larger caches made nothing faster: the system caches the file, too."""
 
 BUSY_TIMEOUT_MS = 5_000
 CONNECT_TIMEOUT_S = 2  # to Postgres; the smallest that libpq takes

@@ -16,26 +16,9 @@ from relumine_server.errors import FileInUseError
 from relumine_server.maintenance.backup import backup
 from relumine_server.settings import Settings
 from tests.helpers.live_server import caller
+from tests.server.db.conftest import body
 
 SUFFIXES = ("", "-wal", "-shm", ".lock")
-
-
-def body(seq: int):
-    records = [{"layer_id": 1, "first_step": seq, "step": seq, "n_examples": 8, "active": [1, 2]}]
-    layers = [{"layer_id": 1, "name": "act1", "units": 2}]
-    return {"run": {"id": "r1"}, "session": "s1", "seq": seq, "layers": layers, "records": records}
-
-
-@pytest.fixture
-def file(new_database) -> Path:
-    return Path(new_database("sqlite").removeprefix("sqlite:///"))
-
-
-@pytest.fixture
-def app(file):
-    app = create_app(Settings(database_url=f"sqlite:///{file}"))
-    yield app
-    app.state.services.database.close()
 
 
 def delete(file):
@@ -61,8 +44,8 @@ def delete_log(file):
 
 
 @pytest.mark.parametrize("change", [delete, move, replace_by_another, move_folder, delete_log])
-def test_without_its_file_no_upload_is_acknowledged_and_the_server_is_not_ready(app, file, change):
-    call = caller(app)
+def test_without_its_file_no_upload_is_acknowledged_and_the_server_is_not_ready(app_on_file, file, change):
+    call = caller(app_on_file)
     assert call("POST", "/v1/uploads", json=body(1)).status_code == 202
     change(file)
     with structlog.testing.capture_logs() as logs:
@@ -76,8 +59,8 @@ def test_without_its_file_no_upload_is_acknowledged_and_the_server_is_not_ready(
         assert not file.exists()  # no empty file is made in its place
 
 
-def test_writes_go_on_when_the_file_is_back(app, file):
-    call = caller(app)
+def test_writes_go_on_when_the_file_is_back(app_on_file, file):
+    call = caller(app_on_file)
     assert call("POST", "/v1/uploads", json=body(1)).status_code == 202
     away = file.with_suffix(".away")
     file.rename(away)

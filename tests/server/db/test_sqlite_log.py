@@ -12,28 +12,9 @@ import pytest
 import sqlalchemy as sa
 import structlog
 
-from relumine_server.app import create_app
 from relumine_server.db.database import Database
-from relumine_server.settings import Settings
 from tests.helpers.live_server import caller
-
-
-def body(seq: int):
-    records = [{"layer_id": 1, "first_step": seq, "step": seq, "n_examples": 8, "active": [1, 2]}]
-    layers = [{"layer_id": 1, "name": "act1", "units": 2}]
-    return {"run": {"id": "r1"}, "session": "s1", "seq": seq, "layers": layers, "records": records}
-
-
-@pytest.fixture
-def file(new_database) -> Path:
-    return Path(new_database("sqlite").removeprefix("sqlite:///"))
-
-
-@pytest.fixture
-def app(file):
-    app = create_app(Settings(database_url=f"sqlite:///{file}"))
-    yield app
-    app.state.services.database.close()
+from tests.server.db.conftest import body
 
 
 def log_of(file):
@@ -70,8 +51,8 @@ def checkpoint(file):
 
 
 @pytest.mark.parametrize("cut", [cut_to_nothing, cut_in_half, overwrite_with_zeros])
-def test_after_a_cut_no_upload_is_acknowledged_that_a_restart_would_lose(app, file, tmp_path, cut):
-    call = caller(app)
+def test_after_a_cut_no_upload_is_acknowledged_that_a_restart_would_lose(app_on_file, file, tmp_path, cut):
+    call = caller(app_on_file)
     for seq in range(1, 6):
         assert call("POST", "/v1/uploads", json=body(seq)).status_code == 202
     cut(log_of(file))
@@ -87,12 +68,12 @@ def test_after_a_cut_no_upload_is_acknowledged_that_a_restart_would_lose(app, fi
     assert call("GET", "/readyz").status_code == 503
     assert [log["event"] for log in logs].count("the write-ahead log of the database was cut") == 1
     assert acknowledged <= stored_uploads(file, tmp_path / "killed")
-    app.state.services.database.close()
+    app_on_file.state.services.database.close()
     assert acknowledged <= stored_uploads(file, tmp_path / "ended")
 
 
-def test_a_cut_log_that_was_copied_into_the_database_is_begun_anew_and_nothing_is_lost(app, file, tmp_path):
-    call = caller(app)
+def test_a_cut_log_that_was_copied_into_the_database_is_begun_anew_and_nothing_is_lost(app_on_file, file, tmp_path):
+    call = caller(app_on_file)
     assert call("POST", "/v1/uploads", json=body(1)).status_code == 202
     checkpoint(file)
     cut_to_nothing(log_of(file))
@@ -101,8 +82,8 @@ def test_a_cut_log_that_was_copied_into_the_database_is_begun_anew_and_nothing_i
     assert stored_uploads(file, tmp_path / "killed") == {1, 2, 3, 4, 5}
 
 
-def test_an_emptied_log_of_a_regular_checkpoint_is_no_cut(app, file, tmp_path):
-    call = caller(app)
+def test_an_emptied_log_of_a_regular_checkpoint_is_no_cut(app_on_file, file, tmp_path):
+    call = caller(app_on_file)
     assert call("POST", "/v1/uploads", json=body(1)).status_code == 202
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -113,11 +94,11 @@ def test_an_emptied_log_of_a_regular_checkpoint_is_no_cut(app, file, tmp_path):
 
 
 @pytest.mark.parametrize("cut", [cut_to_nothing, cut_in_half, overwrite_with_zeros])
-def test_a_server_that_ends_with_a_cut_log_leaves_the_database_intact(app, file, tmp_path, cut):
+def test_a_server_that_ends_with_a_cut_log_leaves_the_database_intact(app_on_file, file, tmp_path, cut):
     for seq in range(1, 6):
-        assert caller(app)("POST", "/v1/uploads", json=body(seq)).status_code == 202
+        assert caller(app_on_file)("POST", "/v1/uploads", json=body(seq)).status_code == 202
     cut(log_of(file))
-    app.state.services.database.close()
+    app_on_file.state.services.database.close()
     stored_uploads(file, tmp_path / "ended")
 
 
@@ -142,9 +123,9 @@ def test_a_commit_behind_a_hole_is_refused_and_the_hole_never_reaches_the_databa
     stored_uploads(file, tmp_path / "ended")  # intact
 
 
-def test_the_log_is_copied_into_the_database_before_it_grows_large(app, file):
-    call = caller(app)
-    database = app.state.services.database
+def test_the_log_is_copied_into_the_database_before_it_grows_large(app_on_file, file):
+    call = caller(app_on_file)
+    database = app_on_file.state.services.database
 
     def fill(connection):
         connection.execute(sa.text("CREATE TABLE IF NOT EXISTS filler (data BLOB)"))

@@ -118,3 +118,26 @@ def lenient_watch(shared_tab):
     shared_tab.load(EMPTY_VIEW)
     shared_tab.rest()
     shared_tab.take_records()
+
+
+@pytest.fixture
+def own_tab(browser, server):
+    """A tab with storage and a cache of its own, empty ones, in a light system. It must cause no error."""
+    context = browser.new_context(base_url=server, color_scheme="light")
+    tab = context.new_page()
+    tab.set_default_timeout(60_000)
+    errors = []
+    tab.on("pageerror", lambda error: errors.append(str(error)))
+    yield tab
+    context.close()
+    assert errors == []
+
+
+@pytest.fixture
+def timed_tab(browser, server):
+    """A tab whose clock the test moves; its requests may fail."""
+    tab = browser.new_page(base_url=server)
+    tab.set_default_timeout(60_000)
+    tab.clock.install()
+    yield tab
+    tab.close()

@@ -17,19 +17,6 @@ HEALTHY_PIXEL = """() => {
 
 
 @pytest.fixture
-def tab(browser, server):
-    """A tab of its own, with its own storage, in a light system."""
-    context = browser.new_context(base_url=server, color_scheme="light")
-    tab = context.new_page()
-    tab.set_default_timeout(60_000)
-    errors = []
-    tab.on("pageerror", lambda error: errors.append(str(error)))
-    yield tab
-    context.close()
-    assert errors == []
-
-
-@pytest.fixture
 def projects(api):
     """A run in each of two projects."""
     for project in ("text", "vision"):
@@ -37,92 +24,94 @@ def projects(api):
         assert api.post("/v1/uploads", json=body).status_code == 202
 
 
-def test_the_chosen_theme_is_there_before_any_module_has_run(tab):
-    tab.goto("/#/runs")
-    tab.get_by_label("Theme").select_option("dark")
-    assert tab.evaluate(GROUND) == DARK
+def test_the_chosen_theme_is_there_before_any_module_has_run(own_tab):
+    own_tab.goto("/#/runs")
+    own_tab.get_by_label("Theme").select_option("dark")
+    assert own_tab.evaluate(GROUND) == DARK
     held = []
-    tab.route("**/*.js", lambda route: route.continue_() if "theme" in route.request.url else held.append(route))
-    tab.reload(wait_until="commit")
-    tab.wait_for_function("() => document.body?.querySelector('noscript')")
-    assert tab.evaluate(GROUND) == DARK
-    assert tab.locator("meta[name=color-scheme]").get_attribute("content") == "dark"
+    own_tab.route("**/*.js", lambda route: route.continue_() if "theme" in route.request.url else held.append(route))
+    own_tab.reload(wait_until="commit")
+    own_tab.wait_for_function("() => document.body?.querySelector('noscript')")
+    assert own_tab.evaluate(GROUND) == DARK
+    assert own_tab.locator("meta[name=color-scheme]").get_attribute("content") == "dark"
     for route in held:
         route.continue_()
-    tab.unroute("**/*.js")
-    expect(tab.get_by_label("Theme")).to_have_value("dark")
+    own_tab.unroute("**/*.js")
+    expect(own_tab.get_by_label("Theme")).to_have_value("dark")
 
 
-def test_the_system_s_theme_is_followed_until_another_is_chosen(tab):
-    tab.goto("/#/runs")
+def test_the_system_s_theme_is_followed_until_another_is_chosen(own_tab):
+    own_tab.goto("/#/runs")
     for scheme, ground in (("dark", DARK), ("light", LIGHT)):
-        tab.emulate_media(color_scheme=scheme)
-        tab.wait_for_function(f"() => ({GROUND})() === '{ground}'")
-    tab.get_by_label("Theme").select_option("light")
-    tab.emulate_media(color_scheme="dark")
-    assert tab.evaluate(GROUND) == LIGHT
-    tab.get_by_label("Theme").select_option("system")
-    assert tab.evaluate(GROUND) == DARK
+        own_tab.emulate_media(color_scheme=scheme)
+        own_tab.wait_for_function(f"() => ({GROUND})() === '{ground}'")
+    own_tab.get_by_label("Theme").select_option("light")
+    own_tab.emulate_media(color_scheme="dark")
+    assert own_tab.evaluate(GROUND) == LIGHT
+    own_tab.get_by_label("Theme").select_option("system")
+    assert own_tab.evaluate(GROUND) == DARK
 
 
-def test_another_tab_follows_the_choice(tab, server):
-    tab.goto("/#/runs")
-    other = tab.context.new_page()
+def test_another_tab_follows_the_choice(own_tab, server):
+    own_tab.goto("/#/runs")
+    other = own_tab.context.new_page()
     other.goto("/#/alerts")
     other.get_by_label("Theme").select_option("dark")
-    tab.wait_for_function(f"() => ({GROUND})() === '{DARK}'")
-    assert tab.get_by_label("Theme").input_value() == "dark"
+    own_tab.wait_for_function(f"() => ({GROUND})() === '{DARK}'")
+    assert own_tab.get_by_label("Theme").input_value() == "dark"
 
 
-def test_charts_have_the_colours_of_the_chosen_theme(tab, dying):
-    tab.goto("/#/runs/run1")
-    tab.locator(".timeline canvas").first.wait_for()
+def test_charts_have_the_colours_of_the_chosen_theme(own_tab, dying):
+    own_tab.goto("/#/runs/run1")
+    own_tab.locator(".timeline canvas").first.wait_for()
     pixel = HEALTHY_PIXEL % HEAT_MAP
-    tab.wait_for_function(f"() => ({pixel})() > 180")
-    tab.get_by_label("Theme").select_option("dark")
-    tab.wait_for_function(f"() => ({pixel})() < 90")
+    own_tab.wait_for_function(f"() => ({pixel})() > 180")
+    own_tab.get_by_label("Theme").select_option("dark")
+    own_tab.wait_for_function(f"() => ({pixel})() < 90")
 
 
-def test_a_browser_that_keeps_no_data_shows_the_chosen_theme_until_the_page_is_left(tab):
-    tab.add_init_script("delete Storage.prototype.getItem; Storage.prototype.setItem = () => { throw new Error(); }")
-    tab.add_init_script("Storage.prototype.getItem = () => { throw new Error(); }")
-    tab.goto("/#/settings")
-    tab.get_by_label("Theme").select_option("dark")
-    assert tab.evaluate(GROUND) == DARK
+def test_a_browser_that_keeps_no_data_shows_the_chosen_theme_until_the_page_is_left(own_tab):
+    own_tab.add_init_script(
+        "delete Storage.prototype.getItem; Storage.prototype.setItem = () => { throw new Error(); }"
+    )
+    own_tab.add_init_script("Storage.prototype.getItem = () => { throw new Error(); }")
+    own_tab.goto("/#/settings")
+    own_tab.get_by_label("Theme").select_option("dark")
+    assert own_tab.evaluate(GROUND) == DARK
 
 
-def test_the_bar_switches_between_projects_and_keeps_the_project_on_the_way(tab, dying, projects):
-    tab.goto("/#/runs?sort=name")
-    switch = tab.get_by_label("Project shown")
+def test_the_bar_switches_between_projects_and_keeps_the_project_on_the_way(own_tab, dying, projects):
+    own_tab.goto("/#/runs?sort=name")
+    switch = own_tab.get_by_label("Project shown")
     expect(switch.locator("option")).to_have_text(["All projects", "digits", "text", "vision"])
     switch.select_option("vision")
-    tab.wait_for_url("**/#/runs?sort=name&project=vision")
-    expect(tab.locator("tbody tr")).to_have_count(1)
-    expect(tab.get_by_role("link", name="vision run")).to_be_visible()
+    own_tab.wait_for_url("**/#/runs?sort=name&project=vision")
+    expect(own_tab.locator("tbody tr")).to_have_count(1)
+    expect(own_tab.get_by_role("link", name="vision run")).to_be_visible()
     expect(switch).to_be_focused()
-    tab.get_by_role("link", name="Alerts").click()
-    tab.wait_for_url("**/#/alerts?project=vision")
-    expect(tab.locator("main .notice")).to_contain_text("No incident matches these filters.")
-    tab.get_by_role("link", name="Compare", exact=True).click()
-    tab.wait_for_url("**/#/compare?project=vision")
-    expect(tab.locator(".found li")).to_have_count(1)
-    tab.get_by_role("link", name="Settings").click()
-    tab.wait_for_url("**/#/settings**")
-    tab.get_by_role("link", name="Runs", exact=True).click()
-    tab.wait_for_url("**/#/runs?project=vision")
+    own_tab.get_by_role("link", name="Alerts").click()
+    own_tab.wait_for_url("**/#/alerts?project=vision")
+    expect(own_tab.locator("main .notice")).to_contain_text("No incident matches these filters.")
+    own_tab.get_by_role("link", name="Compare", exact=True).click()
+    own_tab.wait_for_url("**/#/compare?project=vision")
+    expect(own_tab.locator(".found li")).to_have_count(1)
+    own_tab.get_by_role("link", name="Settings").click()
+    own_tab.wait_for_url("**/#/settings**")
+    own_tab.get_by_role("link", name="Runs", exact=True).click()
+    own_tab.wait_for_url("**/#/runs?project=vision")
     switch.select_option("")
-    tab.wait_for_url("**/#/runs")
-    expect(tab.locator("tbody tr")).to_have_count(3)
+    own_tab.wait_for_url("**/#/runs")
+    expect(own_tab.locator("tbody tr")).to_have_count(3)
 
 
-def test_a_project_that_is_typed_or_in_a_link_is_the_one_in_the_bar(tab, dying, projects):
-    tab.goto("/#/alerts?project=gone")
-    switch = tab.get_by_label("Project shown")
+def test_a_project_that_is_typed_or_in_a_link_is_the_one_in_the_bar(own_tab, dying, projects):
+    own_tab.goto("/#/alerts?project=gone")
+    switch = own_tab.get_by_label("Project shown")
     expect(switch).to_have_value("gone")
-    tab.goto("/#/runs")
-    tab.locator("main").get_by_label("Project", exact=True).fill("text")
+    own_tab.goto("/#/runs")
+    own_tab.locator("main").get_by_label("Project", exact=True).fill("text")
     expect(switch).to_have_value("text")
-    tab.get_by_role("link", name="text run").click()
-    tab.get_by_role("heading", name="text run").wait_for()
+    own_tab.get_by_role("link", name="text run").click()
+    own_tab.get_by_role("heading", name="text run").wait_for()
     switch.select_option("digits")
-    tab.wait_for_url("**/#/runs?project=digits")
+    own_tab.wait_for_url("**/#/runs?project=digits")

@@ -14,37 +14,24 @@ PAGES = {
 }
 
 
-@pytest.fixture
-def tab(browser, server):
-    """A tab with an empty cache, which must cause no error."""
-    context = browser.new_context(base_url=server)
-    tab = context.new_page()
-    tab.set_default_timeout(60_000)
-    errors = []
-    tab.on("pageerror", lambda error: errors.append(str(error)))
-    yield tab
-    context.close()
-    assert errors == []
-
-
 @pytest.mark.parametrize("view", PAGES)
-def test_the_data_of_a_page_is_asked_for_while_its_modules_are_on_their_way(tab, dying, view):
+def test_the_data_of_a_page_is_asked_for_while_its_modules_are_on_their_way(own_tab, dying, view):
     module, address, content = PAGES[view]
     held = []
-    tab.route(module, lambda route: held.append(route))  # noqa: PLW0108 - playwright cannot take a built-in
+    own_tab.route(module, lambda route: held.append(route))  # noqa: PLW0108 - playwright cannot take a built-in
     asked = []
-    tab.on("request", lambda request: asked.append(request.url) if address.search(request.url) else None)
-    with tab.expect_request(address):
-        tab.goto(f"/#/{view}", wait_until="commit")
+    own_tab.on("request", lambda request: asked.append(request.url) if address.search(request.url) else None)
+    with own_tab.expect_request(address):
+        own_tab.goto(f"/#/{view}", wait_until="commit")
     while not held:
-        tab.wait_for_timeout(10)
+        own_tab.wait_for_timeout(10)
     for route in held:
         route.continue_()
-    tab.unroute(module)
-    tab.locator(content).first.wait_for()
+    own_tab.unroute(module)
+    own_tab.locator(content).first.wait_for()
     assert len(asked) == 1  # the page takes the response that was asked for early
 
 
-def test_a_run_that_does_not_exist_is_said_by_the_early_response_too(tab, server):
-    tab.goto("/#/runs/nothing")
-    expect(tab.get_by_role("heading", name="Not found")).to_be_visible()
+def test_a_run_that_does_not_exist_is_said_by_the_early_response_too(own_tab, server):
+    own_tab.goto("/#/runs/nothing")
+    expect(own_tab.get_by_role("heading", name="Not found")).to_be_visible()

@@ -17,16 +17,6 @@ VIEWS = {
 
 
 @pytest.fixture
-def tab(browser, server):
-    """A tab of its own, whose clock the test moves."""
-    tab = browser.new_page(base_url=server)
-    tab.set_default_timeout(60_000)
-    tab.clock.install()
-    yield tab
-    tab.close()
-
-
-@pytest.fixture
 def grow(api):
     """A function that uploads one more step of the run."""
 
@@ -40,36 +30,36 @@ def grow(api):
 
 
 @pytest.mark.parametrize(("number", "view"), list(enumerate(VIEWS)))
-def test_a_paused_page_asks_for_nothing_says_so_and_goes_on_when_it_is_told_to(tab, dying, grow, number, view):
+def test_a_paused_page_asks_for_nothing_says_so_and_goes_on_when_it_is_told_to(timed_tab, dying, grow, number, view):
     address, content, news = VIEWS[view]
-    tab.goto(f"/#/{view}")
-    tab.locator(content).first.wait_for()
-    tab.wait_for_load_state("networkidle")
-    tab.get_by_role("button", name="Pause").focus()
-    tab.keyboard.press("Enter")
-    expect(tab.locator("#paused")).to_have_text(re.compile(r"^paused, as of \d\d:\d\d:\d\d$"))
-    assert tab.locator("#updated:visible").count() == 0
+    timed_tab.goto(f"/#/{view}")
+    timed_tab.locator(content).first.wait_for()
+    timed_tab.wait_for_load_state("networkidle")
+    timed_tab.get_by_role("button", name="Pause").focus()
+    timed_tab.keyboard.press("Enter")
+    expect(timed_tab.locator("#paused")).to_have_text(re.compile(r"^paused, as of \d\d:\d\d:\d\d$"))
+    assert timed_tab.locator("#updated:visible").count() == 0
     asked = []
-    tab.on("request", lambda request: asked.append(request.url) if address.search(request.url) else None)
+    timed_tab.on("request", lambda request: asked.append(request.url) if address.search(request.url) else None)
     grow(1000 * (1 + number), active=20 * (1 + number))
-    tab.clock.run_for(60_000)
+    timed_tab.clock.run_for(60_000)
     assert asked == []
-    assert tab.get_by_text(news).count() == 0
-    expect(tab.get_by_role("button", name="Resume")).to_be_focused()
-    tab.keyboard.press("Enter")
-    expect(tab.get_by_text(news).first).to_be_visible()
-    expect(tab.locator("#paused")).to_have_text("")
+    assert timed_tab.get_by_text(news).count() == 0
+    expect(timed_tab.get_by_role("button", name="Resume")).to_be_focused()
+    timed_tab.keyboard.press("Enter")
+    expect(timed_tab.get_by_text(news).first).to_be_visible()
+    expect(timed_tab.locator("#paused")).to_have_text("")
     assert asked
 
 
-def test_what_a_reader_does_on_a_paused_page_shows(tab, alerts_of):
+def test_what_a_reader_does_on_a_paused_page_shows(timed_tab, alerts_of):
     alerts_of("acted", "acted on")
-    tab.goto("/#/runs/acted")
-    tab.locator(".timeline canvas").first.wait_for()
-    tab.get_by_role("button", name="Pause").click()
-    card = tab.locator("#incident")
+    timed_tab.goto("/#/runs/acted")
+    timed_tab.locator(".timeline canvas").first.wait_for()
+    timed_tab.get_by_role("button", name="Pause").click()
+    card = timed_tab.locator("#incident")
     card.locator("summary", has_text="Acknowledge").click()
     card.get_by_label("Your name").fill("Ada")
     card.get_by_role("button", name="Acknowledge").click()
     expect(card).to_contain_text("cknowledged by Ada")
-    expect(tab.locator("#paused")).to_contain_text("paused")
+    expect(timed_tab.locator("#paused")).to_contain_text("paused")

@@ -19,91 +19,81 @@ HIDE = """(state) => {
 }"""
 
 
-@pytest.fixture
-def tab(browser, server):
-    """A tab of its own, whose clock the test moves; its requests may fail."""
-    tab = browser.new_page(base_url=server)
-    tab.set_default_timeout(60_000)
-    tab.clock.install()
-    yield tab
-    tab.close()
-
-
 def open_run(tab, run_id="run1"):
     tab.goto(f"/#/runs/{run_id}")
     tab.locator(".timeline canvas").first.wait_for()
 
 
-def test_a_server_that_is_away_is_said_with_the_age_of_what_is_shown(tab, dying):
-    open_run(tab)
-    tab.route("**/v1/**", lambda route: route.abort())
-    tab.clock.run_for(20_000)
-    banner = tab.locator("#connection")
+def test_a_server_that_is_away_is_said_with_the_age_of_what_is_shown(timed_tab, dying):
+    open_run(timed_tab)
+    timed_tab.route("**/v1/**", lambda route: route.abort())
+    timed_tab.clock.run_for(20_000)
+    banner = timed_tab.locator("#connection")
     expect(banner).to_have_text(
         re.compile(r"does not respond. Trying again. This page shows the state of \d\d:\d\d:\d\d")
     )
-    tab.unroute("**/v1/**")
-    tab.clock.run_for(20_000)
+    timed_tab.unroute("**/v1/**")
+    timed_tab.clock.run_for(20_000)
     expect(banner).to_have_text("")
 
 
-def test_a_server_that_never_answers_is_away(tab, dying):
-    open_run(tab)
-    tab.route(OVERVIEW, lambda route: None)
-    tab.clock.run_for(20_000)
-    tab.clock.run_for(ANSWER_WITHIN_MS)
-    expect(tab.locator("#connection")).to_contain_text("This page shows the state of")
+def test_a_server_that_never_answers_is_away(timed_tab, dying):
+    open_run(timed_tab)
+    timed_tab.route(OVERVIEW, lambda route: None)
+    timed_tab.clock.run_for(20_000)
+    timed_tab.clock.run_for(ANSWER_WITHIN_MS)
+    expect(timed_tab.locator("#connection")).to_contain_text("This page shows the state of")
 
 
-def test_the_age_of_the_last_upload_grows_without_an_answer(tab, dying):
-    open_run(tab)
-    tab.route("**/v1/**", lambda route: route.abort())
-    tab.clock.run_for(61_000)
-    expect(tab.locator("#updated")).to_contain_text(re.compile("last upload 1 min"))
+def test_the_age_of_the_last_upload_grows_without_an_answer(timed_tab, dying):
+    open_run(timed_tab)
+    timed_tab.route("**/v1/**", lambda route: route.abort())
+    timed_tab.clock.run_for(61_000)
+    expect(timed_tab.locator("#updated")).to_contain_text(re.compile("last upload 1 min"))
 
 
-def test_a_tab_that_slept_says_its_age_at_once_and_asks_again(tab, dying):
-    open_run(tab)
-    tab.evaluate(HIDE, "hidden")
-    tab.clock.run_for(20_000)
-    tab.clock.fast_forward("02:00:00")
-    tab.route(OVERVIEW, lambda route: None)
-    with tab.expect_request(OVERVIEW):
-        tab.evaluate(HIDE, "visible")
-    expect(tab.locator("#updated")).to_contain_text("last upload 2 h")
+def test_a_tab_that_slept_says_its_age_at_once_and_asks_again(timed_tab, dying):
+    open_run(timed_tab)
+    timed_tab.evaluate(HIDE, "hidden")
+    timed_tab.clock.run_for(20_000)
+    timed_tab.clock.fast_forward("02:00:00")
+    timed_tab.route(OVERVIEW, lambda route: None)
+    with timed_tab.expect_request(OVERVIEW):
+        timed_tab.evaluate(HIDE, "visible")
+    expect(timed_tab.locator("#updated")).to_contain_text("last upload 2 h")
 
 
-def test_a_hidden_tab_asks_for_nothing(tab, dying):
-    open_run(tab)
-    tab.wait_for_load_state("networkidle")
-    tab.evaluate(HIDE, "hidden")
+def test_a_hidden_tab_asks_for_nothing(timed_tab, dying):
+    open_run(timed_tab)
+    timed_tab.wait_for_load_state("networkidle")
+    timed_tab.evaluate(HIDE, "hidden")
     asked = []
-    tab.on("request", lambda request: asked.append(request.url))
-    tab.clock.run_for(60_000)
-    with tab.expect_request(OVERVIEW):
+    timed_tab.on("request", lambda request: asked.append(request.url))
+    timed_tab.clock.run_for(60_000)
+    with timed_tab.expect_request(OVERVIEW):
         assert asked == []
-        tab.evaluate(HIDE, "visible")
+        timed_tab.evaluate(HIDE, "visible")
 
 
-def test_the_number_of_open_incidents_is_unknown_while_the_server_is_away(tab, dying):
-    open_run(tab)
-    badge = tab.locator("#open-alerts")
+def test_the_number_of_open_incidents_is_unknown_while_the_server_is_away(timed_tab, dying):
+    open_run(timed_tab)
+    badge = timed_tab.locator("#open-alerts")
     expect(badge).to_have_text(re.compile(r"\d"))
-    tab.route("**/v1/**", lambda route: route.abort())
-    tab.clock.run_for(31_000)
+    timed_tab.route("**/v1/**", lambda route: route.abort())
+    timed_tab.clock.run_for(31_000)
     expect(badge).to_have_text("?")
 
 
-def test_a_page_that_is_opened_while_the_server_is_away_loads_when_it_is_back(tab, dying):
-    open_run(tab)
-    tab.route(re.compile("/v1/|pages/compare"), lambda route: route.abort())
-    tab.evaluate("location.hash = '#/compare'")
-    tab.get_by_text("will load as soon as the server responds").wait_for()
-    tab.clock.run_for(6_000)
-    expect(tab.locator("#connection")).to_contain_text("does not respond")
-    tab.unroute(re.compile("/v1/|pages/compare"))
-    tab.clock.run_for(6_000)
-    expect(tab.get_by_role("heading", name="Compare runs")).to_be_visible()
+def test_a_page_that_is_opened_while_the_server_is_away_loads_when_it_is_back(timed_tab, dying):
+    open_run(timed_tab)
+    timed_tab.route(re.compile("/v1/|pages/compare"), lambda route: route.abort())
+    timed_tab.evaluate("location.hash = '#/compare'")
+    timed_tab.get_by_text("will load as soon as the server responds").wait_for()
+    timed_tab.clock.run_for(6_000)
+    expect(timed_tab.locator("#connection")).to_contain_text("does not respond")
+    timed_tab.unroute(re.compile("/v1/|pages/compare"))
+    timed_tab.clock.run_for(6_000)
+    expect(timed_tab.get_by_role("heading", name="Compare runs")).to_be_visible()
 
 
 def test_a_tag_is_no_sign_of_life(api, dying):

@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print a line per way to end."""
     parser().parse_args(arguments)
-    heads = f"{'exit':>5} {'sampled':>8} {'stored':>7} {'after sync':>11} {'twice':>6}  lost"
+    heads = f"{'exit':>5} {'sampled':>8} {'stored':>7} {'after sync':>11} {'again':>6}  lost"
     print(f"{'way':<10} {'server':<8} {heads}")
     results = [report(way, is_present=is_present) for way in WAYS_TO_END for is_present in (True, False)]
     raise SystemExit(0 if all(results) else 1)

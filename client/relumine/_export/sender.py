@@ -27,6 +27,9 @@ ITEMS_PER_UPLOAD = 256
 # The longest that the closing thread waits for a sender thread that is at work beyond its time.
 ABANDON_S = 2.0
 
+# The time between two checks of what a flush waits for.
+FLUSH_POLL_S = 0.05
+
 
 class Sender:
     """The sender thread: turns queued steps into uploads and has them delivered."""
@@ -110,7 +113,9 @@ class Sender:
                 return False
             self._idle.clear()
             self._queue.wakeup.set()
-            self._idle.wait(min(remaining_s, 0.05))
+            self._idle.wait(min(remaining_s, FLUSH_POLL_S))
+            if self.delivery.backlog:  # the server is away, and the thread has nothing to do until its next attempt
+                time.sleep(min(remaining_s, FLUSH_POLL_S))
         return True
 
     def close(self, final_status: FinalStatus, timeout_s: float) -> None:

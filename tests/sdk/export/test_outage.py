@@ -12,8 +12,9 @@ import torch
 from torch import nn
 
 import relumine
-from relumine._export import queue, retry
+from relumine._export import queue, retry, sender
 from relumine._export import spool as export_spool
+from relumine._export.delivery import Delivery
 from relumine._export.spool import Backlog, Spool, frames
 from relumine._export.upload_builder import EncodedUpload
 from relumine._export.upload_split import UploadPart, encode_upload, split_upload
@@ -118,6 +119,16 @@ def test_a_server_that_never_comes_back_leaves_every_sampled_step_on_disk(script
     stats = training(server.url)
     assert_consistent(stats, server)
     assert (stats["acked_steps"], stats["spooled_steps"], stats["dropped_steps"]) == (0, 60, {})
+
+
+def test_a_flush_that_waits_for_a_server_that_is_away_rests_between_its_attempts(scripted, monkeypatch):
+    ticks = []
+    replay = Delivery.replay_spool
+    monkeypatch.setattr(Delivery, "replay_spool", lambda delivery: (ticks.append(1), replay(delivery)))
+    server = scripted(lambda _server, _body: (503, {}))
+    stats = training(server.url, steps=10, last_flush=1.0)
+    assert stats["spooled_steps"] == 10
+    assert len(ticks) <= 2 + (1.0 + 0.2) / sender.FLUSH_POLL_S + 2  # a busy loop would make thousands
 
 
 def test_sampled_steps_dropped_by_a_full_queue_are_counted(scripted, monkeypatch):

@@ -48,7 +48,7 @@ def watched(mlp, train):
         model = mlp()
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         with relumine.watch(model, optimizer, every=1, **options) as monitor:
-            train(model, optimizer, steps=10, after_step=lambda _step: monitor.flush(1.0))
+            train(model, optimizer, steps=2, after_step=lambda _step: monitor.flush(1.0))
         return monitor
 
     return run

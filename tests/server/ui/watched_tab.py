@@ -13,6 +13,12 @@ INSERT = """(html) => {
 }"""
 REPORT_VIOLATIONS = """document.addEventListener("securitypolicyviolation", (event) =>
   window.reported(`${event.effectiveDirective} ${event.blockedURI} ${event.sample}`));"""
+HURRY = """(() => {
+  const { setTimeout } = window;
+  const isInterval = (ms) => ms >= 2000 && ms <= 15000;
+  window.setTimeout = (call, ms, ...values) => setTimeout(call, isInterval(ms) ? ms / 5 : ms, ...values);
+})();"""
+"""Lets pages ask for news five times as often, so that no test waits for seconds."""
 SHOW = """(hash) => new Promise((resolve, reject) => {
   if (location.hash === hash) reject(new Error(`${hash} is shown already`));
   window.addEventListener("hashchange", resolve, { once: true }); // after the router, which listens since the start
@@ -46,6 +52,7 @@ class WatchedTab:
         tab.set_default_timeout(60_000)
         tab.expose_function("reported", lambda text: self.reports.append(text))  # noqa: PLW0108 - playwright cannot take a built-in
         tab.add_init_script(REPORT_VIOLATIONS)
+        tab.add_init_script(HURRY)
         tab.on("console", self._keep_error)
         tab.on("pageerror", lambda error: self.errors.append(str(error)))
         tab.on("dialog", self._dismiss)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
+import selectors
 import socket
 import threading
 import time
@@ -102,7 +102,11 @@ class PostgresWatch:
 
     def _run(self) -> None:
         while not self._stop_requested.wait(PERIOD_S):
-            is_alive = self._is_alive()
+            try:
+                is_alive = self._is_alive()
+            except Exception:  # noqa: BLE001 - logged; without this thread nothing would be noticed any more
+                _log.exception("the database could not be watched; it is asked again")
+                continue
             if is_alive == self._is_away:
                 self._change(is_away=not is_alive)
         self._drop_probe()
@@ -154,7 +158,7 @@ class PostgresWatch:
         silent_since = time.monotonic()
         while True:
             polled_at = time.monotonic()
-            readable, _, _ = select.select([pgconn.socket], [], [], POLL_S)
+            readable = _has_input(pgconn.socket, POLL_S)
             if readable:
                 pgconn.consume_input()
                 if not pgconn.is_busy():
@@ -174,6 +178,16 @@ class PostgresWatch:
             _shut_down(self._probe)
             self._probe.close()
         self._probe = None
+
+
+def _has_input(file: int, within_s: float) -> bool:
+    """Wait for something to read, a lost connection included; return False if there was nothing.
+
+    Not by ``select``, which takes no file beyond 1,023: a server may have thousands of connections.
+    """
+    with selectors.DefaultSelector() as selector:
+        selector.register(file, selectors.EVENT_READ)
+        return bool(selector.select(within_s))
 
 
 def _connect_into(future: Future[Any], connect: Callable[[], Any]) -> None:

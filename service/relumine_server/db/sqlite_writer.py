@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import queue
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from relumine_server.db import sqlite_driver
@@ -24,6 +26,8 @@ from relumine_server.db.errors import problem_from
 from relumine_server.db.sqlite_files import FileIdentity, OpenFiles
 from relumine_server.db.sqlite_log import LogCutError, LogState, WriteAheadLog
 from relumine_server.errors import Busy, StorageOutage, StorageUnavailable
+
+_log = structlog.get_logger(__name__)
 
 MAX_GROUP = 64  # functions committed together
 MAX_GROUP_S = 0.05  # no function joins a group that has run so long: large writes gain nothing from company
@@ -108,7 +112,10 @@ class SqliteWriter:
 
     def _run(self) -> None:
         while not self._is_ending:
-            self._run_next_group()
+            try:
+                self._run_next_group()
+            except Exception:  # noqa: BLE001 - logged; without this thread no write would be answered any more
+                _log.exception("the writer of the database failed; it goes on")
 
     def _run_next_group(self) -> None:
         """Commit the writes that wait. When this returns, nothing refers to a write and its body any more."""
@@ -200,7 +207,7 @@ class SqliteWriter:
             self._require_writable()
             with self.engine.connect() as connection:
                 connection.connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)")
-        except (SQLAlchemyError, StorageOutage, OSError):
+        except (SQLAlchemyError, sqlite3.Error, StorageOutage, OSError):  # the statement goes to the driver itself
             return  # the next commit tries again
 
 

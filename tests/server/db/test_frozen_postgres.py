@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import resource
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import pytest
 import sqlalchemy as sa
 
+from relumine_server.db import postgres_watch
 from tests.helpers import databases
 from tests.helpers.frozen_postgres import frozen
 from tests.helpers.live_server import listening
@@ -51,6 +56,29 @@ def test_while_postgres_is_frozen_every_request_is_refused_and_it_recovers_by_it
                 break
             threading.Event().wait(0.1)
         assert {send(client, request) for request in requests} == {200, 202}
+
+
+@pytest.fixture
+def many_files():
+    """More open files than ``select`` can wait for, as a server with a thousand connections has."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, limits[1]), limits[1]))
+    with contextlib.ExitStack() as stack:
+        for _ in range(1100):
+            stack.enter_context(Path(os.devnull).open())
+        yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_a_frozen_postgres_is_noticed_by_a_server_with_a_thousand_open_files(own_server, many_files):
+    url = own_server.render_as_string(hide_password=False)
+    databases.migrate(url)
+    with listening(url) as address, httpx.Client(base_url=address, timeout=60) as client:
+        assert send(client, ("GET", "/readyz", None)) == 200
+        threading.Event().wait(2 * postgres_watch.PERIOD_S)  # the watch has asked at least once
+        with frozen(own_server):
+            assert send(client, ("GET", "/v1/runs", None)) == 503
+        assert "relumine-postgres-watch" in [thread.name for thread in threading.enumerate()]
 
 
 def test_a_statement_that_takes_long_is_no_outage(own_server):

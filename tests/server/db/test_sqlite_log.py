@@ -12,7 +12,9 @@ import pytest
 import sqlalchemy as sa
 import structlog
 
+from relumine_server.db import sqlite_writer
 from relumine_server.db.database import Database
+from relumine_server.db.sqlite_log import WriteAheadLog
 from tests.helpers.live_server import caller
 from tests.server.db.conftest import body
 
@@ -136,3 +138,36 @@ def test_the_log_is_copied_into_the_database_before_it_grows_large(app_on_file, 
     assert call("POST", "/v1/uploads", json=body(1)).status_code == 202
     assert log_of(file).stat().st_size < 16_000_000
     assert file.stat().st_size > 24_000_000
+
+
+def refuse_checkpoints(action, first, *_):
+    is_checkpoint = action == sqlite3.SQLITE_PRAGMA and first == "wal_checkpoint"
+    return sqlite3.SQLITE_DENY if is_checkpoint else sqlite3.SQLITE_OK
+
+
+def test_writes_go_on_where_the_log_cannot_be_copied_into_the_database(app_on_file, monkeypatch):
+    """As on a full disk, which tests/chaos/disk_full.py has: SQLite's own error comes out of the driver."""
+    monkeypatch.setattr(sqlite_writer, "CHECKPOINT_FRAMES", 0)
+    database = app_on_file.state.services.database
+    database.write(lambda connection: connection.connection.driver_connection.set_authorizer(refuse_checkpoints))
+    call = caller(app_on_file)
+    for seq in range(1, 4):
+        assert call("POST", "/v1/uploads", json=body(seq)).status_code == 202
+
+
+def test_the_writer_goes_on_after_an_error_of_its_own(app_on_file, monkeypatch):
+    failures = [RuntimeError("of the writer")]
+
+    def fail_once(_log):
+        if failures:
+            raise failures.pop()
+        return 0
+
+    monkeypatch.setattr(WriteAheadLog, "frames", property(fail_once))
+    call = caller(app_on_file)
+    with structlog.testing.capture_logs() as logs:
+        for seq in range(1, 3):
+            assert call("POST", "/v1/uploads", json=body(seq)).status_code == 202
+    assert [log["event"] for log in logs if log["log_level"] == "error"] == [
+        "the writer of the database failed; it goes on"
+    ]

@@ -114,8 +114,9 @@ class Sender:
             self._idle.clear()
             self._queue.wakeup.set()
             self._idle.wait(min(remaining_s, FLUSH_POLL_S))
-            if self.delivery.backlog:  # the server is away, and the thread has nothing to do until its next attempt
-                time.sleep(min(remaining_s, FLUSH_POLL_S))
+            if self.delivery.backlog:
+                # The server is away, and the sender thread has nothing to do until its next attempt.
+                time.sleep(min(remaining_s, FLUSH_POLL_S))  # without it both threads would be busy all the time
         return True
 
     def close(self, final_status: FinalStatus, timeout_s: float) -> None:

@@ -14,8 +14,8 @@ const BETWEEN_THOUSANDS = /\B(?=(\d{3})+$)/g;
 // Formats a number with commas. Intl is not used: its first number takes a browser a tenth of a second.
 export function count(value) {
   if (value === null || value === undefined) return "–";
-  const [whole, fraction] = String(value).split(".");
-  const grouped = whole.replace(BETWEEN_THOUSANDS, ",");
+  const [integer, fraction] = String(value).split(".");
+  const grouped = integer.replace(BETWEEN_THOUSANDS, ",");
   return fraction === undefined ? grouped : `${grouped}.${fraction.slice(0, 3)}`;
 }
 

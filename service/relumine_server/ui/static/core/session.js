@@ -5,12 +5,12 @@ import { get, path, post, remove } from "./api.js";
 
 const KEPT_MS = 5000;
 
-let shared = null; // {response, at}
+let shared = null; // {response, requestedAt}
 
 // Returns the session as the API describes it.
 export function readSession() {
-  if (shared && performance.now() - shared.at < KEPT_MS) return shared.response;
-  const request = { response: get(path("session")), at: performance.now() };
+  if (shared && performance.now() - shared.requestedAt < KEPT_MS) return shared.response;
+  const request = { response: get(path("session")), requestedAt: performance.now() };
   request.response.catch(() => forget(request));
   shared = request;
   return request.response;

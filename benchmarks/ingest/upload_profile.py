@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import cProfile
+import importlib
 import pstats
 import sys
 import tempfile
@@ -29,6 +30,7 @@ THREADS = ("MainThread", "relumine-writer", "AnyIO worker thread")
 
 def serve_profiled(top: int, sort: str) -> None:
     """Serve until a signal ends the server, and print the profile of each thread."""
+    importlib.import_module("relumine_server.app")  # imports are no part of an upload
     profiles: list[tuple[str, cProfile.Profile]] = []
     run = threading.Thread.run
 

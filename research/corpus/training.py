@@ -41,17 +41,25 @@ def run_id_of(recipe: Recipe, seed: int) -> str:
     return f"{zlib.crc32(recipe.fingerprint().encode()):08x}-{seed}"
 
 
-def train(recipe: Recipe, seed: int, every: int | None = None, url: str | None = None) -> Run:
+def train(
+    recipe: Recipe,
+    seed: int,
+    every: int | None = None,
+    url: str | None = None,
+    memory: InMemoryTransport | None = None,
+    upload_every: int | None = None,
+) -> Run:
     """Train once. Recipe and seed determine everything but the SDK's sampling interval.
 
-    With ``url`` the records are sent to that server, and layers and tables of the run stay empty.
+    With ``url`` the records are sent to that server, and layers and tables of the run stay empty; without it they are
+    sent to ``memory``. They are uploaded at the SDK's own pace, or every ``upload_every`` steps.
     """
     torch.manual_seed(seed)
     training = Training(recipe, seed)
     training.warm_up()
-    memory = InMemoryTransport()
+    memory = memory or InMemoryTransport()
     with memory if url is None else contextlib.nullcontext():
-        stats = _run_watched(training, run_id_of(recipe, seed), every, url)
+        stats = _run_watched(training, run_id_of(recipe, seed), every, url, upload_every)
     layers = {info.layer_id: info.model_dump() for upload in memory.uploads for info in upload.layers}
     return Run(
         recipe=recipe,
@@ -66,15 +74,19 @@ def train(recipe: Recipe, seed: int, every: int | None = None, url: str | None =
     )
 
 
-def _run_watched(training: Training, run_id: str, every: int | None, url: str | None) -> dict[str, Any]:
+def _run_watched(
+    training: Training, run_id: str, every: int | None, url: str | None, upload_every: int | None
+) -> dict[str, Any]:
     """Make all steps under the SDK; return its statistics and log."""
     log = io.StringIO()
     with contextlib.redirect_stderr(log):
         monitor = relumine.watch(
             training.model, training.optimizer, run_id=run_id, start_step=0, url=url, mode="online", every=every
         )
-        for loss in training.steps():
+        for step, loss in enumerate(training.steps(), start=1):
             monitor.log(loss=loss)
+            if upload_every is not None and step % upload_every == 0:
+                monitor.flush(timeout=60)
         monitor.close(timeout=60)
         return monitor.sdk_stats() | {"log": log.getvalue()}
 

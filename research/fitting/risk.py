@@ -1,4 +1,4 @@
-"""Fit the risk model (``relumine_server.detection.risk``) on the splits tune and random; print its weights.
+"""Fit the risk model (``relumine_server.detection.risk``) on the splits for development; print its weights.
 
     pip install -e '.[server,dev]'
     python -m research.fitting.risk --from DIR [--seeds N] [--folds N]
@@ -34,7 +34,7 @@ Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 RunKey: TypeAlias = tuple[str, int]
 """Recipe and seed."""
 
-SPLITS: tuple[Split, ...] = ("tune", "random")
+SPLITS: tuple[Split, ...] = ("tune", "kinds", "further_kinds", "random")
 FALSE_ALARMS = (1, 3, 5, 8)
 """Numbers of sound runs above a threshold."""
 LATE_WEIGHT = 0.1

@@ -2,8 +2,8 @@
 
     python -m research.scoring.ablation [--from DIR] [--seeds N] [--only TEXT]
 
-There are two ways to switch something off: a threshold that can no longer be reached, or records that lack a statistic
-or sampled steps (``degraded_records``). Removed steps are treated as never sampled, with silence counted again over the
+There are three ways to switch something off: a threshold that can no longer be reached, a feature of the risk without
+weight (the others are not fitted again), or records that lack a statistic or sampled steps (``degraded_records``). Removed steps are treated as never sampled, with silence counted again over the
 others: that is what the SDK would have sent at a wider interval, but for its jitter, and with its bursts thinned alike.
 Without learning rates the sampled steps are still those that the SDK chose because it saw them. ``worse`` and
 ``better`` count runs whose verdict changed against the unchanged run: in time or not, or alarmed or not if healthy.
@@ -14,11 +14,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields, replace
 from math import inf
 from typing import Any
+from unittest import mock
 
 from relumine.schemas.upload import LayerInfo
+from relumine_server.detection import risk
 from relumine_server.detection.policy import Policy
 from relumine_server.detection.replay import replay
 from research import cli
@@ -49,6 +52,12 @@ class Variant:
     name: str
     thresholds: dict[str, Any]
     edit: Edit = degraded_records.unchanged
+    feature: str | None = None
+
+    def applied(self) -> AbstractContextManager[object]:
+        """Return a block in which the risk does without the feature."""
+        weights = risk.RISK_WEIGHTS if self.feature is None else risk.RISK_WEIGHTS._replace(**{self.feature: 0.0})
+        return mock.patch.object(risk, "RISK_WEIGHTS", weights)
 
     def policy(self) -> Policy | None:
         """Return the policy; None if it no longer has such a threshold."""
@@ -62,6 +71,10 @@ def _threshold(name: str, **thresholds: float) -> Variant:
 
 def _records(name: str, edit: Edit) -> Variant:
     return Variant(name, {}, edit)
+
+
+def _feature(name: str) -> Variant:
+    return Variant(f"{name} in the risk", {}, feature=name)
 
 
 COMPLETE = Variant("everything", {})
@@ -83,6 +96,7 @@ VARIANTS = (
     _threshold("confirmed death", dead_share=2.0),
     _threshold("born dead", born_dead_layer=2.0),
     _threshold("born dead far below zero", born_dead_sigma=inf),
+    *map(_feature, risk.RiskFeatures._fields),
     _records("no update_shift", without("update_shift")),
     _records("no bias", without("bias")),
     _records("no shift_*", without(*SHIFTS)),
@@ -113,7 +127,7 @@ class PreparedRun:
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
-    options = cli.corpus_parser(__doc__, splits=("tune",))
+    options = cli.corpus_parser(__doc__, splits=("tune", "kinds", "further_kinds"))
     options.add_argument("--only", action="append", metavar="TEXT", help="variants whose name contains this")
     return options
 
@@ -136,7 +150,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if policy is None:
             print(f"{variant.name:26s}no such threshold", flush=True)
             continue
-        verdicts = [run.judge(policy, variant.edit) for run in runs]
+        with variant.applied():
+            verdicts = [run.judge(policy, variant.edit) for run in runs]
         print(_line(variant.name, verdicts, complete), flush=True)
 
 

@@ -24,6 +24,10 @@ from unittest import mock
 import torch
 
 from relumine._monitor import sampling as sdk_sampling
+from relumine.schemas.upload import UploadResponse
+from relumine.testing import InMemoryTransport
+from relumine_server.detection import detector
+from relumine_server.detection import state as detection_state
 from relumine_server.detection.policy import Policy
 from research import cli
 from research.corpus.cases import Case
@@ -33,6 +37,10 @@ from research.scoring.score import our_alarms
 from research.scoring.scorer import HEADLINES, Median, Metric, Verdict, judge, scores
 
 FOLDER = Path(tempfile.gettempdir()) / "relumine-sampling"
+DOUBT = 0.3
+"""Risk at which a burst is asked for."""
+ASKED = 3
+"""Steps between sampled steps of a burst that is asked for: closer ones count as dense, and for less."""
 INTERVAL = 10
 """Steps that count as one sampled step in ``scorer.MAX_DELAY``, whatever the policy."""
 COLUMNS = {
@@ -48,15 +56,40 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class SamplingPolicy:
-    """A fixed interval, or the SDK's schedule with some of its constants changed."""
+    """A fixed interval, or the SDK's schedule with some of its constants changed.
+
+    ``answered_every``: the detector answers so often, in steps, and may ask for a burst.
+    """
 
     name: str
     every: int | None = None
     constants: Mapping[str, float] = field(default_factory=dict)
+    answered_every: int | None = None
 
     def applied(self) -> AbstractContextManager[object]:
         """Return a block in which the SDK uses this policy."""
         return mock.patch.dict(vars(sdk_sampling), self.constants)
+
+
+class AskingTransport(InMemoryTransport):
+    """A transport that asks for dense sampling while a layer is in doubt, as a server might.
+
+    A layer is in doubt at a risk of ``DOUBT`` and more, as long as no alarm was raised.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._state = detection_state.empty()
+
+    def post(self, body: bytes) -> UploadResponse:
+        """Keep the upload and advance the detector over it."""
+        response = super().post(body)
+        upload = self.uploads[-1]
+        described = detection_state.describe(self._state, upload.layers)
+        self._state, _readings, _findings = detector.advance(described, upload.records, Policy())
+        is_alarmed = any(problem.severity != "info" for problem in self._state.open_problems.values())
+        is_in_doubt = any(memory.risk >= DOUBT for memory in self._state.layers.values())
+        return response.model_copy(update={"sample_every": ASKED if is_in_doubt and not is_alarmed else None})
 
 
 DEFAULT = SamplingPolicy("default")
@@ -66,8 +99,11 @@ POLICIES = (
     SamplingPolicy("every 10", 10),
     SamplingPolicy("every step", 1),
     SamplingPolicy("no bursts", constants={"JUMP_FACTOR": inf}),
-    SamplingPolicy("no first three steps", constants={"FIRST_STEPS": 0}),
+    SamplingPolicy("no first three steps", constants={"FIRST_STEPS": 0, "START_STEPS": 0}),
+    SamplingPolicy("no shorter start", constants={"START_STEPS": 3}),
+    SamplingPolicy("no shorter interval", constants={"YOUNG_STEPS": 0}),
     SamplingPolicy("no jitter", constants={"JITTER": 0.0}),
+    SamplingPolicy("bursts on request", answered_every=10),
 )
 
 
@@ -106,8 +142,9 @@ def _load_or_train(run: Run, policy: SamplingPolicy, folder: Path) -> Run:
     stored = load_run(of_policy, run.recipe, run.seed)
     if stored is not None:
         return stored
+    memory = InMemoryTransport() if policy.answered_every is None else AskingTransport()
     with policy.applied():
-        trained = train(run.recipe, run.seed, policy.every)
+        trained = train(run.recipe, run.seed, policy.every, memory=memory, upload_every=policy.answered_every)
     if repr(trained.losses) != repr(run.losses):
         raise SystemExit(f"{run.recipe.name}, seed {run.seed}: the losses differ from those of the corpus")
     store_run(of_policy, trained)

@@ -21,7 +21,7 @@ TENSOR_NBYTES = 4_000
 WEIGHT_SAMPLES_NBYTES = 25_000
 
 # Steps between two samples of norms, model input and output: every sample of the regular interval, few of a burst.
-NORMS_EVERY = 7
+NORMS_EVERY = 3
 
 
 class SampledStep(NamedTuple):

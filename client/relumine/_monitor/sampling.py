@@ -1,8 +1,8 @@
 """The sampling schedule: pure decisions about which optimizer steps are sampled. No clock, no global randomness.
 
-A jittered interval of ten steps (a fixed one aliases with periodic schedules), every step for a while after the
-learning rate or the input jumped, and fewer where sampling would cost more than its share of the elapsed time. At least
-every hundredth step is sampled, whatever it costs.
+A jittered interval of ten steps (a fixed one aliases with periodic schedules), shorter ones while a training is young,
+every step for a while after the learning rate or the input jumped, and fewer where sampling would cost more than its
+share of the elapsed time. At least every hundredth step is sampled, whatever it costs.
 """
 
 from __future__ import annotations
@@ -17,6 +17,10 @@ from relumine._torch.step_hook import LR_WINDOW, SMALLEST_LR_JUMP
 BASE_INTERVAL = 10
 JITTER = 0.3
 
+# Most trainings that die do so early. Until so many steps were watched the interval is a shorter one.
+YOUNG_STEPS = 1000
+YOUNG_INTERVAL = 5
+
 # The jitter is the same in every run, so that the same training is sampled at the same steps and gets the same alerts.
 JITTER_SEED = 7
 
@@ -25,6 +29,11 @@ MAX_INTERVAL = 100
 
 # Born dead is decided on three records: these steps are always sampled.
 FIRST_STEPS = 3
+
+# A start that kills, such as a learning rate that is too high, does so within ten to twenty steps: so many steps are
+# watched at an interval that is shorter still.
+START_STEPS = 12
+START_INTERVAL = 3
 
 # Deaths by a high learning rate take 1 to 18 steps.
 BURST_STEPS = 50
@@ -47,6 +56,7 @@ class SamplingSchedule:
         every: the fixed interval; None for the jittered interval within the budget.
         max_overhead: the fraction of the elapsed time that sampling may take.
         min_interval: the shortest interval that the server allows outside of bursts.
+        origin: the steps made before watching began: a training that is resumed is young again.
         bursts: the number of bursts so far.
         next_step: the next step that ``is_due`` has to be asked about.
         recent_lrs: the latest learning rates, one per step. Those that ``SMALLEST_LR_JUMP`` rules out as a jump may be
@@ -56,6 +66,7 @@ class SamplingSchedule:
     every: int | None
     max_overhead: float
     min_interval: int = 1
+    origin: int = field(default=0, init=False)
     bursts: int = field(default=0, init=False)
     next_step: int = field(default=1, init=False)
     recent_lrs: deque[float] = field(default_factory=lambda: deque(maxlen=LR_WINDOW), init=False)
@@ -69,11 +80,10 @@ class SamplingSchedule:
     def __post_init__(self) -> None:
         self._random = random.Random(JITTER_SEED)  # noqa: S311 - jitter, not secrecy; the user's generator stays untouched
 
-    @property
-    def interval(self) -> int:
-        """The interval outside of bursts, before jitter and budget."""
-        base = BASE_INTERVAL if self.every is None else self.every
-        return max(base, self.min_interval)
+    def interval_at(self, step: int) -> int:
+        """Return the interval after ``step`` outside of bursts, before jitter and budget."""
+        interval = YOUNG_INTERVAL if step - self.origin < YOUNG_STEPS else BASE_INTERVAL
+        return max(interval if self.every is None else self.every, self.min_interval)
 
     def request_interval(self, steps: int) -> None:
         """Apply the interval that the server asks for: a longer one until further notice, a shorter one for a burst.
@@ -131,20 +141,25 @@ class SamplingSchedule:
         Bursts and the longest interval are granted as a debt: until the budget has covered it, other steps are not
         sampled.
         """
-        if self.every is not None or step <= FIRST_STEPS or self.is_burst(step):
+        is_start = step - self.origin <= START_STEPS
+        if self.every is not None or is_start or self.is_burst(step):
             return True
         if step == self._forced_step or step - self._last_sampled >= MAX_INTERVAL:
             return True
         return spent_s <= FREE_SECONDS + self.max_overhead * elapsed_s
 
     def _draw_interval(self, step: int) -> int:
+        interval = self.interval_at(step)
         if self.every is not None:
-            return self.interval
+            return interval
         if self.is_burst(step):
             return self._burst_interval
-        if step < FIRST_STEPS:
+        watched_steps = step - self.origin
+        if watched_steps < FIRST_STEPS:
             return 1
-        return self.interval + round(self._random.uniform(-JITTER, JITTER) * self.interval)
+        if watched_steps < START_STEPS:
+            return START_INTERVAL
+        return interval + round(self._random.uniform(-JITTER, JITTER) * interval)
 
     def _start_burst(self, step: int, interval: int) -> None:
         """Sample the steps after ``step`` densely for a while, unless a burst has ended only recently."""

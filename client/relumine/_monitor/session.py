@@ -167,7 +167,7 @@ class MonitorSession:
             "steps": self.loop.step,
             "sampled_steps": self.overhead.sampled_steps,
             "last_sampled_step": self.account.watching.last_step,
-            "interval": self.schedule.interval,
+            "interval": self.schedule.interval_at(self.loop.step),
             "bursts": self.schedule.bursts,
             "overhead_s": self.overhead.spent_s,
             "overhead_fraction": self.overhead.spent_s / max(elapsed_s, 1e-9),

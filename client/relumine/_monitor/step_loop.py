@@ -102,6 +102,7 @@ class StepLoop:
     def start(self) -> None:
         """Sample the first step."""
         self.account.start(self.step)
+        self.schedule.origin = self.step
         if self.schedule.is_due(self.step + 1, spent_s=0.0, elapsed_s=0.0):
             self.hooks.attach(self.step + 1)
 
@@ -171,7 +172,7 @@ class StepLoop:
         self._count.step += 1
         if self.start_step is None:
             self._count.step = max(self.step, completed_steps(self.optimizers))
-            self.start_step = self.step - 1
+            self.start_step = self.schedule.origin = self.step - 1
         self.schedule.observe_lr(self.step, highest_readable_lr(self.optimizers))
 
     def _schedule_next(self) -> None:

@@ -50,6 +50,8 @@ class TrainingAccount:
         self._versions_recorded = 0
         self._most_forwards = 0
         self._first_step = 0
+        # The latest step at which a sampled step was given up. Its forwards are not counted again from zero.
+        self._given_up_at: int | None = None
 
     def start(self, step: int) -> None:
         """Begin at ``step``, before the first update."""
@@ -80,9 +82,11 @@ class TrainingAccount:
         """
         self._updates.check(step, sum_of_versions(self._parameters))
         most_forwards = most_forwards_per_step(self._most_forwards)
-        never_steps = forward_count > most_forwards
+        if forward_count > PATIENCE * most_forwards:
+            self._given_up_at = step
+        never_steps = forward_count > most_forwards or step == self._given_up_at
         self.watching.set("steps_not_seen", holds=self._updates.holds or never_steps)
-        return self._updates.holds or forward_count > PATIENCE * most_forwards
+        return self._updates.holds or step == self._given_up_at
 
     def end(self, step: int, forward_count: int, counter: StepCounter) -> None:
         """Decide what is left open. ``forward_count`` training forwards ran since ``step``, the latest counted."""
@@ -124,6 +128,7 @@ class TrainingAccount:
         self._updates.tick(step, versions, now_s)
         waits_for_step = self._clock.seconds_without_step(step, now_s) > COUNT_FORWARDS_AFTER_S
         never_steps = waits_for_step and uncaptured_forwards > most_forwards_per_step(self._most_forwards)
+        never_steps = never_steps or step == self._given_up_at
         self.watching.set("not_accepted", holds=self._acceptance.holds)
         self.watching.set("steps_not_seen", holds=self._updates.holds or never_steps)
         self.watching.set("parameters_unchanged", holds=steps_without_gradient >= UNCHANGED_STEPS)

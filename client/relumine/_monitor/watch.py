@@ -83,8 +83,8 @@ def watch(  # noqa: PLR0913 - the one call a user makes; every argument has a na
         tags: words by which the run can be found.
         url: the server; default ``RELUMINE_URL``.
         api_key: the server's API key; default ``RELUMINE_API_KEY``.
-        every: sample every n-th step. None samples at a jittered interval of ten, and every step for a while after
-            the learning rate jumped.
+        every: sample every n-th step. None samples at a jittered interval of five in the first thousand steps and of
+            ten after them, and every step for a while after the learning rate jumped.
         max_overhead: the fraction of the elapsed time that sampling may take; only with ``every=None``.
         include: glob patterns; only layers whose name matches one are watched.
         exclude: glob patterns of layers to leave out.

@@ -15,7 +15,7 @@ from relumine_server.detection.evidence import RecordStatistics
 from relumine_server.detection.findings import Transition
 from relumine_server.detection.policy import Policy
 from relumine_server.detection.risk import layer_risk, log_odds, risk_features
-from relumine_server.detection.run_signals import is_armed, loss_effect
+from relumine_server.detection.run_signals import is_armed, is_input_blank, loss_effect
 from relumine_server.detection.state import LayerMemory, OpenProblem, RunMemory
 
 OpenProblems: TypeAlias = dict[tuple[int, Kind], OpenProblem]
@@ -83,6 +83,8 @@ def decide(
         is_dead = dead.transition == "raised"
     problem = problems.get((layer_id, "dying"))
     tier = _assess_dying(memory, stats, run, problem, policy)
+    if tier is not None and is_input_blank(run, policy):
+        tier = "info"
     if problem is not None and not is_dead and _has_passed(memory, problem, run, policy):
         dying: Decision | None = Decision("dying", "resolved", problem.severity, "the input is as it was before")
     else:
@@ -129,6 +131,8 @@ def _decide_dead(
             return Decision("dead", "resolved", problem.severity, "units returned")
         return None
     if stats.dead < required_units(policy.dead_share, stats.eligible, policy) or not has_baseline(memory, policy):
+        return None
+    if is_input_blank(run, policy):
         return None
     return Decision("dead", "raised", "info" if _is_harmless(memory, run, policy) else "critical")
 

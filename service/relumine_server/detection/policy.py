@@ -138,7 +138,7 @@ class Policy:
         10, "Units settle during the first sampled steps, which build the baseline; set on real trainings."
     )
     risk: float = _fraction(
-        0.6, "Risk that makes a warning: it warned of 1 of 162 sound runs of the tune half; set on real trainings."
+        0.5, "Risk that makes a warning: as likely lost as not. Half of the lead is lost at 0.6; set on real trainings."
     )
     risk_early: float = _fraction(
         0.7,

@@ -25,7 +25,9 @@ class RiskFeatures(NamedTuple):
     ``dying``: share of the units that could be lost whose silence is beyond chance, without those lost in the warm-up.
     ``headroom_trend``, of the weakest tenth of the units, and ``bias_trend``, of the mean bias: against the layer's own
     past, in standard deviations of a unit. ``log_kill_ratio``: log10 of the kill ratio, at least -2, as nothing moves a
-    dead layer. ``learning_rate_trend``: log of the learning rate over its usual value.
+    dead layer. ``learning_rate_trend``: log of the learning rate over its usual value. ``returned``: the largest share
+    of the units that was called lost and came back, as with data in blocks. ``dying_trend``: by how much the share of
+    dying units rose within the latest ``TREND_RECORDS`` records.
     """
 
     dying: float
@@ -33,13 +35,24 @@ class RiskFeatures(NamedTuple):
     log_kill_ratio: float
     learning_rate_trend: float
     bias_trend: float
+    returned: float
+    dying_trend: float
 
 
-# Logistic regression on the tune half of the corpus and on drawn recipes, never on the half that is reported
+TREND_RECORDS = 3
+"""Records over which the trend of the share of dying units is taken."""
+
+# Logistic regression on the development splits of the corpus, never on those that are only reported on
 # (research/fitting/risk.py).
-RISK_INTERCEPT = -0.26
+RISK_INTERCEPT = 0.07
 RISK_WEIGHTS = RiskFeatures(
-    dying=7.24, headroom_trend=-0.55, log_kill_ratio=1.76, learning_rate_trend=1.09, bias_trend=-0.60
+    dying=6.35,
+    headroom_trend=-0.60,
+    log_kill_ratio=2.04,
+    learning_rate_trend=0.88,
+    bias_trend=-0.55,
+    returned=-4.07,
+    dying_trend=1.85,
 )
 
 
@@ -51,7 +64,18 @@ def risk_features(memory: LayerMemory, run: RunMemory) -> RiskFeatures:
         log_kill_ratio=math.log10(max(_known_or_zero(memory.kill_ratio), MIN_KILL_RATIO)),
         learning_rate_trend=learning_rate_trend(run),
         bias_trend=_known_or_zero(memory.bias_sigma - memory.usual_bias_sigma),
+        returned=memory.returned_fraction,
+        dying_trend=_dying_trend(memory),
     )
+
+
+def _dying_trend(memory: LayerMemory) -> float:
+    """Return by how much the share of dying units rose in the latest records; 0 while there are fewer."""
+    if len(memory.history) <= TREND_RECORDS:
+        return 0.0
+    _step, earlier, _bias = memory.history[-1 - TREND_RECORDS]
+    _step, latest, _bias = memory.history[-1]
+    return latest - earlier
 
 
 def layer_risk(features: RiskFeatures) -> float:

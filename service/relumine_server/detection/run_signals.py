@@ -198,8 +198,16 @@ def constant_output_severity(run: RunMemory, policy: Policy) -> Severity | None:
     """
     if run.constant_records < policy.constant_records:
         return None
+    return "info" if is_input_blank(run, policy) else "critical"
+
+
+def is_input_blank(run: RunMemory, policy: Policy) -> bool:
+    """Return whether the input has lost its spread, until it is back for sure or has become the usual one.
+
+    The same input again and again says nothing about what a unit does on others.
+    """
     is_unsettled = run.familiar_records is not None and run.familiar_records < policy.confirm_records
-    return "info" if is_unsettled and (run.is_input_constant or run.familiar_records) else "critical"
+    return is_unsettled and (run.is_input_constant or bool(run.familiar_records))
 
 
 def _append(run: RunMemory, name: str, value: float) -> None:

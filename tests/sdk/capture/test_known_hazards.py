@@ -233,7 +233,7 @@ def test_a_jump_of_the_learning_rate_is_followed_by_a_burst_within_one_step(memo
         assert monitor.sdk_stats()["bursts"] == 1
     sampled_steps = [record.step for record in memory.records("1")]
     assert set(range(102, 131)) <= set(sampled_steps)
-    assert len([step for step in sampled_steps if 3 < step <= 100]) < 20
+    assert len([step for step in sampled_steps if 3 < step <= 100]) < 30
 
 
 def test_functional_relus_outside_of_watched_modules_are_ignored(memory):

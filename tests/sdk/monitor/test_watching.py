@@ -106,10 +106,11 @@ WAYS = {
 }
 
 
+@pytest.mark.parametrize("steps", [60, 62])  # the next step is a sampled one, or is not
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
-def test_a_training_that_is_no_longer_seen_is_reported(way, scene, clock, capsys):
+def test_a_training_that_is_no_longer_seen_is_reported(way, steps, scene, clock, capsys):
     training = scene()
-    training.train(60)
+    training.train(steps)
     training.monitor.flush()
     assert training.monitor.health().status == "healthy"
     way(training)

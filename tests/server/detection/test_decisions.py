@@ -111,7 +111,7 @@ def test_silence_that_many_units_came_back_from_is_no_alarm_when_it_comes_again(
 
 
 def test_risks_just_below_a_warning_add_up_to_one_and_calm_ones_take_them_back(policy):
-    weights = [warning_weight(risk, policy.risk) for risk in (0.6, 0.55, 0.4, 0.05)]
+    weights = [warning_weight(risk, policy.risk) for risk in (0.5, 0.45, 0.3, 0.05)]
     assert weights[0] == pytest.approx(1.0)
     assert 0.5 < weights[1] < 1.0
     assert abs(weights[2]) < 0.1
@@ -209,11 +209,11 @@ def test_an_output_that_no_longer_depends_on_the_input_is_reported_and_resolved(
 
 def test_a_kill_ratio_counts_more_after_the_learning_rate_jumped(train, policy):
     steady = train({1: 0.3}).sample(30)
-    steady.columns = {"update_shift": -0.8}
+    steady.columns = {"update_shift": -1.0}
     assert transitions(steady.sample(10), policy) == []
     jumped = train({1: 0.3}).sample(30)
     jumped.learning_rate = 0.5
-    jumped.columns = {"update_shift": -0.8}
+    jumped.columns = {"update_shift": -1.0}
     _readings, findings = replay(jumped.layers, jumped.sample(2, every=1).records, policy)
     assert [(f.kind, f.severity) for f in findings] == [("dying", "warning")]
 

@@ -14,7 +14,15 @@ from relumine_server.detection.replay import replay
 from relumine_server.detection.risk import RiskFeatures, layer_risk, risk_features
 from relumine_server.detection.state import LayerMemory, RunMemory
 
-CALM = RiskFeatures(dying=0.0, headroom_trend=0.0, log_kill_ratio=-2.0, learning_rate_trend=0.0, bias_trend=0.0)
+CALM = RiskFeatures(
+    dying=0.0,
+    headroom_trend=0.0,
+    log_kill_ratio=-2.0,
+    learning_rate_trend=0.0,
+    bias_trend=0.0,
+    returned=0.0,
+    dying_trend=0.0,
+)
 
 
 def findings_of(training, policy):
@@ -29,6 +37,8 @@ def findings_of(training, policy):
         ("log_kill_ratio", 0.0),
         ("learning_rate_trend", 1.5),
         ("bias_trend", -0.5),
+        ("returned", -0.1),
+        ("dying_trend", 0.1),
     ],
 )
 def test_each_feature_raises_the_risk(feature, worse):
@@ -37,8 +47,8 @@ def test_each_feature_raises_the_risk(feature, worse):
 
 def test_a_calm_layer_has_almost_no_risk_and_extreme_features_stay_in_range():
     assert layer_risk(CALM) < 0.05
-    lowest = RiskFeatures(-1e9, 1e9, -1e9, -1e9, 1e9)
-    highest = RiskFeatures(1e9, -1e9, 1e9, 1e9, -1e9)
+    lowest = RiskFeatures(-1e9, 1e9, -1e9, -1e9, 1e9, 1e9, -1e9)
+    highest = RiskFeatures(1e9, -1e9, 1e9, 1e9, -1e9, -1e9, 1e9)
     assert 0 <= layer_risk(lowest) < layer_risk(highest) <= 1
 
 

@@ -138,14 +138,14 @@ class Policy:
         10, "Units settle during the first sampled steps, which build the baseline; set on real trainings."
     )
     risk: float = _fraction(
-        0.5, "Risk that makes a warning: as likely lost as not. Half of the lead is lost at 0.6; set on real trainings."
+        0.6, "Risk that makes a warning: at 0.5 more sound runs are alarmed, at 0.7 the lead is short; set on real trainings."
     )
     risk_early: float = _fraction(
         0.7,
         "Risk that makes a warning before there is a baseline: layers change much at first; set on real trainings.",
     )
     risk_sure: float = _fraction(
-        0.8,
+        0.75,
         "Risk that makes a warning at a single sampled step: a kill is over before the next; set on real trainings.",
     )
     risk_records: int = _count(3, "Sampled steps of a layer before it has a risk: trends need a past.")

@@ -111,7 +111,7 @@ def test_silence_that_many_units_came_back_from_is_no_alarm_when_it_comes_again(
 
 
 def test_risks_just_below_a_warning_add_up_to_one_and_calm_ones_take_them_back(policy):
-    weights = [warning_weight(risk, policy.risk) for risk in (0.5, 0.45, 0.3, 0.05)]
+    weights = [warning_weight(risk, policy.risk) for risk in (0.6, 0.55, 0.4, 0.05)]
     assert weights[0] == pytest.approx(1.0)
     assert 0.5 < weights[1] < 1.0
     assert abs(weights[2]) < 0.1

@@ -3,11 +3,12 @@
     python -m research.scoring.ablation [--from DIR] [--seeds N] [--only TEXT]
 
 There are three ways to switch something off: a threshold that can no longer be reached, a feature of the risk without
-weight (the others are not fitted again), or records that lack a statistic or sampled steps (``degraded_records``). Removed steps are treated as never sampled, with silence counted again over the
-others: that is what the SDK would have sent at a wider interval, but for its jitter, and with its bursts thinned alike.
-Without learning rates the sampled steps are still those that the SDK chose because it saw them. ``worse`` and
-``better`` count runs whose verdict changed against the unchanged run: in time or not, or alarmed or not if healthy.
-Delays are in sampled steps of the unchanged run. Policies are tried here, so held-out sets cannot be used.
+weight (the others are not fitted again), or records that lack a statistic or sampled steps (``degraded_records``).
+Removed steps are treated as never sampled, with silence counted again over the others: that is what the SDK would have
+sent at a wider interval, but for its jitter, and with its bursts thinned alike. Without learning rates the sampled
+steps are still those that the SDK chose because it saw them. ``worse`` and ``better`` count runs whose verdict changed
+against the unchanged run: in time or not, or alarmed or not if healthy. Delays are in sampled steps of the unchanged
+run. Policies are tried here, so held-out sets cannot be used.
 """
 
 from __future__ import annotations

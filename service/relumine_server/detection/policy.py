@@ -138,7 +138,8 @@ class Policy:
         10, "Units settle during the first sampled steps, which build the baseline; set on real trainings."
     )
     risk: float = _fraction(
-        0.6, "Risk that makes a warning: at 0.5 more sound runs are alarmed, at 0.7 the lead is short; set on real trainings."
+        0.6,
+        "Risk that makes a warning: at 0.5 more sound runs are alarmed than the lead is worth; set on real trainings.",
     )
     risk_early: float = _fraction(
         0.7,

@@ -23,7 +23,7 @@ import sqlalchemy as sa
 import structlog
 
 from relumine_server.db.database import Database
-from tests.helpers import citus_cluster, databases, quick_apps
+from tests.helpers import citus_cluster, databases, quick_apps, shared_tls
 
 # No test asserts a time: machines are shared. `make test` draws the same examples each time, so that it fails only
 # for a change; `make chaos` draws others, and more of them.
@@ -73,6 +73,9 @@ def _same_draws() -> None:
     """Let torch draw the same in each test: one small net in two hundred has a unit that is dead from the start."""
     torch = sys.modules.get("torch")
     if torch is not None:
+        # Its own ``manual_seed`` formats a traceback for each accelerator that is not there, and Python 3.11 sometimes
+        # crashes while it formats one beside running threads.
+        torch.manual_seed = torch.default_generator.manual_seed
         torch.manual_seed(0)
 
 
@@ -106,6 +109,7 @@ def _shared_fixture_owner(item: pytest.Item) -> str | None:
 @pytest.fixture(scope="session", autouse=True)
 def _quick_apps() -> None:
     quick_apps.install()
+    shared_tls.install()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,6 +2,7 @@
 
     pip install -e '.[server,dev]'
     python -m benchmarks.ingest.comparison [--rounds 7] [--seconds 6] [--warm-up 10] [--env DIR] [--without-others]
+                                           [--without-big]
 
 Each takes the same numbers in one request, of one sampled step of ten layers of eight units: about a thousand, which is
 the most that MLflow takes; ours also takes its big upload. Four connections, each with its own run; every server on
@@ -58,10 +59,12 @@ def ours(shape: Shape, folder: Path) -> Iterator[TrackingServer]:
 
 
 def start(
-    stack: contextlib.ExitStack, environment: Path | None, warm_up: int
+    stack: contextlib.ExitStack, environment: Path | None, warm_up: int, *, with_big: bool
 ) -> dict[str, tuple[TrackingServer, Generator]]:
     """Start all servers, each with a warmed-up generator; leave out those that fail to start, with a message."""
-    starters: dict[str, StartServer] = {OURS: partial(ours, THOUSAND), OURS_BIG: partial(ours, BIG)}
+    starters: dict[str, StartServer] = {OURS: partial(ours, THOUSAND)}
+    if with_big:
+        starters[OURS_BIG] = partial(ours, BIG)
     if environment is not None:
         for name, run in SERVERS.items():
             starters[name] = partial(run, environment, THOUSAND, CONNECTIONS)
@@ -91,14 +94,15 @@ def print_table(windows: dict[str, list[Window]], values: dict[str, int]) -> Non
     print(f"{'':<18} {'numbers':>8} {'µs of processor a number':>26} {'x ours':>24} {'x our big upload':>26} ", end="")
     print(f"{'numbers/s':>12} p50/p99 ms")
     ours_us = [window.us for window in windows[OURS]]
-    ours_big_us = [window.us for window in windows[OURS_BIG]]
+    ours_big_us = [window.us for window in windows.get(OURS_BIG, [])]
     for name, rounds in windows.items():
         costs = [window.us for window in rounds]
         rate = statistics.median(window.numbers_per_s for window in rounds)
         p50 = statistics.median(window.p50_ms for window in rounds)
         p99 = statistics.median(window.p99_ms for window in rounds)
         print(f"{name:<18} {values[name]:>8,} {median_range(costs, 3):>26} ", end="")
-        print(f"{median_range(ratios(costs, ours_us)):>24} {median_range(ratios(costs, ours_big_us)):>26} ", end="")
+        by_big = median_range(ratios(costs, ours_big_us)) if ours_big_us else "–"
+        print(f"{median_range(ratios(costs, ours_us)):>24} {by_big:>26} ", end="")
         print(f"{rate:>12,.0f} {p50:,.1f}/{p99:,.1f}")
 
 
@@ -109,6 +113,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--seconds", type=float, default=6, help="length of a window")
     options.add_argument("--warm-up", type=int, default=10, help="requests of the first connection before the windows")
     options.add_argument("--without-others", action="store_true", help="measure our server alone; installs nothing")
+    options.add_argument("--without-big", action="store_true", help="leave out our big upload")
     options.add_argument("--env", type=Path, help="environment of the other servers; created if missing, and kept")
     return options
 
@@ -127,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     f"the other servers could not be installed (--without-others leaves them out): {failure}"
                 )
             print(versions(environment))
-        servers = start(stack, environment, options.warm_up)
+        servers = start(stack, environment, options.warm_up, with_big=not options.without_big)
         windows: dict[str, list[Window]] = {name: [] for name in servers}
         for _, name in alternating(list(servers), options.rounds):
             windows[name].append(measure(*servers[name], options.seconds))

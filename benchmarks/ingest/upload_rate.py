@@ -2,7 +2,7 @@
 
     python -m benchmarks.ingest.upload_rate [--seconds 3600]
 
-One sampled step in ten, one record per layer and one for the run. ``every second`` is what was sent before.
+The SDK's own sampling schedule, one record per layer and one for the run. ``every second`` is what was sent before.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from relumine._export.aggregator import BYTES_PER_LAYER, BYTES_PER_UNIT
 from relumine._export.upload_pace import UploadPace
+from relumine._monitor.sampling import SamplingSchedule
 
 TRAININGS = {  # layers, units, optimizer steps per second
     "MLP, 2 layers of 256": (2, 512, 100.0),
@@ -24,14 +25,13 @@ TRAININGS = {  # layers, units, optimizer steps per second
 def uploads(layers: int, units: int, steps_per_s: float, seconds: int) -> tuple[int, int]:
     """Return the uploads in so many seconds: by the pace, and once a second where something was sampled."""
     pace = UploadPace(0.0)
+    schedule = SamplingSchedule(None, max_overhead=1.0)
     paced = 0
     every_second = 0
     records = 0
     nbytes = 0
-    sampled = 0
     for second in range(1, seconds + 1):
-        new_steps = int(second * steps_per_s / 10) - sampled
-        sampled += new_steps
+        new_steps = _sampled_until(schedule, int(second * steps_per_s))
         records += new_steps * (layers + 1)
         nbytes += new_steps * (units * BYTES_PER_UNIT + layers * BYTES_PER_LAYER)
         every_second += new_steps > 0
@@ -41,6 +41,14 @@ def uploads(layers: int, units: int, steps_per_s: float, seconds: int) -> tuple[
             records = 0
             nbytes = 0
     return paced, every_second
+
+
+def _sampled_until(schedule: SamplingSchedule, step: int) -> int:
+    """Go on to ``step``; return the steps sampled on the way."""
+    sampled = 0
+    while schedule.next_step <= step:
+        sampled += schedule.is_due(schedule.next_step, spent_s=0.0, elapsed_s=0.0)
+    return sampled
 
 
 def parser() -> argparse.ArgumentParser:

@@ -59,7 +59,7 @@ TINY: Mapping[str, Sequence[str]] = {
     "benchmarks.dashboard.screenshots": ["--to {output} --only run-died --steps 60"],
     "benchmarks.dashboard.tasks": ["--steps 300"],
     "benchmarks.frameworks.compare": ["--list", "--only accelerate"],
-    "benchmarks.ingest.comparison": ["--without-others --rounds 1 --seconds 0.1 --warm-up 1"],
+    "benchmarks.ingest.comparison": ["--without-others --without-big --rounds 1 --seconds 0.1 --warm-up 1"],
     "benchmarks.ingest.decoding": ["--rounds 1 --window-ms 1"],
     "benchmarks.ingest.detector_state": ["--rounds 1 --uploads 2 --databases sqlite"],
     "benchmarks.ingest.soak": ["--streams 1 --seconds 1 --every 1"],

@@ -20,6 +20,7 @@ class LimitingProxy:
     def __init__(self, upstream: str, limit: int) -> None:
         self.limit = limit
         self.answers: Counter[int] = Counter()
+        self.client = httpx.Client(base_url=upstream, timeout=30)
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -28,7 +29,7 @@ class LimitingProxy:
                 status, content = 413, PAGE
                 if len(body) <= outer.limit:
                     headers = {name: self.headers[name] for name in FORWARDED if name in self.headers}
-                    response = httpx.post(f"{upstream}{self.path}", content=body, headers=headers, timeout=30)
+                    response = outer.client.post(self.path, content=body, headers=headers)
                     status, content = response.status_code, response.content
                 outer.answers[status] += 1
                 self.send_response(status)
@@ -53,3 +54,4 @@ def limiting_proxy(upstream: str, limit: int) -> Iterator[LimitingProxy]:
     finally:
         proxy.server.shutdown()
         proxy.server.server_close()
+        proxy.client.close()

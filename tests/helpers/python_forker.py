@@ -96,7 +96,7 @@ def _seed() -> None:
     """Let torch draw the same in each program: one small net in two hundred has a unit that is dead from the start."""
     torch = sys.modules.get("torch")
     if torch is not None:
-        torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)
 
 
 def _open_streams() -> None:

@@ -191,7 +191,7 @@ def test_a_backlog_returns_uploads_in_order_and_deletes_its_file_with_the_last(t
 
 def test_a_record_too_large_for_a_proxy_is_sent_in_parts_by_ranges_of_its_units(scripted):
     server = scripted(lambda server, body: (413, {}) if len(body) > 20_000 else (202, {}))
-    stats = training(server.url, width=4_000, steps=6, flush_every=2, last_flush=60.0)
+    stats = training(server.url, width=1_500, steps=6, flush_every=2, last_flush=60.0)
     assert (stats["acked_steps"], stats["dropped_steps"], stats["too_large_records"]) == (6, {}, 0)
     seqs = [upload.seq for upload in server.accepted]
     assert seqs == sorted(set(seqs))

@@ -201,7 +201,7 @@ def test_a_record_too_large_for_a_proxy_is_sent_in_parts_by_ranges_of_its_units(
         for step in range(1, 7):
             ranges = [(first, first + record.units) for record, first in of_layer if record.step == step]
             assert [start for start, _ in ranges] == [0, *(end for _, end in ranges[:-1])]
-            assert ranges[-1][1] == 4_000
+            assert ranges[-1][1] == 1_500
 
 
 def test_the_parts_of_a_record_keep_every_value_as_the_whole_record_has_it():

@@ -20,7 +20,7 @@ SCALAR_NBYTES = 100
 TENSOR_NBYTES = 4_000
 WEIGHT_SAMPLES_NBYTES = 25_000
 
-# Steps between two samples of norms, model input and output: every sample of the regular interval, few of a burst.
+# Steps between two samples of norms, model input and output: every sample outside of a burst, a third of those in one.
 NORMS_EVERY = 3
 
 

@@ -139,7 +139,7 @@ class Policy:
     )
     risk: float = _fraction(
         0.6,
-        "Risk that makes a warning: at 0.5 more sound runs are alarmed than the lead is worth; set on real trainings.",
+        "Risk that makes a warning: 0.5 warns a little earlier and alarms more sound runs; set on real trainings.",
     )
     risk_early: float = _fraction(
         0.7,

@@ -113,7 +113,7 @@ def _update_input(run: RunMemory, record: Row, policy: Policy) -> None:
     intervals = elapsed_intervals(record.step - run.input_step if run.input_step >= 0 else math.nan)
     run.input_step = record.step
     usual_std = median(run.windows.get("input_std") or (0.0,))
-    run.is_input_constant = values.get("input_std", math.inf) <= policy.constant_output * usual_std
+    run.is_input_constant = values.get("input_std", math.inf) <= policy.constant_output * usual_std and usual_std > 0
     run.novelty = max(_novelty(run, name, value, policy) for name, value in values.items())
     if run.novelty < policy.novelty:
         run.novel_records = 0

@@ -184,6 +184,20 @@ def test_metrics_are_flat_numbers_for_other_loggers(mlp, train, memory):
 
 
 @pytest.mark.parametrize("options", [{}, {"start_step": 12}])
+def test_the_start_of_a_resumed_run_is_sampled_as_densely_as_that_of_a_new_one(options, mlp, train, memory):
+    model = mlp()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    train(model, optimizer, steps=500)
+    saved = copy.deepcopy(optimizer.state_dict())
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    with relumine.watch(model, optimizer, strict=True, run_id="resumed", **options):
+        optimizer.load_state_dict(saved)
+        train(model, optimizer, steps=14)
+    origin = options.get("start_step", 500)
+    assert [record.step - origin for record in memory.records("1")] == [1, 2, 3, 6, 9, 12]
+
+
+@pytest.mark.parametrize("options", [{}, {"start_step": 12}])
 def test_a_resumed_run_continues_at_the_step_of_its_checkpoint(options, mlp, train, memory):
     model = mlp()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)

@@ -129,7 +129,8 @@ def test_the_server_may_ask_for_a_burst_and_no_more_than_one_at_a_time():
         if schedule.is_due(step, spent_s=1e9, elapsed_s=0.0):
             asked.append(step)
     assert len(before) < 70
-    assert BURST_STEPS // 2 <= len(asked) < 60  # of 300
+    # A burst of every second step, another one after a rest of 200 steps, and the longest interval between them.
+    assert BURST_STEPS // 2 <= len(asked) <= BURST_STEPS + 2
 
 
 def test_a_fixed_interval_is_not_shortened_by_the_server():

@@ -20,6 +20,15 @@ def test_units_silent_on_a_blank_input_are_no_alarm_while_it_lasts_and_none_afte
     assert [f.transition for f in findings if f.kind == "dying"] == ["raised", "resolved"]
 
 
+def test_an_input_that_never_had_a_spread_has_lost_none(train, policy):
+    constant = {"input_mean": 1.0, "input_std": 0.0}
+    training = train({1: 0.3}, run_signals=constant).sample(30)
+    training.run_signals = constant | {"input_mean": -9.0}
+    training.rates[1][:] = 0
+    _readings, findings = replay(training.layers, training.sample(10).records, policy)
+    assert "critical" in {finding.severity for finding in findings}
+
+
 def test_units_silent_on_an_input_that_stays_blank_become_an_alarm(train, policy):
     training = train({1: 0.3}).sample(30)
     training.run_signals = BLANK

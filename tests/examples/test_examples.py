@@ -7,10 +7,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
 import relumine
+from relumine import cli
 from tests.helpers.forked_python import TRAININGS
 from tests.helpers.live_server import listening
 
@@ -65,8 +67,15 @@ def output_of(process):
     return output
 
 
-def result_of(url, name):
+def sync(url, folder):
+    """Send what is on disk: a training does not wait long for a server that is busy when it ends."""
+    with mock.patch.dict(os.environ, {"RELUMINE_DIR": str(folder)}):
+        assert cli.main(["sync", "--url", url]) == 0
+
+
+def result_of(url, name, folder):
     """Return the status of the run with this name, and its alerts above severity info."""
+    sync(url, folder)
     with relumine.Client(url) as client:
         (run,) = [run for run in client.runs(project="examples") if run.name == name]
         return run.status, [alert for alert in client.alerts(run_id=run.run_id) if alert.severity != "info"]
@@ -77,10 +86,11 @@ def test_a_dying_training_raises_an_alert_and_its_healthy_twin_raises_none(scrip
     name = NAMES[script]
     healthy = start_script(script, [], server, tmp_path / "healthy")
     dying = start_script(script, ["--dying"], server, tmp_path / "dying")
-    assert "[critical]" not in output_of(healthy)
-    assert result_of(server, name) == ("finished", [])
-    assert "[critical]" in output_of(dying)
-    status, alerts = result_of(server, f"{name}-dying")
+    healthy_output, dying_output = output_of(healthy), output_of(dying)
+    assert "[critical]" not in healthy_output
+    assert result_of(server, name, tmp_path / "healthy") == ("finished", [])
+    assert "[critical]" in dying_output
+    status, alerts = result_of(server, f"{name}-dying", tmp_path / "dying")
     assert {alert.kind for alert in alerts} & {"dying", "dead"}
     assert status == ("failed" if script == "lightning_trainer" else "finished")  # it stops at the alert
 
@@ -89,14 +99,15 @@ def test_the_notebook_runs_from_top_to_bottom(server, tmp_path):
     notebook = Path(shutil.copy(EXAMPLES / "notebook.ipynb", tmp_path))
     output_of(start(["-m", "jupyter", "execute", "--inplace", notebook], server, tmp_path))
     assert "[critical]" in notebook.read_text()
-    assert result_of(server, "notebook") == ("finished", [])
-    status, alerts = result_of(server, "notebook-dying")
+    assert result_of(server, "notebook", tmp_path) == ("finished", [])
+    status, alerts = result_of(server, "notebook-dying", tmp_path)
     assert status == "finished"
     assert {alert.kind for alert in alerts} & {"dying", "dead"}
 
 
 def test_the_policy_of_an_agent_is_watched(server, tmp_path):
     output_of(start_script("stable_baselines3_ppo", [], server, tmp_path / "healthy"))
+    sync(server, tmp_path / "healthy")
     with relumine.Client(server) as client:
         (run,) = [run for run in client.runs(project="examples") if run.name == "ppo"]
         assert (run.status, run.layers) == ("finished", 4)

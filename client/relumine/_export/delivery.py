@@ -97,7 +97,8 @@ class Delivery:
     def wait_for_retry(self, deadline: float) -> bool:
         """Sleep until the next retry of the last tick; return False if there is no time or no hope for one."""
         pause_s = self._retry.remaining_s
-        if self.is_abandoned or self._retry.attempts > 1 or time.monotonic() + pause_s >= deadline:
+        is_hopeless = self._retry.attempts > 1 and not self._retry.is_awaited
+        if self.is_abandoned or is_hopeless or time.monotonic() + pause_s >= deadline:
             return False
         with self._free_turn():
             time.sleep(pause_s)  # the training is over: no event can arrive that would have to interrupt this

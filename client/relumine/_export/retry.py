@@ -19,10 +19,14 @@ MAX_RETRY_AFTER_S = 60.0
 
 
 class RetryTimer:
-    """The time of the next try, and the number of failed ones since the last success."""
+    """The time of the next try, and the number of failed ones since the last success.
+
+    ``is_awaited``: the latest try has not failed: its response is still awaited.
+    """
 
     def __init__(self, seed: str) -> None:
         self.attempts = 0
+        self.is_awaited = False
         self._retry_at = 0.0
         self._jitter = random.Random(seed)  # noqa: S311 - jitter; the user's generators stay untouched
 
@@ -34,6 +38,7 @@ class RetryTimer:
     def reset(self) -> None:
         """Forget failed tries after a success."""
         self.attempts = 0
+        self.is_awaited = False
         self._retry_at = 0.0
 
     def retry_now(self) -> None:
@@ -47,7 +52,8 @@ class RetryTimer:
     def schedule(self, error: TransportError) -> None:
         """Set the time of the next try; not before what the server asked for."""
         pause_s = PENDING_PAUSE_S
-        if not self.is_pending(error):
+        self.is_awaited = self.is_pending(error)
+        if not self.is_awaited:
             shortest, longest = BACKOFF_S
             backoff_s = self._jitter.uniform(0, min(longest, shortest * 2**self.attempts))
             pause_s = max(backoff_s, min(error.retry_after_s or 0.0, MAX_RETRY_AFTER_S))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -119,6 +120,14 @@ def test_a_server_that_never_comes_back_leaves_every_sampled_step_on_disk(script
     stats = training(server.url)
     assert_consistent(stats, server)
     assert (stats["acked_steps"], stats["spooled_steps"], stats["dropped_steps"]) == (0, 60, {})
+
+
+def test_the_end_of_a_training_waits_for_a_server_that_answers_slowly(scripted):
+    server = scripted(lambda server, _body: (time.sleep(1.5), (202, {}))[1])  # longer than two waits for a response
+    stats = training(server.url, steps=10, flush_every=1000)
+    assert_consistent(stats, server)
+    assert (stats["acked_steps"], stats["spooled_steps"], stats["dropped_steps"]) == (10, 0, {})
+    assert [upload.final_status for upload in server.accepted][-1] == "finished"
 
 
 def test_a_flush_that_waits_for_a_server_that_is_away_rests_between_its_attempts(scripted, monkeypatch):
